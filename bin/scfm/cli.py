@@ -1,0 +1,78 @@
+"""What every executable in ``bin/`` shares: logging, seeds, error sentences, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
+
+_RESOURCE_ERRNO = {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return an argument parser with the options common to all executables."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
+    return parser
+
+
+def on_off(text: str) -> bool:
+    """Parse a written boolean; for ``type=`` of an argument (``type=bool`` would take 'false' as true)."""
+    value = text.strip().lower()
+    if value in {"true", "yes", "on", "1"}:
+        return True
+    if value in {"false", "no", "off", "0"}:
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+
+
+def describe_error(error: BaseException) -> str:
+    """Return one sentence for an error, without a traceback."""
+    if isinstance(error, ScfmError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
+    text = " ".join(str(error).split()) or "no message"
+    return f"Unexpected {type(error).__name__}: {text}"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit status for an error; resource faults get the one that Nextflow retries."""
+    if isinstance(error, ScfmError):
+        return error.exit_code
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _RESOURCE_ERRNO):
+        return EXIT_RESOURCE
+    if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, named so that torch need not be imported
+        return EXIT_RESOURCE
+    return EXIT_UNEXPECTED
+
+
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> None:
+    """Run an executable's ``main`` and exit with a status that tells the truth.
+
+    Faults are printed to standard error as sentences; ``--debug`` adds the traceback.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = os.path.basename(sys.argv[0]).removesuffix(".py")
+    logging.basicConfig(
+        level=logging.WARNING if "--quiet" in arguments else logging.INFO,
+        format=f"%(asctime)s {name} %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    try:
+        status = main(arguments)
+    except Exception as error:  # the one place where every error becomes a sentence and an exit status
+        if "--debug" in arguments:
+            logging.getLogger(name).exception("traceback")
+        print(f"ERROR: {describe_error(error)}", file=sys.stderr)
+        sys.exit(exit_code_of(error))
+    sys.exit(status or 0)

@@ -1,0 +1,40 @@
+"""Errors that a user can act on, and the exit codes that carry them to Nextflow."""
+
+from __future__ import annotations
+
+EXIT_UNEXPECTED = 1
+EXIT_USER = 2
+#: a resource ran out (memory, disk, GPU): Nextflow retries these with more (see conf/base.config)
+EXIT_RESOURCE = 137
+
+
+class ScfmError(Exception):
+    """A fault with a cause the user can mend.
+
+    The message is one or more whole sentences: what is wrong, in which file and column, how many,
+    what was expected, what to do next. It is shown without a traceback.
+    """
+
+    exit_code = EXIT_USER
+
+
+class NotApplicable(ScfmError):
+    """The step is not defined for this input (one batch, weights missing ...); a result, not a failure.
+
+    Parameters
+    ----------
+    message
+        Sentence for the report.
+    code
+        Short reason code in snake case, for ``status.tsv`` and ``scores.tsv``.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ResourceError(ScfmError):
+    """Memory, disk or GPU ran out: the task may succeed with more of it."""
+
+    exit_code = EXIT_RESOURCE

@@ -1,0 +1,54 @@
+"""Time, memory and versions of a running task."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+
+class Stopwatch:
+    """Measure wall time from creation.
+
+    Examples
+    --------
+    >>> watch = Stopwatch()
+    >>> watch.seconds >= 0
+    True
+    """
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since creation."""
+        return time.perf_counter() - self._start
+
+
+def peak_rss_mb() -> float:
+    """Return the largest resident memory this process has had, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+
+
+def peak_gpu_mb() -> float | None:
+    """Return the largest GPU memory that PyTorch has allocated in MiB, None where no GPU was used."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return torch.cuda.max_memory_allocated() / 1024**2
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Return installed versions by distribution name, with Python's own; absent packages are 'absent'."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
