@@ -1,0 +1,1 @@
+"""Probing: what a simple classifier can read from an embedding, beside what it reads from nothing."""
