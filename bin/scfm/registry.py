@@ -1,0 +1,116 @@
+"""The methods table: which methods and controls exist, and what the pipeline must know about each."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scfm.errors import ScfmError
+from scfm.tables import read_json
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of ``assets/methods.tsv``; the meaning of each field is written in ``assets/schema_methods.json``."""
+
+    name: str
+    title: str
+    family: str
+    output_type: str
+    needs_labels: bool
+    stochastic: bool
+    uses_gpu: bool
+    is_control: bool
+    reads: tuple[str, ...]
+    packages: tuple[str, ...]
+    reference: str
+    description: str
+
+
+def _typed(text: str, kind: str) -> Any:
+    """Turn the text of a cell into what the schema asks for; what can't be turned stays text, for the schema to refuse."""
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if kind == "array":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text.strip()
+
+
+def _read_rows(path: Path, properties: dict[str, dict]) -> list[dict[str, Any]]:
+    """Read the TSV into typed rows, in file order."""
+    if not path.is_file():
+        raise ScfmError(f"{path}: the methods table does not exist.")
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+        lines = [line for line in reader if line]
+    if not lines:
+        raise ScfmError(f"{path}: the methods table is empty; expected a header and one row per method.")
+    header, *body = lines
+    missing = [c for c in properties if c not in header]
+    unknown = [c for c in header if c not in properties]
+    if missing or unknown:
+        raise ScfmError(f"{path}: the header lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; expected {list(properties)}.")
+    rows = []
+    for number, line in enumerate(body, start=2):
+        if len(line) != len(header):
+            raise ScfmError(f"{path}: row {number} has {len(line)} columns, the header has {len(header)}.")
+        rows.append({c: _typed(v, properties[c].get("type", "string")) for c, v in zip(header, line, strict=True)})
+    return rows
+
+
+def load_methods(path: Path | str | None = None, schema_path: Path | str | None = None) -> dict[str, Method]:
+    """Load and check the methods table.
+
+    Parameters
+    ----------
+    path
+        TSV table; ``assets/methods.tsv`` of this checkout by default.
+    schema_path
+        JSON schema of the table; ``assets/schema_methods.json`` beside it by default.
+
+    Returns
+    -------
+    Methods by name, in the order of the table.
+
+    Raises
+    ------
+    ScfmError
+        Names row and column of the first fault.
+    """
+    from jsonschema import Draft202012Validator
+
+    path = Path(path) if path else ASSETS / "methods.tsv"
+    schema = read_json(schema_path or ASSETS / "schema_methods.json")
+    rows = _read_rows(path, schema["items"]["properties"])
+    errors = sorted(Draft202012Validator(schema).iter_errors(rows), key=lambda e: [str(p) for p in e.absolute_path])
+    if errors:
+        place = list(errors[0].absolute_path)
+        where = f"row {int(place[0]) + 2}" if place else "the table"
+        column = f", column '{place[1]}'" if len(place) > 1 else ""
+        raise ScfmError(f"{path}: {where}{column}: {errors[0].message}. The columns are described in assets/schema_methods.json.")
+    methods: dict[str, Method] = {}
+    for number, row in enumerate(rows, start=2):
+        if row["name"] in methods:
+            raise ScfmError(f"{path}: row {number}, column 'name': '{row['name']}' stands twice; names must be unique.")
+        methods[row["name"]] = Method(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    return methods
+
+
+def get_method(name: str, path: Path | str | None = None) -> Method:
+    """Return one method of the table.
+
+    Raises
+    ------
+    ScfmError
+        The name is not in the table; the sentence offers the nearest names.
+    """
+    from scfm.text import did_you_mean
+
+    methods = load_methods(path)
+    if name not in methods:
+        raise ScfmError(f"Unknown method '{name}'.{did_you_mean(name, methods)} Known: {', '.join(methods)}.")
+    return methods[name]
