@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Check parameters, samplesheet and every input file, and print all faults at once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.data.check import check_run, write_outcome
+from scfm.data.samplesheet import Located
+from scfm.errors import EXIT_USER
+from scfm.registry import ASSETS, load_methods
+from scfm.tables import read_json
+
+log = logging.getLogger("check_inputs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv`` and ``input_warnings.json``."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
+    parser.add_argument("--input", type=Path, required=True, help="samplesheet")
+    parser.add_argument("--staged", type=Path, help="JSON map of path text to local path; without it paths are taken from the samplesheet's folder")
+    parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters")
+    parser.add_argument("--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet")
+    parser.add_argument("--methods_table", type=Path, default=ASSETS / "methods.tsv", help="methods table")
+    parser.add_argument("--methods_schema", type=Path, default=ASSETS / "schema_methods.json", help="schema of the methods table")
+    parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
+    parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
+    args = parser.parse_args(argv)
+
+    outcome = check_run(
+        read_json(args.params), schema=read_json(args.schema), input_schema=read_json(args.input_schema),
+        methods=load_methods(args.methods_table, args.methods_schema), samplesheet=args.input,
+        located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
+    )
+    write_outcome(outcome, args.outdir)
+    log.info("%d data sets, %d embeddings planned, %d faults, %d warnings",
+             len(outcome.datasets), len(outcome.plan), len(outcome.faults), len(outcome.warnings))
+    if args.fail and outcome.faults:
+        for fault in outcome.faults:
+            print(f"FAULT: {fault}", file=sys.stderr)
+        return EXIT_USER
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

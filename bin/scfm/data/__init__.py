@@ -1,0 +1,1 @@
+"""Reading and checking input, preparation of a data set, and the demo data."""

@@ -1,0 +1,177 @@
+"""What kind of gene ids a data set has, and both symbols and Ensembl ids where they are known."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import pandas as pd
+
+ENSEMBL, SYMBOL, UNKNOWN = "ensembl", "symbol", "unknown"
+#: Ensembl's species prefixes (between ENS and G), by the names the samplesheet may use
+ORGANISM_PREFIX = {
+    "human": "", "mouse": "MUS", "rat": "RNO", "zebrafish": "DAR", "pig": "SSC", "cow": "BTA", "chicken": "GAL",
+    "macaque": "MMU", "marmoset": "CJA", "chimpanzee": "PTR", "rabbit": "OCU", "sheep": "OAR", "dog": "CAF", "frog": "XET",
+}
+ORGANISM_ALIASES = {
+    "homo sapiens": "human", "hs": "human", "9606": "human", "ncbitaxon:9606": "human", "mus musculus": "mouse", "mm": "mouse",
+    "10090": "mouse", "ncbitaxon:10090": "mouse", "rattus norvegicus": "rat", "danio rerio": "zebrafish", "sus scrofa": "pig",
+    "macaca mulatta": "macaque",
+}
+SYMBOL_COLUMNS = ("gene_symbol", "gene_symbols", "feature_name", "gene_name", "gene_names", "symbol", "symbols", "gene_short_name", "hgnc_symbol", "gene")
+ID_COLUMNS = ("gene_id", "gene_ids", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "ensembl_gene_id", "ensg")
+#: a column is taken for what it claims to be when this share of its non-empty values looks so
+MIN_SHARE = 0.5
+#: below this share of genes with a usable id a data set can't be mapped at all
+MIN_MAPPED = 0.1
+
+_ENSEMBL = re.compile(r"^ENS([A-Z]{3,4})?G\d{11}(\.\d+)?(_PAR_Y)?$")
+_OTHER_IDS = re.compile(r"^(FBgn\d{7}|WBGene\d{8})$")
+# things that look like a word but name no gene: counters, probes, peaks, transcripts of arrays
+_NOT_A_GENE = re.compile(
+    r"^(gene|feature|var|g|x|v|row|col|index|peak|probe|transcript|unnamed)[ _.:-]?\d+$|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
+    re.IGNORECASE,
+)
+_SYMBOL = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._@/:()+-]{0,39}$")
+
+
+def classify_id(text: str) -> str:
+    """Return ``ensembl``, ``symbol`` or ``unknown`` for one id.
+
+    Examples
+    --------
+    >>> [classify_id(t) for t in ("ENSG00000010610.9", "ENSMUSG00000023274", "CD4", "HLA-DRA", "gene_12", "1017", "")]
+    ['ensembl', 'ensembl', 'symbol', 'symbol', 'unknown', 'unknown', 'unknown']
+    """
+    text = str(text).strip()
+    if _ENSEMBL.match(text) or _OTHER_IDS.match(text):
+        return ENSEMBL
+    if _NOT_A_GENE.match(text) or not _SYMBOL.match(text):
+        return UNKNOWN
+    return SYMBOL
+
+
+def classify_ids(ids: "Iterable[str]") -> "np.ndarray":
+    """Return the kind of every id, as :func:`classify_id` does, shape (n_genes,)."""
+    import numpy as np
+
+    return np.asarray([classify_id(i) for i in ids], dtype=object)
+
+
+def strip_version(text: str) -> str:
+    """Return an Ensembl id without its version: ``ENSG00000010610.9`` gives ``ENSG00000010610``."""
+    return re.sub(r"^(ENS[A-Z]*G\d{11})\.\d+", r"\1", str(text).strip())
+
+
+def normal_organism(text: str | None) -> str:
+    """Return the common name of an organism in lower case; unknown ones come back as given."""
+    name = (text or "").strip().lower().replace("_", " ")
+    return ORGANISM_ALIASES.get(name, name)
+
+
+def organism_of(ids: "Iterable[str]") -> str:
+    """Return the organism that most Ensembl ids belong to; empty where there are none or the prefix is unknown."""
+    by_prefix = {v: k for k, v in ORGANISM_PREFIX.items()}
+    counts: dict[str, int] = {}
+    for text in ids:
+        found = _ENSEMBL.match(str(text).strip())
+        if found:
+            prefix = found.group(1) or ""
+            counts[prefix] = counts.get(prefix, 0) + 1
+    return by_prefix.get(max(counts, key=lambda k: counts[k]), "") if counts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneNames:
+    """Symbols and Ensembl ids of the genes of a data set.
+
+    Attributes
+    ----------
+    symbols, ids
+        Shape (n_genes,), empty text where a gene has none; None where the data set has none at all.
+    symbols_from, ids_from
+        ``var index``, the name of a column, or empty.
+    n_mapped
+        Genes with a symbol or an id.
+    organism
+        Organism by the Ensembl prefix, or empty.
+    """
+
+    symbols: "np.ndarray | None"
+    ids: "np.ndarray | None"
+    symbols_from: str
+    ids_from: str
+    n_mapped: int
+    organism: str
+
+
+def _clean(values: "pd.Series | np.ndarray") -> "np.ndarray":
+    """Return values as stripped text, empty for missing."""
+    import numpy as np
+    import pandas as pd
+
+    series = pd.Series(np.asarray(values, dtype=object))
+    text = series.where(series.notna(), "").astype(str).str.strip()
+    return text.where(~text.isin(["nan", "None", "<NA>", "NA"]), "").to_numpy(dtype=object)
+
+
+def _share(values: "np.ndarray", kinds: tuple[str, ...]) -> float:
+    """Return the share of non-empty values that are of one of the kinds; 0 where all are empty."""
+    filled = [v for v in values if v]
+    return sum(classify_id(v) in kinds for v in filled) / len(filled) if filled else 0.0
+
+
+def _pick(var: "pd.DataFrame", named: str | None, usual: tuple[str, ...], kind: str) -> tuple[str, "np.ndarray | None"]:
+    """Return name and values of the column of one kind: the named one, else the index, else one with a usual name."""
+    if named:
+        if named not in var.columns:
+            raise ScfmError(f"var has no column '{named}'.")
+        return named, _clean(var[named])
+    index = _clean(var.index)
+    if _share(index, (kind,)) >= MIN_SHARE:
+        return "var index", index
+    lower = {str(c).lower(): c for c in var.columns}
+    for name in usual:
+        if name in lower:
+            values = _clean(var[lower[name]])
+            if _share(values, (kind,) if kind == ENSEMBL else (SYMBOL, ENSEMBL)) >= MIN_SHARE:
+                return str(lower[name]), values
+    return "", None
+
+
+def find_names(var: "pd.DataFrame", *, symbol_column: str | None = None, id_column: str | None = None) -> GeneNames:
+    """Find symbols and Ensembl ids of the genes.
+
+    Parameters
+    ----------
+    var
+        Frame of the genes; its index is looked at first, then columns with usual names.
+    symbol_column, id_column
+        Columns named by the user; they are taken whatever their values look like.
+
+    Raises
+    ------
+    ScfmError
+        A named column does not exist.
+    """
+    import numpy as np
+
+    symbols_from, symbols = _pick(var, symbol_column, SYMBOL_COLUMNS, SYMBOL)
+    ids_from, ids = _pick(var, id_column, ID_COLUMNS, ENSEMBL)
+    if symbols is not None:
+        symbols = np.asarray([s if classify_id(s) == SYMBOL or (s and symbol_column) else "" for s in symbols], dtype=object)
+    if ids is not None:
+        ids = np.asarray([strip_version(i) if classify_id(i) == ENSEMBL or (i and id_column) else "" for i in ids], dtype=object)
+    usable = np.zeros(len(var), dtype=bool)
+    for values in (symbols, ids):
+        if values is not None:
+            usable |= classify_ids(values) != UNKNOWN
+    organism = organism_of(ids if ids is not None else ())
+    return GeneNames(symbols, ids, symbols_from, ids_from, int(usable.sum()), organism)

@@ -1,0 +1,80 @@
+"""Obs keys, single or composite (``donor+timepoint``), as text per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: text that means "no value" in obs columns that went through CSV or R
+MISSING_TEXT = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NA", "N/A", "null"})
+
+
+def split_key(key: str, columns: Sequence[str]) -> list[str]:
+    """Return the columns of a key; a column that is itself called ``a+b`` is one column.
+
+    Examples
+    --------
+    >>> split_key("donor + time", ["donor", "time"]), split_key("a+b", ["a+b"])
+    (['donor', 'time'], ['a+b'])
+    """
+    if key in columns or "+" not in key:
+        return [key]
+    return [part.strip() for part in key.split("+")]
+
+
+def as_text(values: "pd.Series") -> "pd.Series":
+    """Return a column as text; missing values (NaN, None, empty text, 'nan', 'NA' ...) become NA.
+
+    Whole floats lose their ``.0`` (a number column with missing values is read as float).
+    """
+    import pandas as pd
+
+    if pd.api.types.is_float_dtype(values.dtype):
+        known = values.dropna()
+        if (known == known.round()).all():
+            values = values.astype("Int64")
+    text = values.astype(object).where(values.notna(), None)
+    text = text.map(lambda v: None if v is None else str(v).strip())
+    return text.map(lambda v: None if v is None or v in MISSING_TEXT else v).astype(object)
+
+
+def build_key(parts: "Sequence[pd.Series]") -> "pd.Series":
+    """Paste columns to one key: levels joined by ``+``, missing where any part is missing.
+
+    Parameters
+    ----------
+    parts
+        Columns of the same index.
+
+    Returns
+    -------
+    Text per cell, None for missing.
+
+    Raises
+    ------
+    ScfmError
+        Two different combinations of levels paste to the same text.
+    """
+    import pandas as pd
+
+    texts = [as_text(p).reset_index(drop=True) for p in parts]
+    if len(texts) == 1:
+        return texts[0]
+    table = pd.concat(texts, axis=1, keys=range(len(texts)))
+    whole = table.notna().all(axis=1)
+    pasted = table[whole].agg("+".join, axis=1) if whole.any() else pd.Series(dtype=object)
+    if len(table[whole].drop_duplicates()) != pasted.nunique():
+        names = "+".join(str(p.name) for p in parts)
+        raise ScfmError(f"The composite key '{names}' is ambiguous: different levels paste to the same text because levels hold '+' themselves. Rename them.")
+    return pasted.reindex(range(len(table))).astype(object).where(whole, None)
+
+
+def level_counts(values: "pd.Series") -> dict[str, int]:
+    """Return the number of cells per level, levels sorted by name, missing left out."""
+    counts = values.dropna().value_counts()
+    return {str(level): int(counts[level]) for level in sorted(counts.index)}

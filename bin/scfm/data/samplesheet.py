@@ -1,0 +1,183 @@
+"""Read and check the samplesheet, and the embeddings it brings along."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scfm.errors import ScfmError
+from scfm.text import did_you_mean, listing, split_list
+
+#: endings of embedding tables; what they hold is judged at the door
+TABLE_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".npz")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the files of the samplesheet lie.
+
+    Attributes
+    ----------
+    staged
+        Path text of the samplesheet to local path; None means the paths are taken as they are.
+    base
+        Folder that relative paths are taken from when nothing is staged.
+    """
+
+    staged: Mapping[str, str] | None = None
+    base: Path = field(default_factory=Path)
+
+    def find(self, text: str) -> Path | None:
+        """Return the local path of a file or folder, None where it does not exist."""
+        if self.staged is not None:
+            place = self.staged.get(text) or self.staged.get(text.rstrip("/"))
+            path = Path(place) if place else None
+        else:
+            path = Path(text) if Path(text).is_absolute() else self.base / text
+        return path if path is not None and path.exists() else None
+
+
+def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
+    """Read the CSV; values and column names without the blanks around them, empty values left out.
+
+    Raises
+    ------
+    ScfmError
+        The file is missing, empty, not text, or has lines of another length than the header.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ScfmError(f"Parameter --input: the samplesheet '{path}' does not exist.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            lines = [line for line in csv.reader(handle) if any(cell.strip() for cell in line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ScfmError(f"{path.name}: not a readable CSV file in UTF-8 ({error}).") from error
+    if len(lines) < 2:
+        raise ScfmError(f"{path.name}: the samplesheet is empty; expected a header and at least one row.")
+    header = [cell.strip() for cell in lines[0]]
+    twice = sorted({c for c in header if header.count(c) > 1})
+    if twice:
+        raise ScfmError(f"{path.name}: the column {listing(twice)} stands more than once in the header.")
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(header):
+            raise ScfmError(f"{path.name}: row {number} has {len(line)} values, the header has {len(header)} columns. Values with commas need quotes.")
+    return [{c: v.strip() for c, v in zip(header, line, strict=True) if v.strip()} for line in lines[1:]]
+
+
+def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], name: str) -> list[str]:
+    """Return a sentence per fault of the samplesheet itself.
+
+    Parameters
+    ----------
+    rows
+        From :func:`read_samplesheet`.
+    schema
+        ``assets/schema_input.json``.
+    name
+        How messages call the file.
+    """
+    from jsonschema import Draft202012Validator
+
+    specs: dict[str, dict] = schema["items"]["properties"]
+    required = schema["items"]["required"]
+    given = list(dict.fromkeys(c for row in rows for c in row))
+    faults = [
+        f"{name}: there is no column '{c}', or it is empty in every row.{_nearest(c, [g for g in given if g not in specs])} Required: {', '.join(required)}."
+        for c in required
+        if c not in given
+    ]
+    faults += [f"{name}: unknown column '{c}'.{did_you_mean(c, specs)} Known: {', '.join(specs)}." for c in given if c not in specs]
+    for number, row in enumerate(rows, start=2):
+        faults += [f"{name}: row {number}: no value in column '{c}'." for c in required if c in given and c not in row]
+        for column, value in row.items():
+            spec = specs.get(column, {})
+            if any(Draft202012Validator(spec).iter_errors(value)):
+                hint = did_you_mean(value, spec["enum"]) if "enum" in spec else ""
+                faults.append(f"{name}: row {number}, column '{column}': '{value}' is not allowed; {spec.get('errorMessage', spec['description'])}.{hint}")
+    names = [row["dataset"] for row in rows if "dataset" in row]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    faults += [f"{name}: the dataset name '{n}' stands in {names.count(n)} rows; names must be unique." for n in twice]
+    return faults
+
+
+def _nearest(column: str, others: Sequence[str]) -> str:
+    """Return a hint that an unknown column may be the missing one."""
+    hint = did_you_mean(column, others)
+    return hint.replace("Did you mean", "Is it").replace("?", ", which is there?") if hint else ""
+
+
+def _of_folder(text: str, folder: Path) -> dict[str, str]:
+    """Return name and path text of every embedding table in a folder."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((e for e in sorted(TABLE_ENDINGS, key=len, reverse=True) if path.name.endswith(e)), None)
+        if ending:
+            found[path.name.removesuffix(ending)] = f"{text.rstrip('/')}/{path.name}"
+    return found
+
+
+def resolve_embeddings(row: Mapping[str, str], located: Located, taken: Sequence[str], name: str) -> tuple[dict[str, str], list[str]]:
+    """Resolve the column ``embeddings`` of one row.
+
+    Parameters
+    ----------
+    row
+        Row of the samplesheet.
+    located
+        Where files lie.
+    taken
+        Names of methods and controls, which an embedding can't bear.
+    name
+        How messages call the row.
+
+    Returns
+    -------
+    Embedding name to path text, or to ``obsm:<key>`` for a key of the h5ad; sentences about faults.
+    """
+    found: dict[str, str] = {}
+    faults: list[str] = []
+    for part in split_list(row.get("embeddings"), ";"):
+        label, equals, place = (p.strip() for p in part.partition("="))
+        place = place if equals else label
+        if not place.startswith("obsm:") and located.find(place) is None:
+            faults.append(f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, or obsm:KEY, separated by ';'.")
+            continue
+        entries = _entries(label if equals else "", place, located)
+        if not entries:
+            faults.append(f"{name}, column 'embeddings': no table in the folder '{place}'; expected files ending in {', '.join(TABLE_ENDINGS)}.")
+        for key, target in entries.items():
+            faults += _name_faults(key, target, [*taken], found, name)
+            found.setdefault(key, target)
+    return found, faults
+
+
+def _entries(label: str, place: str, located: Located) -> dict[str, str]:
+    """Return the embeddings that one part of the column stands for."""
+    if place.startswith("obsm:"):
+        return {label or place.removeprefix("obsm:").removeprefix("X_"): place}
+    path = located.find(place)
+    if path is not None and path.is_dir() and not label:
+        return _of_folder(place, path)
+    stem = place.rstrip("/").rsplit("/", 1)[-1]
+    ending = next((e for e in sorted(TABLE_ENDINGS, key=len, reverse=True) if stem.endswith(e)), "")
+    return {label or stem.removesuffix(ending): place}
+
+
+def _name_faults(key: str, target: str, taken: Sequence[str], found: Mapping[str, str], name: str) -> list[str]:
+    """Return sentences about the name and kind of one embedding."""
+    faults, where = [], f"{name}, column 'embeddings'"
+    if not _NAME.match(key):
+        faults.append(f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', as in name={target}.")
+    if key in taken:
+        faults.append(f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}.")
+    if key in found:
+        faults.append(f"{where}: the name '{key}' stands twice.")
+    if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
+        faults.append(f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, or obsm:KEY.")
+    return faults
