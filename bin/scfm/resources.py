@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
 import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def limit_threads(cpus: int) -> None:
+    """Let numeric libraries use ``cpus`` threads; call it before NumPy, numba or torch are imported."""
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(max(1, cpus))
 
 
 class Stopwatch:

@@ -55,7 +55,7 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
     except Exception as error:  # the documented failure policy: a fault becomes a row of status.tsv
         if on_error == "stop" or exit_code_of(error) == EXIT_RESOURCE:
             raise
-        status.update(status="failed", reason=describe_error(error), reason_code=type(error).__name__)
+        status.update(status="failed", reason=describe_error(error), reason_code=getattr(error, "reason_code", type(error).__name__))
         log.error("%s of %s failed: %s", name, embedding, describe_error(error))
         log.debug("traceback", exc_info=True)
     status.update(seconds=watch.seconds, peak_rss_mb=peak_rss_mb(), peak_gpu_mb=peak_gpu_mb())

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Integrate the cells of a data set with one method (or control) of the methods table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.resources import limit_threads
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one method with one seed and write its embedding for the door."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--method", required=True, help="name in the methods table")
+    parser.add_argument("--dataset", required=True, help="name of the data set")
+    parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
+    parser.add_argument("--pca", type=Path, help="<dataset>.pca.parquet, for methods that read it")
+    parser.add_argument("--prepared", type=Path, help="<dataset>.prepared.h5ad, for methods that read it")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the method")
+    parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
+    parser.add_argument("--methods_table", required=True, type=Path, help="assets/methods.tsv")
+    parser.add_argument("--cpus", type=int, default=1, help="threads to use")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where models are trained")
+    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a failing method does to the run")
+    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    args = parser.parse_args(argv)
+    limit_threads(args.cpus)
+
+    from scfm.integration.base import MethodInputs
+    from scfm.integration.run import run_method
+    from scfm.registry import get_method
+    from scfm.steps import step
+    from scfm.tables import read_json
+
+    method = get_method(args.method, args.methods_table)
+    params = read_json(args.params)
+    name = f"{args.method}.raw.{args.seed}"
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    with (
+        step("embed", dataset=args.dataset, embedding=name, outdir=args.outdir, on_error=args.on_error),
+        tempfile.TemporaryDirectory(dir=args.outdir) as work,
+    ):
+        inputs = MethodInputs(
+            dataset=args.dataset, obs_path=args.obs, workdir=Path(work), pca_path=args.pca, prepared_path=args.prepared,
+            cpus=args.cpus, device=args.device,
+        )
+        run_method(method, inputs, params, args.seed, args.outdir)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,67 @@
+"""Cells and their ids: the table of a data set's cells and joins on cell id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+from scfm.tables import CELL_ID
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def read_cells(path: Path | str) -> "pd.DataFrame":
+    """Read ``<dataset>.obs.parquet``.
+
+    Returns
+    -------
+    Table indexed by ``cell_id``, in file order, with at least ``batch`` and ``label`` (null = missing).
+    """
+    import pandas as pd
+
+    obs = pd.read_parquet(path)
+    absent = [c for c in (CELL_ID, "batch", "label") if c not in obs]
+    if absent:
+        raise ScfmError(f"{path}: missing columns {absent}; it has {list(obs.columns)}. It should come from the preparation step.")
+    if obs[CELL_ID].duplicated().any():
+        raise ScfmError(f"{path}: {int(obs[CELL_ID].duplicated().sum())} cell ids occur twice.")
+    return obs.set_index(CELL_ID)
+
+
+def align(found: "np.ndarray", wanted: "np.ndarray", source: Path | str | None) -> "np.ndarray":
+    """Return the rows of ``found`` that bring it into the order of ``wanted``.
+
+    Parameters
+    ----------
+    found
+        Cell ids of a table, shape (n_found,), each once.
+    wanted
+        Cell ids in the order asked for, shape (n_wanted,).
+    source
+        File that ``found`` came from, for the error.
+
+    Returns
+    -------
+    Positions in ``found``, shape (n_wanted,).
+
+    Raises
+    ------
+    ScfmError
+        Where an id is missing or occurs twice.
+    """
+    import pandas as pd
+
+    index = pd.Index(found)
+    if not index.is_unique:
+        raise ScfmError(f"{source}: {int(index.duplicated().sum())} cell ids occur more than once.")
+    rows = index.get_indexer(wanted)
+    absent = rows < 0
+    if absent.any():
+        raise ScfmError(
+            f"{source}: {int(absent.sum())} of {len(wanted)} cells are not in it, e.g. {list(wanted[absent][:3])}. "
+            "The files of a data set must come from one preparation."
+        )
+    return rows

@@ -1,0 +1,110 @@
+"""The JSON beside every embedding: who made it, from what, how, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.resources import peak_gpu_mb, peak_rss_mb, versions_of
+from scfm.steps import embedding_id
+from scfm.tables import read_json, write_embedding, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_REQUIRED = (
+    "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "settings", "versions",
+    "device", "seconds", "cells_in", "warnings",
+)
+
+
+@dataclass(frozen=True)
+class EmbeddingFiles:
+    """Paths of the files about one embedding in one folder."""
+
+    folder: Path
+    id: str
+
+    @classmethod
+    def of(cls, folder: Path | str, sidecar: dict) -> "EmbeddingFiles":
+        """Return the paths for the embedding a sidecar describes."""
+        return cls(Path(folder), embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"]))
+
+    @property
+    def unchecked_table(self) -> Path:
+        """Embedding table before the door."""
+        return self.folder / f"{self.id}.unchecked.parquet"
+
+    @property
+    def unchecked_sidecar(self) -> Path:
+        """Sidecar before the door."""
+        return self.folder / f"{self.id}.unchecked.json"
+
+    @property
+    def table(self) -> Path:
+        """Embedding table that has passed the door."""
+        return self.folder / f"{self.id}.parquet"
+
+    @property
+    def sidecar(self) -> Path:
+        """Sidecar of the embedding that has passed the door."""
+        return self.folder / f"{self.id}.json"
+
+
+def make_sidecar(
+    *, dataset: str, method: str, family: str, variant: str, seed: int, is_control: bool, output_type: str, settings: dict,
+    packages: Iterable[str], device: str, seconds: float, cells_in: int, n_cells: int, n_dims: int,
+    warnings: list[dict] | None = None, details: dict[str, Any] | None = None,
+) -> dict:
+    """Return a sidecar; memory and versions are read from the running process.
+
+    Parameters
+    ----------
+    packages
+        Distributions whose versions matter for the result.
+    seconds
+        Time of the computation itself.
+    cells_in, n_cells
+        Cells of the data set, and cells that got a row.
+    details
+        Further facts, stored at the top level; they can't replace a field of the contract.
+    """
+    sidecar = {
+        "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": family, "variant": variant,
+        "seed": seed, "is_control": is_control, "output_type": output_type, "settings": settings,
+        "versions": versions_of(packages), "device": device, "seconds": seconds, "peak_rss_mb": peak_rss_mb(),
+        "peak_gpu_mb": peak_gpu_mb() if device.startswith("cuda") else None, "cells_in": cells_in, "cells_out": n_cells,
+        "n_dims": n_dims, "cells_per_second": n_cells / seconds if seconds > 0 else None, "warnings": warnings or [],
+        "status": "ok", "reason": "",
+    }
+    clash = sorted(set(details or {}) & set(sidecar))
+    if clash:
+        raise ScfmError(f"{method}: the details {clash} have the names of fields that every sidecar has. Rename them.")
+    return sidecar | (details or {})
+
+
+def read_sidecar(path: Path | str) -> dict:
+    """Read a sidecar and check that it has the fields of the contract.
+
+    Raises
+    ------
+    ScfmError
+        Where fields are missing, or the embedding's name is not made of its method, variant and seed.
+    """
+    sidecar = read_json(path)
+    absent = [f for f in _REQUIRED if f not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
+    if absent:
+        raise ScfmError(f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote.")
+    name = f"{sidecar['method']}.{sidecar['variant']}.{sidecar['seed']}"
+    if sidecar["embedding"] != name:
+        raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, variant and seed say '{name}'.")
+    return sidecar
+
+
+def write_unchecked(files: EmbeddingFiles, cell_ids: "np.ndarray", values: "np.ndarray", sidecar: dict) -> None:
+    """Write an embedding for the door, the table last, so that a table never lies there without its sidecar."""
+    write_json(files.unchecked_sidecar, sidecar)
+    write_embedding(files.unchecked_table, cell_ids, values)

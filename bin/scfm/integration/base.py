@@ -1,0 +1,181 @@
+"""What a method is given and what it hands back.
+
+Cells come in one fixed order, that of their sorted ids, whatever the order of the rows in the files. So a method
+needs no care of its own for its result to be independent of the row order: the numbers it sees are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import NotApplicable, ScfmError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+#: cells read at once from the prepared file; bounds the memory above the genes that are kept
+_ROWS_PER_READ = 20_000
+
+
+@dataclass
+class MethodOutput:
+    """Result of a method.
+
+    Parameters
+    ----------
+    values
+        Coordinates, shape (n_cells, n_dims), rows in the order of :attr:`MethodInputs.cell_ids`.
+    extras
+        Further files or folders the method left in its work folder, by the ending they are published with
+        (``{"history.csv": path, "model": path}``).
+    warnings
+        Entries made by :func:`scfm.tables.message`.
+    details
+        Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
+    """
+
+    values: "np.ndarray"
+    extras: dict[str, Path] = field(default_factory=dict)
+    warnings: list[dict] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodInputs:
+    """Data of one data set, opened only when asked for.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    obs_path, pca_path, prepared_path
+        Files of PREPARE_DATASET; the last two may be None for a method that does not read them.
+    workdir
+        Empty folder for the extras of the method.
+    cpus
+        Threads the method may use.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    dataset: str
+    obs_path: Path
+    workdir: Path
+    pca_path: Path | None = None
+    prepared_path: Path | None = None
+    cpus: int = 1
+    device: str = "auto"
+
+    @cached_property
+    def obs(self) -> "pd.DataFrame":
+        """Table of cells, indexed and sorted by cell id, with at least ``batch`` and ``label``."""
+        from scfm.embeddings.cells import read_cells
+
+        return read_cells(self.obs_path).sort_index()
+
+    @property
+    def cell_ids(self) -> "np.ndarray":
+        """Sorted cell ids, shape (n_cells,); the row order of everything given here and handed back."""
+        return self.obs.index.to_numpy(dtype=object)
+
+    @cached_property
+    def batches(self) -> "np.ndarray":
+        """Batch of every cell, shape (n_cells,), strings."""
+        missing = self.obs["batch"].isna()
+        if missing.any():
+            raise ScfmError(
+                f"{self.obs_path}: {int(missing.sum())} cells have no batch, e.g. {list(self.obs.index[missing][:3])}. "
+                "Preparation drops such cells; prepare the data set again."
+            )
+        return self.obs["batch"].astype(str).to_numpy(dtype=object)
+
+    @cached_property
+    def labels(self) -> "np.ndarray":
+        """Label of every cell, shape (n_cells,), strings; None where the cell has none."""
+        labels = self.obs["label"]
+        return labels.astype(object).where(labels.notna(), None).to_numpy(dtype=object)
+
+    def require_batches(self, method: str) -> None:
+        """Raise :class:`NotApplicable` where there is a single batch, so nothing to integrate."""
+        names = sorted(set(self.batches))
+        if len(names) < 2:
+            raise NotApplicable(
+                f"{method} integrates batches, and {self.dataset} has one only ({names[0] if names else 'none'}).", "one_batch"
+            )
+
+    @cached_property
+    def pca(self) -> "np.ndarray":
+        """Uncorrected PCA, shape (n_cells, n_pcs), float32."""
+        from scfm.embeddings.cells import align
+        from scfm.tables import read_embedding
+
+        if self.pca_path is None:
+            raise ScfmError("This method reads the PCA: give --pca.")
+        ids, values = read_embedding(self.pca_path)
+        return values[align(ids, self.cell_ids, self.pca_path)]
+
+    def expression(self, layer: str, genes: str = "hvg") -> "tuple[csr_matrix, np.ndarray]":
+        """Read expression from the prepared file.
+
+        Parameters
+        ----------
+        layer
+            ``X`` (log1p of counts per 10,000) or the name of a layer (``counts``).
+        genes
+            ``hvg`` for the highly variable genes, ``all`` for all.
+
+        Returns
+        -------
+        Matrix, shape (n_cells, n_genes), CSR float32, cells in the order of :attr:`cell_ids`; gene names, shape (n_genes,).
+        """
+        import h5py
+        import numpy as np
+        from anndata.io import read_elem, sparse_dataset
+        from scipy import sparse
+
+        from scfm.embeddings.cells import align
+
+        with h5py.File(self._prepared()) as file:
+            var = read_elem(file["var"])
+            keep = np.ones(len(var), dtype=bool) if genes == "all" else var["highly_variable"].to_numpy(dtype=bool)
+            if not keep.any():
+                raise ScfmError(f"{self.prepared_path}: no gene is marked highly_variable. Prepare the data set again.")
+            stored = file["X" if layer == "X" else f"layers/{layer}"]
+            if isinstance(stored, h5py.Group):
+                stored = sparse_dataset(stored)
+            rows = range(0, stored.shape[0], _ROWS_PER_READ)
+            blocks = [sparse.csr_matrix(stored[r : r + _ROWS_PER_READ])[:, keep] for r in rows]
+            stored_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
+        matrix = sparse.vstack(blocks, format="csr", dtype=np.float32)
+        matrix = matrix[align(stored_ids, self.cell_ids, self.prepared_path)]
+        matrix.sort_indices()
+        return matrix, var.index.to_numpy(dtype=object)[keep]
+
+    def obs_columns(self, names: list[str]) -> "pd.DataFrame":
+        """Return columns of the prepared file's obs (the user's own columns included), sorted by cell id."""
+        import difflib
+
+        import h5py
+        from anndata.io import read_elem
+
+        with h5py.File(self._prepared()) as file:
+            obs = read_elem(file["obs"])
+        for name in names:
+            if name not in obs:
+                close = difflib.get_close_matches(name, list(obs.columns), n=1)
+                hint = f" Did you mean '{close[0]}'?" if close else f" There are: {', '.join(map(str, obs.columns))}."
+                raise ScfmError(f"{self.prepared_path}: obs has no column '{name}'.{hint}")
+            missing = int(obs[name].isna().sum())
+            if missing:
+                raise ScfmError(f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a value in every cell.")
+        return obs.loc[self.cell_ids, names]
+
+    def _prepared(self) -> Path:
+        if self.prepared_path is None:
+            raise ScfmError("This method reads expression: give --prepared.")
+        return self.prepared_path

@@ -1,0 +1,82 @@
+"""Run one method on one data set and write its unchecked embedding."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
+from scfm.errors import ScfmError
+from scfm.integration.base import MethodInputs
+from scfm.integration.settings import pick_settings
+from scfm.resources import Stopwatch
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from scfm.registry import Method
+
+
+def load_method(name: str) -> "ModuleType":
+    """Import the code of a method by its name in the methods table.
+
+    Raises
+    ------
+    ScfmError
+        There is no file ``scfm/integration/<name>.py``, or it is no method.
+    """
+    try:
+        module = importlib.import_module(f"scfm.integration.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"scfm.integration.{name}":
+            raise
+        raise ScfmError(f"Method '{name}' is in the methods table but has no file bin/scfm/integration/{name}.py.") from None
+    absent = [part for part in ("integrate", "DEFAULTS") if not hasattr(module, part)]
+    if absent:
+        raise ScfmError(f"bin/scfm/integration/{name}.py is no method: it does not define {' and '.join(absent)}.")
+    return module
+
+
+def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], seed: int, outdir: Path) -> dict:
+    """Run a method and write ``<id>.unchecked.parquet``, ``.json`` and the method's extras.
+
+    Parameters
+    ----------
+    method
+        Row of the methods table.
+    inputs
+        The data set.
+    params
+        All parameters of the run; the method's own are picked from them.
+    seed
+        Seed of the run.
+    outdir
+        Where the files are written.
+
+    Returns
+    -------
+    The sidecar.
+    """
+    module = load_method(method.name)
+    settings = pick_settings(method.name, module.DEFAULTS, params)
+    watch = Stopwatch()
+    output = module.integrate(inputs, settings, seed)
+    seconds = watch.seconds
+    details = dict(output.details)
+    sidecar = make_sidecar(
+        dataset=inputs.dataset, method=method.name, family=method.family, variant="raw", seed=seed,
+        is_control=method.is_control, output_type=method.output_type, settings=settings, packages=method.packages,
+        device=details.pop("device", "cpu"), seconds=seconds, cells_in=len(inputs.cell_ids),
+        n_cells=output.values.shape[0], n_dims=output.values.shape[1] if output.values.ndim == 2 else 0,
+        warnings=output.warnings, details=details,
+    )
+    files = EmbeddingFiles.of(outdir, sidecar)
+    for ending, path in output.extras.items():
+        target = outdir / f"{files.id}.{ending}"
+        if target.is_dir():
+            shutil.rmtree(target)
+        shutil.move(path, target)
+    write_unchecked(files, inputs.cell_ids, output.values, sidecar)
+    return sidecar

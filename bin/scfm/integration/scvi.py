@@ -1,0 +1,183 @@
+"""scVI (Lopez et al. 2018, doi 10.1038/s41592-018-0229-2): latent means of a count model with the batch given."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+from scfm.integration.base import MethodInputs, MethodOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+
+#: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation and no
+#: early stopping (as in the study this benchmark follows).
+DEFAULTS: dict = {
+    "n_latent": 30, "n_layers": 2, "n_hidden": 128, "likelihood": "nb", "max_epochs": None,
+    "early_stopping_patience": 15, "validation_share": None, "batch_size": 128,
+    "continuous_covariates": [], "categorical_covariates": [],
+}
+_LIKELIHOODS = ("nb", "zinb", "poisson", "normal")
+_FEW_CELLS = 20_000
+_MOST_EPOCHS = 400
+#: a last minibatch smaller than this has no usable batch normalisation
+_LEAST_MINIBATCH = 3
+
+
+def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
+    """Train scVI on the counts of the highly variable genes and return the posterior means of the latent variables.
+
+    Parameters
+    ----------
+    inputs
+        Counts, batches and the covariates named in the settings are read.
+    settings
+        See ``DEFAULTS``; ``early_stopping_patience`` 0 trains to ``max_epochs``.
+    seed
+        Seeds the weights, the minibatches and the split of validation cells.
+    """
+    import scvi as library
+
+    inputs.require_batches("scVI")
+    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if settings["likelihood"] not in _LIKELIHOODS:
+        raise ScfmError(f"scvi_likelihood is '{settings['likelihood']}'; it can be {', '.join(_LIKELIHOODS)}.")
+    accelerator = _accelerator(inputs.device)
+    library.settings.seed = seed
+    adata, warnings = _setup(inputs, settings)
+    model = library.model.SCVI(
+        adata, n_latent=settings["n_latent"], n_layers=settings["n_layers"], n_hidden=settings["n_hidden"],
+        gene_likelihood=settings["likelihood"],
+    )
+    details = _train(model, settings, seed, accelerator)
+    history = history_table(model.history)
+    values = model.get_latent_representation()
+
+    from scfm.integration.training import TrainingLimits, training_facts, training_warnings
+
+    warnings += training_warnings(
+        history, max_epochs=details["max_epochs"], patience=details["patience"], dataset=inputs.dataset, method="scvi"
+    )
+    training = {k: v for k, v in details.items() if k != "device"} | training_facts(history, TrainingLimits())
+    details = {"device": details["device"], "n_genes": adata.n_vars, "training": training}
+    return MethodOutput(values, _save(model, history, inputs.workdir), warnings, details)
+
+
+def _accelerator(device: str) -> str:
+    """Return Lightning's name of a device; a GPU that was asked for and is absent is an error, not a slow run."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ScfmError("A GPU was asked for (--device cuda) and PyTorch finds none. Use --device auto, or a container and node with a GPU.")
+    return "gpu" if available and device != "cpu" else "cpu"
+
+
+def _setup(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]":
+    """Return counts of the HVGs registered with scVI, and warnings about the covariates."""
+    import numpy as np
+    import pandas as pd
+    import scvi as library
+    from anndata import AnnData
+
+    from scfm.integration.training import covariate_warnings
+
+    counts, genes = inputs.expression("counts")
+    obs = pd.DataFrame({"batch": pd.Categorical(inputs.batches)}, index=inputs.cell_ids)
+    continuous, categorical = settings["continuous_covariates"], settings["categorical_covariates"]
+    warnings: list[dict] = []
+    if continuous or categorical:
+        columns = inputs.obs_columns([*continuous, *categorical])
+        for name in continuous:
+            if not pd.api.types.is_numeric_dtype(columns[name]):
+                raise ScfmError(f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name it in scvi_categorical_covariates instead.")
+        obs = obs.join(columns[continuous].astype(np.float32)).join(columns[categorical].astype(str).astype("category"))
+        depth = inputs.obs["n_counts"].to_numpy() if "n_counts" in inputs.obs else np.asarray(counts.sum(axis=1)).ravel()
+        warnings = covariate_warnings(columns[continuous], depth, dataset=inputs.dataset, method="scvi")
+    adata = AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+    library.model.SCVI.setup_anndata(
+        adata, batch_key="batch", continuous_covariate_keys=continuous or None, categorical_covariate_keys=categorical or None
+    )
+    return adata, warnings
+
+
+def split_cells(n_cells: int, share: float | None, batch_size: int, seed: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Split cells into training and validation.
+
+    Parameters
+    ----------
+    n_cells
+        Number of cells.
+    share
+        Share of validation cells in [0, 1); None for min(0.1, 20000 / n).
+    batch_size
+        Minibatch size. With validation, training cells that would form a last minibatch of one or two are moved to it.
+    seed
+        Seed of the split.
+
+    Returns
+    -------
+    Positions of the training cells and of the validation cells, sorted.
+    """
+    import numpy as np
+
+    share = min(0.1, _FEW_CELLS / n_cells) if share is None else share
+    if not 0 <= share < 1:
+        raise ScfmError(f"scvi_validation_share is {share}; expected at least 0 and less than 1.")
+    n_validation = int(np.floor(share * n_cells))
+    left = (n_cells - n_validation) % batch_size
+    if n_validation and left < _LEAST_MINIBATCH:
+        n_validation += left
+    order = np.random.default_rng(seed).permutation(n_cells)
+    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+def default_epochs(n_cells: int) -> int:
+    """Return scvi-tools' own number of epochs: 400 up to 20,000 cells, then fewer in proportion, at least one."""
+    return max(1, min(_MOST_EPOCHS, round(_MOST_EPOCHS * _FEW_CELLS / n_cells)))
+
+
+def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict:
+    """Train, and return the facts of the training that the settings leave open."""
+    import numpy as np
+
+    n_cells = model.adata.n_obs
+    train, validation = split_cells(n_cells, settings["validation_share"], settings["batch_size"], seed)
+    max_epochs = settings["max_epochs"] or default_epochs(n_cells)
+    patience = settings["early_stopping_patience"] if len(validation) else None
+    stopping = {"early_stopping": True, "early_stopping_patience": patience} if patience else {}
+    model.train(
+        max_epochs=max_epochs, accelerator=accelerator, devices=1, batch_size=settings["batch_size"],
+        check_val_every_n_epoch=1 if len(validation) else None, enable_progress_bar=False,
+        datasplitter_kwargs={
+            "external_indexing": [train, validation, np.array([], dtype=int)],
+            "drop_last": 0 < len(train) % settings["batch_size"] < _LEAST_MINIBATCH < len(train),
+        },
+        **stopping,
+    )
+    device = "cuda" if accelerator == "gpu" else "cpu"
+    return {"max_epochs": max_epochs, "patience": patience, "n_train": len(train), "n_validation": len(validation), "device": device}
+
+
+def history_table(history: "dict[str, pd.DataFrame]") -> "pd.DataFrame":
+    """Return scvi-tools' history as one table: ``epoch`` (from 1), then one column per quantity logged by epoch."""
+    import pandas as pd
+
+    n_epochs = len(history["elbo_train"])
+    columns = {"epoch": range(1, n_epochs + 1)}
+    for name, frame in history.items():
+        if len(frame) == n_epochs:  # a quantity logged by step has another length
+            columns[name] = frame.iloc[:, 0].to_numpy(dtype=float)
+    return pd.DataFrame(columns)
+
+
+def _save(model: "object", history: "pd.DataFrame", workdir: Path) -> dict[str, Path]:
+    """Write the history and the model, without its data."""
+    history.to_csv(workdir / "history.csv", index=False, float_format="%.10g")
+    model.save(str(workdir / "model"), save_anndata=False, overwrite=True)
+    return {"history.csv": workdir / "history.csv", "model": workdir / "model"}
