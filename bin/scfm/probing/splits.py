@@ -64,11 +64,11 @@ def why_undefined(scored: "pd.DataFrame", target: str, scheme: str, *, n_folds: 
     """
     if scored.empty:
         return "no_scored_cells"
+    if scheme == LEAVE_ONE_BATCH_OUT and target == "batch":
+        return "not_defined_for_batch"
     if scored[target].nunique() < 2:
         return f"one_{target}"
     if scheme == LEAVE_ONE_BATCH_OUT:
-        if target == "batch":
-            return "not_defined_for_batch"
         return "one_batch" if scored["batch"].nunique() < 2 else ""
     return "too_few_cells" if scored[target].value_counts().max() < n_folds else ""
 

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Probe one embedding: how well do simple classifiers read label and batch from it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.steps import step
+from scfm.tables import read_json
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the arguments and probe one embedding."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--embedding", type=Path, required=True, help="embedding table <id>.parquet")
+    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar <id>.json")
+    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
+    parser.add_argument("--splits", type=Path, required=True, help="shared splits of the data set")
+    parser.add_argument("--params", type=Path, required=True, help="JSON with the pipeline's parameters (probe_*)")
+    parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
+    parser.add_argument("--profile", default="standard", help="'paper' adds the study's CSV")
+    parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")
+    parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
+    args = parser.parse_args(argv)
+
+    sidecar = read_json(args.sidecar)
+    with step("probe", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir,
+              on_error=args.on_error) as status:
+        from scfm.probing.run import probe_files
+
+        status.update(probe_files(
+            args.embedding, sidecar, args.obs, args.splits, read_json(args.params), n_threads=args.cpus,
+            outdir=args.outdir, is_paper=args.profile == "paper",
+        ))
+
+
+if __name__ == "__main__":
+    run(main)
