@@ -1,0 +1,343 @@
+"""Transformer pieces that the models share, on packed tokens: no padding enters a linear layer.
+
+Hidden states of a batch are one matrix (n_tokens, width), cell after cell. Only attention knows where a cell begins and ends
+(:class:`Segments`): on the CPU it runs per group of equally long cells, on CUDA in bf16 through PyTorch's variable-length kernel,
+else padded with a key mask. In bf16, weights and activations of linear layers are bf16, layer norms are computed in float32, and
+the attention kernels keep their softmax in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from scfm.models.checkpoint import Checkpoint
+
+
+class Segments:
+    """Where the cells of a packed batch begin and end.
+
+    Parameters
+    ----------
+    lengths
+        Tokens per cell, each at least 1.
+    device
+        Where index tensors live.
+    """
+
+    def __init__(self, lengths: list[int], device: torch.device | str) -> None:
+        self.lengths = lengths
+        self.device = torch.device(device)
+        self.longest = max(lengths)
+        starts = [0]
+        for length in lengths:
+            starts.append(starts[-1] + length)
+        self.starts = starts
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def total(self) -> int:
+        """Tokens in the batch."""
+        return self.starts[-1]
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all cells have the same length."""
+        return self.total == self.longest * len(self)
+
+    @cached_property
+    def offsets(self) -> torch.Tensor:
+        """Starts and end, shape (n_cells + 1,), int32."""
+        return torch.tensor(self.starts, dtype=torch.int32, device=self.device)
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """Position of each token inside its cell, shape (n_tokens,), int64."""
+        return torch.arange(self.total, device=self.device) - self.first.repeat_interleave(self._lengths, output_size=self.total)
+
+    @cached_property
+    def cell(self) -> torch.Tensor:
+        """Cell of each token, shape (n_tokens,), int64."""
+        return torch.arange(len(self), device=self.device).repeat_interleave(self._lengths, output_size=self.total)
+
+    @cached_property
+    def first(self) -> torch.Tensor:
+        """Row of each cell's first token, shape (n_cells,), int64."""
+        return self.offsets[:-1].long()
+
+    @cached_property
+    def _lengths(self) -> torch.Tensor:
+        return torch.tensor(self.lengths, device=self.device)
+
+    @cached_property
+    def slots(self) -> torch.Tensor:
+        """Place of each token in the padded matrix flattened to (n_cells * longest), shape (n_tokens,), int64."""
+        return self.cell * self.longest + self.positions
+
+    @cached_property
+    def mask(self) -> torch.Tensor:
+        """True at tokens, False at padding, shape (n_cells, longest)."""
+        return torch.arange(self.longest, device=self.device) < self._lengths[:, None]
+
+    def mean(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mean over each cell's tokens, (n_tokens, width) -> (n_cells, width), summed in float32."""
+        total = torch.zeros(len(self), x.shape[1], dtype=torch.float32, device=x.device)
+        return total.index_add_(0, self.cell, x.float()) / self._lengths[:, None]
+
+    def max(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the maximum over each cell's tokens, (n_tokens, width) -> (n_cells, width)."""
+        return torch.segment_reduce(x.float(), "max", lengths=self._lengths)
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some tokens of a packed batch: their rows, and the segments that these form per cell."""
+
+    index: torch.Tensor
+    segments: Segments
+
+
+def first_rows(segments: Segments) -> Some:
+    """Return the first token of every cell: all that a last layer needs where only ``<cls>`` is read."""
+    return Some(segments.first, Segments([1] * len(segments), segments.device))
+
+
+def attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_segments: Segments, k_segments: Segments, *, heads: int,
+    key_bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Multi-head scaled-dot-product attention inside each cell, scale 1/sqrt(head width).
+
+    Parameters
+    ----------
+    q, k, v
+        Packed projections, (n_queries, width) and (n_keys, width), heads contiguous.
+    q_segments, k_segments
+        Limits of the cells among the queries and among the keys.
+    heads
+        Number of heads.
+    key_bias
+        Added to the logits of each key, shape (n_keys,); None for none.
+
+    Returns
+    -------
+    Heads side by side, (n_queries, width).
+    """
+    if q.device.type == "cuda" and q.dtype == torch.bfloat16 and key_bias is None and q.shape[1] // heads % 8 == 0:
+        return _attention_varlen((q, k, v), q_segments, k_segments, heads)
+    if q.device.type == "cpu":
+        return _attention_by_length((q, k, v), q_segments, k_segments, heads, key_bias)
+    return attention_padded(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)
+
+
+def _attention_by_length(
+    qkv: tuple[torch.Tensor, ...], q_segments: Segments, k_segments: Segments, heads: int, key_bias: torch.Tensor | None
+) -> torch.Tensor:
+    """One call per run of equally long cells: no padding and no mask."""
+    q, k, v = qkv
+    out = torch.empty_like(q)
+    cell = 0
+    for (nq, nk), run in groupby(zip(q_segments.lengths, k_segments.lengths, strict=True)):
+        n = sum(1 for _ in run)
+        at, kat = q_segments.starts[cell], k_segments.starts[cell]
+        rows, krows = slice(at, at + n * nq), slice(kat, kat + n * nk)
+        bias = None if key_bias is None else key_bias[krows].view(n, 1, 1, nk).to(q.dtype)
+        mixed = F.scaled_dot_product_attention(
+            _heads(q[rows], n, heads), _heads(k[krows], n, heads), _heads(v[krows], n, heads), attn_mask=bias
+        )
+        out[rows] = mixed.transpose(1, 2).reshape(n * nq, -1)
+        cell += n
+    return out
+
+
+def _heads(x: torch.Tensor, n_cells: int, heads: int) -> torch.Tensor:
+    """(n_cells * length, width) -> (n_cells, heads, length, head width), a view."""
+    return x.unflatten(0, (n_cells, -1)).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _attention_varlen(qkv: tuple[torch.Tensor, ...], q_segments: Segments, k_segments: Segments, heads: int) -> torch.Tensor:
+    """CUDA kernel for packed sequences."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    split = [x.unflatten(-1, (heads, -1)) for x in qkv]
+    return varlen_attn(*split, q_segments.offsets, k_segments.offsets, q_segments.longest, k_segments.longest).flatten(1)
+
+
+def attention_padded(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_segments: Segments, k_segments: Segments, *, heads: int,
+    key_bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The same as :func:`attention`, through matrices padded to the longest cell, with a key mask where lengths differ."""
+    n = len(q_segments)
+    q4, k4, v4 = (_heads(_pad(x, s), n, heads) for x, s in ((q, q_segments), (k, k_segments), (v, k_segments)))
+    mask = None
+    if key_bias is not None:
+        mask = torch.full((n * k_segments.longest,), float("-inf"), dtype=q.dtype, device=q.device)
+        mask[k_segments.slots] = key_bias.to(q.dtype)
+        mask = mask.view(n, 1, 1, -1)
+    elif not k_segments.is_even:
+        mask = k_segments.mask[:, None, None, :]
+    mixed = F.scaled_dot_product_attention(q4, k4, v4, attn_mask=mask).transpose(1, 2).reshape(-1, q.shape[1])
+    return mixed if q_segments.is_even else mixed[q_segments.slots]
+
+
+def _pad(x: torch.Tensor, segments: Segments) -> torch.Tensor:
+    """(n_tokens, width) -> (n_cells * longest, width), zeros at padding."""
+    if segments.is_even:
+        return x
+    return x.new_zeros(len(segments) * segments.longest, x.shape[1]).index_copy_(0, segments.slots, x)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer norm; parameters stay float32 and so does the arithmetic."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    eps: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise the last axis; the result has the dtype of ``x``."""
+        return F.layer_norm(x.float(), (x.shape[-1],), self.weight, self.bias, self.eps).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Linear layer; weight and bias have the dtype of the activations."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``x @ weight.T + bias``."""
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A transformer encoder layer with fused query, key and value (rows of ``qkv``: all q, all k, all v, head-contiguous)."""
+
+    qkv: Linear
+    out: Linear
+    norm1: Norm
+    up: Linear
+    down: Linear
+    norm2: Norm
+
+
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": F.relu_, "gelu": F.gelu}
+
+
+def post_norm_layer(
+    x: torch.Tensor, layer: Layer, segments: Segments, *, heads: int, activation: str = "relu", read: Some | None = None,
+    keys: Some | None = None, key_bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Run ``x = norm1(x + out(attention(x))); x = norm2(x + down(act(up(x))))`` on a packed batch.
+
+    Parameters
+    ----------
+    x
+        Hidden states, (n_tokens, width).
+    layer, heads, activation
+        Weights; number of heads; ``relu`` or ``gelu`` (exact).
+    segments
+        Limits of the cells in ``x``.
+    read
+        Compute only these rows (keys and values still come from all): for a last layer of which few rows are read.
+    keys
+        Only these rows serve as keys and values (others are masked but are computed): padding that is read later.
+    key_bias
+        Added to the logits of each key; see :func:`attention`.
+
+    Returns
+    -------
+    (n_tokens, width), or (len(read.index), width).
+    """
+    width = x.shape[1]
+    if read is None and keys is None:
+        q, k, v = layer.qkv(x).split(width, dim=1)
+        q_segments = k_segments = segments
+    else:
+        q_segments = segments if read is None else read.segments
+        k_segments = segments if keys is None else keys.segments
+        source = x if keys is None else x[keys.index]
+        x = x if read is None else x[read.index]
+        q = F.linear(x, layer.qkv.weight[:width], layer.qkv.bias[:width])
+        k, v = F.linear(source, layer.qkv.weight[width:], layer.qkv.bias[width:]).split(width, dim=1)
+    x = layer.norm1(layer.out(attention(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)).add_(x))
+    return layer.norm2(layer.down(_ACTIVATIONS[activation](layer.up(x))).add_(x))
+
+
+@dataclass(frozen=True)
+class LayerNames:
+    """Names of a layer's tensors in a checkpoint, without ``.weight`` / ``.bias``; ``{}`` stands for the layer's number.
+
+    ``qkv`` holds one name (stacked projections) or three (query, key, value). ``qkv_packed`` names a projection whose parameters
+    are called ``<name>_weight`` and ``<name>_bias`` (PyTorch's ``in_proj``).
+    """
+
+    qkv: tuple[str, ...]
+    out: str
+    norm1: str
+    up: str
+    down: str
+    norm2: str
+    qkv_packed: bool = False
+
+
+#: BERT as transformers names it (Geneformer, GeneCompass, scCello), below a prefix such as ``bert.encoder.layer.{}.``
+BERT_NAMES = LayerNames(
+    ("attention.self.query", "attention.self.key", "attention.self.value"), "attention.output.dense", "attention.output.LayerNorm",
+    "intermediate.dense", "output.dense", "output.LayerNorm",
+)
+#: torch.nn.TransformerEncoderLayer (scGPT, scFoundation, UCE, Nicheformer)
+TORCH_NAMES = LayerNames(("self_attn.in_proj",), "self_attn.out_proj", "norm1", "linear1", "linear2", "norm2", qkv_packed=True)
+
+
+def read_layer(
+    checkpoint: "Checkpoint", prefix: str, names: LayerNames, *, width: int, inner: int, eps: float, place: Callable,
+    init: float | None = None,
+) -> Layer:
+    """Read a layer's tensors from a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Open checkpoint.
+    prefix
+        Text in front of the names, with its final dot.
+    width, inner, eps
+        Width of the model, of the feed-forward, epsilon of the norms.
+    place
+        ``place(tensor, is_norm)`` moves a tensor to its device and dtype: :meth:`EmbeddingModel.place`.
+    init
+        Standard deviation of random matrices (``--random_init``); None for PyTorch's rule of linear layers.
+    """
+
+    def pair(name: str, n_out: int, n_in: int | None, joint: str = ".") -> tuple[torch.Tensor, torch.Tensor]:
+        weight = checkpoint.take(f"{prefix}{name}{joint}weight", *((n_out,) if n_in is None else (n_out, n_in)), init=init if n_in else None)
+        return weight, checkpoint.take(f"{prefix}{name}{joint}bias", n_out)
+
+    def linear(name: str, n_out: int, n_in: int) -> Linear:
+        return Linear(*(place(t) for t in pair(name, n_out, n_in)))
+
+    def norm(name: str) -> Norm:
+        weight, bias = pair(name, width, None)
+        return Norm(place(weight, is_norm=True), place(bias, is_norm=True), eps)
+
+    rows = 3 * width // len(names.qkv)
+    parts = [pair(name, rows, width, "_" if names.qkv_packed else ".") for name in names.qkv]
+    qkv = Linear(*(place(torch.cat(tensors) if len(tensors) > 1 else tensors[0]) for tensors in zip(*parts, strict=True)))
+    return Layer(
+        qkv, linear(names.out, width, width), norm(names.norm1), linear(names.up, inner, width), linear(names.down, width, inner),
+        norm(names.norm2),
+    )
