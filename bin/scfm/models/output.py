@@ -1,0 +1,167 @@
+"""Embedding a file into a table and its sidecar, part by part, so that memory does not grow with the number of cells."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfm.errors import ScfmError
+from scfm.models import model_class
+from scfm.models.checkpoint import sha256_of
+from scfm.models.reader import Counts, open_counts
+from scfm.models.runner import Part, Report, RunOptions, embed_frame, embed_stream
+from scfm.models.settings import as_dict, make_settings
+from scfm.resources import versions_of
+from scfm.tables import CELL_ID, write_json
+
+if TYPE_CHECKING:
+    from scfm.models.base import EmbeddingModel
+
+log = logging.getLogger(__name__)
+
+#: rows of a row group of the parquet file
+GROUP_ROWS = 16384
+#: cells on which bf16 is held against fp32
+DRIFT_CELLS = 64
+#: a weights folder with this file holds made-up weights (``bin/make_tiny_weights.py``), and the report says so
+RANDOM_MARK = "RANDOM_WEIGHTS.txt"
+
+
+class EmbeddingWriter:
+    """Writes an embedding table in row groups; the file appears under its name when it is complete.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    n_dims
+        Number of columns ``dim_*``.
+    """
+
+    def __init__(self, path: Path | str, n_dims: int) -> None:
+        self.path, self.n_dims = Path(path), n_dims
+        self._partial = self.path.with_name(self.path.name + ".part")
+        self._parts: list[Part] = []
+        self._waiting = 0
+        self._writer: Any = None
+
+    def __enter__(self) -> "EmbeddingWriter":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = [f"dim_{j}" for j in range(self.n_dims)]
+        self._schema = pa.schema([(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)])
+        self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False)
+        return self
+
+    def add(self, part: Part) -> None:
+        """Add embedded cells."""
+        self._parts.append(part)
+        self._waiting += len(part.cell_ids)
+        if self._waiting >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._waiting:
+            return
+        values = np.concatenate([p.embedding for p in self._parts])
+        ids = pa.array([str(c) for p in self._parts for c in p.cell_ids], type=pa.string())
+        columns = [ids, *(pa.array(np.ascontiguousarray(values[:, j])) for j in range(self.n_dims))]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._parts, self._waiting = [], 0
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            os.replace(self._partial, self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+def embed_file(
+    name: str, weights: Path | str, source: Path | str, output: Path | str, *, settings: Mapping[str, Any], options: RunOptions,
+    device: str = "auto", precision: str = "fp32", seed: int = 0, random_init: bool = False, cells: list[str] | None = None,
+    dataset: str = "", method: str = "",
+) -> dict[str, Any]:
+    """Embed an .h5ad file; write ``<output>.parquet`` and the sidecar ``<output>.json``.
+
+    Parameters
+    ----------
+    name, weights, settings, device, precision, seed, random_init
+        See :func:`scfm.models.load_model`.
+    source
+        The .h5ad file.
+    output
+        The parquet file; its stem names the sidecar.
+    options
+        How the run is cut up.
+    cells
+        Only these cell ids (a shard); None = all. Facts about genes are those of the whole file either way.
+    dataset, method
+        For the sidecar; the method is the model's name (``<name>_random`` with random weights) where not given.
+
+    Returns
+    -------
+    The sidecar.
+    """
+    output = Path(output)
+    if output.suffix != ".parquet":
+        raise ScfmError(f"{output}: the output must end in .parquet (the sidecar has the same stem and ends in .json).")
+    cls = model_class(name)
+    typed = make_settings(cls.Settings, settings, model=name)  # before anything large is opened
+    counts = open_counts(source, typed.input_layer)
+    counts = counts if cells is None else counts.only(cells)
+    how = {"device": device, "seed": seed, "random_init": random_init}
+    model = cls(weights, typed, precision=precision, **how)
+    report = Report()
+    drift: dict[str, Any] = {}
+    sample: list[Part] = []
+    with EmbeddingWriter(output, model.n_dims) as writer:
+        for part in embed_stream(model, counts, options, report):
+            writer.add(part)
+            if sum(len(p.cell_ids) for p in sample) < DRIFT_CELLS:
+                sample.append(part)
+    if precision == "bf16":
+        drift = _drift(cls(weights, typed, precision="fp32", **how), counts, sample, options)
+    sidecar = _identity(model, dataset, method) | report.as_dict() | model.facts() | drift
+    sidecar |= {"warnings": model.messages, "status": "ok", "reason": ""}
+    write_json(output.with_suffix(".json"), sidecar)
+    log.info(
+        "%s: %d of %d cells, %d dims, %.1f cells/s", name, report.cells_out, report.cells_in, model.n_dims, report.cells_out / max(report.seconds, 1e-9)
+    )
+    return sidecar
+
+
+def _identity(model: "EmbeddingModel", dataset: str, method: str) -> dict[str, Any]:
+    """Return the fields of the sidecar that say what it is and what made it."""
+    method = method or (f"{model.name}_random" if model.random_init else model.name)
+    files = [] if model.random_init else sorted({c.path for c in model.checkpoints})
+    return {
+        "dataset": dataset, "embedding": f"{method}.raw.{model.seed}", "method": method, "model": model.name,
+        "family": "foundation_model", "variant": "raw", "seed": model.seed, "is_control": model.random_init, "output_type": "embedding",
+        "settings": as_dict(model.settings), "versions": versions_of(["torch", "numpy", "anndata", "h5py", "safetensors"]),
+        "device": str(model.device.type), "precision": model.precision, "n_dims": model.n_dims,
+        "weights_sha256": {str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p) for p in files},
+        "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(), "unused_tensors": model.extras(),
+    }
+
+
+def _drift(reference: "EmbeddingModel", counts: Counts, sample: list[Part], options: RunOptions) -> dict[str, Any]:
+    """Hold bf16 rows against fp32 ones of the same cells: cosine per cell (1 = no drift)."""
+    if not reference.cells_apart:
+        return {"bf16_drift": {"reason": "not measured on a sample: the row of a cell depends on the other cells"}}
+    ids = np.concatenate([p.cell_ids for p in sample])[:DRIFT_CELLS]
+    rows = np.concatenate([p.embedding for p in sample])[:DRIFT_CELLS]
+    exact = embed_frame(reference, counts.only(list(ids)), batch_tokens=options.batch_tokens, min_gene_overlap=0.0).loc[list(ids)].to_numpy()
+    scale = np.linalg.norm(rows, axis=1) * np.linalg.norm(exact, axis=1)
+    cosine = np.einsum("ij,ij->i", rows.astype(np.float64), exact) / np.maximum(scale, 1e-30)
+    return {"bf16_drift": {"cells": len(ids), "cosine_min": float(cosine.min()), "cosine_median": float(np.median(cosine))}}
