@@ -1,0 +1,50 @@
+# scfmbench: `make demo` shows what it does, `make test` proves it. Everything is set up on the first call.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
+export NXF_OFFLINE := true
+export NXF_SYNTAX_PARSER := v2
+export NXF_ANSI_LOG ?= false
+
+OUTDIR ?= results
+NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
+
+.PHONY: help setup demo test lint test-python test-pipeline test-nf requirements clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+setup: ## Python environment in .venv, Nextflow in .tools (once; a second call does nothing)
+	@bash scripts/setup.sh
+
+demo: setup ## run the pipeline on embedded data and print where the report is
+	@nextflow run . -profile test --outdir $(OUTDIR) -resume -work-dir $(OUTDIR)/work
+	@printf '\nReport: %s\n' "$(OUTDIR)/report/scfmbench_report.html"
+
+lint: setup ## ruff and nextflow lint
+	@ruff check bin tests benchmarks
+	@nextflow lint main.nf nextflow.config conf workflows subworkflows modules
+
+test-python: setup ## unit tests
+	@pytest -q -m "not pipeline"
+
+test-pipeline: setup ## tests that run Nextflow and read the results back
+	@pytest -q -m pipeline
+
+test-nf: setup ## nf-test, when it is on PATH
+ifdef NF_TEST
+	@nf-test test
+else
+	@echo "nf-test is not on PATH: the nf-test files in tests/, modules/ and subworkflows/ were NOT run"
+endif
+
+test: setup lint test-nf ## everything
+	@pytest -q
+
+requirements: setup ## pin requirements/all.txt anew from requirements/all.in
+	@$(shell command -v uv || echo .tools/uv/bin/uv) pip compile -q --python-version 3.11 --no-header --no-annotate \
+		requirements/all.in -o requirements/all.txt
+
+clean: ## remove work, results and caches, keep the set-up
+	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Write valid, tiny outputs of a process, for `nextflow run . -stub`: a stub run also tests joins, names and reports."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.stubs import STUBS
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the outputs of one kind of step."""
+    parser = make_parser(__doc__ or "")
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("kind", choices=sorted(STUBS), help="whose outputs to write")
+    parser.add_argument("--id", default="", help="<dataset>.<method>.<variant>.<seed>")
+    parser.add_argument("--family", default="none")
+    parser.add_argument("--step", default="embed")
+    parser.add_argument("--dataset", default="")
+    parser.add_argument("--group", default="")
+    parser.add_argument("--input", type=Path, help="samplesheet")
+    parser.add_argument("--obs", type=Path)
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--prepared", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--sidecars", type=Path, nargs="*", default=[])
+    parser.add_argument("--outdir", type=Path, default=Path())
+    args = parser.parse_args(argv)
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    STUBS[args.kind](args)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+// One correction of a validated embedding; the result is a new embedding and passes the door again.
+process CORRECT_EMBEDDING {
+    tag "${meta.id}"
+    label 'process_single'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(embedding), path(sidecar), path(obs)
+    val settings
+
+    output:
+    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
+    path "${meta.id}.correct.status.json", emit: status
+    tuple val("${task.process}"), val('numpy'), eval('tool_version.py numpy'), topic: versions, emit: versions
+
+    script:
+    """
+    cat <<'END_SETTINGS' > params.json
+    ${groovy.json.JsonOutput.toJson(settings)}
+    END_SETTINGS
+
+    correct_embedding.py \\
+        --embedding ${embedding} \\
+        --sidecar ${sidecar} \\
+        --obs ${obs} \\
+        --variant ${meta.variant} \\
+        --params params.json \\
+        --on_error ${settings.on_method_error} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py embedding --id ${meta.id} --family ${meta.family} --step correct --obs ${obs} --outdir .
+    """
+}

@@ -1,0 +1,42 @@
+// UMAPs of all embeddings of one family, from the neighbours already found.
+process DRAW_UMAPS {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/plots:0.1.0'
+
+    input:
+    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(obs)
+    val settings
+
+    output:
+    tuple val(meta), path("${meta.family}.umap.parquet"), emit: umap
+    path '*.png', emit: plots
+    path '*.umap.status.json', emit: status
+    tuple val("${task.process}"), val('umap-learn'), eval('tool_version.py umap-learn'), topic: versions, emit: versions
+
+    script:
+    """
+    cat <<'END_SETTINGS' > params.json
+    ${groovy.json.JsonOutput.toJson(settings)}
+    END_SETTINGS
+
+    draw_umaps.py \\
+        --group ${meta.family} \\
+        --embeddings ${embeddings} \\
+        --sidecars ${sidecars} \\
+        --knn ${knn} \\
+        --obs ${obs} \\
+        --params params.json \\
+        --seed 0 \\
+        --on_error ${settings.on_method_error} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py umaps --group ${meta.family} --sidecars ${sidecars} --obs ${obs} --outdir .
+    """
+}

@@ -1,0 +1,42 @@
+// How well label and batch can be read from an embedding, with baselines beside every number.
+process PROBE_EMBEDDING {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(embedding), path(sidecar), path(obs), path(splits)
+    val settings
+
+    output:
+    path "${meta.id}.probing.tsv", optional: true, emit: probing
+    path "${meta.id}.probing_results.csv", optional: true, emit: paper
+    path "${meta.id}.probe.status.json", emit: status
+    tuple val("${task.process}"), val('scikit-learn'), eval('tool_version.py scikit-learn'), topic: versions, emit: versions
+
+    script:
+    """
+    cat <<'END_SETTINGS' > params.json
+    ${groovy.json.JsonOutput.toJson(settings)}
+    END_SETTINGS
+
+    probe_embedding.py \\
+        --embedding ${embedding} \\
+        --sidecar ${sidecar} \\
+        --obs ${obs} \\
+        --splits ${splits} \\
+        --params params.json \\
+        --profile ${settings.metrics_profile} \\
+        --cpus ${task.cpus} \\
+        --on_error ${settings.on_method_error} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py probing --id ${meta.id} --family ${meta.family} --outdir .
+    """
+}

@@ -1,0 +1,37 @@
+// The door: no step that computes from an embedding reads one that has not passed here.
+process VALIDATE_EMBEDDING {
+    tag "${meta.id}"
+    label 'process_single'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(embedding), path(sidecar), path(obs)
+    val settings
+
+    output:
+    tuple val(meta), path("${meta.id}.parquet"), path("${meta.id}.json"), optional: true, emit: embedding
+    path "${meta.id}.validate.status.json", emit: status
+    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+
+    script:
+    """
+    cat <<'END_SETTINGS' > params.json
+    ${groovy.json.JsonOutput.toJson(settings)}
+    END_SETTINGS
+
+    validate_embedding.py \\
+        --embedding ${embedding} \\
+        --sidecar ${sidecar} \\
+        --obs ${obs} \\
+        --on_error ${settings.on_method_error} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py validated --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir .
+    """
+}

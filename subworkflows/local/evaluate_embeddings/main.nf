@@ -1,0 +1,107 @@
+/*
+ * Contract: unchecked embeddings go in; every one passes the same door, is corrected in each way asked for (and passes
+ * the door again), and is scored, probed and drawn. Nothing here knows who made an embedding.
+ */
+
+include { CORRECT_EMBEDDING                          } from '../../../modules/local/correct/embedding'
+include { DRAW_UMAPS                                 } from '../../../modules/local/draw/umaps'
+include { FIND_NEIGHBORS                             } from '../../../modules/local/find/neighbors'
+include { PROBE_EMBEDDING                            } from '../../../modules/local/probe/embedding'
+include { SCORE_EMBEDDING                            } from '../../../modules/local/score/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED   } from '../../../modules/local/validate/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_UNCORRECTED } from '../../../modules/local/validate/embedding'
+include { stepSettings                               } from '../utils_scfmbench'
+
+workflow EVALUATE_EMBEDDINGS {
+    take:
+    ch_unchecked // channel: [ meta, parquet, sidecar ]
+    ch_dataset   // channel: [ dataset, prepared, obs, pca, splits ]
+    ch_plan      // channel: row of plan.tsv (map)
+    options // map: parameters
+
+    main:
+    def door = stepSettings(options, 'validate_embedding.py', ['on_method_error'])
+    ch_obs = ch_dataset.map { dataset, _prepared, obs, _pca, _splits -> [dataset, obs] }
+
+    VALIDATE_UNCORRECTED(withDataset(ch_unchecked, ch_obs), door)
+
+    // one correction per planned row; the key is the whole identity, never the id alone
+    ch_planned = ch_plan
+        .filter { row -> row.variant != 'raw' }
+        .map { row -> [[row.dataset, row.method, row.seed], row + [id: "${row.dataset}.${row.embedding}".toString()]] }
+    ch_to_correct = VALIDATE_UNCORRECTED.out.embedding
+        .map { meta, parquet, sidecar -> [[meta.dataset, meta.method, meta.seed], parquet, sidecar] }
+        .combine(ch_planned, by: 0)
+        .map { _key, parquet, sidecar, meta -> [meta, parquet, sidecar] }
+
+    CORRECT_EMBEDDING(
+        withDataset(ch_to_correct, ch_obs),
+        stepSettings(options, 'correct_embedding.py', ['on_method_error', 'center_']),
+    )
+    VALIDATE_CORRECTED(withDataset(CORRECT_EMBEDDING.out.embedding, ch_obs), door)
+
+    ch_embedding = VALIDATE_UNCORRECTED.out.embedding.mix(VALIDATE_CORRECTED.out.embedding) // channel: [ meta, parquet, sidecar ]
+
+    FIND_NEIGHBORS(
+        withDataset(ch_embedding, ch_obs),
+        stepSettings(options, 'find_neighbors.py', ['on_method_error', 'neighbors_k', 'exact_neighbors_max_cells']),
+    )
+
+    SCORE_EMBEDDING(
+        withDataset(FIND_NEIGHBORS.out.neighbors, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
+        files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
+        stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile'], ['scfm/metrics/*.py']),
+    )
+
+    PROBE_EMBEDDING(
+        withDataset(ch_embedding, ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] }),
+        stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile']),
+    )
+
+    // UMAP costs more to import than to run on small data: one task per data set and family
+    DRAW_UMAPS(
+        withDataset(
+            FIND_NEIGHBORS.out.neighbors
+                .map { meta, parquet, sidecar, knn -> [[meta.dataset, meta.family], [meta.id, parquet, sidecar, knn]] }
+                .groupTuple()
+                .map { key, items -> [key, items.toSorted { item -> item[0] }] }
+                .map { key, items ->
+                    def meta = [id: "${key[0]}.${key[1]}".toString(), dataset: key[0], family: key[1]]
+                    [meta, items.collect { item -> item[1] }, items.collect { item -> item[2] }, items.collect { item -> item[3] }]
+                },
+            ch_obs,
+        ),
+        stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_']),
+    )
+
+    ch_results = VALIDATE_UNCORRECTED.out.status
+        .mix(VALIDATE_CORRECTED.out.status)
+        .mix(CORRECT_EMBEDDING.out.status)
+        .mix(FIND_NEIGHBORS.out.status)
+        .mix(SCORE_EMBEDDING.out.status)
+        .mix(SCORE_EMBEDDING.out.scores)
+        .mix(PROBE_EMBEDDING.out.status)
+        .mix(PROBE_EMBEDDING.out.probing)
+        .mix(DRAW_UMAPS.out.status)
+        .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
+
+    // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
+    embedding = ch_embedding
+    umap = DRAW_UMAPS.out.umap
+    plots = DRAW_UMAPS.out.plots
+    results = ch_results
+
+    emit:
+    embedding // channel: [ meta, parquet, sidecar ]
+    umap      // channel: [ meta, parquet ]
+    plots     // channel: [ png, ... ]
+    results   // channel: file
+}
+
+// Append a data set's files to everything about one of its embeddings.
+def withDataset(ch_items, ch_files) {
+    return ch_items
+        .map { item -> [item[0].dataset] + item }
+        .combine(ch_files, by: 0)
+        .map { item -> item.drop(1) }
+}

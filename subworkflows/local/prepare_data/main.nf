@@ -1,0 +1,76 @@
+/*
+ * Contract: a samplesheet goes in; checked, prepared data sets and the plan of the run come out.
+ * Every fault of every file is reported at once, before anything is computed.
+ */
+
+include { CHECK_INPUTS     } from '../../../modules/local/check/inputs'
+include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
+include { findPath         } from '../utils_scfmbench'
+include { readCsv          } from '../utils_scfmbench'
+include { samplesheetPaths } from '../utils_scfmbench'
+include { stepSettings     } from '../utils_scfmbench'
+
+workflow PREPARE_DATA {
+    take:
+    samplesheet // file: CSV
+    options // map: parameters
+
+    main:
+    // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
+    def named = samplesheetPaths(samplesheet).collect { text -> [text, findPath(samplesheet, text)] }.findAll { pair -> pair[1] }
+    def staged = [named.collect { pair -> pair[0] }, (1..named.size()).collect { i -> "inputs/${i}" }].transpose()
+
+    CHECK_INPUTS(
+        samplesheet,
+        named.collect { pair -> pair[1] },
+        [
+            params: options + [code: stepSettings(options, 'check_inputs.py', []).code],
+            staged: staged.collectEntries { text, folder -> [text, "${folder}/${file(text).name}"] },
+        ],
+        file("${projectDir}/nextflow_schema.json"),
+        files("${projectDir}/assets/{methods.tsv,schema_input.json,schema_methods.json}"),
+    )
+
+    // the run stops here, with every fault in one message
+    ch_check = CHECK_INPUTS.out.check.map { faults, datasets, plan, messages ->
+        if (faults.size() > 0) {
+            error("The inputs have faults; nothing was computed.\n\n${faults.text}")
+        }
+        [datasets, plan, messages]
+    } // channel: [ datasets.json, plan.tsv, input_warnings.json ]
+
+    ch_rows = ch_check.flatMap { datasets, _plan, _messages -> new groovy.json.JsonSlurper().parseText(datasets.text) }
+    ch_source = ch_rows.map { row -> [row.dataset, row, findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
+
+    PREPARE_DATASET(
+        ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, row: row], h5ad] },
+        ['hvg_exclude', 'hvg_force'].collect { name -> options[name] ? file(options[name], checkIfExists: true) : [] },
+        stepSettings(
+            options,
+            'prepare_dataset.py',
+            ['round_counts', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed'],
+        ),
+    )
+
+    ch_imports = ch_source.flatMap { dataset, row, h5ad ->
+        (row.embeddings ?: [:]).collect { name, source ->
+            source.startsWith('obsm:')
+                ? [dataset, name, h5ad, source.substring(5)]
+                : [dataset, name, findPath(samplesheet, source), '']
+        }
+    }
+
+    // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
+    check = ch_check
+    plan = ch_check.flatMap { _datasets, plan, _messages -> plan.splitCsv(header: true, sep: '\t') }
+    dataset = PREPARE_DATASET.out.dataset.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
+    facts = PREPARE_DATASET.out.facts
+    imports = ch_imports
+
+    emit:
+    check   // channel: [ datasets.json, plan.tsv, input_warnings.json ]
+    plan    // channel: row (map)
+    dataset // channel: [ dataset, prepared, obs, pca, splits ]
+    facts   // channel: facts.json
+    imports // channel: [ dataset, name, file, obsm key or '' ]
+}

@@ -1,0 +1,85 @@
+/*
+ * Contract: everything the steps left goes in; tidy tables, one AnnData per data set and one report come out.
+ * The last process fails when anything is failed or unexplained, after the report is written: the run's exit
+ * status tells the truth.
+ */
+
+include { BUILD_REPORT    } from '../../../modules/local/build/report'
+include { CHECK_VERDICT   } from '../../../modules/local/check/verdict'
+include { COLLECT_RESULTS } from '../../../modules/local/collect/results'
+include { MULTIQC         } from '../../../modules/local/multiqc'
+include { WRITE_DATASET   } from '../../../modules/local/write/dataset'
+include { stepSettings    } from '../utils_scfmbench'
+
+workflow REPORT_RESULTS {
+    take:
+    ch_check     // channel: [ datasets.json, plan.tsv, input_warnings.json ]
+    ch_dataset   // channel: [ dataset, prepared, obs, pca, splits ]
+    ch_embedding // channel: [ meta, parquet, sidecar ]
+    ch_umap      // channel: [ meta, parquet ]
+    ch_results   // channel: file
+    ch_history   // channel: csv
+    ch_plots     // channel: [ png, ... ]
+    options // map: parameters
+
+    main:
+    ch_parts = ch_embedding
+        .map { meta, parquet, sidecar -> [meta.dataset, [parquet, sidecar]] }
+        .mix(ch_umap.map { meta, parquet -> [meta.dataset, [parquet]] })
+        .groupTuple()
+        .map { dataset, files -> [dataset, files.flatten().toSorted { item -> item.name }] }
+    WRITE_DATASET(
+        ch_dataset
+            .map { dataset, prepared, _obs, _pca, _splits -> [dataset, prepared] }
+            .combine(ch_parts, by: 0)
+            .map { dataset, prepared, parts -> [[id: dataset, dataset: dataset], prepared, parts] },
+        stepSettings(options, 'write_dataset_h5ad.py', []),
+    )
+
+    COLLECT_RESULTS(
+        ch_check,
+        byName(ch_results),
+        files("${projectDir}/assets/{methods,metrics}.tsv") + files("${projectDir}/assets/schema_*.json"),
+        options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, 'collect_results.py', []),
+    )
+
+    ch_versions = channel.topic('versions')
+        .unique()
+        .toSortedList { a, b -> a.join(' ') <=> b.join(' ') }
+        .map { items -> versionsYaml(items) }
+
+    BUILD_REPORT(
+        COLLECT_RESULTS.out.tables,
+        ch_check,
+        byName(ch_plots),
+        byName(ch_history),
+        ch_versions,
+        files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json"),
+        options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, 'build_report.py', []),
+    )
+    MULTIQC(BUILD_REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
+    CHECK_VERDICT(COLLECT_RESULTS.out.verdict, MULTIQC.out.report)
+
+    // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
+    report = MULTIQC.out.report
+    tables = COLLECT_RESULTS.out.tables
+
+    emit:
+    report // channel: html
+    tables // channel: directory
+}
+
+// All files of a channel in one list, ordered by name so that a resumed run finds the same task.
+def byName(ch_files) {
+    return ch_files.flatten().toSortedList { a, b -> a.name <=> b.name }
+}
+
+// Process -> tool -> version, in the form MultiQC reads.
+def versionsYaml(items) {
+    def lines = []
+    items.groupBy { item -> item[0].tokenize(':').last() }.each { name, rows ->
+        lines << "${name}:"
+        rows.collect { row -> [row[1], row[2]] }.unique().each { row -> lines << "  ${row[0]}: \"${row[1].trim()}\"" }
+    }
+    return lines.join('\n') + "\nWorkflow:\n  scfmbench: \"${workflow.manifest.version}\"\n  Nextflow: \"${workflow.nextflow.version}\"\n"
+}

@@ -1,0 +1,147 @@
+/*
+ * Functions of the workflow layer: help, samplesheet, settings of a step and the digest of the code behind it.
+ */
+
+// A task's settings: the parameters it reads and a digest of the Python code it runs. Both become part of the
+// task's hash, so a change of either re-runs the task and nothing else.
+//   executable  name of the script in bin/
+//   names       parameters, or prefixes of parameters when they end with '_'
+//   plugins     Python files that the script loads by name, relative to bin/ ('*' for a whole folder)
+def stepSettings(params, executable, names, plugins = []) {
+    def settings = [code: codeDigest(executable, plugins)]
+    params.keySet().toSorted().each { key ->
+        if (names.any { name -> name.endsWith('_') ? key.startsWith(name) : key == name }) {
+            settings[key] = params[key]
+        }
+    }
+    return settings
+}
+
+// SHA-256 over the executable and every module of bin/scfm that it imports, directly or not.
+def codeDigest(executable, plugins = []) {
+    def bin = file("${projectDir}/bin")
+    def plugin_files = plugins.collectMany { pattern -> files("${bin}/${pattern}") }
+    def sources = withImports(bin, [bin.resolve(executable)] + plugin_files, [])
+        .toSorted { source -> source.toString() }
+        .collect { source -> bin.relativize(source).toString() + '\n' + source.text }
+    return sources.join('\n').digest('SHA-256')
+}
+
+// The files and, recursively, every file of bin/scfm that they import.
+def withImports(bin, pending, seen) {
+    def fresh = pending.findAll { source -> source.exists() && !(source in seen) }.unique()
+    if (!fresh) {
+        return seen
+    }
+    return withImports(bin, fresh.collectMany { source -> importedFiles(bin, source) }, seen + fresh)
+}
+
+// Files of bin/scfm that a Python file imports: `import scfm.a`, `from scfm.a import b`, `from .a import b`.
+def importedFiles(bin, source) {
+    def found = []
+    source.eachLine { line ->
+        def whole = line =~ /^\s*import\s+(scfm[\w.]*)/
+        def from = line =~ /^\s*from\s+(\.*)([\w.]*)\s+import\s+(.*)/
+        if (whole.find()) {
+            found.addAll(moduleFiles(bin, whole.group(1)))
+        }
+        else if (from.find()) {
+            def module = absoluteModule(bin, source, from.group(1), from.group(2))
+            if (module.startsWith('scfm')) {
+                found.addAll(moduleFiles(bin, module))
+                from.group(3).replaceAll(/[()#].*/, '').tokenize(', ').each { name -> found.addAll(moduleFiles(bin, "${module}.${name}")) }
+            }
+        }
+    }
+    return found
+}
+
+// The dotted name behind a relative import.
+def absoluteModule(bin, source, dots, name) {
+    if (!dots) {
+        return name
+    }
+    def folder = source.parent
+    (1..<dots.size()).each { folder = folder.parent }
+    def base = bin.relativize(folder).toString().replace('/', '.')
+    return name ? "${base}.${name}" : base
+}
+
+// A module's file and the __init__.py of every package above it; only those that exist.
+def moduleFiles(bin, dotted) {
+    def parts = dotted.tokenize('.')
+    def candidates = [bin.resolve(parts.join('/') + '.py')]
+    parts.indices.each { i -> candidates << bin.resolve(parts[0..i].join('/') + '/__init__.py') }
+    return candidates.findAll { candidate -> candidate.exists() }
+}
+
+// The samplesheet as a file, or an error that says what to do.
+def requireSamplesheet(params) {
+    if (!params.input) {
+        error("--input is missing: a CSV with one row per data set (dataset,h5ad,batch_key,label_key). Try `-profile test`, or see docs/usage.md.")
+    }
+    def samplesheet = file(params.input)
+    if (!samplesheet.exists()) {
+        error("--input: the file '${params.input}' does not exist. Expected a CSV with one row per data set; check the path.")
+    }
+    return samplesheet
+}
+
+// Rows of a CSV as a list of maps with trimmed values.
+def readCsv(table) {
+    return table.splitCsv(header: true, strip: true)
+}
+
+// A path of the samplesheet: as written, or relative to the samplesheet's folder. Null when neither exists.
+def findPath(samplesheet, text) {
+    def candidates = text.startsWith('/') || text.contains('://') ? [text] : [text, "${samplesheet.parent}/${text}"]
+    def found = candidates.find { candidate -> file(candidate).exists() }
+    return found ? file(found) : null
+}
+
+// Every path the samplesheet names: the data files and the tables of the column `embeddings`.
+def samplesheetPaths(samplesheet) {
+    def rows = readCsv(samplesheet)
+    def named = rows.collect { row -> row.h5ad }
+    rows.each { row ->
+        (row.embeddings ?: '').tokenize(';').each { entry ->
+            def source = entry.contains('=') ? entry.substring(entry.indexOf('=') + 1) : entry
+            if (!source.trim().startsWith('obsm:')) {
+                named << source.trim()
+            }
+        }
+    }
+    return named.findAll { text -> text }.unique()
+}
+
+// Text of --help, from nextflow_schema.json: every parameter with its default.
+def helpMessage(params) {
+    def schema = new groovy.json.JsonSlurper().parseText(file("${projectDir}/nextflow_schema.json").text)
+    def lines = ["scfmbench ${workflow.manifest.version}: ${schema.description}", '', 'Usage: nextflow run . --input samplesheet.csv --outdir results -profile <docker|singularity|conda|...>', '']
+    schema['$defs'].each { _key, group ->
+        lines << group.title
+        group.properties.each { name, property ->
+            def choices = property['enum'] ? " [${property['enum'].join(', ')}]" : ''
+            def fallback = params[name] == null || params[name] == '' ? '' : " (default: ${params[name]})"
+            if (!property.hidden) {
+                lines << "  --${name.padRight(32)} ${property.description}${choices}${fallback}"
+            }
+        }
+        lines << ''
+    }
+    return lines.join('\n')
+}
+
+// What the user reads last.
+def completionMessage(run, params) {
+    def report = "${params.outdir}/report/scfmbench_report.html"
+    def verdict = file("${params.outdir}/tables/verdict.json")
+    if (run.success) {
+        return "scfmbench finished in ${run.duration}. Report: ${report}"
+    }
+    if (verdict.exists() && file(report).exists()) {
+        def found = new groovy.json.JsonSlurper().parseText(verdict.text)
+        return "scfmbench finished with failures: ${found.message} Report: ${report}"
+    }
+    return "scfmbench stopped before the report was written: ${run.errorMessage ?: 'see the messages above'}"
+}
