@@ -122,10 +122,8 @@ def helpMessage(params) {
         lines << group.title
         group.properties.each { name, property ->
             def choices = property['enum'] ? " [${property['enum'].join(', ')}]" : ''
-            def fallback = params[name] == null || params[name] == '' ? '' : " (default: ${params[name]})"
-            if (!property.hidden) {
-                lines << "  --${name.padRight(32)} ${property.description}${choices}${fallback}"
-            }
+            def fallback = property.type == 'object' ? 'see conf/methods.config' : (params[name] == null ? 'none' : params[name])
+            lines << "  --${name.padRight(32)} ${property.description}${choices} (default: ${fallback})"
         }
         lines << ''
     }
