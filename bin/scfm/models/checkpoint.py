@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import zipfile
@@ -204,8 +205,8 @@ def _read_torch(path: Path) -> Any:
             ) from error
         raise ScfmError(_damaged(path, error)) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # a lack of memory or disk, not a fault of the file
         raise ScfmError(_damaged(path, error)) from error
 
 

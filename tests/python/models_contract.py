@@ -1,0 +1,261 @@
+"""What a model's tests supply to the contract tests: its fixture, its golden variants, and how to spoil its files.
+
+A model ``<name>`` has a module ``tests/python/models_cases_<name>.py`` with ``CASES: ModelCases``. Its fixture lies in
+``tests/data/models/<fixture>/`` (synthetic, a copy of what the official code gave). ``test_models_contract.py`` does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfm.models import available_models, load_model
+
+if TYPE_CHECKING:
+    import anndata
+    import pandas as pd
+
+    from scfm.models.base import EmbeddingModel
+    from scfm.models.tokens import Tokens
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "models"
+TOLERANCE = 1e-5
+#: what the fixtures were made with (issue: they hold for strip_version=false)
+GOLDEN_SETTINGS = {"strip_version": "false"}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One variant of ``expected.npz``.
+
+    Attributes
+    ----------
+    variant
+        Name in the table.
+    settings
+        Settings of the model.
+    embedding
+        Key of the rows in ``expected.npz``, or a function of its arrays.
+    tokens
+        ``tokens(model, tokens, expected)`` yields (what, found, expected) to be equal exactly; None where the file holds no tokens.
+    fixture
+        Folder in ``tests/data/models``; the model's first one where empty.
+    change_input
+        Applied to the AnnData first (normalisation of the variant).
+    patch
+        Applied to the loaded model (e.g. the official stream of random numbers in place of the keyed one).
+    n_tokens
+        Rows of the expected tokens may be fewer than the cells (cells dropped officially): ids of the expected rows by key or function.
+    """
+
+    variant: str
+    settings: Mapping[str, Any]
+    embedding: "str | Callable[[Mapping[str, np.ndarray]], np.ndarray]"
+    tokens: "Callable[[EmbeddingModel, Tokens, Mapping[str, np.ndarray]], Iterable[tuple[str, Any, Any]]] | None" = None
+    fixture: str = ""
+    change_input: "Callable[[anndata.AnnData], anndata.AnnData] | None" = None
+    patch: "Callable[[EmbeddingModel], None] | None" = None
+    cell_ids: str = ""
+
+
+@dataclass(frozen=True)
+class ModelCases:
+    """Everything the contract tests need of a model.
+
+    Attributes
+    ----------
+    model
+        Name.
+    fixture
+        Folder in ``tests/data/models``.
+    golden
+        Variants of ``expected.npz`` (several fixtures where the model has several).
+    settings
+        Settings for the other tests: deterministic use of the fixture's input.
+    tensors
+        The weights file, relative to the fixture.
+    needed
+        A tensor in it (name as in the file) without which nothing works.
+    state
+        Keys that lead from the file's content to the tensors, e.g. ``("state_dict",)``.
+    pickles
+        Pickled dictionaries that are read, relative to the fixture.
+    break_vocabulary
+        Edits a copy of the fixture so that vocabulary and weights no longer fit; None where nothing of that kind can happen.
+    needs_both_ids
+        True where symbols and Ensembl ids are both understood (no "wrong id type" then).
+    """
+
+    model: str
+    fixture: str
+    golden: tuple[Golden, ...]
+    settings: Mapping[str, Any]
+    tensors: str
+    needed: str
+    state: tuple[str, ...] = ()
+    pickles: tuple[str, ...] = ()
+    break_vocabulary: Callable[[Path], None] | None = None
+    needs_both_ids: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The fixture."""
+        return DATA / self.fixture
+
+    def load(self, weights: Path | None = None, **more: Any) -> "EmbeddingModel":
+        """Load the model on the CPU with the deterministic settings."""
+        how = {k: more.pop(k) for k in ("precision", "seed", "random_init") if k in more}
+        return load_model(self.model, weights or self.folder, device="cpu", **how, **{**GOLDEN_SETTINGS, **self.settings, **more})
+
+
+def cases_of(model: str) -> ModelCases:
+    """Return a model's cases; a model without them fails its tests (it is not skipped)."""
+    return import_module(f"models_cases_{model}").CASES
+
+
+def all_cases() -> list[ModelCases]:
+    """Return the cases of every model that exists."""
+    return [cases_of(name) for name in available_models()]
+
+
+@cache
+def _read(folder: Path) -> "anndata.AnnData":
+    import anndata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return anndata.read_h5ad(folder / "input.h5ad")
+
+
+def read_input(fixture: str) -> "anndata.AnnData":
+    """Return a fresh copy of a fixture's input."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _read(DATA / fixture).copy()
+
+
+@cache
+def read_expected(fixture: str) -> dict[str, np.ndarray]:
+    """Return the arrays of ``expected.npz``."""
+    with np.load(DATA / fixture / "expected.npz", allow_pickle=False) as arrays:
+        return {k: arrays[k] for k in arrays.files}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a variant is from the official code."""
+
+    model: str
+    variant: str
+    difference: float
+    tokens_equal: bool | None
+    unequal: tuple[str, ...]
+
+
+def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
+    """Run a variant; compare tokens exactly and rows by the largest absolute difference."""
+    fixture = golden.fixture or cases.fixture
+    expected, adata = read_expected(fixture), read_input(fixture)
+    if golden.change_input:
+        adata = golden.change_input(adata)
+    model = load_model(cases.model, DATA / fixture, device="cpu", **{**GOLDEN_SETTINGS, **golden.settings})
+    if golden.patch:
+        golden.patch(model)
+    frame = model.embed(adata, min_gene_overlap=0.0)
+    wanted = golden.embedding(expected) if callable(golden.embedding) else expected[golden.embedding]
+    ids = expected_ids(expected, adata, len(wanted), golden.cell_ids)
+    unequal: list[str] = []
+    if golden.tokens:
+        model = load_model(cases.model, DATA / fixture, device="cpu", **{**GOLDEN_SETTINGS, **golden.settings})
+        if golden.patch:
+            golden.patch(model)
+        for what, found, right in golden.tokens(model, tokens_of(model, adata), expected):
+            if not np.array_equal(np.asarray(found), np.asarray(right)):
+                unequal.append(what)
+    missing = [c for c in ids if c not in frame.index]
+    difference = float("inf") if missing else float(np.abs(frame.loc[ids].to_numpy() - wanted).max())
+    return Outcome(cases.model, f"{fixture}: {golden.variant}" if golden.fixture else golden.variant, difference, not unequal if golden.tokens else None, tuple(unequal))
+
+
+def expected_ids(expected: Mapping[str, np.ndarray], adata: "anndata.AnnData", n: int, key: str = "") -> list[str]:
+    """Return the cell ids of the expected rows: ``key``, else ``cell_id`` or ``obs_names`` of the file, else all cells in order."""
+    for name in (key, "cell_id", "obs_names"):
+        if name and name in expected and len(expected[name]) == n:
+            return [str(c) for c in expected[name]]
+    return [str(c) for c in adata.obs_names]
+
+
+def tokens_of(model: "EmbeddingModel", adata: "anndata.AnnData") -> "Tokens":
+    """Return the tokens of all cells in one chunk."""
+    from scfm.models.reader import counts_of
+    from scfm.models.runner import RunOptions, prepare
+
+    counts = counts_of(adata, model.settings.input_layer)
+    prepare(model, counts, RunOptions(min_gene_overlap=0.0))
+    return model.tokenize(next(counts.chunks(counts.n_cells)))
+
+
+def embed(model: "EmbeddingModel", adata: "anndata.AnnData", **options: Any) -> "pd.DataFrame":
+    """Embed without the floor of the gene overlap."""
+    return model.embed(adata, **{"min_gene_overlap": 0.0, **options})
+
+
+def copy_fixture(cases: ModelCases, target: Path) -> Path:
+    """Copy a fixture to where it may be spoilt."""
+    folder = target / cases.fixture
+    shutil.copytree(cases.folder, folder)
+    return folder
+
+
+def edit_tensors(cases: ModelCases, folder: Path, edit: Callable[[dict], None]) -> None:
+    """Let ``edit`` change the tensors of a copied fixture in place."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from scfm.models.checkpoint import read_tensors
+
+    path = folder / cases.tensors
+    if path.suffix == ".safetensors":
+        content = load_file(path)
+        edit(content)
+        save_file(content, path)
+        return
+    content = read_tensors(path)
+    state = content
+    for key in cases.state:
+        state = state[key]
+    edit(state)
+    torch.save(content, path.with_name("edited"))
+    path.with_name("edited").replace(path)
+
+
+class Bomb:
+    """Unpickling it without care would make the folder ``mark``."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+def write_bomb(path: Path, mark: Path, *, as_checkpoint: bool) -> None:
+    """Replace a file by a pickle or a checkpoint that runs code when it is loaded without care."""
+    import torch
+
+    path.unlink(missing_ok=True)
+    if as_checkpoint:
+        torch.save({"weights": Bomb(mark)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"genes": Bomb(mark)}))
