@@ -111,17 +111,12 @@ def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
 def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[str, Any]) -> list[dict]:
     """Return warnings about settings that don't fit the size of the data."""
     found, dataset = [], row.get("dataset", "")
-    n_cells, n_genes = facts.get("n_cells"), facts.get("n_genes")
-    neighbors, wanted = params.get("neighbors_k"), params.get("n_hvg")
+    n_cells = facts.get("n_cells")
+    neighbors = params.get("neighbors_k")
     if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
         found.append(message(
             "W-NN-01", "warning", f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many neighbours are not defined.",
             dataset=dataset, values={"n_cells": n_cells}, threshold=neighbors,
-        ))
-    if isinstance(wanted, int) and n_genes and n_genes < wanted:
-        found.append(message(
-            "W-HVG-02", "warning", f"The data have {n_genes:,} genes and --n_hvg asks for {wanted:,}; all that vary are taken.",
-            dataset=dataset, values={"n_genes": n_genes}, threshold=wanted,
         ))
     return found
 

@@ -68,14 +68,20 @@ class Store:
             raise ScfmError(
                 f"{self.name}: {frame} has no column '{name}'.{did_you_mean(name, known)} Columns of {frame}: {listing(known, limit=12) or 'none'}."
             )
-        return pd.Series(self._read(f"{frame}/{name}"), name=name)
+        return pd.Series(self._column(frame, name), name=name)
 
     def frame(self, frame: str) -> "pd.DataFrame":
         """Return a whole frame with its index as strings."""
         import pandas as pd
 
-        columns = {c: self._read(f"{frame}/{c}") for c in self.columns(frame)}
+        columns = {c: self._column(frame, c) for c in self.columns(frame)}
         return pd.DataFrame(columns, index=pd.Index(self.index(frame), dtype=object))
+
+    def _column(self, frame: str, name: str) -> Any:
+        """Return the values of a column; anndata 0.7 kept categories outside the column, so there the frame is read whole."""
+        if str(self.root[frame].attrs.get("encoding-version", "")) == "0.1.0":
+            return self._read(frame)[name].array
+        return self._read(f"{frame}/{name}")
 
     def _read(self, key: str) -> Any:
         from anndata.io import read_elem

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Prepare a data set: keys, filters, QC, log data, variable genes, PCA, probing splits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.errors import ScfmError
+from scfm.registry import ASSETS
+from scfm.tables import read_json
+from scfm.text import did_you_mean
+
+log = logging.getLogger("prepare_dataset")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the prepared h5ad, the obs, PCA and splits tables, the facts and the list of dropped cells."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--dataset", required=True, help="name of the data set in datasets.json")
+    parser.add_argument("--datasets", type=Path, required=True, help="datasets.json of CHECK_INPUTS")
+    parser.add_argument("--h5ad", type=Path, required=True, help="h5ad file or zarr folder")
+    parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
+    parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters, for defaults")
+    parser.add_argument("--hvg_exclude", type=Path, help="genes that are never variable genes, one a line")
+    parser.add_argument("--hvg_force", type=Path, help="genes that are always taken, one a line")
+    parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
+    args = parser.parse_args(argv)
+
+    from scfm.data.contract import read_var
+    from scfm.data.counts import load_counts
+    from scfm.data.hvg import read_gene_list
+    from scfm.data.params import with_defaults
+    from scfm.data.prepare import prepare
+    from scfm.data.store import open_store
+    from scfm.data.write import write_prepared
+    from scfm.probing.splits import make_splits, small_classes
+
+    rows = {row["dataset"]: row for row in read_json(args.datasets)}
+    if args.dataset not in rows:
+        raise ScfmError(f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: {', '.join(rows)}.")
+    row, params = rows[args.dataset], with_defaults(read_json(args.params), read_json(args.schema))
+    with open_store(args.h5ad) as store:
+        obs, var = store.frame("obs"), read_var(store, row["counts_source"])
+    prepared = prepare(
+        load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])), obs, var, row=row, params=params,
+        exclude=read_gene_list(args.hvg_exclude) if args.hvg_exclude else None,
+        force=read_gene_list(args.hvg_force) if args.hvg_force else None,
+    )
+    prepared.facts["warnings"] += [{**w, "dataset": args.dataset} for w in small_classes(prepared.obs, n_folds=int(params["probe_folds"]))]
+    splits = make_splits(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
+    write_prepared(prepared, splits, args.outdir)
+    log.info("%s: %d cells (%d scored), %d genes, %d variable", args.dataset, prepared.facts["n_cells"],
+             prepared.facts["n_scored"], prepared.facts["n_genes"], prepared.facts["n_hvg"])
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

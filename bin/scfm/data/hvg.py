@@ -1,0 +1,242 @@
+"""Highly variable genes, batch by batch, as a mask: all genes stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scfm.data.genes import strip_version
+from scfm.errors import ScfmError
+from scfm.tables import message
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+FLAVORS = ("cell_ranger", "seurat_v3", "pearson_residuals")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Chosen genes.
+
+    Attributes
+    ----------
+    mask
+        Shape (n_genes,), bool.
+    rank
+        Shape (n_genes,), float: 0 is the best gene, NaN for genes that were not ranked.
+    n_batches
+        Shape (n_genes,), int: batches in which the gene is variable by itself.
+    warnings
+        Entries made by :func:`scfm.tables.message`.
+    """
+
+    mask: "np.ndarray"
+    rank: "np.ndarray"
+    n_batches: "np.ndarray"
+    warnings: list[dict]
+
+
+def _in_frame(matrix: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray"):
+    """Return an AnnData with a categorical obs column ``batch``, as scanpy wants it."""
+    import anndata as ad
+    import pandas as pd
+
+    obs = pd.DataFrame({"batch": pd.Categorical(batch)}, index=[str(i) for i in range(matrix.shape[0])])
+    return ad.AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(genes, dtype=object)))
+
+
+def _scanpy_ranking(counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int, *, flavor: str) -> "pd.DataFrame":
+    """Return scanpy's ranking on counts (``seurat_v3``, ``pearson_residuals``): columns ``n_batches`` and ``score`` (higher first)."""
+    import pandas as pd
+    import scanpy as sc
+
+    frame = _in_frame(counts, batch, genes)
+    top = min(n_top, counts.shape[1])
+    if flavor == "seurat_v3":
+        table = sc.pp.highly_variable_genes(frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False)
+        first, second = -table["highly_variable_rank"], table["highly_variable_nbatches"]
+    else:
+        table = sc.experimental.pp.highly_variable_genes(frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False)
+        first, second = table["highly_variable_nbatches"], -table["highly_variable_rank"]
+    # genes outside the top of every batch have no rank: they follow by their variance
+    spread = table["variances_norm"] if flavor == "seurat_v3" else table["residual_variances"]
+    columns = {"n_batches": table["highly_variable_nbatches"], "first": first, "second": second, "third": spread}
+    return pd.DataFrame(columns).reindex(pd.Index(genes, dtype=object))
+
+
+def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int) -> "pd.DataFrame":
+    """Return the ranking of scIB: variable in most batches first, then by mean normalised dispersion.
+
+    Within a batch: scanpy's ``cell_ranger`` (dispersion = variance / mean, normalised by median and MAD of its bin of
+    mean expression), 20 bins, ``n_top`` genes. Source: scib 1.1.7, ``hvg_batch``.
+    """
+    import pandas as pd
+    import scanpy as sc
+
+    parts = []
+    for level in sorted(set(batch)):
+        rows = batch == level
+        frame = _in_frame(log[rows], batch[rows], genes)
+        parts.append(sc.pp.highly_variable_genes(frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False).loc[genes])
+    dispersion = pd.concat([p["dispersions_norm"] for p in parts], axis=1).mean(axis=1)
+    n_batches = sum(p["highly_variable_nbatches"].astype(int) for p in parts)
+    return pd.DataFrame({"n_batches": n_batches, "first": n_batches, "second": dispersion, "third": 0.0})
+
+
+def rank_genes(
+    log: "sparse.csr_matrix", counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str
+) -> "pd.DataFrame":
+    """Rank genes by variability over batches.
+
+    Parameters
+    ----------
+    log, counts
+        Shape (n_cells, n_genes): log data (``cell_ranger``) and counts (the others).
+    batch
+        Shape (n_cells,).
+    genes
+        Shape (n_genes,), unique ids; they break ties.
+    n_top
+        Genes taken per batch.
+    flavor
+        One of :data:`FLAVORS`.
+
+    Returns
+    -------
+    Frame indexed by gene, best first, with the column ``n_batches``.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s).*(n_top_genes|Degrees of freedom|Mean of empty slice|invalid value|divide by zero|All-NaN).*")
+        table = (
+            _scib_ranking(log, batch, genes, n_top)
+            if flavor == "cell_ranger"
+            else _scanpy_ranking(counts, batch, genes, n_top, flavor=flavor)
+        )
+    table = table.assign(gene=table.index).sort_values(["first", "second", "third", "gene"], ascending=[False, False, False, True], na_position="last")
+    return table[["n_batches"]].fillna(0).astype(int)
+
+
+def _usable_batches(batch: "np.ndarray", min_cells: int, works: Callable[["np.ndarray"], bool]) -> tuple["np.ndarray", dict[str, int]]:
+    """Return the cells of batches that can be ranked by themselves, and the sizes of the batches that can't.
+
+    ``works`` is asked about every batch of enough cells, with the mask of its cells.
+    """
+    import numpy as np
+
+    left_out = {}
+    for level in sorted(set(batch)):
+        rows = batch == level
+        if rows.sum() < min_cells or not works(rows):
+            left_out[str(level)] = int(rows.sum())
+    return ~np.isin(batch, list(left_out)), left_out
+
+
+def select_genes(
+    log: "sparse.csr_matrix", counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *,
+    n_hvg: int, flavor: str, min_cells: int = 10, exclude: "np.ndarray | None" = None, force: "np.ndarray | None" = None,
+) -> Selection:
+    """Choose highly variable genes.
+
+    Parameters
+    ----------
+    log, counts, batch, genes, flavor
+        As in :func:`rank_genes`.
+    n_hvg
+        Number of genes, forced ones counted.
+    min_cells
+        Smaller batches are left out of the ranking (W-HVG-01).
+    exclude, force
+        Shape (n_genes,), bool: genes that are never ranked, genes that are always taken.
+
+    Raises
+    ------
+    ScfmError
+        Fewer than 2 genes can be ranked.
+    """
+    import numpy as np
+    import pandas as pd
+
+    none = np.zeros(len(genes), dtype=bool)
+    exclude, force = (none if exclude is None else exclude), (none if force is None else force)
+    seen = np.asarray(counts.sum(axis=0)).ravel() > 0
+    pool = np.flatnonzero(seen & ~(exclude & ~force))
+    if len(pool) < 2:
+        raise ScfmError(f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, {int(exclude.sum())} are excluded); at least 2 are needed.")
+    log, counts, names = log[:, pool], counts[:, pool], np.asarray(genes, dtype=object)[pool]
+
+    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
+        try:
+            return rank_genes(log[rows], counts[rows], batch[rows], names, n_top=n_hvg, flavor=flavor)
+        except ValueError as error:  # scanpy's bins and loess refuse batches with too little in them
+            return error
+
+    rows, left_out = _usable_batches(batch, min_cells, lambda _: True)
+    table = attempt(rows) if rows.any() else ValueError("no batch has enough cells")
+    if isinstance(table, ValueError) and rows.any():
+        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
+        table = attempt(rows) if rows.any() else table
+    if isinstance(table, ValueError):
+        table = rank_genes(log, counts, np.full(len(batch), "all"), names, n_top=n_hvg, flavor=flavor)
+    ranking = pd.Index(table.index)
+    forced = pd.Index(names[force[pool]])
+    chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
+    places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
+    per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
+    notes = _notes(left_out, all_left_out=not rows.any(), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells)
+    return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
+
+
+def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg: int, min_cells: int) -> list[dict]:
+    """Return the warnings about small batches and too few genes."""
+    found = []
+    if left_out:
+        shown = listing([f"{b}: {n} cells" for b, n in left_out.items()], limit=10)
+        how = "No batch is left, so genes are ranked over all cells together." if all_left_out else "They are left out of the ranking of variable genes; their cells stay."
+        found.append(message(
+            "W-HVG-01", "warning", f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank genes by itself ({shown}). {how}",
+            values=left_out, threshold=min_cells,
+        ))
+    if n_chosen < n_hvg:
+        found.append(message(
+            "W-HVG-02", "warning", f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; all of them are taken.",
+            values={"n_chosen": n_chosen}, threshold=n_hvg,
+        ))
+    return found
+
+
+def read_gene_list(path: Path | str) -> list[str]:
+    """Read a file of genes, one a line; empty lines and what follows ``#`` are skipped."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScfmError(f"{path}: the gene list can't be read ({error}); expected a text file with one gene a line.") from error
+    return list(dict.fromkeys(text for line in lines if (text := line.split("#")[0].strip())))
+
+
+def match_genes(wanted: Iterable[str], *columns: "np.ndarray | None") -> tuple["np.ndarray", list[str]]:
+    """Find genes by index, symbol or Ensembl id (with or without version).
+
+    Returns
+    -------
+    Mask, shape (n_genes,); names that were not found.
+    """
+    import numpy as np
+
+    wanted = list(wanted)
+    present = [np.asarray(c, dtype=object) for c in columns if c is not None]
+    names = {w for w in wanted} | {strip_version(w) for w in wanted}
+    mask = np.zeros(len(present[0]), dtype=bool)
+    known: set[str] = set()
+    for column in present:
+        plain = np.asarray([strip_version(v) for v in column], dtype=object)
+        mask |= np.isin(column, list(names)) | np.isin(plain, list(names))
+        known |= set(column) | set(plain)
+    return mask, [w for w in wanted if w not in known and strip_version(w) not in known]
