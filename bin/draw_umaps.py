@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Draw the UMAPs of a group of embeddings, coloured by batch and label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.tables import read_json
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the arguments and draw one group."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--group", required=True, help="name of the group, e.g. the methods' family")
+    parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="embedding tables <id>.parquet")
+    parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
+    parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
+    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
+    parser.add_argument("--params", type=Path, required=True, help="JSON with umap_min_dist and umap_max_cells")
+    parser.add_argument("--seed", type=int, default=0, help="seed of layout, sample and drawing order")
+    parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
+    parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")
+    parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
+    args = parser.parse_args(argv)
+
+    from scfm.umaps import draw_group
+
+    draw_group(
+        args.group, sidecars=args.sidecars, embeddings=args.embeddings, knn=args.knn, obs_path=args.obs,
+        params=read_json(args.params), seed=args.seed, n_threads=args.cpus, outdir=args.outdir, on_error=args.on_error,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,247 @@
+"""UMAPs of embeddings from their precomputed neighbours: many embeddings in one process, as UMAP compiles for seconds.
+
+A UMAP is for looking, not evidence: nothing is scored from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import NotApplicable, ScfmError
+from scfm.tables import CELL_ID, read_embedding, read_json, read_table, write_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+N_NEIGHBORS = 15
+MIN_CELLS = 10
+COLUMNS = [CELL_ID, "embedding", "umap_1", "umap_2"]
+
+_log = logging.getLogger(__name__)
+
+
+def load_neighbors(path: Path | str) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Read a neighbour file and sort its cells by id.
+
+    Returns
+    -------
+    Cell ids, shape (n,); indices and distances of the nearest cells, shape (n, k), self first.
+
+    Raises
+    ------
+    ScfmError
+        If an array is missing, shapes disagree or the first neighbour of a cell is not itself.
+    """
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ("cell_ids", "indices", "distances") if name not in file]
+        if missing:
+            raise ScfmError(f"{path}: no array {', '.join(missing)}; expected cell_ids, indices and distances.")
+        ids, indices, distances = (file[name] for name in ("cell_ids", "indices", "distances"))
+    if not len(ids) == len(indices) == len(distances):
+        raise ScfmError(f"{path}: {len(ids)} cell ids but indices {indices.shape} and distances {distances.shape}.")
+    alone = int((indices[:, 0] != np.arange(len(ids))).sum()) if len(ids) else 0
+    if alone:
+        raise ScfmError(f"{path}: the first neighbour of {alone} of {len(ids)} cells is not the cell itself.")
+    order = np.argsort(ids.astype(str), kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return ids.astype(str)[order], rank[indices[order]], distances[order].astype(np.float32)
+
+
+def layout(
+    values: "np.ndarray", indices: "np.ndarray", distances: "np.ndarray", *, min_dist: float, seed: int
+) -> "np.ndarray":
+    """Lay out cells in two dimensions with UMAP (McInnes et al. 2018), from given neighbours.
+
+    Scanpy's settings: spread 1, spectral start, 500 epochs (200 above 10,000 cells); one thread, so that the result
+    is the same on every run.
+
+    Parameters
+    ----------
+    values
+        Embedding, shape (n_cells, n_dims), float32; used for the start of separate components only.
+    indices, distances
+        Nearest cells with self first, shape (n_cells, k).
+    min_dist
+        Smallest distance of points in the layout.
+    seed
+        Seed of start and sampling.
+
+    Returns
+    -------
+    Coordinates, shape (n_cells, 2), float32.
+    """
+    import numpy as np
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TBB.*")
+        from umap import umap_ as umap
+
+        warnings.filterwarnings("ignore", message="Embedding a total of")  # separate components are no fault
+        a, b = umap.find_ab_params(1.0, min_dist)
+        graph, _, _ = umap.fuzzy_simplicial_set(
+            values, indices.shape[1], np.random.RandomState(seed), "euclidean",
+            knn_indices=indices, knn_dists=distances,
+        )
+        coordinates, _ = umap.simplicial_set_embedding(
+            values, graph, n_components=2, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5, n_epochs=None,
+            init="spectral", random_state=np.random.RandomState(seed), metric="euclidean", metric_kwds={}, densmap=False,
+            densmap_kwds={}, output_dens=False, parallel=False,
+        )
+    return coordinates.astype(np.float32)
+
+
+def umap_table(
+    embedding: Path, knn: Path, *, name: str, min_dist: float, max_cells: int, seed: int, n_threads: int = 1
+) -> "pd.DataFrame":
+    """Return the UMAP of one embedding.
+
+    Above ``max_cells`` a seeded sample of the cells is drawn, the same for all embeddings with the same cells.
+
+    Parameters
+    ----------
+    embedding, knn
+        Embedding table and neighbour file; joined by cell id.
+    name
+        Embedding name.
+    min_dist, max_cells, seed
+        Settings, see :func:`layout`.
+    n_threads
+        Threads of a repeated neighbour search.
+
+    Returns
+    -------
+    Table ``cell_id, embedding, umap_1, umap_2``, sorted by cell id.
+
+    Raises
+    ------
+    NotApplicable
+        ``too_few_cells``: fewer than 10 cells.
+    ScfmError
+        If the files do not fit together.
+    """
+    import numpy as np
+    import pandas as pd
+
+    ids, indices, distances = load_neighbors(knn)
+    if len(ids) < MIN_CELLS:
+        raise NotApplicable(f"A UMAP of {len(ids)} cells says nothing; at least {MIN_CELLS} are needed.", "too_few_cells")
+    rows, values = read_embedding(embedding)
+    position = pd.Series(np.arange(len(rows)), index=rows.astype(str))
+    absent = int((~pd.Index(ids).isin(position.index)).sum())
+    if absent:
+        raise ScfmError(f"{embedding}: {absent} of the {len(ids)} cells in {knn} have no row. Are the two of one embedding?")
+    values = values[position.loc[ids].to_numpy()]
+    if len(ids) > max_cells:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(ids), max_cells, replace=False))
+        ids, values = ids[chosen], values[chosen]
+        indices, distances = restrict_neighbors(indices, distances, values, chosen, n_threads=n_threads)
+    indices, distances = indices[:, :N_NEIGHBORS], distances[:, :N_NEIGHBORS]
+    with np.errstate(all="ignore"):
+        coordinates = layout(values, indices, distances, min_dist=min_dist, seed=seed)
+    if not np.isfinite(coordinates).all():
+        raise ScfmError(f"{name}: UMAP gave coordinates that are not finite.")
+    return pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
+
+
+def restrict_neighbors(
+    indices: "np.ndarray", distances: "np.ndarray", values: "np.ndarray", chosen: "np.ndarray", *, n_threads: int = 1
+) -> "tuple[np.ndarray, np.ndarray]":
+    """Return the exact 15 nearest cells among chosen cells, from the neighbours among all cells.
+
+    A cell's neighbours that are chosen are its nearest chosen cells; only cells with fewer than 15 of them are
+    searched again.
+
+    Parameters
+    ----------
+    indices, distances
+        Neighbours among all cells, self first, shape (n_cells, k).
+    values
+        Embedding of the chosen cells, shape (n_chosen, n_dims).
+    chosen
+        Cell numbers, ascending, shape (n_chosen,).
+    n_threads
+        Threads of the search.
+
+    Returns
+    -------
+    Indices into the chosen cells and distances, shape (n_chosen, min(15, n_chosen)), self first.
+    """
+    import numpy as np
+    from sklearn.neighbors import NearestNeighbors
+    from threadpoolctl import threadpool_limits
+
+    rank = np.full(len(indices), -1)
+    rank[chosen] = np.arange(len(chosen))
+    k, kept = min(N_NEIGHBORS, len(chosen)), rank[indices[chosen]]
+    first = np.argsort(kept < 0, axis=1, kind="stable")[:, :k]
+    near, far = np.take_along_axis(kept, first, axis=1), np.take_along_axis(distances[chosen], first, axis=1)
+    short = np.flatnonzero((near < 0).any(axis=1) if near.shape[1] == k else np.ones(len(near), dtype=bool))
+    if near.shape[1] < k:
+        near, far = np.zeros((len(chosen), k), dtype=near.dtype), np.zeros((len(chosen), k), dtype=far.dtype)
+    if len(short):
+        with threadpool_limits(limits=n_threads):
+            away, found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(values).kneighbors(values[short])
+        away = np.where(found == short[:, None], -1.0, away)  # self first, also among identical cells
+        missed = away.min(axis=1) >= 0
+        found[missed, -1], away[missed, -1] = short[missed], -1.0
+        order = np.argsort(away, axis=1, kind="stable")
+        near[short], far[short] = np.take_along_axis(found, order, axis=1), np.maximum(np.take_along_axis(away, order, axis=1), 0)
+    return near, far
+
+
+def by_name(files: Sequence[Path], ending: str) -> dict[str, Path]:
+    """Return files by embedding id, the name without its ending."""
+    return {path.name.removesuffix(ending): path for path in files if path.name.endswith(ending)}
+
+
+def draw_group(
+    group: str, *, sidecars: Sequence[Path], embeddings: Sequence[Path], knn: Sequence[Path], obs_path: Path,
+    params: Mapping[str, Any], seed: int, n_threads: int, outdir: Path, on_error: str,
+) -> None:
+    """Compute and draw the UMAPs of a group of embeddings of one data set.
+
+    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn.
+    Written: ``<group>.umap.parquet``, ``<id>.umap_{batch,label}.png`` and status of each,
+    ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn.
+    """
+    import pandas as pd
+
+    from scfm.steps import step
+    from scfm.umap_plots import draw_gallery, draw_one
+
+    facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
+    datasets = sorted({fact["dataset"] for fact in facts})
+    if len(datasets) != 1:
+        raise ScfmError(f"Group {group} mixes the data sets {', '.join(datasets)}; draw each on its own.")
+    obs = read_table(obs_path).astype({CELL_ID: str}).set_index(CELL_ID)[["batch", "label"]]
+    tables_of, neighbors_of, drawn = by_name(embeddings, ".parquet"), by_name(knn, ".knn.npz"), {}
+    for fact in facts:
+        name, stem = fact["embedding"], f"{fact['dataset']}.{fact['embedding']}"
+        with step("umap", dataset=fact["dataset"], embedding=name, outdir=outdir, on_error=on_error):
+            missing = [what for what, found in (("table", tables_of), ("neighbours", neighbors_of)) if stem not in found]
+            if missing:
+                raise ScfmError(f"{stem}: no {' and no '.join(missing)} among the files given; names must start with the id.")
+            table = umap_table(
+                tables_of[stem], neighbors_of[stem], name=name, min_dist=float(params.get("umap_min_dist", 0.5)),
+                max_cells=int(params.get("umap_max_cells", 50000)), seed=seed, n_threads=n_threads,
+            )
+            joined = table.join(obs, on=CELL_ID)
+            for key in ("batch", "label"):
+                draw_one(joined, key, outdir / f"{stem}.umap_{key}.png", seed=seed)
+            drawn[name] = joined
+    tables = [table[COLUMNS] for table in drawn.values()]
+    empty = pd.DataFrame({CELL_ID: [], "embedding": [], "umap_1": [], "umap_2": []}).astype(
+        {CELL_ID: str, "embedding": str, "umap_1": "float32", "umap_2": "float32"}
+    )
+    write_table(pd.concat(tables, ignore_index=True) if tables else empty, outdir / f"{group}.umap.parquet")
+    if drawn:
+        draw_gallery(drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed)
+    _log.info("%d of %d embeddings drawn", len(drawn), len(facts))
