@@ -21,7 +21,7 @@ DEFAULTS: dict = {
     "early_stopping_patience": 15, "validation_share": None, "batch_size": 128,
     "continuous_covariates": [], "categorical_covariates": [],
 }
-_LIKELIHOODS = ("nb", "zinb", "poisson", "normal")
+_LIKELIHOODS = ("nb", "zinb", "poisson")
 _FEW_CELLS = 20_000
 _MOST_EPOCHS = 400
 #: a last minibatch smaller than this has no usable batch normalisation
@@ -40,14 +40,15 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     seed
         Seeds the weights, the minibatches and the split of validation cells.
     """
-    import scvi as library
-
     inputs.require_batches("scVI")
     for name in ("lightning.pytorch", "lightning.fabric", "scvi"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if settings["likelihood"] not in _LIKELIHOODS:
         raise ScfmError(f"scvi_likelihood is '{settings['likelihood']}'; it can be {', '.join(_LIKELIHOODS)}.")
     accelerator = _accelerator(inputs.device)
+
+    import scvi as library
+
     library.settings.seed = seed
     adata, warnings = _setup(inputs, settings)
     model = library.model.SCVI(
@@ -91,6 +92,9 @@ def _setup(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]"
     obs = pd.DataFrame({"batch": pd.Categorical(inputs.batches)}, index=inputs.cell_ids)
     continuous, categorical = settings["continuous_covariates"], settings["categorical_covariates"]
     warnings: list[dict] = []
+    both = sorted(set(continuous) & set(categorical))
+    if both:
+        raise ScfmError(f"Columns {both} are named in scvi_continuous_covariates and in scvi_categorical_covariates; choose one.")
     if continuous or categorical:
         columns = inputs.obs_columns([*continuous, *categorical])
         for name in continuous:

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Correct a validated embedding (batch centring or one of its parts); the result goes through the door again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.resources import limit_threads
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write one corrected variant of one embedding."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--embedding", required=True, type=Path, help="<id>.parquet that passed the door")
+    parser.add_argument("--sidecar", required=True, type=Path, help="<id>.json that passed the door")
+    parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
+    parser.add_argument("--variant", required=True, help="center, l2, center_l2, center_label_balanced or drop_pc1")
+    parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
+    parser.add_argument("--cpus", type=int, default=1, help="threads to use")
+    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a failing correction does to the run")
+    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    args = parser.parse_args(argv)
+    limit_threads(args.cpus)
+
+    from scfm.embeddings.correct import correct_embedding
+    from scfm.embeddings.sidecar import read_sidecar
+    from scfm.steps import step
+    from scfm.tables import read_json
+
+    parent = read_sidecar(args.sidecar)
+    params = read_json(args.params)
+    name = f"{parent['method']}.{args.variant}.{parent['seed']}"
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    with step("correct", dataset=parent["dataset"], embedding=name, outdir=args.outdir, on_error=args.on_error):
+        correct_embedding(args.embedding, parent, args.obs, variant=args.variant, params=params, outdir=args.outdir)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,123 @@
+"""The one AnnData of a data set with every embedding and UMAP, for people who go on in scanpy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+from scfm.tables import read_embedding, read_json, read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+UNS_KEY = "scfmbench_embeddings"
+
+
+def write_dataset_h5ad(
+    prepared: Path, embeddings: Iterable[Path], sidecars: Iterable[Path], umaps: Iterable[Path], output: Path
+) -> list[str]:
+    """Copy the prepared file and add embeddings, UMAPs and sidecars.
+
+    The file is copied as it is and the new arrays are appended one by one, so expression is never held in memory.
+
+    Parameters
+    ----------
+    prepared
+        ``<dataset>.prepared.h5ad``.
+    embeddings, sidecars
+        ``<id>.parquet`` and ``<id>.json`` that passed the door, each embedding with its sidecar, in any order.
+    umaps
+        Tables ``cell_id, embedding, umap_1, umap_2``; embeddings that are not given are passed over.
+    output
+        File to write; an existing one is replaced once the new one is complete.
+
+    Returns
+    -------
+    Keys added to obsm: ``X_<embedding>`` and ``X_umap_<embedding>``; cells without a row have NaN.
+    ``uns['scfmbench_embeddings']`` holds the sidecars by embedding name, as JSON text.
+    """
+    import h5py
+    import numpy as np
+    from anndata.io import read_elem, write_elem
+
+    tables, described = _pair(embeddings, sidecars)
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.copyfile(prepared, partial)
+    try:
+        with h5py.File(partial, "r+") as file:
+            cell_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
+            keys = []
+            for name, path in sorted(tables.items()):
+                ids, values = read_embedding(path)
+                keys.append(f"X_{name}")
+                _put(file, f"obsm/X_{name}", place_rows(ids, values, cell_ids, path))
+            for name, ids, values, path in _umaps(umaps, set(tables)):
+                keys.append(f"X_umap_{name}")
+                _put(file, f"obsm/X_umap_{name}", place_rows(ids, values, cell_ids, path))
+            if f"uns/{UNS_KEY}" in file:
+                del file[f"uns/{UNS_KEY}"]
+            write_elem(file, f"uns/{UNS_KEY}", json.dumps(described, sort_keys=True))
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return keys
+
+
+def place_rows(ids: "np.ndarray", values: "np.ndarray", cell_ids: "np.ndarray", source: Path) -> "np.ndarray":
+    """Return the rows of an embedding at the places of their cells; the others are NaN.
+
+    Parameters
+    ----------
+    ids, values
+        Embedding, shapes (n_rows,), (n_rows, n_dims).
+    cell_ids
+        Cells of the object, shape (n_cells,).
+
+    Returns
+    -------
+    Shape (n_cells, n_dims), float32.
+    """
+    import numpy as np
+
+    from scfm.embeddings.cells import align
+
+    placed = np.full((len(cell_ids), values.shape[1]), np.nan, dtype=np.float32)
+    placed[align(cell_ids, ids, source)] = values
+    return placed
+
+
+def _pair(embeddings: Iterable[Path], sidecars: Iterable[Path]) -> tuple[dict[str, Path], dict[str, dict]]:
+    """Match tables and sidecars by their stem; return both by embedding name."""
+    by_stem = {path.name.removesuffix(".json"): read_json(path) for path in sidecars}
+    tables = {path.name.removesuffix(".parquet"): path for path in embeddings}
+    unmatched = sorted(set(by_stem) ^ set(tables))
+    if unmatched:
+        raise ScfmError(f"Embedding tables and sidecars do not match: {unmatched[:5]} have only one of the two.")
+    datasets = {sidecar["dataset"] for sidecar in by_stem.values()}
+    if len(datasets) > 1:
+        raise ScfmError(f"Embeddings of several data sets were given: {sorted(datasets)}. One h5ad holds one data set.")
+    names = {stem: sidecar["embedding"] for stem, sidecar in by_stem.items()}
+    return {names[stem]: path for stem, path in tables.items()}, {names[stem]: by_stem[stem] for stem in tables}
+
+
+def _umaps(paths: Iterable[Path], names: set[str]) -> "Iterable[tuple[str, np.ndarray, np.ndarray, Path]]":
+    """Give name, cell ids and coordinates of every UMAP of a given embedding."""
+    for path in sorted(paths):
+        for name, part in read_table(path).groupby("embedding", sort=True):
+            if name in names:
+                ids = part["cell_id"].astype(str).to_numpy(dtype=object)
+                yield str(name), ids, part[["umap_1", "umap_2"]].to_numpy(dtype="float32"), path
+
+
+def _put(file: "object", key: str, values: "np.ndarray") -> None:
+    """Write an array in AnnData's encoding, compressed, in place of one of that name."""
+    from anndata.io import write_elem
+
+    if key in file:
+        del file[key]
+    write_elem(file, key, values, dataset_kwargs={"compression": "gzip", "compression_opts": 4, "shuffle": True})

@@ -1,0 +1,72 @@
+"""Reading embedding tables that nobody has checked: column names and kinds first, then values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scfm.embeddings.door import EmbeddingRefused
+from scfm.tables import CELL_ID
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
+    """Read an embedding table as a method wrote it.
+
+    Returns
+    -------
+    Cell ids, shape (n_rows,), strings; coordinates, shape (n_rows, n_dims), float64 (an empty field is NaN), dimensions
+    in the order of their numbers.
+
+    Raises
+    ------
+    EmbeddingRefused
+        No ``cell_id`` column, an empty id, a column that is not numeric, or columns that are not ``dim_0``, ``dim_1`` ...
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise EmbeddingRefused("wrong_columns", f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}") from None
+    if table.column_names.count(CELL_ID) != 1:
+        raise EmbeddingRefused("wrong_columns", f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed by cell id.")
+    names = [n for n in table.column_names if n != CELL_ID]
+    wanted = [f"dim_{j}" for j in range(len(names))]
+    if sorted(names) != sorted(wanted):
+        odd = [n for n in names if n not in set(wanted)] or names
+        raise EmbeddingRefused(
+            "wrong_columns", f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A dimension is missing, twice, or has another name."
+        )
+    return column_of_ids(table.column(CELL_ID), path), numeric_columns(table, wanted, path)
+
+
+def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
+    """Return a column as cell ids (strings); an empty one is refused."""
+    import numpy as np
+
+    if column.null_count:
+        raise EmbeddingRefused("missing_ids", f"{path}: {plural(column.null_count, 'row')} have no cell id. Every row needs one.")
+    return np.array([str(value) for value in column.to_pylist()], dtype=object)
+
+
+def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "np.ndarray":
+    """Return columns as float64, shape (n_rows, n_columns); columns of another kind are refused by name."""
+    import numpy as np
+    import pyarrow as pa
+
+    kinds = {n: table.schema.field(n).type for n in names}
+    odd = [n for n, t in kinds.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t))]
+    if odd:
+        raise EmbeddingRefused(
+            "not_numeric", f"{path}: {plural(len(odd), 'column')} hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table."
+        )
+    values = np.empty((table.num_rows, len(names)))
+    for j, name in enumerate(names):
+        values[:, j] = table.column(name).cast(pa.float64()).to_numpy()
+    return values

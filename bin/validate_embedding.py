@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""The door: check an embedding against the cells of its data set before anything is computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+from scfm.resources import limit_threads
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check one embedding and hand it on in the order of the data set."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--embedding", required=True, type=Path, help="<id>.unchecked.parquet")
+    parser.add_argument("--sidecar", required=True, type=Path, help="<id>.unchecked.json")
+    parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
+    parser.add_argument("--cpus", type=int, default=1, help="threads to use")
+    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a refused embedding does to the run")
+    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    args = parser.parse_args(argv)
+    limit_threads(args.cpus)
+
+    from scfm.embeddings.sidecar import read_sidecar
+    from scfm.embeddings.validate import validate_embedding
+    from scfm.steps import step
+
+    sidecar = read_sidecar(args.sidecar)
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    with step("validate", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir, on_error=args.on_error):
+        validate_embedding(args.embedding, sidecar, args.obs, args.outdir)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,219 @@
+"""Methods on simulated cells: they mix what is planted, keep labels, repeat themselves, and follow cells, not rows."""
+
+# ruff: noqa: PD011 (`.values` is that of a MethodOutput)
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers_methods import label_accuracy, same_batch_share, write_prepared
+from scfm.errors import NotApplicable, ScfmError
+from scfm.integration.base import MethodInputs
+from scfm.integration.run import load_method
+from scfm.integration.settings import pick_settings
+
+CORRECTORS = ("harmony", "scanorama", "combat")
+PARAMS = {
+    "n_pcs": 20, "scanorama_dims": 20, "scvi_n_latent": 5, "scvi_n_layers": 1, "scvi_n_hidden": 64, "scvi_max_epochs": 150,
+    "scvi_batch_size": 32, "scvi_continuous_covariates": "percent_mito", "outdir": "results",
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("methods"))
+
+
+@pytest.fixture(scope="module")
+def reordered(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("methods_reordered"), order_seed=2)
+
+
+def inputs_of(prepared, workdir, **more):
+    return MethodInputs("sim", prepared.obs, workdir, pca_path=prepared.pca, prepared_path=prepared.h5ad, device="cpu", **more)
+
+
+def run(name, prepared, workdir, seed=0, **changes):
+    module = load_method(name)
+    return module.integrate(inputs_of(prepared, workdir), pick_settings(name, module.DEFAULTS, PARAMS | changes), seed)
+
+
+@pytest.fixture(scope="module")
+def results(prepared, tmp_path_factory):
+    return {name: run(name, prepared, tmp_path_factory.mktemp(name)) for name in CORRECTORS}
+
+
+def test_pca_hands_on_the_prepared_pca_by_cell(prepared, reordered, tmp_path):
+    from scfm.tables import read_embedding
+
+    ids, values = read_embedding(prepared.pca)
+    wanted = pd.DataFrame(values, index=ids).sort_index()
+    for files in (prepared, reordered):
+        np.testing.assert_array_equal(run("pca", files, tmp_path).values, wanted.to_numpy())
+
+
+@pytest.mark.parametrize("name", CORRECTORS)
+def test_a_planted_batch_effect_is_reduced_and_labels_survive(name, results, prepared, tmp_path):
+    inputs = inputs_of(prepared, tmp_path)
+    before = same_batch_share(inputs.pca, inputs.batches)
+    assert before > 0.7
+    assert same_batch_share(results[name].values, inputs.batches) < 0.45
+    assert label_accuracy(results[name].values, inputs.labels) > 0.95
+
+
+@pytest.mark.parametrize("name", CORRECTORS)
+def test_rows_in_another_order_give_the_same_coordinates(name, results, reordered, tmp_path):
+    np.testing.assert_allclose(run(name, reordered, tmp_path).values, results[name].values, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CORRECTORS)
+def test_the_same_seed_gives_the_same_coordinates(name, results, prepared, tmp_path):
+    np.testing.assert_array_equal(run(name, prepared, tmp_path).values, results[name].values)
+
+
+def test_another_seed_moves_harmony_a_little(results, prepared, tmp_path):
+    other = run("harmony", prepared, tmp_path, seed=1).values
+    assert 0 < np.abs(other - results["harmony"].values).max() < np.abs(other).max()
+
+
+def test_harmony_theta_zero_mixes_less(results, prepared, tmp_path):
+    inputs = inputs_of(prepared, tmp_path)
+    weak = run("harmony", prepared, tmp_path, harmony_theta=0, harmony_max_iter=1)
+    assert same_batch_share(weak.values, inputs.batches) > same_batch_share(results["harmony"].values, inputs.batches)
+    assert [w["code"] for w in weak.warnings] == ["W-TRN-04"]
+    assert weak.details == {"n_clusters": 12, "rounds": 1}
+
+
+def test_harmony_is_harmonypy_on_the_sorted_cells(results, prepared, tmp_path):
+    """The settings reach the library under the right names."""
+    from harmonypy import run_harmony
+
+    inputs = inputs_of(prepared, tmp_path)
+    direct = run_harmony(
+        inputs.pca.astype(float), pd.DataFrame({"b": inputs.batches}), ["b"], theta=2, lamb=1, sigma=0.1, nclust=12,
+        max_iter_harmony=10, random_state=0, verbose=False,
+    )
+    np.testing.assert_allclose(results["harmony"].values, direct.Z_corr, atol=1e-10)
+
+
+def test_scanorama_equals_the_library_s_own_path_for_anndata(results, prepared):
+    """Rows come back at their cells: what the library does with a list of AnnData, joined on ids, is the same."""
+    import anndata
+
+    from scfm.integration.scanorama import _one_annoy_thread
+
+    adata = anndata.read_h5ad(prepared.h5ad)
+    adata = adata[sorted(adata.obs_names), adata.var["highly_variable"]].copy()
+    parts = [adata[adata.obs["batch"] == b].copy() for b in sorted(adata.obs["batch"].unique())]
+    with _one_annoy_thread() as library:
+        corrected = library.correct_scanpy(parts, return_dimred=True, dimred=20, verbose=False)
+    wanted = pd.concat([pd.DataFrame(p.obsm["X_scanorama"], index=p.obs_names) for p in corrected]).sort_index()
+    np.testing.assert_allclose(results["scanorama"].values, wanted.to_numpy(), atol=1e-6)
+
+
+def test_scanorama_takes_all_genes_when_told(prepared, tmp_path):
+    assert run("scanorama", prepared, tmp_path, scanorama_genes="all").details["n_genes"] == 150
+    with pytest.raises(ScfmError, match="scanorama_genes is 'some'; it can be 'hvg' or 'all'"):
+        run("scanorama", prepared, tmp_path, scanorama_genes="some")
+
+
+def test_scanorama_leaves_the_library_as_it_was(results):
+    import annoy
+    from scanorama import scanorama
+
+    assert scanorama.AnnoyIndex is annoy.AnnoyIndex
+
+
+@pytest.mark.parametrize("name", [*CORRECTORS, "scvi"])
+def test_one_batch_is_not_applicable(name, prepared, tmp_path):
+    obs = pd.read_parquet(prepared.obs).assign(batch="only")
+    obs.to_parquet(tmp_path / "obs.parquet", index=False)
+    module = load_method(name)
+    inputs = MethodInputs("sim", tmp_path / "obs.parquet", tmp_path, pca_path=prepared.pca, prepared_path=prepared.h5ad)
+    with pytest.raises(NotApplicable, match=r"integrates batches, and sim has one only \(only\)") as caught:
+        module.integrate(inputs, pick_settings(name, module.DEFAULTS, PARAMS), 0)
+    assert caught.value.code == "one_batch"
+
+
+def test_combat_names_a_batch_of_one_cell(prepared, tmp_path):
+    obs = pd.read_parquet(prepared.obs)
+    obs.loc[0, "batch"] = "lonely"
+    obs.to_parquet(tmp_path / "obs.parquet", index=False)
+    inputs = MethodInputs("sim", tmp_path / "obs.parquet", tmp_path, prepared_path=prepared.h5ad)
+    with pytest.raises(ScfmError, match=r"two cells in every batch .* lonely has one"):
+        load_method("combat").integrate(inputs, {"n_pcs": 20}, 0)
+
+
+def test_files_of_another_preparation_are_refused(prepared, tmp_path):
+    obs = pd.read_parquet(prepared.obs)
+    obs.loc[:1, "cell_id"] = ["new_a", "new_b"]
+    obs.to_parquet(tmp_path / "obs.parquet", index=False)
+    inputs = MethodInputs("sim", tmp_path / "obs.parquet", tmp_path, pca_path=prepared.pca, prepared_path=prepared.h5ad)
+    with pytest.raises(ScfmError, match=r"2 of 360 cells are not in it, e.g. \['new_a', 'new_b'\]"):
+        _ = inputs.pca
+    with pytest.raises(ScfmError, match="must come from one preparation"):
+        inputs.expression("X")
+
+
+def test_expression_comes_by_cell_and_gene(prepared, reordered, tmp_path):
+    import anndata
+
+    adata = anndata.read_h5ad(prepared.h5ad)
+    wanted = adata[sorted(adata.obs_names), adata.var["highly_variable"]]
+    for files in (prepared, reordered):
+        matrix, genes = inputs_of(files, tmp_path).expression("counts")
+        np.testing.assert_array_equal(matrix.toarray(), wanted.layers["counts"].toarray())
+        assert list(genes) == list(wanted.var_names)
+
+
+def test_expression_is_read_in_blocks(prepared, tmp_path, monkeypatch):
+    whole, _ = inputs_of(prepared, tmp_path).expression("X", "all")
+    monkeypatch.setattr("scfm.integration.base._ROWS_PER_READ", 100)
+    blocks, _ = inputs_of(prepared, tmp_path).expression("X", "all")
+    np.testing.assert_array_equal(whole.toarray(), blocks.toarray())
+
+
+def test_scvi_trains_mixes_and_keeps_its_history_and_model(prepared, tmp_path):
+    output = run("scvi", prepared, tmp_path)
+    inputs = inputs_of(prepared, tmp_path)
+    assert output.values.shape == (360, 5)
+    assert same_batch_share(output.values, inputs.batches) < same_batch_share(inputs.pca, inputs.batches) - 0.15
+    assert label_accuracy(output.values, inputs.labels) > 0.95
+    history = pd.read_csv(output.extras["history.csv"])
+    assert list(history.columns[:1]) == ["epoch"]
+    assert {"elbo_train", "elbo_validation"} <= set(history.columns)
+    assert len(history) == output.details["training"]["epochs_run"] <= 150
+    assert history["elbo_train"].iloc[-1] < history["elbo_train"].iloc[0]
+    assert output.details["training"]["n_validation"] == 36
+    assert output.details["device"] == "cpu"
+    assert (output.extras["model"] / "model.pt").is_file()
+    assert not list(output.extras["model"].glob("*.h5ad"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"scvi_likelihood": "gauss"}, "scvi_likelihood is 'gauss'; it can be nb, zinb, poisson"),
+        ({"scvi_validation_share": 1.5}, "scvi_validation_share is 1.5; expected at least 0 and less than 1"),
+        ({"scvi_continuous_covariates": "percent_mit"}, "obs has no column 'percent_mit'. Did you mean 'percent_mito'"),
+        ({"scvi_categorical_covariates": "percent_mito"}, r"\['percent_mito'\] are named in scvi_continuous_covariates and in"),
+        ({"scvi_continuous_covariates": "chemistry"}, "'chemistry' of obs holds .*, not numbers"),
+        ({"scvi_categorical_covariates": "label"}, "column 'label' of obs is empty in 5 cells"),
+    ],
+)
+def test_scvi_settings_that_cannot_work_are_sentences(changes, sentence, prepared, tmp_path):
+    with pytest.raises(ScfmError, match=sentence):
+        run("scvi", prepared, tmp_path, **changes)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(prepared, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    from scfm.integration.scvi import _accelerator
+
+    assert _accelerator("auto") == "cpu"
+    with pytest.raises(ScfmError, match=r"A GPU was asked for .* PyTorch finds none"):
+        _accelerator("cuda")
