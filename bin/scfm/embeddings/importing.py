@@ -72,13 +72,19 @@ def _read_parquet(path: Path) -> "tuple[np.ndarray, np.ndarray]":
 
 def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     """Read a delimited table; ids stay text, so that '007' is not 7."""
+    import gzip
+
     import pandas as pd
     import pyarrow as pa
 
     separator = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
-    header = pd.read_csv(path, sep=separator, nrows=0).columns
-    ids = _id_column(list(header), path)
-    frame = pd.read_csv(path, sep=separator, dtype={ids: str}, keep_default_na=True)
+    try:
+        ids = _id_column(list(pd.read_csv(path, sep=separator, nrows=0).columns), path)
+        frame = pd.read_csv(path, sep=separator, dtype={ids: str})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise ScfmError(f"{path} is no table that can be read: {' '.join(str(error).split())}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a column without a heading for an index
+        raise ScfmError(f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids '{CELL_ID}'.")
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
@@ -107,7 +113,10 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ScfmError(f"{path} holds one array without names; expected an npz with ids and values, as np.savez writes it.")
+        with loaded as arrays:
             names = list(arrays.files)
             ids_name = next((n for n in _ID_ARRAYS if n in names), None)
             values_name = next((n for n in _VALUE_ARRAYS if n in names), None)
