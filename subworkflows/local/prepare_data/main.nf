@@ -24,7 +24,8 @@ workflow PREPARE_DATA {
         samplesheet,
         named.collect { pair -> pair[1] },
         [
-            params: options + [code: stepSettings(options, 'check_inputs.py', []).code],
+            code: stepSettings(options, 'check_inputs.py', []).code,
+            params: options,
             staged: staged.collectEntries { text, folder -> [text, "${folder}/${file(text).name}"] },
         ],
         file("${projectDir}/nextflow_schema.json"),

@@ -23,16 +23,19 @@ workflow REPORT_RESULTS {
     options // map: parameters
 
     main:
-    ch_parts = ch_embedding
-        .map { meta, parquet, sidecar -> [meta.dataset, [parquet, sidecar]] }
-        .mix(ch_umap.map { meta, parquet -> [meta.dataset, [parquet]] })
+    // an embedding's tables, its sidecars and its data set's UMAPs, each in the order of their names
+    ch_embeddings = ch_embedding
+        .map { meta, parquet, sidecar -> [meta.dataset, parquet, sidecar] }
         .groupTuple()
-        .map { dataset, files -> [dataset, files.flatten().toSorted { item -> item.name }] }
+        .map { dataset, parquets, sidecars -> [dataset, inOrder(parquets), inOrder(sidecars)] }
+    ch_umaps = ch_umap.map { meta, parquet -> [meta.dataset, parquet] }.groupTuple()
     WRITE_DATASET(
         ch_dataset
             .map { dataset, prepared, _obs, _pca, _splits -> [dataset, prepared] }
-            .combine(ch_parts, by: 0)
-            .map { dataset, prepared, parts -> [[id: dataset, dataset: dataset], prepared, parts] },
+            .combine(ch_embeddings, by: 0)
+            .join(ch_umaps, by: 0, remainder: true)
+            .filter { item -> item[1] != null }
+            .map { dataset, prepared, parquets, sidecars, umaps -> [[id: dataset, dataset: dataset], prepared, parquets, sidecars, inOrder(umaps ?: [])] },
         stepSettings(options, 'write_dataset_h5ad.py', []),
     )
 
@@ -72,6 +75,11 @@ workflow REPORT_RESULTS {
 // All files of a channel in one list, ordered by name so that a resumed run finds the same task.
 def byName(ch_files) {
     return ch_files.flatten().toSortedList { a, b -> a.name <=> b.name }
+}
+
+// Files in the order of their names.
+def inOrder(items) {
+    return items.toSorted { item -> item.name }
 }
 
 // Process -> tool -> version, in the form MultiQC reads.

@@ -141,5 +141,5 @@ def completionMessage(run, params) {
         def found = new groovy.json.JsonSlurper().parseText(verdict.text)
         return "scfmbench finished with failures: ${found.message} Report: ${report}"
     }
-    return "scfmbench stopped before the report was written: ${run.errorMessage ?: 'see the messages above'}"
+    return 'scfmbench stopped before the report was written; the reason stands above.'
 }

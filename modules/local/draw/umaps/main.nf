@@ -31,6 +31,7 @@ process DRAW_UMAPS {
         --obs ${obs} \\
         --params params.json \\
         --seed 0 \\
+        --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir .
     """

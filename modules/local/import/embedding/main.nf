@@ -19,14 +19,17 @@ process IMPORT_EMBEDDING {
     script:
     """
     cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings + [obsm_key: meta.obsm_key])}
+    ${groovy.json.JsonOutput.toJson(settings)}
     END_SETTINGS
+    cat <<'END_KEY' > obsm_key.txt
+    ${meta.obsm_key}
+    END_KEY
 
     import_embedding.py \\
         --dataset ${meta.dataset} \\
         --name ${meta.method} \\
         --source ${source} \\
-        --params params.json \\
+        --obsm_key "\$(cat obsm_key.txt)" \\
         --obs ${obs} \\
         --seed ${meta.seed} \\
         --on_error ${settings.on_method_error} \\

@@ -7,7 +7,7 @@ process WRITE_DATASET {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(prepared), path(parts)
+    tuple val(meta), path(prepared), path(embeddings), path(sidecars), path(umaps)
     val settings
 
     output:
@@ -22,7 +22,10 @@ process WRITE_DATASET {
 
     write_dataset_h5ad.py \\
         --prepared ${prepared} \\
-        --parts ${parts} \\
+        --embeddings ${embeddings} \\
+        --sidecars ${sidecars} \\
+        --umaps ${umaps} \\
+        --cpus ${task.cpus} \\
         --output ${meta.id}.h5ad
     """
 
