@@ -47,14 +47,15 @@ def reference(values, fold, k):
 def test_neighbors_equal_brute_force(n, k, n_folds, seed, kind):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(n, 3))
-    if kind == "far":
-        values += 1e3 * rng.integers(0, 3, n)[:, None]
+    group = rng.integers(0, n_folds, n)
+    if kind in {"far", "huge"}:  # with a fold per group, no near cell is open
+        values += 1e3 * group[:, None]
     if kind == "grid":
         values = np.round(values)
     if kind == "identical":
         values = np.eye(3)[rng.integers(0, 3, n)]
     values = (values * {"huge": 1e25, "tiny": 1e-25}.get(kind, 1.0)).astype(np.float32)
-    folds = [rng.integers(-1, n_folds, n), np.arange(n) % n_folds]
+    folds = [rng.integers(-1, n_folds, n), np.arange(n) % n_folds, group]
     for fold, nearest in zip(folds, neighbors_outside_fold(values, folds, k=k, seed=0), strict=True):
         assert nearest.shape == (n, k)
         for i, expected in enumerate(reference(values, fold, k)):

@@ -150,6 +150,10 @@ class EmbeddingModel(ABC):
 
     # ---- what a model may replace -----------------------------------------------------------------------------------------
 
+    def gene_column(self, counts: "Counts") -> str:
+        """Return the column of ``var`` that names the genes (``index`` = ``var_names``); for models with a rule of their own."""
+        return self.settings.gene_column
+
     def prepare(self, counts: "Counts") -> None:  # noqa: B027 (an optional hook)
         """Look at the source once before streaming (obs columns, groups ...); ``self.genes`` is set."""
 

@@ -168,12 +168,12 @@ def prepare(model: EmbeddingModel, counts: "Counts", options: RunOptions) -> dic
     """Check the counts, map the genes and let the model look at the source; return the facts about the genes."""
     scan = counts.scan()
     check_counts(model, counts, scan)
-    column = model.settings.gene_column
+    column = model.gene_column(counts)
     names = counts.gene_names(column)
     model.genes = model.map_genes(names, scan.cells_per_gene)
     share = check_overlap(
         model.genes, names, scan.detected, minimum=options.min_gene_overlap, model=model.name, gene_ids=model.gene_ids, column=column,
-        alternatives=_Alternatives(model, counts, scan),
+        alternatives=_Alternatives(model, counts, scan, column),
     )
     if share < 0.5:
         model.warn(
@@ -187,14 +187,14 @@ def prepare(model: EmbeddingModel, counts: "Counts", options: RunOptions) -> dic
 class _Alternatives(dict):
     """Overlap that other columns of var would give; computed only when an error asks for it."""
 
-    def __init__(self, model: EmbeddingModel, counts: "Counts", scan: "Scan") -> None:
+    def __init__(self, model: EmbeddingModel, counts: "Counts", scan: "Scan", column: str) -> None:
         super().__init__()
-        self._ask = (model, counts, scan)
+        self._ask = (model, counts, scan, column)
 
     def __iter__(self) -> Iterator[str]:
-        model, counts, scan = self._ask
+        model, counts, scan, used = self._ask
         for column in ("index", *map(str, counts.var.columns)):
-            if column == model.settings.gene_column or (column != "index" and counts.var[column].dtype.kind in "biuf"):
+            if column == used or (column != "index" and counts.var[column].dtype.kind in "biuf"):
                 continue
             known = model.map_genes(counts.gene_names(column), scan.cells_per_gene).known
             self[column] = float((known & scan.detected).sum() / max(1, scan.detected.sum()))

@@ -141,18 +141,65 @@ def neighbors_outside_fold(
     shuffled = [fold[order] for fold in folds]
     single = exact.astype(np.float32)
     squares = np.einsum("ij,ij->i", single, single)
-    step = int(max(1, _BLOCK_BYTES // (4 * max(len(values), (k + _SPARE) * 2 * values.shape[1]))))
+    step = int(max(1, _BLOCK_BYTES // (4 * max(len(values), (4 * k + 5) * 2 * values.shape[1]))))
     for start in range(0, len(values), step):
         rows = np.arange(start, min(start + step, len(values)))
         block = single[rows] @ single.T
         block *= -2
         block += squares
         block += squares[rows, None]
+        candidates, distance, cut = _candidates(exact, rows, block, 4 * k + 5)
         for result, fold in zip(found, shuffled, strict=True):
-            closed = (fold[rows, None] == fold) | (fold < 0)
-            nearest = _nearest_open(exact, rows, np.where(closed, np.inf, block), closed, k)
+            is_open = (fold[candidates] != fold[rows, None]) & (fold[candidates] >= 0)
+            first = np.argsort(~is_open, axis=1, kind="stable")[:, :k]
+            nearest = np.full((len(rows), k), -1)
+            nearest[:, : first.shape[1]] = np.where(
+                np.take_along_axis(is_open, first, axis=1), np.take_along_axis(candidates, first, axis=1), -1
+            )
+            last = np.where(is_open.sum(axis=1) >= k, np.take_along_axis(distance, first[:, -1:], axis=1)[:, 0], np.inf)
+            rest = np.flatnonzero(~_is_proven(exact[rows], last, cut))
+            if len(rest):
+                closed = (fold[rows[rest], None] == fold) | (fold < 0)
+                nearest[rest] = _nearest_open(exact, rows[rest], np.where(closed, np.inf, block[rest]), closed, k)
             result[order[rows]] = np.where(nearest >= 0, order[nearest], -1)
     return found
+
+
+def _candidates(
+    exact: "np.ndarray", rows: "np.ndarray", approximate: "np.ndarray", width: int
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Return the columns with the smallest approximate distances, in order of (exact distance, column).
+
+    Also their squared distances, and per row a bound that the approximate distance of no other column is below
+    (infinite if there is no other column, minus infinite if ties leave it open).
+    """
+    import numpy as np
+
+    n_cells = len(exact)
+    if width >= n_cells:
+        columns = np.tile(np.arange(n_cells), (len(rows), 1))
+        cut = np.full(len(rows), np.inf)
+    else:
+        cut = np.partition(approximate, width - 1, axis=1)[:, width - 1].astype(np.float64)
+        flat = np.flatnonzero(approximate <= cut[:, None].astype(np.float32))
+        counts = np.bincount(flat // n_cells, minlength=len(rows))
+        cut[counts > width] = -np.inf
+        within = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
+        columns = (flat[within < width] % n_cells).reshape(len(rows), width)
+    distance = ((exact[columns] - exact[rows][:, None, :]) ** 2).sum(axis=2)
+    by_distance = np.argsort(distance, axis=1, kind="stable")
+    return np.take_along_axis(columns, by_distance, axis=1), np.take_along_axis(distance, by_distance, axis=1), cut
+
+
+def _is_proven(cells: "np.ndarray", last: "np.ndarray", cut: "np.ndarray") -> "np.ndarray":
+    """Tell for which rows no cell outside the candidates can be nearer than the last one found.
+
+    A cell nearer than that has a norm of at most |x| + d, which bounds the float32 error of its product.
+    """
+    import numpy as np
+
+    error = 4 * np.finfo(np.float32).eps * cells.shape[1] ** 0.5 * (2 * np.linalg.norm(cells, axis=1) + np.sqrt(last)) ** 2
+    return np.isinf(cut) & (cut > 0) | (last + error < cut)
 
 
 def _nearest_open(
@@ -174,11 +221,8 @@ def _nearest_open(
     distance = np.take_along_axis(distance, by_distance, axis=1)
     nearest[np.isinf(distance)] = -1
     if width < n_cells:
-        # a cell nearer than the k-th has a norm of at most |x| + d_k, which bounds the float32 error of its product
-        cut = np.take_along_axis(approximate, candidates, axis=1).max(axis=1)
-        norm, reach = np.linalg.norm(exact[rows], axis=1), np.sqrt(distance[:, -1])
-        error = 4 * np.finfo(np.float32).eps * exact.shape[1] ** 0.5 * (2 * norm + reach) ** 2
-        proven = np.isinf(cut) | (distance[:, -1] + error < cut)  # inf: no open cell is left outside the candidates
+        cut = np.take_along_axis(approximate, candidates, axis=1).max(axis=1)  # infinite: no open cell is left outside
+        proven = _is_proven(exact[rows], distance[:, -1], cut)
         for i in np.flatnonzero(~proven):
             nearest[i] = _search_row(exact, rows[i], closed[i], k)
     if nearest.shape[1] < k:

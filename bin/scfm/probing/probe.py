@@ -181,7 +181,7 @@ def probe(
         for number in range(len(task.fold_names)):
             fold = make_fold(task, number)
             folds += list(_fold_rows(task, fold, values, nearest, logistic=logistic, settings=settings))
-        rows += folds + summary_rows(pd.DataFrame(folds, columns=COLUMNS))
+        rows += folds + summary_rows(folds)
     return pd.DataFrame(rows, columns=COLUMNS), _warnings(logistic)
 
 

@@ -11,7 +11,6 @@ from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 KEYS = ["target", "scheme", "classifier"]
 COLUMNS = [
@@ -104,22 +103,32 @@ def undefined_rows(
         yield (target, scheme, classifier, fold, "all", metric, nan, n_test, nan, nan, "not_applicable", reason)
 
 
-def summary_rows(folds: "pd.DataFrame") -> list[tuple]:
+def summary_rows(folds: list[tuple]) -> list[tuple]:
     """Return mean and sample sd over the folds where a number is defined; ``n_test`` is their sum.
 
     The baselines' columns hold the mean and sd of the baselines. Where no fold is defined the reason is the folds'.
+
+    Parameters
+    ----------
+    folds
+        Rows of all folds of one target and scheme, with the columns ``COLUMNS``.
     """
-    numbers = ["value", "baseline_majority", "baseline_permuted"]
+    import numpy as np
+
+    groups: dict[tuple, list[tuple]] = {}
+    for row in folds:
+        groups.setdefault((*row[:3], *row[4:6]), []).append(row)
     rows = []
-    for key, part in folds.groupby([*KEYS, "group", "metric"], sort=False):
-        defined = part[part["status"] == "ok"]
+    for key, part in groups.items():
+        defined = [row for row in part if row[-2] == "ok"]
+        numbers = np.array([(row[6], *row[8:10]) for row in defined])
+        n_test = sum(row[7] for row in defined or part)
         for statistic, least in (("mean", 1), ("sd", 2)):
             if len(defined) >= least:
-                value, *floors = (defined[numbers].mean() if statistic == "mean" else defined[numbers].std(ddof=1)).tolist()
+                value, *floors = (numbers.mean(axis=0) if statistic == "mean" else numbers.std(axis=0, ddof=1)).tolist()
                 outcome = ("ok", "")
             else:
-                value, floors = float("nan"), [float("nan")] * 2
-                outcome = ("not_applicable", part["reason"].iloc[0] if defined.empty else "one_fold")
-            n_test = int((part if defined.empty else defined)["n_test"].sum())
-            rows.append((*key[:3], statistic, key[3], key[4], value, n_test, *floors, *outcome))
+                value, *floors = [float("nan")] * 3
+                outcome = ("not_applicable", "one_fold" if defined else part[0][-1])
+            rows.append((*key[:3], statistic, *key[3:], value, n_test, *floors, *outcome))
     return rows
