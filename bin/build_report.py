@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Build the sections of the report, in the form MultiQC reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.cli import make_parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write ``*_mqc.json``, ``scfmbench_mqc_versions.yml`` and ``scfmbench_order.yml`` into a folder."""
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--tables", type=Path, required=True, help="folder written by collect_results.py")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.tsv: the embeddings the run should make")
+    parser.add_argument("--plots", type=Path, help="folder with the pictures (*.png)")
+    parser.add_argument("--histories", type=Path, help="folder with the loss histories (*.history.csv)")
+    parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
+    parser.add_argument("--versions", type=Path, help="versions of the tools by process (YAML)")
+    parser.add_argument("--assets", type=Path, required=True, help="folder with metrics.tsv, methods.tsv, citations.tsv and schema_*.json")
+    parser.add_argument("--outdir", type=Path, default=Path("content"), help="where the sections are written")
+    args = parser.parse_args(argv)
+
+    from scfm.report.build import build_report
+    from scfm.report.data import load_report_data
+
+    build_report(
+        load_report_data(
+            tables=args.tables, plan=args.plan, assets=args.assets, params=args.params, versions=args.versions, plots=args.plots,
+            histories=args.histories,
+        ),
+        args.outdir,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

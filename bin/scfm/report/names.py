@@ -1,0 +1,63 @@
+"""Names for people: titles from the registry, in one order everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTROL_MARK = " (control)"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Titles of methods and metrics.
+
+    Attributes
+    ----------
+    methods, metrics
+        ``{name: title}``; a name that is not in them (an imported embedding) is its own title.
+    controls
+        Names of the methods that are controls.
+    """
+
+    methods: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    controls: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame") -> "Names":
+        """Take the titles from the tables; two methods with one title keep their names."""
+        titles = dict(zip(methods["name"], methods.get("title", methods["name"]), strict=True))
+        planned = [titles.get(m, m) for m in plan["method"].unique()]
+        clashing = {t for t in planned if planned.count(t) > 1}
+        return cls(
+            methods={n: n if t in clashing else t for n, t in titles.items()},
+            metrics=dict(zip(metrics["name"], metrics["title"], strict=True)),
+            controls=frozenset(plan.loc[plan["is_control"], "method"]),
+        )
+
+    def metric(self, name: str) -> str:
+        """Return the title of a metric."""
+        return self.metrics.get(name, name)
+
+    def method(self, name: str, variant: str = "raw") -> str:
+        """Return the title of a method with its correction: ``Harmony + center_l2``; controls are marked."""
+        title = self.methods.get(name, name)
+        mark = CONTROL_MARK if name in self.controls else ""
+        return f"{title}{mark}" if variant == "raw" else f"{title}{mark} + {variant}"
+
+    def embedding(self, name: str, variant: str, seed: int, *, seeds: int = 1) -> str:
+        """Return the title of one embedding; the seed is told where there are several."""
+        return self.method(name, variant) + (f", seed {seed}" if seeds > 1 else "")
+
+
+def read_methods(path: Path | str) -> "pd.DataFrame":
+    """Read names, titles, references and descriptions of the methods table (its own loader checks it at the start of a run)."""
+    import pandas as pd
+
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)

@@ -1,0 +1,89 @@
+"""What the report shows of the tables: means over seeds, the order of rows, the front of the trade-off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.data import ReportData
+
+IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
+_SCALINGS = {"raw": "Total", "controls": "Scaled"}
+
+
+def default_total(totals: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the raw total with the run's largest weight of bio: one row per embedding, with ``bio``, ``batch``, ``total``."""
+    raw = totals[totals["scaling"] == "raw"]
+    return raw[raw["bio_weight"] == raw["bio_weight"].max()].reset_index(drop=True)
+
+
+def total_columns(totals: "pd.DataFrame") -> dict[str, str]:
+    """Return the totals that a run has, raw ones first: ``{column of summarise: title}``."""
+    weights = sorted(totals["bio_weight"].unique(), reverse=True)
+    return {
+        _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
+        for scaling, words in _SCALINGS.items() if (totals["scaling"] == scaling).any() for weight in weights
+    }
+
+
+def _column(scaling: str, weight: float) -> str:
+    return f"total_{scaling}_{weight:g}" if scaling == "raw" else f"total_scaled_{weight:g}"
+
+
+def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
+    """Return one row per planned method and correction: means over seeds, best total first, controls last.
+
+    Returns
+    -------
+    Columns ``title, method, variant, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
+    :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, or the steps
+    that failed). Numbers are NaN where an embedding has no scores.
+    """
+    import pandas as pd
+
+    key = ["method", "variant"]
+    plan = data.plan[data.plan["dataset"] == dataset]
+    table = plan.groupby(key, as_index=False).agg(family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique"))
+    totals = data.of("totals", dataset)
+    first = default_total(totals).groupby(key)
+    for column in ("bio", "batch", "total"):
+        table = table.merge(first[column].mean().rename(column), how="left", on=key)
+    table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
+    for column in total_columns(data.totals):
+        scaling, weight = column.removeprefix("total_").split("_")
+        rows = totals[(totals["scaling"] == {"raw": "raw"}.get(scaling, "controls")) & (totals["bio_weight"].map("{:g}".format) == weight)]
+        table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
+    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
+    failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
+    table = table.merge(failed.rename("outcome"), how="left", on=key)
+    table["outcome"] = table["outcome"].fillna(_explained(table))
+    shown = table[~table["is_control"]]
+    table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
+    table[["bio", "batch", "total", "total_sd"]] = table[["bio", "batch", "total", "total_sd"]].apply(pd.to_numeric)
+    order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
+    return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(drop=True)
+
+
+def _explained(table: "pd.DataFrame") -> "pd.Series":
+    """Return the outcome of what did not fail itself: a result, or none because an earlier step gave none."""
+    return (table["bio"].notna() | table["batch"].notna()).map({True: "ok", False: "no scores"})
+
+
+def pareto_front(bio: "pd.Series", batch: "pd.Series") -> "pd.Series":
+    """Return which rows no other row beats: at least as good in both scores and better in one (higher is better).
+
+    Rows without both scores are not on the front.
+    """
+    import numpy as np
+    import pandas as pd
+
+    points = np.column_stack([bio.to_numpy(dtype=float), batch.to_numpy(dtype=float)])
+    known = np.isfinite(points).all(axis=1)
+    front = known.copy()
+    for i in np.flatnonzero(known):
+        no_worse = (points[known] >= points[i]).all(axis=1)
+        better = (points[known] > points[i]).any(axis=1)
+        front[i] = not (no_worse & better).any()
+    return pd.Series(front, index=bio.index)
