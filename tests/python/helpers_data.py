@@ -22,11 +22,12 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def make_counts(n_cells: int = 60, n_genes: int = 40, seed: int = 0) -> np.ndarray:
-    """Return dense negative binomial counts above the log limit of 25, with zeros."""
+    """Return dense negative binomial counts with zeros; some above the log limit of 25, every gene in two cells at least."""
     rng = np.random.default_rng(seed)
     mean = rng.gamma(1.0, 4.0, n_genes)
     counts = rng.poisson(rng.gamma(2.0, 0.5, (n_cells, n_genes)) * mean)
     counts[0, 0] = 60
+    counts[[1, 2]] += 1
     return counts.astype(np.float32)
 
 

@@ -196,7 +196,7 @@ def test_methods_table():
     assert methods["scvi"].uses_gpu and methods["scvi"].stochastic and methods["scvi"].family == "generative"
     assert not methods["pca"].stochastic and methods["pca"].reads == ("pca",)
     assert methods["label_onehot"].is_control and methods["label_onehot"].needs_labels
-    with pytest.raises(ScfmError, match="Unknown method 'scvii'. Did you mean 'scvi'"):
+    with pytest.raises(ScfmError, match=r"Unknown method 'scvii'\. Did you mean 'scvi'"):
         get_method("scvii")
 
 
@@ -234,7 +234,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_executable_writes_its_four_files(tmp_path):
     write(make_adata(), tmp_path / "staged.h5ad")
     (tmp_path / "s.csv").write_text("dataset,h5ad,batch_key,label_key\nd,far/away.h5ad,batch,cell_type\n")
-    (tmp_path / "params.json").write_text(json.dumps({"input": "s.csv", "outdir": "results", "seeds": 0}))
+    (tmp_path / "params.json").write_text(json.dumps({"input": "s.csv", "outdir": "results", "seeds": 0, "neighbors_k": 16}))
     (tmp_path / "staged.json").write_text(json.dumps({"far/away.h5ad": "staged.h5ad"}))
     done = _run(tmp_path, "--staged", "staged.json", "--outdir", "out", "--fail")
     assert (done.returncode, done.stderr) == (0, "")

@@ -204,7 +204,7 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
 
     planted, rng = planted or Planted(), np.random.default_rng(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the file is of an old anndata
+        warnings.simplefilter("ignore")  # the file is of an old anndata, which says so dozens of times
         source = ad.read_h5ad(source_path())
     cells, fine, genes = source.obs_names.to_numpy(), source.obs["bulk_labels"].astype(str).to_numpy(), source.raw.var_names.to_numpy()
     counts = recover_counts(source.raw.X)

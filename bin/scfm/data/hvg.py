@@ -191,6 +191,11 @@ def select_genes(
     places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
     per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
     notes = _notes(left_out, all_left_out=not rows.any(), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells)
+    empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
+    if empty:
+        notes.append(message(
+            "W-HVG-04", "warning", f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be taken: {listing(empty)}.", values={"genes": empty},
+        ))
     return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
 
 

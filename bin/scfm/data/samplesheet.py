@@ -55,7 +55,7 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
         raise ScfmError(f"Parameter --input: the samplesheet '{path}' does not exist.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            lines = [line for line in csv.reader(handle) if any(cell.strip() for cell in line)]
+            lines = [line for line in csv.reader(handle, skipinitialspace=True) if any(cell.strip() for cell in line)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ScfmError(f"{path.name}: not a readable CSV file in UTF-8 ({error}).") from error
     if len(lines) < 2:
