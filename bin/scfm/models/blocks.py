@@ -210,6 +210,18 @@ class Norm:
         return F.layer_norm(x.float(), (x.shape[-1],), self.weight, self.bias, self.eps).to(x.dtype)
 
 
+#: below a few rows BLAS takes kernels that sum in another order (seen for fewer than 4), and a row would depend on its batch
+_MIN_ROWS = 16
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return ``x @ weight.T + bias`` for a matrix ``x``; on the CPU a row has the same bits however few rows come with it."""
+    n = x.shape[0]
+    if n >= _MIN_ROWS or x.dim() != 2 or x.device.type != "cpu":
+        return F.linear(x, weight, bias)
+    return F.linear(F.pad(x, (0, 0, 0, _MIN_ROWS - n)), weight, bias)[:n]
+
+
 @dataclass(frozen=True)
 class Linear:
     """Linear layer; weight and bias have the dtype of the activations."""
@@ -219,7 +231,7 @@ class Linear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x @ weight.T + bias``."""
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -271,8 +283,8 @@ def post_norm_layer(
         k_segments = segments if keys is None else keys.segments
         source = x if keys is None else x[keys.index]
         x = x if read is None else x[read.index]
-        q = F.linear(x, layer.qkv.weight[:width], layer.qkv.bias[:width])
-        k, v = F.linear(source, layer.qkv.weight[width:], layer.qkv.bias[width:]).split(width, dim=1)
+        q = linear(x, layer.qkv.weight[:width], layer.qkv.bias[:width])
+        k, v = linear(source, layer.qkv.weight[width:], layer.qkv.bias[width:]).split(width, dim=1)
     x = layer.norm1(layer.out(attention(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)).add_(x))
     return layer.norm2(layer.down(_ACTIVATIONS[activation](layer.up(x))).add_(x))
 
