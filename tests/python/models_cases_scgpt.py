@@ -32,11 +32,15 @@ def _official_streams(model: Any) -> None:
 
     ties = np.random.RandomState(0)
     subsets = torch.Generator().manual_seed(0)
-    model.tie_draws = lambda chunk, rows: np.concatenate([ties.rand(n) for n in rows.lengths])
 
-    def choose(chunk: Any, rows: Any, cell: int, keep: int) -> np.ndarray:
-        return rows.offsets[cell] + torch.randperm(int(rows.lengths[cell]), generator=subsets).numpy()[:keep]
+    def tie_draws(chunk: Any, rows: Any, kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        return np.concatenate([ties.rand(n) for n in rows.lengths])[kept]
 
+    def choose(chunk: Any, rows: Any, long: np.ndarray, keep: int) -> Iterator[np.ndarray]:
+        for cell in long:
+            yield rows.offsets[cell] + torch.randperm(int(rows.lengths[cell]), generator=subsets).numpy()[:keep]
+
+    model.tie_draws = tie_draws
     model.choose = choose
 
 

@@ -6,6 +6,7 @@ bin. There is no position, so the order of genes means nothing. The row of a cel
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -56,42 +57,81 @@ def bin_limits(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
     """Count, for every value, the quantile edges of its row that lie below it, and those that lie at or below it.
 
     The edges are the quantiles 0, 1/49 ... 1 of the row with linear interpolation, in float64 from float32 values, as NumPy
-    computes them. An edge lies between two neighbours of the sorted row, so it is enough to know where a run of equal values
-    starts and ends; nothing is searched.
+    computes them. Nothing is searched per value: counts go through a histogram of each row, other values through a sort.
 
     Parameters
     ----------
     values
         Positive values, shape (n_values,), float32.
     offsets
-        Row limits; no row is empty of need, but may be.
+        Row limits, shape (n_rows + 1,); rows may be empty.
 
     Returns
     -------
     ``below`` and ``up_to``, shape (n_values,), int64, 0 <= below <= up_to <= 50.
     """
-    order, ordered = _sort_rows(values, offsets)
     lengths = np.diff(offsets)
     rows = np.flatnonzero(lengths)
-    start, last = offsets[:-1][rows, None], (lengths[rows] - 1)[:, None]
-    position = np.linspace(0.0, 1.0, N_BINS - 1)[None, :] * last
+    if not len(rows):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    start, last = offsets[:-1][rows], lengths[rows] - 1
+    row_max = np.maximum.reduceat(values, start)
+    # a histogram pays where its bins are not many more than the values
+    if row_max.max() < 2**24 and row_max.sum() < 8 * len(values) + 4096:
+        whole = values.astype(np.int64)
+        if np.array_equal(whole, values):
+            return _limits_of_counts(whole, row_max.astype(np.int64), start, last)
+    return _limits_of_any(values, offsets, start, last)
+
+
+def _edges(place: Callable[[np.ndarray], np.ndarray], start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return edges and both neighbours' places, each (n_rows, 50); ``place`` gives the sorted value at flat places, float32."""
+    position = np.linspace(0.0, 1.0, N_BINS - 1)[None, :] * last[:, None]
     floor = np.floor(position)
     t = position - floor
-    left = start + floor.astype(np.int64)
-    right = np.minimum(left + 1, start + last)
-    a, b = ordered[left], ordered[right]
+    left = start[:, None] + floor.astype(np.int64)
+    right = np.minimum(left + 1, (start + last)[:, None])
+    a, b = place(left), place(right)
     step = b - a
-    edges = np.where(t < 0.5, a + step * t, b - step * (1 - t))
-    run_start, run_stop = _runs(ordered, offsets)
+    return np.where(t < 0.5, a + step * t, b - step * (1 - t)), a, b, left, right
+
+
+def _limits_of_counts(values: np.ndarray, row_max: np.ndarray, start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of whole numbers: edges are counted per possible value of a row, and looked up by value."""
+    base = tokens.offsets_of(row_max + 2)
+    bins, base = int(base[-1]), base[:-1]
+    slot = values + np.repeat(base, last + 1)
+    up_to_here = np.cumsum(np.bincount(slot, minlength=bins))
+
+    def place(flat: np.ndarray) -> np.ndarray:
+        return (np.searchsorted(up_to_here, flat, side="right") - base[:, None]).astype(np.float32)
+
+    edges = _edges(place, start, last)[0]
+    found = []
+    for reached in (np.floor(edges) + 1, np.ceil(edges)):  # the first whole number above the edge; at or above it
+        count = np.cumsum(np.bincount((reached.astype(np.int64) + base[:, None]).ravel(), minlength=bins))
+        count -= np.repeat((N_BINS - 1) * np.arange(len(base)), row_max + 2)
+        found.append(count[slot])
+    return found[0], found[1]
+
+
+def _limits_of_any(values: np.ndarray, offsets: np.ndarray, start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of any positive values: an edge lies between two neighbours of the sorted row, so runs of equal values tell its place."""
+    order, ordered = _sort_rows(values, offsets)
+    edges, a, b, left, right = _edges(lambda flat: ordered[flat], start, last)
+    run_start, run_stop = _runs(ordered, start)
     at_right = edges == b
     on_value = at_right | (edges == a)
     anchor = np.where(at_right, right, left)
-    first_at = np.where(on_value, run_start[anchor], left + 1)  # first value at or above the edge
-    first_above = np.where(on_value, run_stop[anchor], left + 1)
-    below, up_to = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
-    up_to[order] = _running(first_at, offsets, len(values))
-    below[order] = _running(first_above, offsets, len(values))
-    return below, up_to
+    # all edges of earlier rows lie at or before the first place of a row: they are taken off again
+    earlier = np.repeat((N_BINS - 1) * np.arange(len(start)), last + 1)
+    found = []
+    for first in (run_stop, run_start):  # the first value above the edge; at or above it
+        reached = np.where(on_value, first[anchor], left + 1)
+        limits = np.empty(len(values), np.int64)
+        limits[order] = np.cumsum(np.bincount(reached.ravel(), minlength=len(values) + 1)[:-1]) - earlier
+        found.append(limits)
+    return found[0], found[1]
 
 
 def _sort_rows(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,28 +145,15 @@ def _sort_rows(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
     return order, (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
 
 
-def _runs(ordered: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _runs(ordered: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return start and end of the run of equal values that each place of the sorted rows belongs to."""
     new = np.ones(len(ordered), dtype=bool)
     new[1:] = ordered[1:] != ordered[:-1]
-    new[offsets[:-1][offsets[:-1] < len(ordered)]] = True
+    new[start] = True
     starts = np.flatnonzero(new)
     stops = np.append(starts[1:], len(ordered))
     run = np.cumsum(new) - 1
     return starts[run], stops[run]
-
-
-def _running(first: np.ndarray, offsets: np.ndarray, n_values: int) -> np.ndarray:
-    """Count the edges whose first place is at or before each place of its row."""
-    count = np.cumsum(np.bincount(first.ravel(), minlength=n_values + 1)[:n_values])
-    # edges whose first place is past the end of their row fall on the next row's start and must not count there
-    rows = np.flatnonzero(np.diff(offsets))
-    per_row = np.zeros(len(offsets) - 1, np.int64)
-    per_row[rows] = (first < offsets[1:][rows, None]).sum(1)
-    spilled = np.zeros(n_values + 1, np.int64)
-    np.add.at(spilled, offsets[1:][rows], first.shape[1] - per_row[rows])
-    before = np.concatenate([[0], np.cumsum(per_row)[:-1]]) if len(per_row) else per_row
-    return count - np.cumsum(spilled[:n_values]) - np.repeat(before, np.diff(offsets))
 
 
 def digits(below: np.ndarray, up_to: np.ndarray, draws: np.ndarray | None) -> np.ndarray:
@@ -222,37 +249,44 @@ class ScGPT(EmbeddingModel):
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Bin the expressed genes of each cell, cut long cells, put ``<cls>`` in front (``bins`` 0 = the value of ``<cls>``)."""
         rows = tokens.detected(chunk.counts, self.genes.known)
-        n_genes = rows.lengths
         below, up_to = bin_limits(rows.values.astype(np.float32, copy=False), rows.offsets)
-        bins = digits(below, up_to, self.tie_draws(chunk, rows) if self.settings.ties == "random" else None)
-        ids, offsets = self.genes.ids[rows.columns], rows.offsets
-        if self.settings.max_length is not None and len(n_genes) and n_genes.max() > self.settings.max_length - 1:
-            kept, offsets = self._cut(chunk, rows, self.settings.max_length - 1)
-            ids, bins = ids[kept], bins[kept]
+        kept, offsets = self._cut(chunk, rows)
+        draws = self.tie_draws(chunk, rows, kept, offsets) if self.settings.ties == "random" else None
+        bins = digits(below[kept], up_to[kept], draws)
+        ids = self.genes.ids[rows.columns[kept]]
         return tokens.Tokens(
             tokens.surrounded_offsets(offsets, 1),
-            {"ids": tokens.surround(ids, offsets, before=self.vocabulary["<cls>"]), "bins": tokens.surround(bins, offsets, before=0)}, n_genes,
+            {"ids": tokens.surround(ids, offsets, before=self.vocabulary["<cls>"]), "bins": tokens.surround(bins, offsets, before=0)},
+            rows.lengths,
         )
 
-    def tie_draws(self, chunk: "Chunk", rows: tokens.Rows) -> np.ndarray:
-        """Return a uniform draw per value, a function of seed, cell id and gene only."""
+    def tie_draws(self, chunk: "Chunk", rows: tokens.Rows, kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Return a uniform draw per kept value, a function of seed, cell id and gene only."""
         keys = cell_keys(self.seed, chunk.cell_ids, stream="scgpt.ties")
-        return keyed_uniform(np.repeat(keys, rows.lengths), self.genes.extra["counter"][rows.columns])
+        return keyed_uniform(np.repeat(keys, np.diff(offsets)), self.genes.extra["counter"][rows.columns[kept]])
 
-    def choose(self, chunk: "Chunk", rows: tokens.Rows, cell: int, keep: int) -> np.ndarray:
-        """Return flat positions of the ``keep`` genes that a long cell keeps: a random subset keyed by cell and gene, in file order."""
-        start, stop = rows.offsets[cell], rows.offsets[cell + 1]
-        key = cell_keys(self.seed, [chunk.cell_ids[cell]], stream="scgpt.subset")
-        priority = keyed_bits(key, self.genes.extra["counter"][rows.columns[start:stop]])
-        return start + np.sort(np.argpartition(priority, keep)[:keep])
-
-    def _cut(self, chunk: "Chunk", rows: tokens.Rows, keep: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return flat positions of the values that stay when cells keep at most ``keep`` genes, and the new offsets."""
+    def _cut(self, chunk: "Chunk", rows: tokens.Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return flat positions of the values that stay when cells keep at most ``max_length - 1`` genes, and the new offsets."""
+        keep = len(rows.columns) if self.settings.max_length is None else self.settings.max_length - 1
+        long = np.flatnonzero(rows.lengths > keep)
+        if not len(long):
+            return np.arange(len(rows.columns)), rows.offsets
         kept, offsets = tokens.take_rows(rows.offsets, np.arange(len(rows.lengths)), np.full(len(rows.lengths), keep))
         if self.settings.sampling == "random":
-            for cell in np.flatnonzero(rows.lengths > keep):
-                kept[offsets[cell] : offsets[cell + 1]] = self.choose(chunk, rows, cell, keep)
+            for cell, chosen in zip(long, self.choose(chunk, rows, long, keep), strict=True):
+                kept[offsets[cell] : offsets[cell + 1]] = chosen
         return kept, offsets
+
+    def choose(self, chunk: "Chunk", rows: tokens.Rows, long: np.ndarray, keep: int) -> Iterator[np.ndarray]:
+        """Yield flat positions of the ``keep`` genes that each long cell keeps: those of the smallest draws keyed by cell and gene, in file order."""
+        flat, offsets = tokens.take_rows(rows.offsets, long)
+        keys = cell_keys(self.seed, chunk.cell_ids[long], stream="scgpt.subset")
+        bits = keyed_bits(np.repeat(keys, np.diff(offsets)), self.genes.extra["counter"][rows.columns[flat]])
+        priority = (bits >> np.uint64(32)).astype(np.uint32)  # partitions several times faster than 64 bits
+        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            mine = priority[start:stop]
+            limit = np.partition(mine, keep - 1)[keep - 1]
+            yield flat[start:stop][mine <= limit][:keep]
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, of unit length with ``normalize``."""
