@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_neighbors(path: Path | str) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-    """Read a neighbour file and sort its cells by id.
+    """Read a neighbour file with its cells sorted by id, whatever their order in the file.
 
     Returns
     -------
@@ -35,24 +35,18 @@ def load_neighbors(path: Path | str) -> "tuple[np.ndarray, np.ndarray, np.ndarra
     Raises
     ------
     ScfmError
-        If an array is missing, shapes disagree or the first neighbour of a cell is not itself.
+        If the file is not what ``find_neighbors.py`` writes.
     """
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in ("cell_ids", "indices", "distances") if name not in file]
-        if missing:
-            raise ScfmError(f"{path}: no array {', '.join(missing)}; expected cell_ids, indices and distances.")
-        ids, indices, distances = (file[name] for name in ("cell_ids", "indices", "distances"))
-    if not len(ids) == len(indices) == len(distances):
-        raise ScfmError(f"{path}: {len(ids)} cell ids but indices {indices.shape} and distances {distances.shape}.")
-    alone = int((indices[:, 0] != np.arange(len(ids))).sum()) if len(ids) else 0
-    if alone:
-        raise ScfmError(f"{path}: the first neighbour of {alone} of {len(ids)} cells is not the cell itself.")
-    order = np.argsort(ids.astype(str), kind="stable")
+    from scfm.neighbors import read_neighbors
+
+    found = read_neighbors(path)
+    ids = found.cell_ids.astype(str)
+    order = np.argsort(ids, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return ids.astype(str)[order], rank[indices[order]], distances[order].astype(np.float32)
+    return ids[order], rank[found.indices[order]], found.distances[order].astype(np.float32)
 
 
 def layout(

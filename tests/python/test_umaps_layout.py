@@ -116,14 +116,8 @@ def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):
     with pytest.raises(ScfmError, match=r"5 of the 120 cells .* have no row"):
         drawn(tmp_path, stem)
     np.savez(tmp_path / "a.npz", cell_ids=ids.astype(str), indices=np.roll(np.arange(120), 1)[:, None], distances=np.zeros((120, 1)))
-    with pytest.raises(ScfmError, match="first neighbour of 120 of 120 cells is not the cell itself"):
+    with pytest.raises(ScfmError, match=r"a\.npz: the first neighbour of every cell must be the cell itself"):
         load_neighbors(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", cell_ids=ids.astype(str))
-    with pytest.raises(ScfmError, match="no array indices, distances"):
-        load_neighbors(tmp_path / "b.npz")
-    np.savez(tmp_path / "c.npz", cell_ids=ids[:3].astype(str), indices=np.zeros((4, 2)), distances=np.zeros((4, 2)))
-    with pytest.raises(ScfmError, match="3 cell ids but indices"):
-        load_neighbors(tmp_path / "c.npz")
 
 
 def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
