@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters")
     parser.add_argument("--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet")
     parser.add_argument("--methods_table", type=Path, default=ASSETS / "methods.tsv", help="methods table")
-    parser.add_argument("--methods_schema", type=Path, default=ASSETS / "schema_methods.json", help="schema of the methods table")
+    parser.add_argument("--methods_schema", type=Path, help="schema of the methods table (default: the one beside the table)")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
     args = parser.parse_args(argv)

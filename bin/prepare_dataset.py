@@ -9,7 +9,6 @@ from pathlib import Path
 
 from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
-from scfm.registry import ASSETS
 from scfm.tables import read_json
 from scfm.text import did_you_mean
 
@@ -23,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--datasets", type=Path, required=True, help="datasets.json of CHECK_INPUTS")
     parser.add_argument("--h5ad", type=Path, required=True, help="h5ad file or zarr folder")
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
-    parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters, for defaults")
+    parser.add_argument("--schema", type=Path, help="nextflow_schema.json, for parameters that are not in --params")
     parser.add_argument("--hvg_exclude", type=Path, help="genes that are never variable genes, one a line")
     parser.add_argument("--hvg_force", type=Path, help="genes that are always taken, one a line")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scfm.data.counts import load_counts
     from scfm.data.hvg import read_gene_list
     from scfm.data.params import with_defaults
-    from scfm.data.prepare import prepare
+    from scfm.data.prepare import prepare, require
     from scfm.data.store import open_store
     from scfm.data.write import write_prepared
     from scfm.probing.splits import make_splits, small_classes
@@ -41,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = {row["dataset"]: row for row in read_json(args.datasets)}
     if args.dataset not in rows:
         raise ScfmError(f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: {', '.join(rows)}.")
-    row, params = rows[args.dataset], with_defaults(read_json(args.params), read_json(args.schema))
+    row, params = rows[args.dataset], read_json(args.params)
+    if args.schema:
+        params = with_defaults(params, read_json(args.schema))
+    require(params)
     with open_store(args.h5ad) as store:
         obs, var = store.frame("obs"), read_var(store, row["counts_source"])
     prepared = prepare(

@@ -70,7 +70,7 @@ def load_methods(path: Path | str | None = None, schema_path: Path | str | None 
     path
         TSV table; ``assets/methods.tsv`` of this checkout by default.
     schema_path
-        JSON schema of the table; ``assets/schema_methods.json`` beside it by default.
+        JSON schema of the table; by default ``schema_methods.json`` beside it, else the one of this checkout.
 
     Returns
     -------
@@ -84,7 +84,11 @@ def load_methods(path: Path | str | None = None, schema_path: Path | str | None 
     from jsonschema import Draft202012Validator
 
     path = Path(path) if path else ASSETS / "methods.tsv"
-    schema = read_json(schema_path or ASSETS / "schema_methods.json")
+    beside = path.parent / "schema_methods.json"
+    schema_path = Path(schema_path or (beside if beside.is_file() else ASSETS / "schema_methods.json"))
+    if not schema_path.is_file():
+        raise ScfmError(f"{schema_path}: the schema of the methods table does not exist; it belongs beside {path}.")
+    schema = read_json(schema_path)
     rows = _read_rows(path, schema["items"]["properties"])
     errors = sorted(Draft202012Validator(schema).iter_errors(rows), key=lambda e: [str(p) for p in e.absolute_path])
     if errors:

@@ -119,6 +119,14 @@ def test_same_seed_same_bytes(demo):
     assert demo.X.data.tobytes() != other.X.data.tobytes()
 
 
+def test_file_in_the_tree_is_what_the_generator_makes(demo):
+    stored = ad.read_h5ad(ROOT / "tests" / "data" / "demo.h5ad")
+    assert (stored.X != demo.X).nnz == 0
+    assert stored.obs.astype(str).equals(demo.obs.astype(str))
+    assert list(stored.var_names) == list(demo.var_names)
+    np.testing.assert_array_equal(stored.var.to_numpy(), demo.var.to_numpy())
+
+
 def _mixing(values: np.ndarray, batch: np.ndarray, k: int = 30) -> float:
     """Return mean inverse Simpson index of batches among k neighbours, 0 = apart, 1 = even."""
     from sklearn.neighbors import NearestNeighbors

@@ -92,6 +92,19 @@ def test_what_nextflow_hands_over_is_accepted(params):
     assert _faults(**params) == []
 
 
+def test_files_of_parameters_are_looked_for_where_they_are_staged(tmp_path):
+    path = tmp_path / "genes.txt"
+    path.write_text("CD4")
+
+    def faults(staged: dict | None, name: str) -> list[str]:
+        return check_params({**BASE, "hvg_force": name}, SCHEMA, load_methods(), staged)[1]
+
+    assert faults({"genes.txt": str(path)}, "genes.txt") == []
+    assert faults({}, "genes.txt") == []  # PREPARE_DATASET stages it and would say so
+    assert faults(None, str(path)) == []
+    assert_says(faults({"genes.txt": ""}, "genes.txt"), "--hvg_force: the file 'genes.txt' does not exist")
+
+
 def test_choice():
     choice, faults = check_params({**BASE, "methods": "scvi,pca,scvi", "controls": "none", "corrections": "all", "seeds": "3,1,3"}, SCHEMA, load_methods())
     assert faults == []
@@ -194,7 +207,7 @@ def test_plan_holds_every_embedding(tmp_path):
 def test_methods_table():
     methods = load_methods()
     assert methods["scvi"].uses_gpu and methods["scvi"].stochastic and methods["scvi"].family == "generative"
-    assert not methods["pca"].stochastic and methods["pca"].reads == ("pca",)
+    assert not methods["pca"].stochastic and methods["pca"].reads == ("pca", "obs")
     assert methods["label_onehot"].is_control and methods["label_onehot"].needs_labels
     with pytest.raises(ScfmError, match=r"Unknown method 'scvii'\. Did you mean 'scvi'"):
         get_method("scvii")
@@ -208,7 +221,7 @@ def test_every_method_has_its_code():
 
 @pytest.mark.parametrize(("old", "new", "words"), [
     ("\tnone\tembedding", "\tnon\tembedding", "row 2, column 'family': 'non' is not one of"),
-    ("\tfalse\tfalse\tfalse\tfalse\tpca\t", "\tfalse\tperhaps\tfalse\tfalse\tpca\t", "row 2, column 'stochastic': 'perhaps' is not of type 'boolean'"),
+    ("\tfalse\tfalse\tfalse\tfalse\tpca,obs\t", "\tfalse\tperhaps\tfalse\tfalse\tpca,obs\t", "row 2, column 'stochastic': 'perhaps' is not of type 'boolean'"),
     ("harmony\tHarmony", "pca\tHarmony", "row 3, column 'name': 'pca' stands twice"),
     ("\treads\t", "\treds\t", r"lacks \['reads'\] and has unknown \['reds'\]"),
     ("pca,obs\tharmonypy", "pca,x\tharmonypy", "row 3, column 'reads': 'x' is not one of"),

@@ -341,7 +341,7 @@ def test_design_warnings():
 def _run(folder, dataset: str, file, row_facts: list[dict], **params: object):
     """Run prepare_dataset.py and return what it wrote."""
     (folder / "datasets.json").write_text(json.dumps(row_facts))
-    (folder / "params.json").write_text(json.dumps(params))
+    (folder / "params.json").write_text(json.dumps(defaults(**params)))
     command = [
         sys.executable, str(ROOT / "bin" / "prepare_dataset.py"), "--quiet", "--dataset", dataset, "--datasets", str(folder / "datasets.json"),
         "--h5ad", str(file), "--params", str(folder / "params.json"), "--outdir", str(folder / "out"),
@@ -353,6 +353,10 @@ def test_executable_says_what_is_wrong(tmp_path):
     path = write(make_adata(), tmp_path / "d.h5ad")
     done = _run(tmp_path, "e", path, [{**ROW, "counts_source": "X"}])
     assert done.returncode == 2 and "no data set 'e'" in done.stderr
+    done = _run(tmp_path, "d", path, [{**ROW, "counts_source": "X"}])
+    (tmp_path / "params.json").write_text(json.dumps({"n_hvg": 20}))
+    done = subprocess.run([*done.args], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "The parameters lack 'round_counts', 'min_genes_per_cell'" in done.stderr
 
 
 def test_executable_writes_the_contract(tmp_path):

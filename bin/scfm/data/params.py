@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scfm.registry import Method
@@ -165,16 +166,19 @@ def choose(params: Mapping[str, Any], methods: Mapping[str, Method]) -> tuple[Ch
 
 
 def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Mapping[str, str] | None) -> list[str]:
-    """Return a sentence per file named by a parameter that was not found (the samplesheet is opened anyway)."""
-    from pathlib import Path
+    """Return a sentence per file named by a parameter that does not exist.
 
+    The samplesheet is opened anyway. A file that is not in the map of staged ones is left to the step that stages it.
+    """
     faults = []
     for name, spec in properties_of(schema).items():
         value = params.get(name)
         if name == "input" or value is None or spec.get("format") != "file-path":
             continue
-        place = str(value) if staged is None else staged.get(str(value), "")
-        if not place or not Path(place).is_file():
+        if staged is not None and str(value) not in staged:
+            continue
+        place = str(value) if staged is None else staged[str(value)]
+        if not (place and Path(place).is_file()):
             faults.append(f"Parameter --{name}: the file '{value}' does not exist.")
     return faults
 

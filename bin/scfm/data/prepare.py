@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 #: column of our obs table -> column of the samplesheet
 KEYS = {"batch": "batch_key", "label": "label_key", "condition": "condition_key", "donor": "donor_key", "tissue": "tissue_key"}
 DROPPED = ("cell_id", "reason", "detail")
+#: parameters that preparation reads
+PARAMS = (
+    "round_counts", "min_genes_per_cell", "min_cells_per_gene", "min_cells_per_batch", "n_hvg", "hvg_flavor", "n_pcs", "probe_folds", "probe_seed",
+)
 
 
 @dataclass(slots=True)
@@ -60,6 +64,13 @@ class Prepared:
     pca: Components
     dropped: "pd.DataFrame"
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+def require(params: Mapping[str, Any]) -> None:
+    """Raise :class:`~scfm.errors.ScfmError` if a parameter that preparation reads is not given."""
+    absent = [name for name in PARAMS if params.get(name) is None]
+    if absent:
+        raise ScfmError(f"The parameters lack {listing(absent, limit=20)}; give them in --params, or --schema nextflow_schema.json for the defaults.")
 
 
 def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
