@@ -92,6 +92,28 @@ class Checkpoint:
             raise ScfmError(f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again.")
         return tensor
 
+    def take_rows(self, name: str, rows: np.ndarray, *shape: int) -> "torch.Tensor":
+        """Return some rows of a large table as float32; the others are not read from disk (memory-mapped files).
+
+        Like ``take(..., init="file")``: a table of which only rows are used is data that the model was given, so random weights keep it.
+
+        Parameters
+        ----------
+        name, shape
+            As in :meth:`take`.
+        rows
+            Rows, shape (n,).
+        """
+        import torch
+
+        tensor = self._need(name)
+        _check_shape(self.path, name, tuple(tensor.shape), shape)
+        self.used.add(name)
+        part = tensor.detach()[torch.from_numpy(np.asarray(rows, dtype=np.int64))].to(torch.float32)
+        if not bool(torch.isfinite(part).all()):
+            raise ScfmError(f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again.")
+        return part
+
     def unused(self, ignore: Iterable[str] = ()) -> list[str]:
         """Return the names that were not used, without those that start with one of ``ignore`` (known heads)."""
         prefixes = tuple(ignore)
