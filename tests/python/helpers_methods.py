@@ -55,7 +55,20 @@ def simulate_counts(n_per_group: int = 40, n_genes: int = 150, seed: int = 0) ->
 
 
 def write_prepared(folder: Path, *, order_seed: int | None = None, n_unlabelled: int = 5, n_per_group: int = 40) -> Prepared:
-    """Write the files of a prepared data set; ``order_seed`` shuffles its rows, the cells stay the same."""
+    """Write the files of a simulated data set; ``order_seed`` shuffles its rows, the cells stay the same."""
+    counts, batches, labels = simulate_counts(n_per_group)
+    n_cells, n_genes = counts.shape
+    cell_ids = np.array([f"cell_{i * 7919 % n_cells:04d}" for i in range(n_cells)], dtype=object)
+    labels[np.random.default_rng(5).choice(n_cells, n_unlabelled, replace=False)] = None
+    more = {"percent_mito": np.random.default_rng(1).random(n_cells), "chemistry": np.where(batches == "b1", "v2", "v3")}
+    obs = pd.DataFrame({"cell_id": cell_ids, "batch": batches, "label": labels, **more})
+    return write_files(folder, counts, obs, hvg=np.arange(n_genes) < 120, n_pcs=20, order_seed=order_seed)
+
+
+def write_files(
+    folder: Path, counts: np.ndarray, obs: pd.DataFrame, *, hvg: np.ndarray, n_pcs: int, order_seed: int | None = None
+) -> Prepared:
+    """Write counts (n, g) and cells in the format of the preparation step, with log data and PCA."""
     from anndata import AnnData
     from scipy import sparse
     from sklearn.decomposition import PCA
@@ -63,28 +76,17 @@ def write_prepared(folder: Path, *, order_seed: int | None = None, n_unlabelled:
     from scfm.tables import write_embedding
 
     folder.mkdir(parents=True, exist_ok=True)
-    counts, batches, labels = simulate_counts(n_per_group)
-    n_cells, n_genes = counts.shape
-    cell_ids = np.array([f"cell_{i * 7919 % n_cells:04d}" for i in range(n_cells)], dtype=object)
-    labels[np.random.default_rng(5).choice(n_cells, n_unlabelled, replace=False)] = None
-    logged = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
-    hvg = np.arange(n_genes) < 120
-    pca = PCA(20, svd_solver="full").fit_transform(logged[:, hvg]).astype(np.float32)
-    rows = np.arange(n_cells) if order_seed is None else np.random.default_rng(order_seed).permutation(n_cells)
-    obs = pd.DataFrame({
-        "cell_id": cell_ids, "batch": batches, "label": labels, "n_counts": counts.sum(axis=1),
-        "scored": [x is not None for x in labels],
-    }).iloc[rows]
     prepared = Prepared(folder)
-    obs.to_parquet(prepared.obs, index=False)
-    write_embedding(prepared.pca, cell_ids[rows], pca[rows])
-    full = obs.set_index("cell_id").assign(
-        batch=pd.Categorical(obs["batch"]), label=pd.Categorical(obs["label"]),
-        percent_mito=np.random.default_rng(1).random(n_cells)[rows], chemistry=np.where(obs["batch"] == "b1", "v2", "v3"),
-    )
+    logged = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    pca = PCA(n_pcs, svd_solver="arpack", random_state=0).fit_transform(logged[:, hvg]).astype(np.float32)
+    rows = np.arange(len(obs)) if order_seed is None else np.random.default_rng(order_seed).permutation(len(obs))
+    obs = obs.assign(n_counts=counts.sum(axis=1), scored=obs["label"].notna()).iloc[rows]
+    obs[["cell_id", "batch", "label", "n_counts", "scored"]].to_parquet(prepared.obs, index=False)
+    write_embedding(prepared.pca, obs["cell_id"].to_numpy(), pca[rows])
+    full = obs.set_index("cell_id").astype({"batch": "category", "label": "category"})
     adata = AnnData(
         sparse.csr_matrix(logged[rows], dtype=np.float32), obs=full,
-        var=pd.DataFrame({"highly_variable": hvg}, index=[f"gene_{j}" for j in range(n_genes)]),
+        var=pd.DataFrame({"highly_variable": hvg}, index=[f"gene_{j}" for j in range(counts.shape[1])]),
         layers={"counts": sparse.csr_matrix(counts[rows])}, obsm={"X_pca": pca[rows]},
     )
     adata.write_h5ad(prepared.h5ad)

@@ -41,14 +41,14 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         Seeds the weights, the minibatches and the split of validation cells.
     """
     inputs.require_batches("scVI")
-    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     if settings["likelihood"] not in _LIKELIHOODS:
         raise ScfmError(f"scvi_likelihood is '{settings['likelihood']}'; it can be {', '.join(_LIKELIHOODS)}.")
     accelerator = _accelerator(inputs.device)
 
     import scvi as library
 
+    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):  # Lightning sets its own level when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
     library.settings.seed = seed
     adata, warnings = _setup(inputs, settings)
     model = library.model.SCVI(
