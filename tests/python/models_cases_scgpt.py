@@ -36,9 +36,8 @@ def _official_streams(model: Any) -> None:
     def tie_draws(chunk: Any, rows: Any, kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         return np.concatenate([ties.rand(n) for n in rows.lengths])[kept]
 
-    def choose(chunk: Any, rows: Any, long: np.ndarray, keep: int) -> Iterator[np.ndarray]:
-        for cell in long:
-            yield rows.offsets[cell] + torch.randperm(int(rows.lengths[cell]), generator=subsets).numpy()[:keep]
+    def choose(chunk: Any, rows: Any, long: np.ndarray, keep: int) -> np.ndarray:
+        return np.concatenate([rows.offsets[c] + torch.randperm(int(rows.lengths[c]), generator=subsets).numpy()[:keep] for c in long])
 
     model.tie_draws = tie_draws
     model.choose = choose

@@ -75,6 +75,15 @@ def test_batches_hold_every_cell_once_within_the_budget(lengths: list[int], budg
     assert all(len(b) == 1 or lengths_[b].max() * len(b) <= budget for b in batches)
 
 
+def test_joined_tokens_are_those_of_one_chunk() -> None:
+    one = tokens.Tokens(np.array([0, 2, 2]), {"ids": np.array([5, 6])}, np.array([2, 0]), {"s": np.array([1, 2])}, {1: "why"})
+    two = tokens.Tokens(np.array([0, 1]), {"ids": np.array([7])}, np.array([1]), {"s": np.array([3])}, {0: "other"})
+    joined = tokens.Tokens.join([one, two])
+    assert joined.offsets.tolist() == [0, 2, 2, 3] and joined.fields["ids"].tolist() == [5, 6, 7] and joined.cells["s"].tolist() == [1, 2, 3]
+    assert joined.skipped == {1: "why", 2: "other"} and joined.not_embedded() == {1: "why", 2: "other"}
+    assert joined.take(np.array([2, 0])).fields["ids"].tolist() == [7, 5, 6]
+
+
 # ---- keyed draws ---------------------------------------------------------------------------------------------------------
 
 

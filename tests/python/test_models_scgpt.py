@@ -143,6 +143,16 @@ def test_subsets_are_uniform_over_genes() -> None:
     assert abs(kept.mean() - 200) < 1e-9 and kept.std() < 1.6 * np.sqrt(400 * 0.25)
 
 
+def test_equal_draws_at_the_limit_keep_the_right_number(monkeypatch) -> None:
+    import scfm.models.scgpt as module
+
+    monkeypatch.setattr(module, "keyed_bits", lambda keys, counters: (np.asarray(counters).astype(np.uint64) % np.uint64(3)) << np.uint64(40))
+    adata = read_input("scgpt")
+    full = tokens_of(CASES.load(max_length=None), adata)
+    cut = tokens_of(CASES.load(max_length=64, sampling="random"), adata)
+    assert (cut.lengths == np.minimum(full.lengths, 64)).all()
+
+
 def test_special_tokens_are_not_genes() -> None:
     adata = read_input("scgpt")
     adata.var["gene_symbol"] = ["<cls>", "<pad>", "<eoc>", *adata.var["gene_symbol"].astype(str)[3:]]

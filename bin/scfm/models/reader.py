@@ -42,6 +42,12 @@ class Chunk:
     rows: np.ndarray
     obs: "pd.DataFrame"
 
+    def blocks(self, size: int) -> "Iterator[Chunk]":
+        """Go over the chunk in smaller ones."""
+        for start in range(0, len(self.rows), size):
+            part = slice(start, start + size)
+            yield Chunk(self.counts[part], self.cell_ids[part], self.rows[part], self.obs.iloc[part])
+
 
 @dataclass
 class Scan:

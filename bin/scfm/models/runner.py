@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: padded tokens per batch where the user gives none
 DEFAULT_BATCH_TOKENS = {"cpu": 8192, "cuda": 131072}
+#: cells tokenised at once
+TOKEN_BLOCK = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ class Runner:
 
     def chunks(self, counts: "Counts") -> Iterator[tuple["Chunk", Tokens]]:
         """Yield chunks with their tokens; on a GPU the next chunk is read and tokenised meanwhile."""
-        steps = ((chunk, self.model.tokenize(chunk)) for chunk in counts.chunks(self.options.chunk_cells))
+        steps = ((chunk, self.tokenize(chunk)) for chunk in counts.chunks(self.options.chunk_cells))
         if self.model.device.type == "cpu":
             yield from steps
             return
@@ -99,6 +101,10 @@ class Runner:
             while (ready := pending.result()) is not None:
                 pending = pool.submit(next, steps, None)
                 yield ready
+
+    def tokenize(self, chunk: "Chunk") -> Tokens:
+        """Tokenise a chunk in blocks whose arrays stay in the processor's cache."""
+        return Tokens.join([self.model.tokenize(block) for block in chunk.blocks(TOKEN_BLOCK)])
 
     def embed_chunk(self, chunk: "Chunk", tokens: Tokens) -> Part:
         """Embed the cells of a chunk that have tokens, in batches of similar length; rows keep the order of the chunk."""

@@ -6,8 +6,9 @@ bin. There is no position, so the order of genes means nothing. The row of a cel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -273,20 +274,21 @@ class ScGPT(EmbeddingModel):
             return np.arange(len(rows.columns)), rows.offsets
         kept, offsets = tokens.take_rows(rows.offsets, np.arange(len(rows.lengths)), np.full(len(rows.lengths), keep))
         if self.settings.sampling == "random":
-            for cell, chosen in zip(long, self.choose(chunk, rows, long, keep), strict=True):
-                kept[offsets[cell] : offsets[cell + 1]] = chosen
+            kept[np.repeat(rows.lengths > keep, np.diff(offsets))] = self.choose(chunk, rows, long, keep)
         return kept, offsets
 
-    def choose(self, chunk: "Chunk", rows: tokens.Rows, long: np.ndarray, keep: int) -> Iterator[np.ndarray]:
-        """Yield flat positions of the ``keep`` genes that each long cell keeps: those of the smallest draws keyed by cell and gene, in file order."""
+    def choose(self, chunk: "Chunk", rows: tokens.Rows, long: np.ndarray, keep: int) -> np.ndarray:
+        """Return flat positions, (len(long) * keep,), of the genes that long cells keep: the smallest draws keyed by cell and gene."""
         flat, offsets = tokens.take_rows(rows.offsets, long)
         keys = cell_keys(self.seed, chunk.cell_ids[long], stream="scgpt.subset")
         bits = keyed_bits(np.repeat(keys, np.diff(offsets)), self.genes.extra["counter"][rows.columns[flat]])
         priority = (bits >> np.uint64(32)).astype(np.uint32)  # partitions several times faster than 64 bits
-        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            mine = priority[start:stop]
-            limit = np.partition(mine, keep - 1)[keep - 1]
-            yield flat[start:stop][mine <= limit][:keep]
+        limits = [np.partition(priority[i:j], keep - 1)[keep - 1] for i, j in pairwise(offsets.tolist())]
+        mask = priority <= np.repeat(np.array(limits), np.diff(offsets))
+        if mask.sum() > keep * len(long):  # two equal draws at a limit, once in millions of cells: the earlier column stays
+            surplus = np.cumsum(mask) - np.repeat(np.concatenate([[0], np.cumsum(np.add.reduceat(mask, offsets[:-1]))[:-1]]), np.diff(offsets))
+            mask &= surplus <= keep
+        return flat[mask]
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, of unit length with ``normalize``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,19 @@ class Tokens:
         flat, offsets = take_rows(self.offsets, rows)
         return Tokens(
             offsets, {k: v[flat] for k, v in self.fields.items()}, self.n_genes[rows], {k: v[rows] for k, v in self.cells.items()}
+        )
+
+    @staticmethod
+    def join(parts: "Sequence[Tokens]") -> "Tokens":
+        """Return the tokens of several chunks as those of one, cells in the given order."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *(len(p) for p in parts)])
+        return Tokens(
+            offsets_of(np.concatenate([p.lengths for p in parts])),
+            {k: np.concatenate([p.fields[k] for p in parts]) for k in parts[0].fields}, np.concatenate([p.n_genes for p in parts]),
+            {k: np.concatenate([p.cells[k] for p in parts]) for k in parts[0].cells},
+            {int(start) + row: why for start, p in zip(starts, parts, strict=False) for row, why in p.skipped.items()},
         )
 
     def padded(self, name: str, width: int, pad: float) -> np.ndarray:
