@@ -1,0 +1,199 @@
+"""What a metric gets to see, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import NotApplicable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scfm.neighbors import Neighbors
+
+#: seed of the Leiden clusterings, as in scib-metrics
+LEIDEN_SEED = 42
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value, or the reason why there is none.
+
+    Attributes
+    ----------
+    value
+        The value; None where it is not defined.
+    n_cells
+        Cells it is computed from.
+    reason
+        Reason code; empty where there is a value.
+    """
+
+    value: float | None
+    n_cells: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """The value over all cells, and its parts by label where the metric has such."""
+
+    overall: Score
+    by_label: Mapping[str, Score] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A categorical column: integer codes of sorted names.
+
+    Attributes
+    ----------
+    codes
+        Shape (n_cells,), values 0 to ``len(names) - 1``; every name occurs.
+    names
+        Sorted names.
+    """
+
+    codes: "np.ndarray"
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: "np.ndarray") -> "Groups":
+        """Encode values (without missing ones) as text."""
+        import numpy as np
+
+        names, codes = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
+        return cls(codes.ravel(), tuple(str(n) for n in names))
+
+    @property
+    def sizes(self) -> "np.ndarray":
+        """Cells per name, shape (n_names,)."""
+        import numpy as np
+
+        return np.bincount(self.codes, minlength=len(self.names))
+
+
+@dataclass
+class MetricInputs:
+    """Everything a metric may read; what several metrics share is computed once and kept.
+
+    Attributes
+    ----------
+    cell_ids
+        Sorted ids of the scored cells, shape (n_cells,).
+    labels, batches
+        The label and the batch of every cell.
+    coordinates
+        The embedding, shape (n_cells, n_dims); None for a graph.
+    neighbors
+        The shared neighbours of the same cells, None where there are none.
+    pca
+        The uncorrected PCA of the same cells, shape (n_cells, n_components); None where it is not at hand.
+    seed
+        Seed of the clusterings.
+    """
+
+    cell_ids: "np.ndarray"
+    labels: Groups
+    batches: Groups
+    coordinates: "np.ndarray | None" = None
+    neighbors: "Neighbors | None" = None
+    pca: "np.ndarray | None" = None
+    seed: int = LEIDEN_SEED
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of scored cells."""
+        return len(self.cell_ids)
+
+    def keep(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Return what ``compute`` gives, computed at the first call only; its fault is kept as well."""
+        if key not in self._kept:
+            try:
+                self._kept[key] = (compute(), None)
+            except NotApplicable as error:
+                self._kept[key] = (None, error)
+        value, error = self._kept[key]
+        if error is not None:
+            raise error
+        return value
+
+    def values(self) -> "np.ndarray":
+        """Return the coordinates; a graph has none."""
+        if self.coordinates is None:
+            raise NotApplicable("A graph has no coordinates.", "graph_output")
+        return self.coordinates
+
+    def uncorrected(self) -> "np.ndarray":
+        """Return the uncorrected PCA."""
+        if self.pca is None:
+            raise NotApplicable("The uncorrected PCA of these cells was not given.", "no_pca")
+        return self.pca
+
+    def nearest(self, k: int, *, at_least: int = 2) -> "Neighbors":
+        """Return the first k neighbours, self counted; fewer where there are fewer cells."""
+        if self.neighbors is None:
+            raise NotApplicable("No neighbours were given.", "no_neighbors")
+        if min(k, self.neighbors.k) < at_least:
+            raise NotApplicable(f"{self.n_cells} cells are too few; {at_least} are needed.", "too_few_cells")
+        return self.neighbors.first(k)
+
+    def need_labels(self) -> None:
+        """Raise :class:`NotApplicable` unless there are two labels."""
+        if len(self.labels.names) < 2:
+            raise NotApplicable("All scored cells have the same label.", "one_label")
+
+    def need_batches(self) -> None:
+        """Raise :class:`NotApplicable` unless there are two batches."""
+        if len(self.batches.names) < 2:
+            raise NotApplicable("All scored cells are of the same batch.", "one_batch")
+
+    @cached_property
+    def batches_per_label(self) -> "np.ndarray":
+        """Cells of every batch in every label, shape (n_labels, n_batches)."""
+        import numpy as np
+
+        shape = (len(self.labels.names), len(self.batches.names))
+        return np.bincount(self.labels.codes * shape[1] + self.batches.codes, minlength=shape[0] * shape[1]).reshape(shape)
+
+    def per_label(self, per_cell: "np.ndarray", summary: Callable[["np.ndarray"], float]) -> dict[str, Score]:
+        """Summarise a value per cell inside every label; cells that are NaN do not count.
+
+        A label without any value is ``label_in_one_batch`` if it is, else ``too_few_cells``.
+        """
+        import numpy as np
+
+        found = {}
+        for code, name in enumerate(self.labels.names):
+            part = per_cell[self.labels.codes == code]
+            part = part[np.isfinite(part)]
+            found[name] = Score(float(summary(part)), len(part)) if len(part) else Score(None, 0, self.why_without(code))
+        return found
+
+    def why_without(self, label: int) -> str:
+        """Return the reason code why a label has no batch metric."""
+        return "label_in_one_batch" if (self.batches_per_label[label] > 0).sum() < 2 else "too_few_cells"
+
+
+def mean_over_labels(by_label: Mapping[str, Score], what: str) -> MetricResult:
+    """Return the plain mean of the labels that have a value; raise :class:`NotApplicable` where none has.
+
+    Parameters
+    ----------
+    by_label
+        Values and reasons per label.
+    what
+        Name of the metric, for the sentence.
+    """
+    import numpy as np
+
+    known = [s for s in by_label.values() if s.value is not None]
+    if not known:
+        reasons = sorted({s.reason for s in by_label.values()})
+        raise NotApplicable(f"{what} has no value in any label ({', '.join(reasons)}).", reasons[0])
+    mean = float(np.mean([s.value for s in known]))
+    return MetricResult(Score(mean, sum(s.n_cells for s in known)), by_label)

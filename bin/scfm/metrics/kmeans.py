@@ -1,0 +1,103 @@
+"""K-means clusters (as many as labels) against the labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scfm.errors import NotApplicable
+from scfm.metrics import threefry
+from scfm.metrics.agreement import adjusted_rand_index, normalized_mutual_information
+from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: scib-metrics leaves its k-means at seed 0, whatever the seed of Leiden
+SEED = 0
+_MAX_ROUNDS = 300
+
+
+def _squared_distances(values: "np.ndarray", norms: "np.ndarray", centers: "np.ndarray") -> "np.ndarray":
+    """Squared Euclidean distances of cells to centres, shape (n_cells, n_centers)."""
+    import numpy as np
+
+    return np.maximum(norms[:, None] + np.einsum("cd,cd->c", centers, centers) - 2 * (values @ centers.T), 0)
+
+
+def _first_centers(values: "np.ndarray", norms: "np.ndarray", k: int, seed: int) -> "np.ndarray":
+    """Greedy k-means++ (Arthur & Vassilvitskii 2007): of a few candidates take the one that lowers the cost most."""
+    import numpy as np
+
+    key = threefry.split(threefry.key_of(seed), 1)[0]
+    key, used = threefry.split(key)
+    centers = [int(threefry.permutation(used, len(values))[0])]
+    nearest = _squared_distances(values, norms, values[centers])[:, 0]
+    nearest[centers] = 0
+    for _ in range(k - 1):
+        if not nearest.any():
+            raise NotApplicable(f"Fewer than {k} different points: k-means has no {k} centres.", "constant")
+        key, used = threefry.split(key)
+        candidates = threefry.weighted_choice(used, nearest / nearest.sum(), 2 + int(np.log(k)))
+        reduced = np.minimum(nearest[None, :], _squared_distances(values, norms, values[candidates]).T)
+        best = int(reduced.sum(axis=1).argmin())
+        centers.append(int(candidates[best]))
+        nearest = reduced[best]
+        nearest[centers[-1]] = 0
+    return values[centers]
+
+
+def kmeans_clusters(values: "np.ndarray", k: int, seed: int = SEED) -> "np.ndarray":
+    """Cluster by Lloyd's rounds from one greedy k-means++ start, until no cell moves.
+
+    Parameters
+    ----------
+    values
+        Shape (n_cells, n_dims). The start depends on the row order; callers sort rows by cell id.
+    k
+        Number of clusters; one may stay empty.
+    seed
+        Seed of the start.
+
+    Returns
+    -------
+    Cluster of every cell, shape (n_cells,).
+    """
+    import numpy as np
+    import scipy.sparse as sp
+
+    values = np.asarray(values, dtype=np.float64)
+    values = values - values.mean(axis=0)
+    norms = np.einsum("ij,ij->i", values, values)
+    centers = _first_centers(values, norms, k, seed)
+    clusters = np.full(len(values), -1)
+    for _ in range(_MAX_ROUNDS):
+        moved = _squared_distances(values, norms, centers).argmin(axis=1)
+        if np.array_equal(moved, clusters):
+            break
+        clusters = moved
+        member = sp.csr_array((np.ones(len(values)), (clusters, np.arange(len(values)))), shape=(k, len(values)))
+        sizes = np.bincount(clusters, minlength=k)
+        centers = (member @ values) / np.maximum(sizes, 1)[:, None]  # an empty one goes to the mean
+    return clusters
+
+
+def _kmeans(data: MetricInputs) -> tuple[float, float]:
+    """Cluster once for NMI and ARI."""
+    data.need_labels()
+    values, labels = data.values(), data.labels
+
+    def compute() -> tuple[float, float]:
+        clusters = kmeans_clusters(values, len(labels.names))
+        return normalized_mutual_information(labels.codes, clusters), adjusted_rand_index(labels.codes, clusters)
+
+    return data.keep("kmeans", compute)
+
+
+def kmeans_nmi(data: MetricInputs) -> MetricResult:
+    """NMI of k-means clusters, k = number of labels; 0 to 1, higher is better."""
+    return MetricResult(Score(_kmeans(data)[0], data.n_cells))
+
+
+def kmeans_ari(data: MetricInputs) -> MetricResult:
+    """ARI of k-means clusters, k = number of labels; -0.5 to 1, higher is better."""
+    return MetricResult(Score(_kmeans(data)[1], data.n_cells))

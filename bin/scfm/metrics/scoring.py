@@ -1,0 +1,120 @@
+"""Run the metrics of a profile on one embedding, each on its own, into the rows of ``<id>.scores.tsv``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from scfm.cli import describe_error, exit_code_of
+from scfm.errors import EXIT_RESOURCE, NotApplicable
+from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.registry import Metric
+from scfm.resources import Stopwatch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+IDENTITY = ("dataset", "embedding", "method", "family", "variant", "seed")
+COLUMNS = (*IDENTITY, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
+
+
+def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
+    """Compute one metric.
+
+    Returns
+    -------
+    ``ok``, ``not_applicable`` or ``failed``, and the values. An unexpected fault touches this metric only and is told
+    as such: no other number takes its place. A lack of memory is raised, so that the task runs again with more.
+    """
+    watch = Stopwatch()
+    try:
+        result = metric.function()(data)
+    except NotApplicable as error:
+        log.info("%s: not applicable, %s", metric.name, error)
+        return "not_applicable", MetricResult(Score(None, data.n_cells, error.code))
+    except Exception as error:  # the documented failure policy: one broken metric leaves the others standing
+        if exit_code_of(error) == EXIT_RESOURCE:
+            raise
+        log.error("%s failed: %s", metric.name, describe_error(error))
+        log.debug("traceback", exc_info=True)
+        return "failed", MetricResult(Score(None, data.n_cells, describe_error(error)))
+    log.info("%s = %.4f (%.2f s)", metric.name, result.overall.value, watch.seconds)
+    return "ok", result
+
+
+def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[str, Any]]:
+    """Yield the row of all cells, then one per label."""
+    for group, score in ((ALL, result.overall), *((_group_name(n), s) for n, s in result.by_label.items())):
+        state = status if group == ALL or score.value is not None else "not_applicable"
+        yield {
+            "metric": metric.name, "group": group, "value": score.value, "n_cells": score.n_cells, "status": state,
+            "reason": score.reason, "higher_is_better": metric.higher_is_better,
+        }
+
+
+def _group_name(label: str) -> str:
+    """Return the group of a label; one that is called like the group of all cells is marked."""
+    return f"{ALL} (label)" if label == ALL else label
+
+
+def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict) -> "pd.DataFrame":
+    """Return the score table of one embedding.
+
+    Parameters
+    ----------
+    data
+        The embedding with batches, labels, neighbours.
+    metrics
+        What to compute.
+    sidecar
+        Who the embedding is.
+
+    Returns
+    -------
+    One row per metric and group (``all`` or a label), columns as in ``assets/schema_scores.json``.
+    """
+    import pandas as pd
+
+    who = {c: sidecar[c] for c in IDENTITY}
+    rows = [who | row for metric in metrics for row in _rows(metric, *run_metric(metric, data))]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+
+
+def failures(scores: "pd.DataFrame") -> list[str]:
+    """Return the metrics that failed, with their reasons."""
+    bad = scores[scores["status"] == "failed"]
+    return [f"{m}: {r}" for m, r in zip(bad["metric"], bad["reason"], strict=True)]
+
+
+def study_table(scores: "pd.DataFrame", metrics: Iterable[Metric]) -> "pd.DataFrame":
+    """Return the table of the study: row ``X_emb`` with the values, row ``Metric Type``; Total is half bio, half batch.
+
+    Parameters
+    ----------
+    scores
+        Score table of one embedding.
+    metrics
+        Metrics of the profile ``paper``, in the study's order of columns.
+
+    Returns
+    -------
+    Index ``Embedding``; a mean over metrics one of which is missing is missing.
+    """
+    import pandas as pd
+
+    metrics = list(metrics)
+    kind = {"bio": "Bio conservation", "batch": "Batch correction"}
+    whole = scores[scores["group"] == ALL].set_index("metric")["value"]
+    values = pd.Series({m.title: whole.get(m.name, float("nan")) for m in metrics})
+    types = pd.Series({m.title: kind[m.group] for m in metrics})
+    for title in ("Batch correction", "Bio conservation"):
+        values[title] = values[types[types == title].index].mean(skipna=False)
+    values["Total"] = 0.5 * values["Bio conservation"] + 0.5 * values["Batch correction"]
+    types = types.reindex(values.index, fill_value="Aggregate score")
+    table = pd.DataFrame({"X_emb": values.astype(object), "Metric Type": types}).T
+    table.index.name = "Embedding"
+    return table
