@@ -24,7 +24,7 @@ def values():
 
 def refused(code, *args):
     with pytest.raises(EmbeddingRefused) as caught:
-        check_embedding(*args, dataset="d", embedding="m.raw.0")
+        check_embedding(*args, dataset="d", method="m", embedding="m.raw.0")
     assert caught.value.reason_code == code, str(caught.value)
     return str(caught.value)
 
@@ -55,17 +55,17 @@ def test_missing_cells_are_allowed_and_named(ids, values):
 
 def test_missing_cells_are_accounted_for_with_and_without_a_reason():
     entries, (warning,) = missing_cells_warning(
-        ["c00", "c01"], {"c01": "fewer than 25 genes"}, N, dataset="d", embedding="uce.raw.0"
+        ["c00", "c01"], {"c01": "fewer than 25 genes"}, N, dataset="d", method="uce", embedding="uce.raw.0"
     )
     assert entries == [
         {"cell_id": "c00", "reason": "no row, and no reason given"}, {"cell_id": "c01", "reason": "fewer than 25 genes"},
     ]
-    assert warning["code"] == "E-ID-01"
+    assert (warning["code"], warning["dataset"], warning["method"]) == ("E-ID-01", "d", "uce")
     assert warning["values"]["missing"] == 2
     assert warning["values"]["unexplained"] == 1
     assert "38 of 40 cells; 2 are missing ('c00', 'c01')" in warning["text"]
     assert "explains 1 of them: fewer than 25 genes" in warning["text"]
-    assert missing_cells_warning([], {}, N, dataset="d", embedding="m") == ([], [])
+    assert missing_cells_warning([], {}, N, dataset="d", method="m", embedding="m.raw.0") == ([], [])
 
 
 def test_extra_cells_are_left_out_and_named(ids, values):
@@ -85,7 +85,7 @@ def test_other_ids_are_shown_beside_those_of_the_data_set(ids, values):
 
 def test_duplicate_ids_are_refused_even_where_their_rows_are_equal(ids, values):
     text = refused("duplicate_ids", np.append(ids, ["c07", "c03"]), np.vstack([values, values[[7, 3]]]), ids)
-    assert "2 cell ids occur more than once" in text
+    assert "Cell ids that occur more than once: 2" in text
     assert "'c07', 'c03'" in text
 
 
@@ -93,7 +93,7 @@ def test_duplicate_ids_are_refused_even_where_their_rows_are_equal(ids, values):
 def test_values_that_are_not_finite_are_counted_and_named(ids, values, bad):
     values[4, 1] = values[4, 2] = values[9, 2] = bad
     text = refused("non_finite", ids, values, ids)
-    assert "3 values in 2 cells and 2 dimensions" in text
+    assert "NaN or infinite: 3, in 2 cells and 2 dimensions" in text
     assert "'c04', 'c09'" in text
 
 

@@ -107,13 +107,13 @@ def broken_tables(ids, values):
     """Give (name, table, reason code, words) of what must not pass."""
     columns = {"cell_id": ids, **{f"dim_{j}": values[:, j] for j in range(6)}}
     frame = pd.DataFrame(columns)
-    yield "strings", frame.assign(dim_2="high"), "not_numeric", "1 column hold no numbers: 'dim_2'"
+    yield "strings", frame.assign(dim_2="high"), "not_numeric", "columns that hold no numbers: 'dim_2' (string)"
     yield "named", frame.rename(columns={"dim_3": "batch"}), "wrong_columns", "found 'batch'"
     yield "gap", frame.drop(columns="dim_3"), "wrong_columns", "should be dim_0 to dim_4"
     yield "no_ids", frame.drop(columns="cell_id"), "wrong_columns", "expected one column 'cell_id'"
-    yield "null_id", frame.assign(cell_id=[None, *ids[1:]]), "missing_ids", "1 row have no cell id"
-    yield "null_value", frame.assign(dim_1=[None, *values[1:, 1]]), "non_finite", "1 value in 1 cell and 1 dimension"
-    yield "twice", pd.concat([frame, frame.iloc[[5]]]), "duplicate_ids", "1 cell id occur more than once"
+    yield "null_id", frame.assign(cell_id=[None, *ids[1:]]), "missing_ids", "rows without a cell id: 1"
+    yield "null_value", frame.assign(dim_1=[None, *values[1:, 1]]), "non_finite", "NaN or infinite: 1, in 1 cell and 1 dimension"
+    yield "twice", pd.concat([frame, frame.iloc[[5]]]), "duplicate_ids", "Cell ids that occur more than once: 1"
     yield "empty", frame.iloc[:0], "wrong_shape", "no rows"
     yield "others", frame.assign(cell_id=[f"z{i}" for i in range(len(ids))]), "no_common_cells", "None of the 360 ids"
 
@@ -274,6 +274,7 @@ def test_cells_that_are_missing_stay_missing_and_explained(prepared, cells, para
     sidecar = read_sidecar(tmp_path / "sim.toy.l2.0.json")
     assert sidecar["cells_out"] == 358
     assert [e["reason"] for e in sidecar["not_embedded"]] == ["no genes", "no row, and no reason given"]
+    assert sidecar["warnings"] == []  # said once, by the raw embedding
 
 
 def test_a_corrected_embedding_is_not_corrected_again(prepared, cells, params, tmp_path):

@@ -89,9 +89,9 @@ def faulty_files(folder, ids, values):
     frame.to_csv(path("no_ids.csv"), index=False)
     yield "no_ids.csv", None, "no column 'cell_id' and no unnamed index column; found 'd0'"
     frame.assign(cell_id=ids, batch="b1").to_csv(path("text.csv"), index=False)
-    yield "text.csv", None, "1 column hold no numbers: 'batch'"
+    yield "text.csv", None, "columns that hold no numbers: 'batch'"
     frame.assign(cell_id=[None, *ids[1:]]).to_csv(path("null.csv"), index=False)
-    yield "null.csv", None, "1 row have no cell id"
+    yield "null.csv", None, "rows without a cell id: 1"
     np.savez(path("object.npz"), cell_ids=ids, embedding=values)
     yield "object.npz", None, "without running code from it"
     np.savez(path("names.npz"), a=values)

@@ -31,6 +31,12 @@ def read_cells(path: Path | str) -> "pd.DataFrame":
     return obs.set_index(CELL_ID)
 
 
+def labels_of(cells: "pd.DataFrame") -> "np.ndarray":
+    """Return the column ``label`` as an array of strings, shape (n_cells,), None where a cell has none."""
+    labels = cells["label"]
+    return labels.astype(object).where(labels.notna(), None).to_numpy(dtype=object)
+
+
 def align(found: "np.ndarray", wanted: "np.ndarray", source: Path | str | None) -> "np.ndarray":
     """Return the rows of ``found`` that bring it into the order of ``wanted``.
 

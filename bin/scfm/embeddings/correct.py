@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scfm.embeddings.cells import align, read_cells
+from scfm.embeddings.cells import align, labels_of, read_cells
 from scfm.embeddings.correction import CAPPED, correct
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
@@ -48,9 +48,8 @@ def correct_embedding(
     settings = pick_settings("center", DEFAULTS, params)
     if settings["max_cells"] is None or settings["max_cells"] < 1:
         raise ScfmError(f"center_max_cells is {settings['max_cells']}; a batch mean needs one cell at least.")
-    labels = cells["label"].astype(object).where(cells["label"].notna(), None).to_numpy(dtype=object)
     watch = Stopwatch()
-    corrected = correct(variant, values, cells["batch"].astype(str).to_numpy(dtype=object), labels, **settings)
+    corrected = correct(variant, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings)
     used = {f"center_{key}": value for key, value in settings.items()} if variant in CAPPED else {}
     sidecar = make_sidecar(
         dataset=parent["dataset"], method=parent["method"], family=parent["family"], variant=variant, seed=parent["seed"],

@@ -57,7 +57,7 @@ class CheckedEmbedding:
 
 
 def check_embedding(
-    cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray", *, dataset: str = "", embedding: str = ""
+    cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray", *, dataset: str = "", method: str = "", embedding: str = ""
 ) -> CheckedEmbedding:
     """Join an embedding with the cells of its data set and refuse what no metric can use.
 
@@ -69,7 +69,7 @@ def check_embedding(
         Coordinates, shape (n_rows, n_dims), numeric.
     expected
         Ids of the data set's cells in their order, shape (n_cells,).
-    dataset, embedding
+    dataset, method, embedding
         For the messages.
 
     Raises
@@ -85,7 +85,7 @@ def check_embedding(
     twice = ids[ids.duplicated()].unique()
     if len(twice):
         raise EmbeddingRefused(
-            "duplicate_ids", f"{plural(len(twice), 'cell id')} occur more than once, e.g. {listing(twice, limit=3)}. Every cell has one row; remove the others."
+            "duplicate_ids", f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one row; remove the others."
         )
     wanted = pd.Index(np.asarray(expected, dtype=object))
     rows = ids.get_indexer(wanted)
@@ -98,22 +98,24 @@ def check_embedding(
             f"the data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column cell_id.",
         )
     rows = rows[found]
+    kept = values if np.array_equal(rows, np.arange(len(values))) else values[rows]
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
-        kept = values[rows].astype(np.float32, copy=False)
+        kept = kept.astype(np.float32, copy=False)
     _check_finite(ids[rows], kept)
     checked = CheckedEmbedding(wanted[found].to_numpy(dtype=object), kept, list(wanted[~found]), list(extra))
-    checked.warnings += _constant_warnings(kept, dataset, embedding)
+    about = {"dataset": dataset, "method": method}
+    checked.warnings += _check_variation(kept, embedding, about)
     if checked.extra:
         text = (
             f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,} ({listing(extra, limit=3)}). "
             "That is expected where preparation dropped cells; otherwise the embedding belongs to other data."
         )
-        checked.warnings.append(message("W-ID-02", "warning", text, dataset=dataset, method=embedding, values={"extra": len(extra), "first": checked.extra[:10]}))
+        checked.warnings.append(message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]}))
     return checked
 
 
 def missing_cells_warning(
-    missing: list[str], explained: dict[str, str], n_cells: int, *, dataset: str, embedding: str
+    missing: list[str], explained: dict[str, str], n_cells: int, *, dataset: str, method: str, embedding: str
 ) -> tuple[list[dict], list[dict]]:
     """Account for the cells without a row (E-ID-01).
 
@@ -141,7 +143,7 @@ def missing_cells_warning(
         + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is in the sidecar (not_embedded)."
     )
     values = {"cells": n_cells, "missing": len(missing), "unexplained": len(unexplained), "first": missing[:10]}
-    return entries, [message("E-ID-01", "warning", text, dataset=dataset, method=embedding, values=values)]
+    return entries, [message("E-ID-01", "warning", text, dataset=dataset, method=method, values=values)]
 
 
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
@@ -171,12 +173,12 @@ def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
         rows = np.flatnonzero(bad.any(axis=1))
         raise EmbeddingRefused(
             "non_finite",
-            f"{plural(int(bad.sum()), 'value')} in {plural(len(rows), 'cell')} and {plural(int(bad.any(axis=0).sum()), 'dimension')} are NaN or infinite, "
-            f"e.g. in {listing(ids[rows], limit=3)}. A cell that can't be embedded has no row; find out what broke these.",
+            f"Values that are NaN or infinite: {int(bad.sum()):,}, in {plural(len(rows), 'cell')} and {plural(int(bad.any(axis=0).sum()), 'dimension')}, "
+            f"e.g. in {listing(ids[rows], limit=3)}. A cell that can't be embedded has no row; find out what broke these values.",
         )
 
 
-def _constant_warnings(values: "np.ndarray", dataset: str, embedding: str) -> list[dict]:
+def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]) -> list[dict]:
     """Refuse an embedding in which all cells are equal; warn of single constant dimensions."""
     import numpy as np
 
@@ -188,4 +190,4 @@ def _constant_warnings(values: "np.ndarray", dataset: str, embedding: str) -> li
     if not len(constant):
         return []
     text = f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension {listing(constant)}). They carry nothing; the method may not have used them."
-    return [message("W-EMB-01", "warning", text, dataset=dataset, method=embedding, values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]})]
+    return [message("W-EMB-01", "warning", text, **about, values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]})]

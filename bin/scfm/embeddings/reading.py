@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scfm.embeddings.door import EmbeddingRefused
 from scfm.tables import CELL_ID
-from scfm.text import listing, plural
+from scfm.text import listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,8 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
 
     Returns
     -------
-    Cell ids, shape (n_rows,), strings; coordinates, shape (n_rows, n_dims), float64 (an empty field is NaN), dimensions
-    in the order of their numbers.
+    Cell ids, shape (n_rows,), strings; coordinates, shape (n_rows, n_dims), float32 or float64 (an empty field is NaN),
+    dimensions in the order of their numbers.
 
     Raises
     ------
@@ -51,12 +51,12 @@ def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
     import numpy as np
 
     if column.null_count:
-        raise EmbeddingRefused("missing_ids", f"{path}: {plural(column.null_count, 'row')} have no cell id. Every row needs one.")
+        raise EmbeddingRefused("missing_ids", f"{path}: rows without a cell id: {column.null_count:,}. Every row needs one.")
     return np.array([str(value) for value in column.to_pylist()], dtype=object)
 
 
 def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "np.ndarray":
-    """Return columns as float64, shape (n_rows, n_columns); columns of another kind are refused by name."""
+    """Return columns, shape (n_rows, n_columns), float32 where all are, else float64; other kinds are refused by name."""
     import numpy as np
     import pyarrow as pa
 
@@ -64,9 +64,10 @@ def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "n
     odd = [n for n, t in kinds.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t))]
     if odd:
         raise EmbeddingRefused(
-            "not_numeric", f"{path}: {plural(len(odd), 'column')} hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table."
+            "not_numeric", f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table."
         )
-    values = np.empty((table.num_rows, len(names)))
+    single = all(pa.types.is_float32(t) for t in kinds.values())
+    values = np.empty((table.num_rows, len(names)), dtype=np.float32 if single else np.float64)
     for j, name in enumerate(names):
-        values[:, j] = table.column(name).cast(pa.float64()).to_numpy()
+        values[:, j] = table.column(name).cast(pa.float32() if single else pa.float64()).to_numpy()
     return values

@@ -97,8 +97,9 @@ class MethodInputs:
     @cached_property
     def labels(self) -> "np.ndarray":
         """Label of every cell, shape (n_cells,), strings; None where the cell has none."""
-        labels = self.obs["label"]
-        return labels.astype(object).where(labels.notna(), None).to_numpy(dtype=object)
+        from scfm.embeddings.cells import labels_of
+
+        return labels_of(self.obs)
 
     def require_batches(self, method: str) -> None:
         """Raise :class:`NotApplicable` where there is a single batch, so nothing to integrate."""
