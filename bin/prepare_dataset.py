@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     rows = {row["dataset"]: row for row in read_json(args.datasets)}
     if args.dataset not in rows:
-        raise ScfmError(f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: {', '.join(rows)}.")
+        raise ScfmError(f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
+            f"{', '.join(rows)}.")
     row, params = rows[args.dataset], read_json(args.params)
     if args.schema:
         params = with_defaults(params, read_json(args.schema))

@@ -53,7 +53,8 @@ def _read_rows(path: Path, properties: dict[str, dict]) -> list[dict[str, Any]]:
     missing = [c for c in properties if c not in header]
     unknown = [c for c in header if c not in properties]
     if missing or unknown:
-        raise ScfmError(f"{path}: the header lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; expected {list(properties)}.")
+        raise ScfmError(f"{path}: the header lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; "
+            f"expected {list(properties)}.")
     rows = []
     for number, line in enumerate(body, start=2):
         if len(line) != len(header):
@@ -95,7 +96,8 @@ def load_methods(path: Path | str | None = None, schema_path: Path | str | None 
         place = list(errors[0].absolute_path)
         where = f"row {int(place[0]) + 2}" if place else "the table"
         column = f", column '{place[1]}'" if len(place) > 1 else ""
-        raise ScfmError(f"{path}: {where}{column}: {errors[0].message}. The columns are described in assets/schema_methods.json.")
+        raise ScfmError(f"{path}: {where}{column}: {errors[0].message}. The columns are described in "
+            f"assets/schema_methods.json.")
     methods: dict[str, Method] = {}
     for number, row in enumerate(rows, start=2):
         if row["name"] in methods:

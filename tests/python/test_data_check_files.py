@@ -233,6 +233,29 @@ def test_damaged_column_and_wrong_shapes_are_named(tmp_path):
     assert_says(faults, "X has 59 rows and obs 60; the file is damaged")
 
 
+def test_damaged_values_are_one_fault_and_the_other_checks_run(tmp_path):
+    data = make_adata()
+    data.write_h5ad(tmp_path / "d.h5ad", compression="gzip")
+    with h5py.File(tmp_path / "d.h5ad") as handle:
+        place = handle["X/data"].id.get_chunk_info(0)
+        offset, size = place.byte_offset, place.size
+    with (tmp_path / "d.h5ad").open("r+b") as handle:
+        handle.seek(offset)
+        handle.write(b"\x00" * size)
+    faults = check(tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "nope"}]).faults
+    assert_says(faults, "d (d.h5ad): a part of the file can't be read")
+    assert_says(faults, "obs has no column 'nope'")
+    assert len(faults) == 2
+
+
+def test_object_without_x(tmp_path):
+    data = make_adata()
+    empty = ad.AnnData(obs=data.obs, var=data.var, layers={"counts": data.X})
+    assert check_one(tmp_path, empty).datasets[0]["counts_source"] == "layers/counts"
+    empty.layers = None
+    assert_says(check_one(tmp_path, empty).faults, "there are no counts: neither layers['counts'] nor raw.X nor X exists")
+
+
 def test_file_of_anndata_0_7_keeps_its_categories(tmp_path):
     """Before 0.8 a categorical column was its codes, with the categories in a group beside it."""
     path = write(make_adata(), tmp_path / "d.h5ad")

@@ -71,7 +71,8 @@ def check_run(
         return outcome
     outcome.faults += check_rows(rows, input_schema, samplesheet.name)
     for number, row in enumerate(rows, start=2):
-        _check_row(outcome, row, where=f"{samplesheet.name}: row {number}", choice=choice, params=complete, methods=methods, located=located)
+        _check_row(outcome, row, where=f"{samplesheet.name}: "
+            f"row {number}", choice=choice, params=complete, methods=methods, located=located)
     outcome.faults = list(dict.fromkeys(outcome.faults))
     return outcome
 
@@ -87,7 +88,8 @@ def _check_row(
     if "h5ad" in row:
         path = located.find(row["h5ad"])
         if path is None:
-            outcome.faults.append(f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. Relative paths are taken from where the samplesheet lies.")
+            outcome.faults.append(f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
+                "Relative paths are taken from where the samplesheet lies.")
         else:
             report = check_file(row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice))
             outcome.faults += report.faults
@@ -95,7 +97,8 @@ def _check_row(
             facts = report.facts
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings))
     if not plan and not faults:
-        outcome.faults.append(f"{where}: nothing to do: --methods and --controls are none and the column 'embeddings' is empty.")
+        outcome.faults.append(f"{where}: nothing to do: --methods and --controls are none and the column 'embeddings' is "
+            "empty.")
     outcome.warnings += _advice(row, facts, params)
     outcome.datasets.append({**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings})
     outcome.plan += plan
@@ -115,7 +118,8 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
     neighbors = params.get("neighbors_k")
     if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
         found.append(message(
-            "W-NN-01", "warning", f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many neighbours are not defined.",
+            "W-NN-01", "warning", f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
+            "neighbours are not defined.",
             dataset=dataset, values={"n_cells": n_cells}, threshold=neighbors,
         ))
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.data.store import Store, open_store
 from scfm.errors import ScfmError
-from scfm.text import did_you_mean, listing, plural
+from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,12 +101,14 @@ def candidates(store: Store, layer: str | None = None) -> list[str]:
             source = "X" if layer == "X" else "raw"
             if key_of(source) in store.root:
                 return [source]
-            raise ScfmError(f"{store.name}: the samplesheet asks for counts in '{layer}', and the file has none. Layers: {listing(layers) or 'none'}.")
+            raise ScfmError(f"{store.name}: the samplesheet asks for counts in '{layer}', and the file has none. Layers: "
+                f"{listing(layers) or 'none'}.")
         raise ScfmError(
-            f"{store.name}: there is no layer '{layer}' (column counts_layer).{did_you_mean(layer, layers)} Layers: {listing(layers) or 'none'}."
+            f"{store.name}: there is no layer '{layer}' (column counts_layer).{did_you_mean(layer, layers)} Layers: "
+            f"{listing(layers) or 'none'}."
         )
     wanted = [f"layers/{name}" for name in layers if name == "counts"] + ["raw", "X"]
-    return [source for source in wanted if key_of(source) in store.root]
+    return [s for s in wanted if key_of(s) in store.root and store.root[key_of(s)].attrs.get("encoding-type") != "null"]
 
 
 def describe(store: Store, source: str) -> MatrixFacts:
@@ -118,7 +120,8 @@ def describe(store: Store, source: str) -> MatrixFacts:
         return MatrixFacts(source, encoding[:3], (shape[0], shape[1]))
     if hasattr(element, "shape") and len(element.shape) == 2:
         return MatrixFacts(source, "dense", (int(element.shape[0]), int(element.shape[1])))
-    raise ScfmError(f"{store.name}: '{source}' is stored as '{encoding}'; counts must be a sparse matrix (CSR, CSC) or a dense array.")
+    raise ScfmError(f"{store.name}: '{source}' is stored as '{encoding}'; counts must be a sparse matrix (CSR, "
+        "CSC) or a dense array.")
 
 
 def _blocks(store: Store, facts: MatrixFacts) -> Iterator["np.ndarray"]:
@@ -206,43 +209,6 @@ def find_counts(store: Store, layer: str | None = None, *, round_counts: bool = 
         if facts.is_usable(round_counts=round_counts):
             return facts
     return seen.get(places[0]) or inspect(store, places[0])
-
-
-def faults_of(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
-    """Return the sentences about a matrix that can't serve as counts; empty if it can.
-
-    Parameters
-    ----------
-    name
-        How messages call the file.
-    facts
-        From :func:`find_counts`.
-    round_counts
-        Whether fractions may be rounded.
-    """
-    place, faults = f"{name}: {facts.source}", []
-    if facts.n_nan:
-        faults.append(f"{place} holds {plural(facts.n_nan, 'NaN value')}; counts must be finite. Remove or repair the cells they belong to.")
-    if facts.n_infinite:
-        faults.append(f"{place} holds {plural(facts.n_infinite, 'infinite value')}; counts must be finite. Remove or repair the cells they belong to.")
-    if facts.n_negative:
-        faults.append(
-            f"{place} holds {plural(facts.n_negative, 'negative value')}; counts can't be negative. The data may be scaled or corrected: "
-            "point the samplesheet's counts_layer at raw counts."
-        )
-    if facts.looks_logged:
-        faults.append(
-            f"{place} looks log-transformed (E-IN-02): {plural(facts.n_fractional, 'fractional value')} and a maximum of {facts.maximum:.4g}. "
-            "Models would take it for counts. Point the samplesheet's counts_layer at raw counts."
-        )
-    elif facts.n_fractional and not round_counts:
-        faults.append(
-            f"{place} holds fractions (E-IN-01): {plural(facts.n_fractional, 'value')} of {facts.n_stored:,}, up to {facts.max_fraction:.2g} from a whole number; "
-            "counts must be whole. If an ambient-RNA tool made them, round with --round_counts, else choose another counts_layer."
-        )
-    if facts.maximum <= 0 and not faults:
-        faults.append(f"{place} holds no counts: no value is above zero. Point the samplesheet's counts_layer at raw counts.")
-    return faults
 
 
 def load_counts(path: Path | str, source: str, *, round_counts: bool = False) -> "sparse.csr_matrix":

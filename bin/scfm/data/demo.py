@@ -71,7 +71,8 @@ def source_path() -> Path:
     spec = find_spec("scanpy")
     path = Path(spec.origin).parent / "datasets" / "10x_pbmc68k_reduced.h5ad" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise ScfmError("The demo needs the file datasets/10x_pbmc68k_reduced.h5ad of the scanpy package; install scanpy 1.11.")
+        raise ScfmError("The demo needs the file datasets/10x_pbmc68k_reduced.h5ad of the scanpy package; "
+            "install scanpy 1.11.")
     return path
 
 
@@ -113,7 +114,8 @@ def recover_counts(logged: "sparse.spmatrix") -> "sparse.csr_matrix":
         worst = max(worst, float(np.abs(values / unit - whole).max()))
         counts[start:stop] = whole
     if worst > TOLERANCE or (counts < 1).any():
-        raise ScfmError(f"The log values are not whole counts times a factor per cell: a recovered count lies {worst:.2g} from a whole number (limit {TOLERANCE}).")
+        raise ScfmError(f"The log values are not whole counts times a factor per cell: a recovered count lies {worst:.2g} "
+            f"from a whole number (limit {TOLERANCE}).")
     return sparse.csr_matrix((counts.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
@@ -211,7 +213,8 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     labels = np.asarray([CELL_TYPES[name] for name in fine], dtype=object)
     batch = deal_batches(labels, planted, rng)
     profile = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    factors = {name: gene_factors(profile, depth, planted.gene_factor_sd, rng) for name, depth in zip(planted.batches, planted.depth, strict=True)}
+    depths = dict(zip(planted.batches, planted.depth, strict=True))
+    factors = {name: gene_factors(profile, depth, planted.gene_factor_sd, rng) for name, depth in depths.items()}
     parts, order = [], []
     for name, depth, ambient in zip(planted.batches, planted.depth, planted.ambient_share, strict=True):
         rows = np.flatnonzero(batch == name)
@@ -222,5 +225,6 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     obs["donor"] = [f"{b.replace('batch', 'donor')}{'ab'[i]}" for b, i in zip(batch, rng.integers(0, 2, len(batch)), strict=True)]
     var = pd.DataFrame({f"factor_{name}": values for name, values in factors.items()}, index=pd.Index(genes, dtype=object))
     data = ad.AnnData(sparse.vstack(parts, format="csr")[back], obs=obs.astype("category"), var=var)
-    data.uns["planted"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(planted).items()} | {"batches": planted.batches, "seed": seed}
+    truth = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(planted).items()}
+    data.uns["planted"] = truth | {"batches": planted.batches, "seed": seed}
     return data

@@ -62,7 +62,8 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
     if batch_role != "technical":
         found.append(message(
             "W-CONF-03", "warning",
-            f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the biological differences between its levels are gone.",
+            f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the "
+            "biological differences between its levels are gone.",
             values={"batch_role": batch_role},
         ))
     if batch.empty:
@@ -73,7 +74,8 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
         single = [str(name) for name in table.columns if int((table[name] > 0).sum()) == 1]
         if single:
             found.append(message(
-                "W-MET-02", "warning", f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and {'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
+                "W-MET-02", "warning", f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and "
+                f"{'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
                 values={"labels": single},
             ))
     return found
@@ -97,7 +99,11 @@ def _balance(table: "pd.DataFrame") -> list[dict]:
     missing = f" {int(absent.max())} of {table.shape[1]} labels are missing in '{worst}'." if absent.max() else ""
     text = "; ".join(reasons)
     return [message(
-        "W-BAL-01", "warning", f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: read them per label.",
-        values={"size_ratio": ratio, "effective_share": effective, "js_distance": distance, "labels_missing": {str(k): int(v) for k, v in absent.items()}},
+        "W-BAL-01", "warning", f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: "
+        "read them per label.",
+        values={
+            "size_ratio": ratio, "effective_share": effective, "js_distance": distance,
+            "labels_missing": {str(k): int(v) for k, v in absent.items()},
+        },
         threshold={"size_ratio": MAX_SIZE_RATIO, "effective_share": MIN_EFFECTIVE, "js_distance": MAX_JS},
     )]

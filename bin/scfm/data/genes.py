@@ -25,7 +25,9 @@ ORGANISM_ALIASES = {
     "10090": "mouse", "ncbitaxon:10090": "mouse", "rattus norvegicus": "rat", "danio rerio": "zebrafish", "sus scrofa": "pig",
     "macaca mulatta": "macaque",
 }
-SYMBOL_COLUMNS = ("gene_symbol", "gene_symbols", "feature_name", "gene_name", "gene_names", "symbol", "symbols", "gene_short_name", "hgnc_symbol", "gene")
+SYMBOL_COLUMNS = (
+    "gene_symbol", "gene_symbols", "feature_name", "gene_name", "gene_names", "symbol", "symbols", "gene_short_name", "hgnc_symbol", "gene",
+)
 ID_COLUMNS = ("gene_id", "gene_ids", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "ensembl_gene_id", "ensg")
 #: a column is taken for what it claims to be when this share of its non-empty values looks so
 MIN_SHARE = 0.5
@@ -36,7 +38,8 @@ _ENSEMBL = re.compile(r"^ENS([A-Z]{3,4})?G\d{11}(\.\d+)?(_PAR_Y)?$")
 _OTHER_IDS = re.compile(r"^(FBgn\d{7}|WBGene\d{8})$")
 # things that look like a word but name no gene: counters, probes, peaks, transcripts of arrays
 _NOT_A_GENE = re.compile(
-    r"^(gene|feature|var|g|x|v|row|col|index|peak|probe|transcript|unnamed)[ _.:-]?\d+$|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
+    r"^(gene|feature|var|g|x|v|row|col|index|peak|probe|transcript|unnamed)[ _.:-]?\d+$"
+    r"|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
     re.IGNORECASE,
 )
 _SYMBOL = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._@/:()+-]{0,39}$")

@@ -83,21 +83,20 @@ def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
     for level in sorted(set(batch)):
         rows = batch == level
         frame = _in_frame(log[rows], batch[rows], genes)
-        parts.append(sc.pp.highly_variable_genes(frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False).loc[genes])
+        table = sc.pp.highly_variable_genes(frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False)
+        parts.append(table.loc[genes])
     dispersion = pd.concat([p["dispersions_norm"] for p in parts], axis=1).mean(axis=1)
     n_batches = sum(p["highly_variable_nbatches"].astype(int) for p in parts)
     return pd.DataFrame({"n_batches": n_batches, "first": n_batches, "second": dispersion, "third": 0.0})
 
 
-def rank_genes(
-    log: "sparse.csr_matrix", counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str
-) -> "pd.DataFrame":
+def rank_genes(values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str) -> "pd.DataFrame":
     """Rank genes by variability over batches.
 
     Parameters
     ----------
-    log, counts
-        Shape (n_cells, n_genes): log data (``cell_ranger``) and counts (the others).
+    values
+        Shape (n_cells, n_genes): log data for ``cell_ranger``, counts for the others.
     batch
         Shape (n_cells,).
     genes
@@ -114,13 +113,15 @@ def rank_genes(
     import warnings
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s).*(n_top_genes|Degrees of freedom|Mean of empty slice|invalid value|divide by zero|All-NaN).*")
+        said = "n_top_genes|Degrees of freedom|Mean of empty slice|invalid value|divide by zero|All-NaN"
+        warnings.filterwarnings("ignore", message=rf"(?s).*({said}).*")
         table = (
-            _scib_ranking(log, batch, genes, n_top)
+            _scib_ranking(values, batch, genes, n_top)
             if flavor == "cell_ranger"
-            else _scanpy_ranking(counts, batch, genes, n_top, flavor=flavor)
+            else _scanpy_ranking(values, batch, genes, n_top, flavor=flavor)
         )
-    table = table.assign(gene=table.index).sort_values(["first", "second", "third", "gene"], ascending=[False, False, False, True], na_position="last")
+    order, ascending = ["first", "second", "third", "gene"], [False, False, False, True]
+    table = table.assign(gene=table.index).sort_values(order, ascending=ascending, na_position="last")
     return table[["n_batches"]].fillna(0).astype(int)
 
 
@@ -147,7 +148,9 @@ def select_genes(
 
     Parameters
     ----------
-    log, counts, batch, genes, flavor
+    log, counts
+        Shape (n_cells, n_genes): log data and counts.
+    batch, genes, flavor
         As in :func:`rank_genes`.
     n_hvg
         Number of genes, forced ones counted.
@@ -169,12 +172,16 @@ def select_genes(
     seen = np.asarray(counts.sum(axis=0)).ravel() > 0
     pool = np.flatnonzero(seen & ~(exclude & ~force))
     if len(pool) < 2:
-        raise ScfmError(f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, {int(exclude.sum())} are excluded); at least 2 are needed.")
-    log, counts, names = log[:, pool], counts[:, pool], np.asarray(genes, dtype=object)[pool]
+        raise ScfmError(f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, "
+            f"{int(exclude.sum())} are excluded); at least 2 are needed.")
+    names = np.asarray(genes, dtype=object)[pool]
+    # only the matrix that the flavor reads is cut, and only where something is cut away
+    values = log if flavor == "cell_ranger" else counts
+    values = values if len(pool) == len(genes) else values[:, pool]
 
     def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
         try:
-            return rank_genes(log[rows], counts[rows], batch[rows], names, n_top=n_hvg, flavor=flavor)
+            return rank_genes(values if rows.all() else values[rows], batch[rows], names, n_top=n_hvg, flavor=flavor)
         except ValueError as error:  # scanpy's bins and loess refuse batches with too little in them
             return error
 
@@ -184,7 +191,7 @@ def select_genes(
         rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
         table = attempt(rows) if rows.any() else table
     if isinstance(table, ValueError):
-        table = rank_genes(log, counts, np.full(len(batch), "all"), names, n_top=n_hvg, flavor=flavor)
+        table = rank_genes(values, np.full(len(batch), "all"), names, n_top=n_hvg, flavor=flavor)
     ranking = pd.Index(table.index)
     forced = pd.Index(names[force[pool]])
     chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
@@ -194,7 +201,8 @@ def select_genes(
     empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
     if empty:
         notes.append(message(
-            "W-HVG-04", "warning", f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be taken: {listing(empty)}.", values={"genes": empty},
+            "W-HVG-04", "warning", f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be "
+            f"taken: {listing(empty)}.", values={"genes": empty},
         ))
     return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
 
@@ -204,14 +212,18 @@ def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg
     found = []
     if left_out:
         shown = listing([f"{b}: {n} cells" for b, n in left_out.items()], limit=10)
-        how = "No batch is left, so genes are ranked over all cells together." if all_left_out else "They are left out of the ranking of variable genes; their cells stay."
+        how = "They are left out of the ranking of variable genes; their cells stay."
+        if all_left_out:
+            how = "No batch is left, so genes are ranked over all cells together."
         found.append(message(
-            "W-HVG-01", "warning", f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank genes by itself ({shown}). {how}",
+            "W-HVG-01", "warning", f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank "
+            f"genes by itself ({shown}). {how}",
             values=left_out, threshold=min_cells,
         ))
     if n_chosen < n_hvg:
         found.append(message(
-            "W-HVG-02", "warning", f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; all of them are taken.",
+            "W-HVG-02", "warning", f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; "
+            "all of them are taken.",
             values={"n_chosen": n_chosen}, threshold=n_hvg,
         ))
     return found
@@ -222,7 +234,8 @@ def read_gene_list(path: Path | str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ScfmError(f"{path}: the gene list can't be read ({error}); expected a text file with one gene a line.") from error
+        raise ScfmError(f"{path}: the gene list can't be read ({error}); expected a text file with one gene a "
+            f"line.") from error
     return list(dict.fromkeys(text for line in lines if (text := line.split("#")[0].strip())))
 
 

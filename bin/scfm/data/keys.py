@@ -70,7 +70,8 @@ def build_key(parts: "Sequence[pd.Series]") -> "pd.Series":
     pasted = table[whole].agg("+".join, axis=1) if whole.any() else pd.Series(dtype=object)
     if len(table[whole].drop_duplicates()) != pasted.nunique():
         names = "+".join(str(p.name) for p in parts)
-        raise ScfmError(f"The composite key '{names}' is ambiguous: different levels paste to the same text because levels hold '+' themselves. Rename them.")
+        raise ScfmError(f"The composite key '{names}' is ambiguous: different levels paste to the same text because levels "
+            "hold '+' themselves. Rename them.")
     return pasted.reindex(range(len(table))).astype(object).where(whole, None)
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scfm.registry import Method
-from scfm.text import did_you_mean, listing, split_list
+from scfm.text import did_you_mean, split_list
 
 CORRECTIONS = ("center", "l2", "center_l2", "center_label_balanced", "drop_pc1")
-_TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a text", "object": "a map (config file only)"}
+_TYPES = {
+    "integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a text",
+    "object": "a map (config file only)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
     if rule in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}:
         return f"Parameter --{name} is {value}; expected a value {_limits(spec)}."
     description = spec.get("description", "").rstrip(".")
-    return f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance '{spec.get('default', 'samplesheet.csv')}')."
+    example = spec.get("default", "samplesheet.csv")
+    return f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance '{example}')."
 
 
 def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
@@ -94,7 +98,11 @@ def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
 
     known = properties_of(schema)
     required = [r for group in schema.get("$defs", {}).values() for r in group.get("required", [])]
-    faults = [f"Parameter --{r} is missing; it is: {known[r].get('description', '').rstrip('.')}." for r in required if params.get(r) is None]
+    faults = [
+        f"Parameter --{r} is missing; it is: {known[r].get('description', '').rstrip('.')}."
+        for r in required
+        if params.get(r) is None
+    ]
     for name, spec in known.items():
         value = params.get(name)
         if value is None:
@@ -112,7 +120,9 @@ def _trimmed(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def choose_names(param: str, value: Any, names: Iterable[str], *, noun: str, elsewhere: Mapping[str, str] | None = None) -> tuple[list[str], list[str]]:
+def choose_names(
+    param: str, value: Any, names: Iterable[str], *, noun: str, elsewhere: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
     """Resolve a comma list of names, ``all`` or ``none``.
 
     Parameters
@@ -145,7 +155,8 @@ def choose_names(param: str, value: Any, names: Iterable[str], *, noun: str, els
         elif name in elsewhere:
             faults.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
         elif name not in names:
-            faults.append(f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: {', '.join(names)}, or all, or none.")
+            faults.append(f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: "
+                f"{', '.join(names)}, or all, or none.")
     return [n for n in dict.fromkeys(given) if n in names], faults
 
 
@@ -195,8 +206,3 @@ def check_params(
     faults = unknown_params(params, properties_of(schema)) + schema_faults(params, schema) + file_faults(params, schema, staged)
     choice, more = choose(with_defaults(params, schema), methods)
     return choice, faults + more
-
-
-def summary(choice: Choice) -> str:
-    """Return the choice in one line, for the log."""
-    return f"methods {listing(choice.methods, limit=99)}; controls {listing(choice.controls, limit=99)}; corrections {listing(choice.corrections, limit=99)}; seeds {choice.seeds}"

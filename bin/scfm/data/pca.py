@@ -55,7 +55,7 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
 
     matrix = values.astype(np.float64).tocsr()
     n_cells, n_genes = matrix.shape
-    transposed = matrix.T.tocsr()
+    transposed = matrix.T  # CSC of the same memory
     mean = np.asarray(matrix.sum(axis=0)).ravel() / n_cells
 
     def covariance(vector: "np.ndarray") -> "np.ndarray":
@@ -74,5 +74,5 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
     variance, vectors = variance[kept], vectors[:, kept]
     strongest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[strongest, np.arange(vectors.shape[1])])
-    total = (np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel() - n_cells * mean**2).sum() / (n_cells - 1)
+    total = ((matrix.data @ matrix.data) - n_cells * (mean @ mean)) / (n_cells - 1)
     return Components(matrix @ vectors - mean @ vectors, vectors, mean, variance, variance / total)

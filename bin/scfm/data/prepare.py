@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.contract import MIN_BATCH
+from scfm.data.contract_keys import MIN_BATCH
 from scfm.data.design import design_warnings
 from scfm.data.genes import find_names
 from scfm.data.hvg import Selection, match_genes, select_genes
@@ -70,7 +70,8 @@ def require(params: Mapping[str, Any]) -> None:
     """Raise :class:`~scfm.errors.ScfmError` if a parameter that preparation reads is not given."""
     absent = [name for name in PARAMS if params.get(name) is None]
     if absent:
-        raise ScfmError(f"The parameters lack {listing(absent, limit=20)}; give them in --params, or --schema nextflow_schema.json for the defaults.")
+        raise ScfmError(f"The parameters lack {listing(absent, limit=20)}; give them in --params, "
+            f"or --schema nextflow_schema.json for the defaults.")
 
 
 def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
@@ -99,12 +100,15 @@ def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
         parts = split_key(key, list(obs.columns))
         absent = [p for p in parts if p not in obs.columns]
         if absent:
-            raise ScfmError(f"obs has no column {listing(absent)} ({column} of the samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}")
+            raise ScfmError(f"obs has no column {listing(absent)} ({column} of the "
+                f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}")
         table[name] = build_key([obs[p] for p in parts]).to_numpy(dtype=object)
     return table
 
 
-def _drop_cells(table: "pd.DataFrame", n_genes: "np.ndarray", row: Mapping[str, Any], min_genes: int) -> tuple["np.ndarray", "pd.DataFrame"]:
+def _drop_cells(
+    table: "pd.DataFrame", n_genes: "np.ndarray", row: Mapping[str, Any], min_genes: int
+) -> tuple["np.ndarray", "pd.DataFrame"]:
     """Return the mask of kept cells, and the list of cells that are left out or not scored."""
     import numpy as np
     import pandas as pd
@@ -143,7 +147,9 @@ def _gene_lists(var: "pd.DataFrame", exclude: list[str], force: list[str]) -> tu
         masks.append(mask)
         if absent:
             notes.append(message(
-                "W-HVG-03", "warning", f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: {listing(absent)}.", values={"absent": absent},
+                "W-HVG-03", "warning", f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: "
+                f"{listing(absent)}.",
+                values={"absent": absent},
             ))
     return masks[0], masks[1], notes
 
@@ -182,11 +188,13 @@ def prepare(
     order = np.argsort(table["cell_id"].to_numpy(dtype=str), kind="stable")
     table, obs, counts = table.iloc[order].reset_index(drop=True), obs.iloc[order], counts[order]
     keep, dropped = _drop_cells(table, np.diff(counts.indptr), row, int(params["min_genes_per_cell"]))
-    table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
+    if not keep.all():
+        table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
     genes = np.bincount(counts.indices, minlength=counts.shape[1]) >= int(params["min_cells_per_gene"])
-    var, counts = _annotate_genes(var, row)[genes], counts[:, genes]
+    var, counts = _annotate_genes(var, row)[genes].copy(), (counts if genes.all() else counts[:, genes])
     if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:
-        raise ScfmError(f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene.")
+        raise ScfmError(f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
+            f"left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene.")
     qc = cell_qc(counts)
     table["n_counts"], table["n_genes"] = qc["total_counts"], qc["n_genes_by_counts"]
     table["scored"] = table["label"].notna()
@@ -212,10 +220,17 @@ def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dic
     found = []
     empty = int((table["n_counts"] == 0).sum())
     if empty:
-        found.append(message("W-QC-01", "warning", f"{plural(empty, 'cell')} without a single count stay in the data as zeros; --min_genes_per_cell 1 drops them.", values={"n_empty": empty}))
+        found.append(message(
+            "W-QC-01", "warning", f"{plural(empty, 'cell')} without a single count stay in the data as zeros; "
+            f"--min_genes_per_cell 1 drops them.",
+            values={"n_empty": empty},
+        ))
     n_pcs = pca.scores.shape[1]
     if n_pcs < wanted:
-        found.append(message("W-PCA-01", "warning", f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.", values={"n_pcs": n_pcs}, threshold=wanted))
+        found.append(message(
+            "W-PCA-01", "warning", f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.",
+            values={"n_pcs": n_pcs}, threshold=wanted,
+        ))
     return found
 
 
