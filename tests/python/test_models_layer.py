@@ -457,6 +457,30 @@ def test_out_of_gpu_memory_halves_the_budget_and_goes_on(monkeypatch, caplog) ->
         model.embed(adata)
 
 
+def test_chunks_tokenised_ahead_are_those_tokenised_in_turn(monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from scfm.models.reader import counts_of
+    from scfm.models.runner import Runner, RunOptions, prepare
+
+    model, adata = _tiny()
+    counts, options = counts_of(adata), RunOptions(chunk_cells=5, batch_tokens=100)
+    prepare(model, counts, options)
+    in_turn = list(Runner(model, options).chunks(counts))
+    model.device = SimpleNamespace(type="cuda")  # tokenising only: the next chunk is prepared in a thread
+    ahead = list(Runner(model, options).chunks(counts))
+    assert [list(c.cell_ids) for c, _ in ahead] == [list(c.cell_ids) for c, _ in in_turn]
+    for (_, one), (_, two) in zip(ahead, in_turn, strict=True):
+        np.testing.assert_array_equal(one.fields["ids"], two.fields["ids"])
+
+    def broken(chunk):
+        raise ScfmError("a fault of the tokeniser")
+
+    monkeypatch.setattr(model, "tokenize", broken)
+    with pytest.raises(ScfmError, match="a fault of the tokeniser"):
+        list(Runner(model, options).chunks(counts))
+
+
 def test_rows_that_are_not_finite_are_an_error(monkeypatch) -> None:
     model, adata = _tiny()
     forward = model.forward

@@ -8,9 +8,10 @@ the attention kernels keep their softmax in float32.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -132,11 +133,20 @@ def attention(
     -------
     Heads side by side, (n_queries, width).
     """
-    if q.device.type == "cuda" and q.dtype == torch.bfloat16 and key_bias is None and q.shape[1] // heads % 8 == 0:
+    if q.dtype == torch.bfloat16 and key_bias is None and q.shape[1] // heads % 8 == 0 and _has_varlen(q.device):
         return _attention_varlen((q, k, v), q_segments, k_segments, heads)
     if q.device.type == "cpu":
         return _attention_by_length((q, k, v), q_segments, k_segments, heads, key_bias)
     return attention_padded(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)
+
+
+@cache
+def _has_varlen(device: torch.device) -> bool:
+    """Whether this PyTorch and this device have the kernel for packed sequences (CUDA, compute capability 8 and above)."""
+    return (
+        device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        and importlib.util.find_spec("torch.nn.attention.varlen") is not None
+    )
 
 
 def _attention_by_length(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -301,7 +302,7 @@ class ScGPT(EmbeddingModel):
         return x / x.norm(dim=1, keepdim=True) if self.settings.normalize else x
 
 
-def read_vocabulary(path: "object") -> dict[str, int]:
+def read_vocabulary(path: Path) -> dict[str, int]:
     """Read ``vocab.json``: token -> id, the ids being 0, 1, 2 ... without gaps."""
     content = read_json(require_file(path))
     if not isinstance(content, dict) or sorted(content.values(), key=str) != sorted(range(len(content)), key=str):
