@@ -128,7 +128,7 @@ def test_an_empty_cell_gets_no_row_and_a_reason(cases, plain) -> None:
     reasons = {r["cell_id"]: r["reason"] for r in found.attrs["report"]["not_embedded"]}
     assert adata.obs_names[empty] in reasons
     assert set(found.index) | set(reasons) == set(adata.obs_names)
-    assert any(w["code"] == "W-EMB-03" for w in found.attrs["report"]["warnings"])
+    assert any(w["code"] == "W-MOD-03" for w in found.attrs["report"]["warnings"])
     _close(found, plain[cases.model].drop(adata.obs_names[empty]), 1e-6)
 
 
@@ -234,7 +234,7 @@ def test_fractional_counts(cases) -> None:
             embed(model, adata)
         model = cases.load(fractional="warn")
     found = embed(model, adata)
-    assert any(w["code"] == "W-EMB-02" for w in found.attrs["report"]["warnings"])
+    assert any(w["code"] == "W-MOD-02" for w in found.attrs["report"]["warnings"])
     with pytest.raises(ScfmError, match="fractional"):
         embed(cases.load(fractional="error"), adata)
 

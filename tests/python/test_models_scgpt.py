@@ -189,7 +189,7 @@ def _edit_json(path, **changes) -> None:
 def test_odd_settings_of_the_checkpoint(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     _edit_json(folder / "args.json", n_bins=21)
-    assert any(w["code"] == "W-EMB-11" for w in CASES.load(folder).messages)
+    assert any(w["code"] == "W-MOD-11" for w in CASES.load(folder).messages)
     _edit_json(folder / "args.json", input_emb_style="category")
     with pytest.raises(ScfmError, match="input_emb_style is 'category'"):
         CASES.load(folder)

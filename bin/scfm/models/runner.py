@@ -183,7 +183,7 @@ def prepare(model: EmbeddingModel, counts: "Counts", options: RunOptions) -> dic
     )
     if share < 0.5:
         model.warn(
-            "W-EMB-01", f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check gene_column and species.",
+            "W-MOD-01", f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check gene_column and species.",
             gene_overlap=round(share, 4),
         )
     model.prepare(counts)
@@ -227,7 +227,7 @@ def check_counts(model: EmbeddingModel, counts: "Counts", scan: "Scan") -> None:
             f"{text}; {model.name} needs raw counts, normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} "
             "If these are counts corrected for ambient RNA, say so: --set fractional=warn."
         )
-    model.warn("W-EMB-02", f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}", n_fractional=scan.n_fractional)
+    model.warn("W-MOD-02", f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}", n_fractional=scan.n_fractional)
 
 
 def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, report: Report) -> Iterator[Part]:
@@ -244,7 +244,7 @@ def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, r
     if not report.cells_out:
         raise ScfmError(f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded: {report.not_embedded[0][1] if report.not_embedded else 'no cells'}.")
     if report.not_embedded:
-        model.warn("W-EMB-03", f"{plural(len(report.not_embedded), 'cell')} got no row (such as '{report.not_embedded[0][0]}': {report.not_embedded[0][1]}).", n=len(report.not_embedded))
+        model.warn("W-MOD-03", f"{plural(len(report.not_embedded), 'cell')} got no row (such as '{report.not_embedded[0][0]}': {report.not_embedded[0][1]}).", n=len(report.not_embedded))
 
 
 def embed_frame(model: EmbeddingModel, counts: "Counts", **options: Any) -> "pd.DataFrame":

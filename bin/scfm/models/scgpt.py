@@ -213,7 +213,7 @@ class ScGPT(EmbeddingModel):
         if args.get("input_emb_style", "continuous") != "continuous":
             raise ScfmError(f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the released models use.")
         if int(args.get("n_bins", N_BINS)) != N_BINS:
-            self.warn("W-EMB-11", f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so does this code.")
+            self.warn("W-MOD-11", f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so does this code.")
         pad = args.get("pad_token", "<pad>")
         for token in ("<cls>", pad):
             if token not in self.vocabulary:
