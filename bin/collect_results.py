@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--messages", type=Path, help="input_warnings.json from the check of the inputs")
     parser.add_argument("--results", type=Path, nargs="+", required=True, help="files and folders that the steps left")
     parser.add_argument("--metrics_table", type=Path, required=True, help="assets/metrics.tsv, with schema_*.json in the same folder")
-    parser.add_argument("--methods_table", type=Path, required=True, help="assets/methods.tsv; the plan is checked against it")
+    parser.add_argument("--methods_table", type=Path, required=True, help="assets/methods.tsv; models.tsv beside it is read too")
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
     parser.add_argument("--trace", type=Path, help="Nextflow's execution trace, if it is at hand")
     parser.add_argument("--steps_off", default="", help="comma list of steps that the run was asked to leave out")
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.text import split_list
 
     verdict = collect_results(
-        plan=args.plan, datasets=args.datasets, results=args.results, metrics_table=args.metrics_table,
+        plan=args.plan, datasets=args.datasets, results=args.results, metrics_table=args.metrics_table, methods_table=args.methods_table,
         params=read_json(args.params), outdir=args.outdir, messages=args.messages, trace=args.trace, steps_off=split_list(args.steps_off),
     )
     log.info("verdict: %s", verdict)

@@ -21,9 +21,10 @@ METHODS = {
     "pca": ("none", False, 0.78, 0.30), "harmony": ("neighbor_graph", False, 0.76, 0.72),
     "scanorama": ("neighbor_graph", False, 0.77, 0.66), "scvi": ("generative", False, 0.70, 0.74),
     "combat": ("linear", False, 0.60, 0.52), "mymodel": ("imported", False, 0.64, 0.35),
-    "random": ("control", True, 0.10, 0.98), "label_onehot": ("control", True, 1.0, 0.97),
+    "random": ("control", True, 0.10, 0.98), "shuffled": ("control", True, 0.12, 0.97), "shuffled_within_label": ("control", True, 0.90, 0.96),
+    "label_onehot": ("control", True, 1.0, 0.97),
 }
-STOCHASTIC = {"scvi", "random"}
+STOCHASTIC = {"scvi", "random", "shuffled"}
 SEEDS = (0, 1)
 BY_LABEL = ("bras", "cilisi", "kbet", "silhouette", "isolated")
 FAILURE = "ComBat needs at least two cells per batch & gene; batch 'ctrl' <has> a gene with none. Raise --min_cells_per_gene."
@@ -91,7 +92,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
         for group in groups:
             value, state, reason = float(np.clip(base + rng.normal(0, 0.04), 0, 1)), "ok", ""
             if (group == "HSC" and m.group == "batch") or (row.dataset == "ifnb" and "kbet" in m.name):
-                value, state, reason = np.nan, "not_applicable", "label_in_one_batch" if group == "HSC" else "too_few_neighbors"
+                value, state, reason = np.nan, "not_applicable", "label_in_one_batch" if group == "HSC" else "too_few_cells"
             rows.append({
                 "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family,
                 "variant": row.variant, "seed": row.seed, "metric": m.name, "group": group, "value": value,

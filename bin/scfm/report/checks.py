@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from scfm.report.names import Names
 from scfm.report.status import NO_RESULT
 from scfm.tables import message
 from scfm.text import listing, plural
@@ -21,11 +22,23 @@ WORST_SHARE = 1 / 3
 MIN_RANKED = 3
 
 
-def all_messages(found: "Collected", status: "pd.DataFrame", totals: "pd.DataFrame", metrics: "pd.DataFrame") -> list[dict]:
-    """Return every message of the run: the steps' own, then those of this module; errors first, each once."""
+def all_messages(found: "Collected", tables: dict[str, "pd.DataFrame"], metrics: "pd.DataFrame", names: Names) -> list[dict]:
+    """Return every message of the run: the steps' own and those of this module; errors first, each once.
+
+    Parameters
+    ----------
+    found
+        What the steps left.
+    tables
+        ``status`` and ``totals``.
+    metrics
+        ``assets/metrics.tsv``.
+    names
+        Titles for the sentences.
+    """
     own = [
-        *failed_steps(status), *unplanned_results(found), *missing_cells(found.sidecars),
-        *undefined_metrics(found.scores), *disagreeing_metrics(found.scores, metrics), *unstable_over_seeds(totals),
+        *failed_steps(tables["status"], names), *unplanned_results(found), *missing_cells(found.sidecars, names),
+        *undefined_metrics(found.scores, names), *disagreeing_metrics(found.scores, metrics, names), *unstable_over_seeds(tables["totals"], names),
     ]
     told = [*found.messages]
     for facts in found.facts.values():
@@ -55,18 +68,18 @@ def sort_messages(messages: Iterable[dict]) -> list[dict]:
     return sorted(unique.values(), key=lambda m: (SEVERITIES.index(m["severity"]), m["code"], m["dataset"], m["method"], m["text"]))
 
 
-def failed_steps(status: "pd.DataFrame") -> list[dict]:
+def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a message."""
     found = []
     failed = status[status["status"] == "failed"]
     for (dataset, method, step, code, reason), rows in failed.groupby(["dataset", "method", "step", "reason_code", "reason"], sort=True):
-        names = sorted(rows["embedding"])
+        embeddings = sorted(rows["embedding"])
         unexplained = code == NO_RESULT
         found.append(message(
             "E-RUN-02" if unexplained else "E-RUN-01", "error",
-            f"{listing(names)}: the step '{step}' {'left nothing' if unexplained else 'failed'}. {reason}"
-            " It and what follows from it is missing from the tables; everything else went on.",
-            dataset=dataset, method=method, values={"embeddings": names, "step": step, "reason_code": code},
+            f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}' {'left nothing' if unexplained else 'failed'}. {reason}"
+            " What follows from it is missing too; everything else went on.",
+            dataset=dataset, method=method, values={"embeddings": embeddings, "step": step, "reason_code": code},
         ))
     return found
 
@@ -86,7 +99,7 @@ def unplanned_results(found: "Collected") -> list[dict]:
     )]
 
 
-def missing_cells(sidecars: Iterable[dict[str, Any]]) -> list[dict]:
+def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
     """E-ID-01: an embedding has fewer cells than went in."""
     found = []
     for sidecar in sidecars:
@@ -97,7 +110,7 @@ def missing_cells(sidecars: Iterable[dict[str, Any]]) -> list[dict]:
         why = f" Reasons given: {listing(reasons)}." if reasons else " No reason was given."
         found.append(message(
             "E-ID-01", "error",
-            f"{sidecar['embedding']} has {cells_out:,} of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why}"
+            f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why}"
             " Its metrics are computed on the cells it has, so compare its numbers with care.",
             dataset=sidecar["dataset"], method=sidecar["method"],
             values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out}, threshold=cells_in,
@@ -105,7 +118,7 @@ def missing_cells(sidecars: Iterable[dict[str, Any]]) -> list[dict]:
     return found
 
 
-def undefined_metrics(scores: "pd.DataFrame") -> list[dict]:
+def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
     """W-MET-02: metrics without a value, one message per data set and reason."""
     found = []
     gone = scores[scores["status"] != "ok"]
@@ -114,17 +127,17 @@ def undefined_metrics(scores: "pd.DataFrame") -> list[dict]:
         parts = rows[rows["group"] != "all"]
         sentences = []
         if len(whole):
-            sentences.append(f"{listing(sorted(set(whole['metric'])))} for {plural(whole['embedding'].nunique(), 'embedding')}")
+            sentences.append(f"{_titles(whole, names)} for {plural(whole['embedding'].nunique(), 'embedding')}")
         if len(parts):
             sentences.append(
-                f"the parts of {listing(sorted(set(parts['metric'])))} for the {plural(parts['group'].nunique(), 'label')}"
+                f"the parts of {_titles(parts, names)} for the {plural(parts['group'].nunique(), 'label')}"
                 f" {listing(sorted(set(parts['group'])))}"
             )
         verb = "could not be computed" if state == "failed" else "is not defined"
         found.append(message(
             "W-MET-02", "warning" if len(whole) or state == "failed" else "info",
             f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}."
-            " A mean is taken over the parts that have a value; a metric without any is left out of the totals.",
+            " A metric that is not defined in the whole data set is left out of the totals; an embedding that alone lacks one has no total.",
             dataset=dataset, values={
                 "reason": reason, "metrics": sorted(set(rows["metric"])), "labels": sorted(set(parts["group"])),
                 "embeddings": sorted(set(whole["embedding"])),
@@ -133,14 +146,14 @@ def undefined_metrics(scores: "pd.DataFrame") -> list[dict]:
     return found
 
 
-def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame") -> list[dict]:
+def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: Names) -> list[dict]:
     """W-MET-01: an embedding is first by one batch metric and in the worst third by another.
 
     Ranked per data set among the embeddings that are no controls, over the mean of the seeds; ties share the better rank.
     """
-    names = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
+    judged = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
     chosen = scores[
-        scores["metric"].isin(names) & (scores["group"] == "all") & (scores["status"] == "ok") & (scores["family"] != "control")
+        scores["metric"].isin(judged) & (scores["group"] == "all") & (scores["status"] == "ok") & (scores["family"] != "control")
     ]
     found = []
     for dataset, rows in chosen.groupby("dataset", sort=True):
@@ -157,14 +170,14 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame") -> list
                 best = row.idxmin()
                 found.append(message(
                     "W-MET-01", "warning",
-                    f"{method} ({variant}) ranks 1st of {count} by {best} and {_ordinal(row[worst])} by {worst}."
+                    f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {_ordinal(row[worst])} by {names.metric(worst)}."
                     " These batch metrics see different things, so there is no single winner: read the Pareto plot and the heat map.",
                     dataset=dataset, method=method, values={"variant": variant, "ranks": row.to_dict()}, threshold=WORST_SHARE,
                 ))
     return found
 
 
-def unstable_over_seeds(totals: "pd.DataFrame") -> list[dict]:
+def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
     """W-SEED-01: the total varies over seeds by more than the gap to the nearest other method.
 
     Parameters
@@ -183,16 +196,20 @@ def unstable_over_seeds(totals: "pd.DataFrame") -> list[dict]:
             gaps = (table["mean"].drop(index=[key]) - row["mean"]).abs()
             if gaps.empty or not row["std"] > gaps.min():
                 continue
-            near = " ".join(gaps.idxmin())
+            near = names.method(*gaps.idxmin())
             found.append(message(
                 "W-SEED-01", "warning",
-                f"The total of {key[0]} ({key[1]}) varies over {int(row['count'])} seeds with a standard deviation of {row['std']:.3f},"
+                f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation of {row['std']:.3f},"
                 f" more than its gap of {gaps.min():.3f} to {near}. Their order is not settled; run more seeds before choosing.",
                 dataset=dataset, method=key[0],
                 values={"variant": key[1], "mean": row["mean"], "sd": row["std"], "seeds": int(row["count"]), "nearest": near},
                 threshold=float(gaps.min()),
             ))
     return found
+
+
+def _titles(rows: "pd.DataFrame", names: Names) -> str:
+    return listing([names.metric(m) for m in sorted(set(rows["metric"]))], limit=8)
 
 
 def _ordinal(number: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.report import checks, resources, status
 from scfm.report.load import Collected, collect, read_metrics
+from scfm.report.names import Names, read_methods
 from scfm.report.schemas import TABLES, Schemas
 from scfm.tables import write_json, write_table
 from scfm.text import split_list
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NAMELESS = Names()
+
 
 def build_tables(
-    found: Collected, metrics: "pd.DataFrame", params: dict[str, Any], *,
+    found: Collected, metrics: "pd.DataFrame", params: dict[str, Any], *, names: Names = NAMELESS,
     trace: "pd.DataFrame | None" = None, steps_off: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return the published tables by name (``warnings`` and ``verdict`` as plain objects).
@@ -33,6 +36,8 @@ def build_tables(
         ``assets/metrics.tsv``.
     params
         Parameters of the run; ``metrics_profile`` and ``total_weights`` are read.
+    names
+        Titles for the messages.
     trace
         Nextflow's trace (``resources.read_trace``), if there is one.
     steps_off
@@ -47,7 +52,7 @@ def build_tables(
     return {
         "scores": found.scores, "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "probing": found.probing, "status": state, "resources": resources.build_resources(found, trace),
-        "warnings": checks.all_messages(found, state, totals, metrics), "datasets": describe_datasets(found),
+        "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names), "datasets": describe_datasets(found),
         "verdict": status.verdict(state),
     }
 
@@ -74,16 +79,18 @@ def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None
 
 
 def collect_results(
-    *, plan: Path, datasets: Path, results: Iterable[Path], metrics_table: Path, params: dict[str, Any], outdir: Path,
+    *, plan: Path, datasets: Path, results: Iterable[Path], metrics_table: Path, methods_table: Path, params: dict[str, Any], outdir: Path,
     messages: Path | None = None, trace: Path | None = None, steps_off: Iterable[str] = (),
-) -> dict[str, int]:
+) -> dict[str, int | str]:
     """Collect a run into tables; log every message once; return the verdict.
 
     The schemas are read from the folder of ``metrics_table``, where they are staged together.
     """
     found = collect(plan, datasets, results, schemas=Schemas(metrics_table.parent), messages=messages)
+    metrics = read_metrics(metrics_table)
     tables = build_tables(
-        found, read_metrics(metrics_table), params, trace=resources.read_trace(trace) if trace else None, steps_off=steps_off,
+        found, metrics, params, names=Names.of(read_methods(methods_table), metrics, found.plan),
+        trace=resources.read_trace(trace) if trace else None, steps_off=steps_off,
     )
     write_tables(tables, found.schemas, outdir)
     levels = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}

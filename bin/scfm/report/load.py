@@ -86,10 +86,12 @@ def as_type(values: "pd.Series", types: str | list[str], where: str) -> "pd.Seri
     else:
         numbers = pd.to_numeric(values.mask(blank), errors="coerce")
         wrong = numbers.isna() & ~blank
-        result = numbers.astype("Int64") if kind == "integer" and not wrong.any() else numbers
+        if kind == "integer":
+            wrong |= numbers.notna() & (numbers != numbers.round())
+        result = numbers
     if wrong.any():
         raise ScfmError(f"{where}: {int(wrong.sum())} values are not of type {kind}, first: '{values[wrong].iloc[0]}'.")
-    return result.astype("int64") if kind == "integer" and not blank.any() else result
+    return result.astype("Int64" if "null" in kinds else "int64") if kind == "integer" else result
 
 
 def read_plan(path: Path | str) -> "pd.DataFrame":

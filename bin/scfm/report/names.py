@@ -32,7 +32,7 @@ class Names:
     @classmethod
     def of(cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame") -> "Names":
         """Take the titles from the tables; two methods with one title keep their names."""
-        titles = dict(zip(methods["name"], methods.get("title", methods["name"]), strict=True))
+        titles = {r.name: r.title or r.name for r in methods[["name", "title"]].itertuples(index=False, name="Row")}
         planned = [titles.get(m, m) for m in plan["method"].unique()]
         clashing = {t for t in planned if planned.count(t) > 1}
         return cls(
@@ -57,7 +57,12 @@ class Names:
 
 
 def read_methods(path: Path | str) -> "pd.DataFrame":
-    """Read names, titles, references and descriptions of the methods table (its own loader checks it at the start of a run)."""
+    """Read ``name, title, reference`` of the methods table, and of ``models.tsv`` in the same folder if it is there.
+
+    Their own loaders check them at the start of a run.
+    """
     import pandas as pd
 
-    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    tables = [t for t in (Path(path), Path(path).parent / "models.tsv") if t.is_file()]
+    frames = [pd.read_csv(t, sep="\t", dtype=str, keep_default_na=False, quoting=3) for t in tables]
+    return pd.concat([f.reindex(columns=["name", "title", "reference"], fill_value="") for f in frames], ignore_index=True)

@@ -73,6 +73,16 @@ class Schemas:
         if faults:
             raise ScfmError(f"Table {name} does not fit schema_{name}.json: {'; '.join(faults)}.")
 
+    def describe(self, name: str) -> str:
+        """Return the columns of a table as Markdown, for ``docs/output.md``."""
+        lines = [f"### `{name}.tsv`", "", f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.", "", "| column | type | meaning |", "|---|---|---|"]
+        for column, rule in self.rules(name).items():
+            types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+            kind = "/".join(t for t in types if t != "null") + (", may be NA" if "null" in types else "")
+            words = f" One of {', '.join(f'`{v}`' for v in rule['enum'])}." if "enum" in rule else ""
+            lines.append(f"| `{column}` | {kind} | {rule['description']}{words} |")
+        return "\n".join(lines) + "\n"
+
     def check_messages(self, messages: list[dict]) -> None:
         """Raise :class:`ScfmError` if a message does not fit ``schema_warnings.json``."""
         import jsonschema
@@ -100,7 +110,7 @@ def _column_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
         return faults
     wrong = ~_is_type(present, next(t for t in types if t != "null"))
     if wrong.any():
-        return [*faults, f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].iloc[0]!r}"]
+        return [*faults, f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].tolist()[0]!r}"]
     return faults + _value_faults(present, rule)
 
 
@@ -132,5 +142,5 @@ def _value_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
         if keyword in rule:
             bad = test(rule[keyword])
             if bad.any():
-                faults.append(f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].iloc[0]!r}")
+                faults.append(f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].tolist()[0]!r}")
     return faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from scfm.report.html import esc, table
@@ -31,14 +32,15 @@ def metric_guide(data: "ReportData") -> Section:
     used = set(data.scores["metric"])
     rows = []
     for m in data.metrics[data.metrics["name"].isin(used)].to_dict("records"):
-        reference = _doi_link(m["reference"], data.citations) if m["reference"] else "this pipeline"
+        direction = "higher is better ↑" if m["higher_is_better"] else "lower is better ↓"
+        part = m["group"] + ("" if m["in_total"] else ", not in the total")
         rows.append([
-            f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>", esc(m["group"]) + ("" if m["in_total"] else " (not in the total)"),
-            "higher is better ↑" if m["higher_is_better"] else "lower is better ↓", esc(m["range"]), esc(m["definition"]), esc(m["misses"]), reference,
+            f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>", f"{direction}<br>{esc(m['range'])}<br>{esc(part)}",
+            esc(m["definition"]), esc(m["misses"]), _doi_links(m["reference"], data.citations) if m["reference"] else "this pipeline",
         ])
     return Section(
         "guide", "What each metric says, and what it misses", "html",
-        table(["Metric", "Group", "Direction", "Range", "What it measures", "What it misses", "Reference"], rows),
+        table(["Metric", "Direction, range", "What it measures", "What it misses", "Reference"], rows),
         description="No single metric is proof. Where two batch metrics disagree, the messages say so.",
     )
 
@@ -140,8 +142,12 @@ def _reference(doi: str, citations: dict[str, str]) -> str:
     return f"{esc(citations[doi])} {link}" if doi in citations else link
 
 
-def _doi_link(reference: str, citations: dict[str, str]) -> str:
-    """Return links for a comma list of DOIs; the full citation shows when pointed at."""
-    return ", ".join(
-        f"<a href='https://doi.org/{esc(d)}' title='{esc(citations.get(d, ''))}'>doi:{esc(d)}</a>" for d in split_list(reference)
-    )
+def _doi_links(reference: str, citations: dict[str, str]) -> str:
+    """Return links for a comma list of DOIs, named by author and year where the citation is known."""
+    links = []
+    for doi in split_list(reference):
+        citation = citations.get(doi, "")
+        year = re.search(r"\((\d{4})\)", citation)
+        name = f"{re.split(r'[ ,]', citation)[0]} {year[1]}" if year else f"doi:{doi}"
+        links.append(f"<a href='https://doi.org/{esc(doi)}' title='{esc(citation)}'>{esc(name)}</a>")
+    return ", ".join(links)

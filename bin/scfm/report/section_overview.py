@@ -116,7 +116,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     if not facts:
         return "Its preparation left no result, so there is nothing to show."
     batches, labels = facts.get("batches", {}), facts.get("labels", {})
-    dropped = sum(facts.get("dropped", {}).values())
+    dropped = sum(n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes")  # the only one that counts genes
     parts = [
         plural(facts.get("n_cells", 0), "cell"), plural(facts.get("n_genes", 0), "gene"),
         f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))} ({esc(facts.get('batch_role', 'technical'))})",

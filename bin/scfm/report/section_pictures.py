@@ -130,7 +130,7 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
         return []
     options: dict[str, Any] = {
         "xlab": "Epoch", "ylab": "ELBO (loss)", "data_labels": labels if len(labels) > 1 else [], "tt_decimals": 1,
-        "colors": {"Training": "#6baed6", "Validation": "#d95f0e"}, "style": "lines", "smooth_points": None,
+        "colors": {"Training": "#6baed6", "Validation": "#d95f0e"}, "style": "lines", "smooth_points": None, "showlegend": True,
     }
     if all(marks):
         options["extra_series"] = [[m] for m in marks]

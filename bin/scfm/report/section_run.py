@@ -35,7 +35,8 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
     steps = [s for s in STEPS if s in set(status["step"])]
     head = "".join(f"<th scope='col'>{esc(s)}</th>" for s in steps)
     body = []
-    for _, part in status.sort_values(["is_control", "method", "variant", "seed"], kind="stable").groupby(["is_control", "embedding"], sort=False):
+    ordered = status.assign(corrected=status["variant"] != "raw").sort_values(["is_control", "method", "corrected", "variant", "seed"], kind="stable")
+    for _, part in ordered.groupby("embedding", sort=False):
         first = part.iloc[0]
         title = data.names.embedding(first["method"], first["variant"], first["seed"], seeds=seeds[first["method"], first["variant"]])
         by_step = {r["step"]: r for r in part.to_dict("records")}
@@ -69,7 +70,8 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
     rows = rows[(rows["embedding"] != "") & (rows["source"] != "trace")]
     if rows.empty:
         return None
-    planned = data.plan[data.plan["dataset"] == dataset].sort_values(["is_control", "method", "variant", "seed"])
+    planned = data.plan[data.plan["dataset"] == dataset]
+    planned = planned.assign(corrected=planned["variant"] != "raw").sort_values(["is_control", "method", "corrected", "variant", "seed"])
     seeds = planned.groupby(["method", "variant"])["seed"].nunique()
     cells = {}
     for row in planned.itertuples():

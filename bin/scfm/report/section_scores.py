@@ -64,6 +64,8 @@ def kind_of(row: dict[str, Any]) -> str:
 def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
     score = {"min": 0, "max": 1, "format": "{:,.2f}"}
     headers: dict[str, dict[str, Any]] = {
+        # every row has a kind: MultiQC orders rows by the first column that they have
+        "kind": {"title": "Kind", "description": "method, corrected (a correction applied to it) or control", "scale": False, "hidden": True},
         "bio": {"title": "Bio", "description": "Bio conservation: mean of the bio metrics in the total (0-1, higher is better)", "scale": "Greens", **score},
         "batch": {"title": "Batch", "description": "Batch removal: mean of the batch metrics in the total (0-1, higher is better)", "scale": "Blues", **score},
         "front": {
@@ -82,7 +84,6 @@ def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
         "cond_formatting_rules": {"pass": [{"s_eq": "ok"}], "fail": [{"s_contains": "fail"}]},
     }
     headers["seeds"] = {"title": "Seeds", "description": "Seeds run", "scale": False, "format": "{:,.0f}", "hidden": True}
-    headers["kind"] = {"title": "Kind", "description": "method, corrected (a correction applied to it) or control", "scale": False, "hidden": True}
     return headers
 
 
@@ -96,8 +97,8 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
             labels.append({"name": title, "ylab": title})
     return Section(
         "totals", "Totals", "bargraph", sets,
-        description="Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the scale, so they do not depend on which methods are in the table.",
-        options={"data_labels": labels, "sort_samples": False, "cpswitch": False, "ymin": 0, "ymax": 1, "tt_decimals": 3, "ylab": "Total", "hide_zero_cats": True},
+        description="Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the scale, so they do not depend on which methods are in the table; they may lie below 0 or above 1.",
+        options={"data_labels": labels, "sort_samples": False, "cpswitch": False, "tt_decimals": 3, "ylab": "Total", "hide_zero_cats": True},
         extra={"categories": [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}] * len(sets)},
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from scfm.text import listing, plural
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -110,14 +112,18 @@ def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[s
     return {"status": "failed", "reason_code": NO_RESULT, "reason": reason}
 
 
-def verdict(status: "pd.DataFrame") -> dict[str, int]:
-    """Return what the run ends with: counts of outcomes, and the exit status (1 when anything is failed)."""
-    failed = status["status"] == "failed"
-    unexplained = failed & (status["reason_code"] == NO_RESULT)
+def verdict(status: "pd.DataFrame") -> dict[str, int | str]:
+    """Return what the run ends with: counts of outcomes, a sentence, and the exit status (1 when anything is failed)."""
+    failed = status[status["status"] == "failed"]
+    unexplained = int((failed["reason_code"] == NO_RESULT).sum())
+    text = f"All {len(status)} planned steps are accounted for, and none failed."
+    if len(failed):
+        names = sorted({f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()})
+        text = (
+            f"{plural(len(failed), 'step')} failed, {unexplained} of them without a result or a reason: {listing(names)}."
+            " The reasons are in the report and in tables/status.tsv."
+        )
     return {
-        "n_ok": int((status["status"] == "ok").sum()),
-        "n_not_applicable": int((status["status"] == "not_applicable").sum()),
-        "n_failed": int(failed.sum()),
-        "unexplained": int(unexplained.sum()),
-        "exit_status": int(failed.any()),
+        "n_ok": int((status["status"] == "ok").sum()), "n_not_applicable": int((status["status"] == "not_applicable").sum()),
+        "n_failed": len(failed), "unexplained": unexplained, "exit_status": int(len(failed) > 0), "message": text,
     }

@@ -21,10 +21,11 @@ def default_total(totals: "pd.DataFrame") -> "pd.DataFrame":
 
 def total_columns(totals: "pd.DataFrame") -> dict[str, str]:
     """Return the totals that a run has, raw ones first: ``{column of summarise: title}``."""
-    weights = sorted(totals["bio_weight"].unique(), reverse=True)
+    known = totals[totals["total"].notna()]
+    weights = sorted(known["bio_weight"].unique(), reverse=True)
     return {
         _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
-        for scaling, words in _SCALINGS.items() if (totals["scaling"] == scaling).any() for weight in weights
+        for scaling, words in _SCALINGS.items() if (known["scaling"] == scaling).any() for weight in weights
     }
 
 
@@ -58,7 +59,8 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
     failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
     table = table.merge(failed.rename("outcome"), how="left", on=key)
-    table["outcome"] = table["outcome"].fillna(_explained(table))
+    gone = default_total(totals).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
+    table["outcome"] = table["outcome"].fillna(table[key].merge(gone.rename("why"), how="left", on=key)["why"]).fillna(_explained(table))
     shown = table[~table["is_control"]]
     table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
     table[["bio", "batch", "total", "total_sd"]] = table[["bio", "batch", "total", "total_sd"]].apply(pd.to_numeric)
@@ -69,6 +71,12 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
 def _explained(table: "pd.DataFrame") -> "pd.Series":
     """Return the outcome of what did not fail itself: a result, or none because an earlier step gave none."""
     return (table["bio"].notna() | table["batch"].notna()).map({True: "ok", False: "no scores"})
+
+
+def _why_no_total(reason: str) -> str:
+    """Return in short why an embedding has no total, from the reason in ``totals.tsv``."""
+    metrics = [part.split(":")[0] for part in reason.split(",")]
+    return f"no total: {metrics[0]}" + (f" and {len(metrics) - 1} more" if len(metrics) > 1 else "")
 
 
 def pareto_front(bio: "pd.Series", batch: "pd.Series") -> "pd.Series":
