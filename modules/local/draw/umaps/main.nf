@@ -13,7 +13,7 @@ process DRAW_UMAPS {
 
     output:
     tuple val(meta), path("${meta.family}.umap.parquet"), emit: umap
-    path '*.png', emit: plots
+    path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
     tuple val("${task.process}"), val('umap-learn'), eval('tool_version.py umap-learn'), topic: versions, emit: versions
 

@@ -13,7 +13,7 @@ process PROBE_EMBEDDING {
 
     output:
     path "${meta.id}.probing.tsv", optional: true, emit: probing
-    path "${meta.id}.probing_results.csv", optional: true, emit: paper
+    path "${meta.id}.probing_results*.csv", optional: true, emit: paper
     path "${meta.id}.probe.status.json", emit: status
     tuple val("${task.process}"), val('scikit-learn'), eval('tool_version.py scikit-learn'), topic: versions, emit: versions
 
