@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from scfm.data.contract import read_var
     from scfm.data.counts import load_counts
-    from scfm.data.hvg import read_gene_list
+    from scfm.data.gene_lists import read_gene_list
     from scfm.data.params import with_defaults
     from scfm.data.prepare import prepare, require
     from scfm.data.store import open_store

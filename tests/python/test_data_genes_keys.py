@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scfm.data.gene_lists import match_genes, read_gene_list
 from scfm.data.genes import classify_ids, find_names, normal_organism, organism_of, strip_version
-from scfm.data.hvg import match_genes, read_gene_list
 from scfm.data.keys import as_text, build_key, level_counts, split_key
 from scfm.errors import ScfmError
 from scfm.text import did_you_mean, listing, plural, split_list
@@ -15,8 +15,8 @@ from scfm.text import did_you_mean, listing, plural, split_list
 
 @pytest.mark.parametrize(("kind", "ids"), [
     ("ensembl", ["ENSG00000010610", "ENSG00000010610.12", "ENSMUSG00000023274", "ENSDARG00000002768", "ENSG00000182378.15_PAR_Y", "FBgn0000003", "WBGene00000001"]),
-    ("symbol", ["CD4", "Cd4", "HLA-DRA", "MT-CO1", "AL645608.1", "7SK", "C1orf112", "RP11-34P13.7", "5S_rRNA", "nkx2.5"]),
-    ("unknown", ["", "nan", "1017", "gene_1", "Gene12", "feature-3", "chr1:100-200", "chr1_100_200", "ILMN_1234567", "1007_s_at", "x" * 60, "a b"]),
+    ("symbol", ["CD4", "Cd4", "HLA-DRA", "MT-CO1", "AL645608.1", "7SK", "C1orf112", "RP11-34P13.7", "5S_rRNA", "nkx2.5", "PEAK1"]),
+    ("unknown", ["", "nan", "1017", "gene_1", "Gene12", "feature-3", "peak_12", "chr1:100-200", "chr1_100_200", "ILMN_1234567", "1007_s_at", "x" * 60, "a b"]),
 ])
 def test_kinds_of_ids(kind, ids):
     assert list(classify_ids(ids)) == [kind] * len(ids)

@@ -151,6 +151,26 @@ def test_count_flavors_equal_scanpy(flavor):
     assert (chosen.mask == expected).mean() > 0.99  # ties at the edge may fall either way
 
 
+def test_singular_fit_of_seurat_v3_takes_a_wider_span(monkeypatch):
+    """A batch is not thrown out because scanpy's default span is too narrow for it."""
+    import scanpy as sc
+
+    real, spans = sc.pp.highly_variable_genes, []
+
+    def singular(*args, span: float = 0.3, **kwargs):
+        spans.append(span)
+        if span < 0.5:
+            raise ValueError("There are other near singularities as well.")
+        return real(*args, span=span, **kwargs)
+
+    monkeypatch.setattr(sc.pp, "highly_variable_genes", singular)
+    counts = sparse.csr_matrix(make_counts(90, 200))
+    genes = np.array([f"G{j:03d}" for j in range(200)], dtype=object)
+    chosen = select_genes(log_cp10k(counts), counts, np.array(["a", "b", "c"] * 30), genes, n_hvg=30, flavor="seurat_v3")
+    assert spans == [0.3, 0.4, 0.5] and chosen.mask.sum() == 30
+    assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-05", {"span": 0.5})]
+
+
 def test_exclusion_and_force_keep_the_number():
     counts = sparse.csr_matrix(make_counts(90, 200))
     batch, genes = np.array(["a", "b", "c"] * 30), np.array([f"G{j:03d}" for j in range(200)], dtype=object)
@@ -196,6 +216,23 @@ def test_batches_scanpy_refuses_are_left_out(monkeypatch):
     chosen = select_genes(log_cp10k(matrix), matrix, batch, genes, n_hvg=30, flavor="cell_ranger")
     assert chosen.mask.sum() == 30
     assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-01", {"flat": 30})]
+
+
+@pytest.mark.parametrize("flavor", ["cell_ranger", "seurat_v3", "pearson_residuals"])
+def test_batches_all_too_small_are_ranked_together(flavor):
+    counts = sparse.csr_matrix(make_counts(24, 200))
+    genes = np.array([f"G{j:03d}" for j in range(200)], dtype=object)
+    chosen = select_genes(log_cp10k(counts), counts, np.array(["a", "b", "c"] * 8), genes, n_hvg=30, flavor=flavor)
+    assert chosen.mask.sum() == 30
+    warning = next(w for w in chosen.warnings if w["code"] == "W-HVG-01")
+    assert warning["values"] == {"a": 8, "b": 8, "c": 8} and "No batch is left" in warning["text"]
+
+
+def test_genes_that_no_flavor_can_rank():
+    flat = sparse.csr_matrix(np.ones((30, 12), dtype=np.float32))
+    genes = np.array([f"G{j:03d}" for j in range(12)], dtype=object)
+    with pytest.raises(ScfmError, match="can't rank 12 genes of 30 cells"):
+        select_genes(log_cp10k(flat), flat, np.array(["a", "b", "c"] * 10), genes, n_hvg=5, flavor="cell_ranger")
 
 
 def test_more_genes_wanted_than_there_are():

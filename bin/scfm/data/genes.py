@@ -38,8 +38,8 @@ _ENSEMBL = re.compile(r"^ENS([A-Z]{3,4})?G\d{11}(\.\d+)?(_PAR_Y)?$")
 _OTHER_IDS = re.compile(r"^(FBgn\d{7}|WBGene\d{8})$")
 # things that look like a word but name no gene: counters, probes, peaks, transcripts of arrays
 _NOT_A_GENE = re.compile(
-    r"^(gene|feature|var|g|x|v|row|col|index|peak|probe|transcript|unnamed)[ _.:-]?\d+$"
-    r"|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
+    r"^(gene|feature|var|g|x|v|row|col|index|probe|transcript|unnamed)[ _.:-]?\d+$"
+    r"|^peak[ _.:-]\d+$|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
     re.IGNORECASE,
 )
 _SYMBOL = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._@/:()+-]{0,39}$")

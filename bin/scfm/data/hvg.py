@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.data.genes import strip_version
 from scfm.errors import ScfmError
 from scfm.tables import message
 from scfm.text import listing, plural
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FLAVORS = ("cell_ranger", "seurat_v3", "pearson_residuals")
+#: share of the genes that a local fit of seurat_v3 sees: the first (scanpy's) is used unless the fit is singular there
+SPANS = (0.3, 0.4, 0.5, 0.7, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ def _in_frame(matrix: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarr
     return ad.AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(genes, dtype=object)))
 
 
-def _scanpy_ranking(counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int, *, flavor: str) -> "pd.DataFrame":
+def _scanpy_ranking(
+    counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int, *, flavor: str, span: float
+) -> "pd.DataFrame":
     """Return scanpy's ranking on counts (``seurat_v3``, ``pearson_residuals``): columns ``n_batches`` and ``score`` (higher first)."""
     import pandas as pd
     import scanpy as sc
@@ -59,7 +61,9 @@ def _scanpy_ranking(counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np
     frame = _in_frame(counts, batch, genes)
     top = min(n_top, counts.shape[1])
     if flavor == "seurat_v3":
-        table = sc.pp.highly_variable_genes(frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False)
+        table = sc.pp.highly_variable_genes(
+            frame, flavor=flavor, n_top_genes=top, span=span, batch_key="batch", inplace=False
+        )
         first, second = -table["highly_variable_rank"], table["highly_variable_nbatches"]
     else:
         table = sc.experimental.pp.highly_variable_genes(frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False)
@@ -90,7 +94,9 @@ def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
     return pd.DataFrame({"n_batches": n_batches, "first": n_batches, "second": dispersion, "third": 0.0})
 
 
-def rank_genes(values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str) -> "pd.DataFrame":
+def rank_genes(
+    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str, span: float = SPANS[0]
+) -> "pd.DataFrame":
     """Rank genes by variability over batches.
 
     Parameters
@@ -105,6 +111,8 @@ def rank_genes(values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
         Genes taken per batch.
     flavor
         One of :data:`FLAVORS`.
+    span
+        Of the local fit of ``seurat_v3``.
 
     Returns
     -------
@@ -118,7 +126,7 @@ def rank_genes(values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
         table = (
             _scib_ranking(values, batch, genes, n_top)
             if flavor == "cell_ranger"
-            else _scanpy_ranking(values, batch, genes, n_top, flavor=flavor)
+            else _scanpy_ranking(values, batch, genes, n_top, flavor=flavor, span=span)
         )
     order, ascending = ["first", "second", "third", "gene"], [False, False, False, True]
     table = table.assign(gene=table.index).sort_values(order, ascending=ascending, na_position="last")
@@ -138,6 +146,51 @@ def _usable_batches(batch: "np.ndarray", min_cells: int, works: Callable[["np.nd
         if rows.sum() < min_cells or not works(rows):
             left_out[str(level)] = int(rows.sum())
     return ~np.isin(batch, list(left_out)), left_out
+
+
+def _attempt(
+    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str
+) -> "pd.DataFrame | ValueError":
+    """Return the ranking, with the span used in ``attrs``, or the error with which scanpy refuses the batches."""
+    error = ValueError("there are no cells")
+    for span in (SPANS if flavor == "seurat_v3" else SPANS[:1]) if len(batch) else ():
+        try:
+            table = rank_genes(values, batch, genes, n_top=n_top, flavor=flavor, span=span)
+            table.attrs["span"] = span
+            return table
+        except ValueError as caught:  # its bins and local fits refuse batches with too little in them
+            error = caught
+    return error
+
+
+def _rank_usable(
+    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str, min_cells: int
+) -> tuple["pd.DataFrame", dict[str, int]]:
+    """Rank genes over the batches that can be ranked by themselves, over all cells together where none can.
+
+    Returns
+    -------
+    Ranking; sizes of the batches that were left out of it.
+    """
+    import numpy as np
+
+    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
+        return _attempt(values if rows.all() else values[rows], batch[rows], genes, n_top=n_top, flavor=flavor)
+
+    rows, left_out = _usable_batches(batch, min_cells, lambda _: True)
+    table = attempt(rows)
+    if isinstance(table, ValueError) and rows.any():
+        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
+        table = attempt(rows)
+    if isinstance(table, ValueError):
+        left_out = {str(level): int((batch == level).sum()) for level in sorted(set(batch))}
+        table = _attempt(values, np.full(len(batch), "all"), genes, n_top=n_top, flavor=flavor)
+    if isinstance(table, ValueError):
+        raise ScfmError(
+            f"--hvg_flavor {flavor} can't rank {plural(len(genes), 'gene')} of {plural(len(batch), 'cell')} ({table}). "
+            "Choose another flavor."
+        )
+    return table, left_out
 
 
 def select_genes(
@@ -179,25 +232,20 @@ def select_genes(
     values = log if flavor == "cell_ranger" else counts
     values = values if len(pool) == len(genes) else values[:, pool]
 
-    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
-        try:
-            return rank_genes(values if rows.all() else values[rows], batch[rows], names, n_top=n_hvg, flavor=flavor)
-        except ValueError as error:  # scanpy's bins and loess refuse batches with too little in them
-            return error
-
-    rows, left_out = _usable_batches(batch, min_cells, lambda _: True)
-    table = attempt(rows) if rows.any() else ValueError("no batch has enough cells")
-    if isinstance(table, ValueError) and rows.any():
-        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
-        table = attempt(rows) if rows.any() else table
-    if isinstance(table, ValueError):
-        table = rank_genes(values, np.full(len(batch), "all"), names, n_top=n_hvg, flavor=flavor)
+    table, left_out = _rank_usable(values, batch, names, n_top=n_hvg, flavor=flavor, min_cells=min_cells)
     ranking = pd.Index(table.index)
     forced = pd.Index(names[force[pool]])
     chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
     places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
     per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
-    notes = _notes(left_out, all_left_out=not rows.any(), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells)
+    notes = _notes(left_out, all_left_out=len(left_out) == len(set(batch)), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells)
+    if table.attrs.get("span", SPANS[0]) != SPANS[0]:
+        span = table.attrs["span"]
+        notes.append(message(
+            "W-HVG-05", "warning", f"The local fit of seurat_v3 is singular with a span of {SPANS[0]}; "
+            f"a span of {span} is used for all batches.",
+            values={"span": span}, threshold=SPANS[0],
+        ))
     empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
     if empty:
         notes.append(message(
@@ -227,34 +275,3 @@ def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg
             values={"n_chosen": n_chosen}, threshold=n_hvg,
         ))
     return found
-
-
-def read_gene_list(path: Path | str) -> list[str]:
-    """Read a file of genes, one a line; empty lines and what follows ``#`` are skipped."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScfmError(f"{path}: the gene list can't be read ({error}); expected a text file with one gene a "
-            f"line.") from error
-    return list(dict.fromkeys(text for line in lines if (text := line.split("#")[0].strip())))
-
-
-def match_genes(wanted: Iterable[str], *columns: "np.ndarray | None") -> tuple["np.ndarray", list[str]]:
-    """Find genes by index, symbol or Ensembl id (with or without version).
-
-    Returns
-    -------
-    Mask, shape (n_genes,); names that were not found.
-    """
-    import numpy as np
-
-    wanted = list(wanted)
-    present = [np.asarray(c, dtype=object) for c in columns if c is not None]
-    names = {w for w in wanted} | {strip_version(w) for w in wanted}
-    mask = np.zeros(len(present[0]), dtype=bool)
-    known: set[str] = set()
-    for column in present:
-        plain = np.asarray([strip_version(v) for v in column], dtype=object)
-        mask |= np.isin(column, list(names)) | np.isin(plain, list(names))
-        known |= set(column) | set(plain)
-    return mask, [w for w in wanted if w not in known and strip_version(w) not in known]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.data.contract_keys import MIN_BATCH
 from scfm.data.design import design_warnings
+from scfm.data.gene_lists import match_genes
 from scfm.data.genes import find_names
-from scfm.data.hvg import Selection, match_genes, select_genes
+from scfm.data.hvg import Selection, select_genes
 from scfm.data.keys import build_key, level_counts, split_key
 from scfm.data.normalize import cell_qc, gene_qc, log_cp10k
 from scfm.data.pca import Components, principal_components
