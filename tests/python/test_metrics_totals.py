@@ -1,0 +1,182 @@
+"""Totals: weights, anchors, and what a missing value does to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scfm.errors import ScfmError
+from scfm.metrics.registry import ASSETS, load_metrics
+from scfm.metrics.totals import COLUMNS, compute_totals
+from scfm.report.load import read_metrics
+
+TABLE = read_metrics(ASSETS / "metrics.tsv")
+CONTROLS = ("shuffled", "label_onehot", "shuffled_within_label")
+BIO = ["leiden_nmi", "leiden_ari", "silhouette_label"]
+BATCH = ["bras", "graph_connectivity"]
+
+
+def _rows(method: str, values: dict[str, float | str], *, dataset: str = "d", seed: int = 0, family: str | None = None) -> list[dict]:
+    """Rows of scores.tsv; a text instead of a value is the reason why there is none ('failed: ...' for a failure)."""
+    rows = []
+    for metric, value in values.items():
+        reason = value if isinstance(value, str) else ""
+        rows.append({
+            "dataset": dataset, "embedding": f"{method}.raw.{seed}", "method": method,
+            "family": family or ("control" if method in CONTROLS else "linear"), "variant": "raw", "seed": seed, "metric": metric,
+            "group": "all", "value": np.nan if reason else value, "n_cells": 100,
+            "status": ("failed" if reason.startswith("failed") else "not_applicable") if reason else "ok", "reason": reason,
+            "higher_is_better": True,
+        })
+    return rows
+
+
+def _scores(*parts: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame([row for part in parts for row in part])
+
+
+def _full(bio: float, batch: float) -> dict[str, float | str]:
+    return dict.fromkeys(BIO, bio) | dict.fromkeys(BATCH, batch)
+
+
+def _one(totals: pd.DataFrame, method: str, scaling: str = "raw", weight: float = 0.5) -> pd.Series:
+    found = totals[(totals["method"] == method) & (totals["scaling"] == scaling) & (totals["bio_weight"] == weight)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_means_weights_and_columns() -> None:
+    values = {"leiden_nmi": 0.9, "leiden_ari": 0.6, "silhouette_label": 0.3, "bras": 0.8, "graph_connectivity": 0.4, "ilisi": 0.0}
+    totals = compute_totals(_scores(_rows("m", values)), TABLE, (0.6, 0.5), "paper")
+    assert list(totals.columns) == COLUMNS
+    assert len(totals) == 4
+    for weight, expected in ((0.6, 0.6 * 0.6 + 0.4 * 0.6), (0.5, 0.6)):
+        row = _one(totals, "m", weight=weight)
+        assert (row["bio"], row["batch"], row["total"]) == pytest.approx((0.6, 0.6, expected))
+        assert (row["n_bio"], row["n_batch"], row["status"], row["missing"], row["reason"]) == (3, 2, "ok", "", "")
+
+
+def test_standard_and_full_have_the_same_total_and_labels_do_not_count() -> None:
+    metrics = load_metrics()
+    values = {m.name: 0.5 if m.in_total else 0.0 for m in metrics.values()}
+    scores = _scores(_rows("m", values))
+    parts = scores.assign(group="T cell", value=0.0)
+    for profile in ("standard", "full"):
+        row = _one(compute_totals(pd.concat([scores, parts]), TABLE, (0.5,), profile), "m")
+        assert (row["total"], row["n_bio"], row["n_batch"]) == (0.5, 7, 5)
+
+
+def _anchored(*extra: list[dict]) -> pd.DataFrame:
+    """Anchors: bio 0.2 to 1.0, BRAS 0 to 0.8, connectivity 0 to 1 (numbers of the table)."""
+    return _scores(
+        _rows("shuffled", _full(0.2, 0.7)), _rows("label_onehot", _full(1.0, 0.9)),
+        _rows("shuffled_within_label", dict.fromkeys(BIO, 0.5) | {"bras": 0.8, "graph_connectivity": 0.5}), *extra,
+    )
+
+
+def test_scaled_between_fixed_controls() -> None:
+    totals = compute_totals(_anchored(_rows("m", _full(0.6, 0.4))), TABLE, (0.5,), "paper")
+    row = _one(totals, "m", "controls")
+    assert row["bio"] == pytest.approx(0.5)
+    assert row["batch"] == pytest.approx((0.4 / 0.8 + 0.4) / 2)
+    assert row["total"] == pytest.approx((0.5 + 0.45) / 2)
+    assert _one(totals, "shuffled", "controls")["bio"] == pytest.approx(0)
+    assert _one(totals, "label_onehot", "controls")["bio"] == pytest.approx(1)
+    assert _one(totals, "label_onehot", "controls")["batch"] > 1  # not clipped
+
+
+def test_who_else_is_in_the_table_changes_nothing() -> None:
+    few = compute_totals(_anchored(_rows("m", _full(0.6, 0.4))), TABLE, (0.6, 0.5), "paper")
+    many = compute_totals(
+        _anchored(_rows("m", _full(0.6, 0.4)), _rows("star", _full(0.99, 0.99)), _rows("worst", _full(0.0, 0.0))), TABLE, (0.6, 0.5), "paper"
+    )
+    kept = many[many["method"].isin(few["method"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few, kept)
+
+
+def test_anchor_is_the_mean_over_seeds_of_the_control_only() -> None:
+    scores = _anchored(_rows("shuffled", _full(0.4, 0.7), seed=1), _rows("m", _full(0.65, 0.4)), _rows("random", _full(0.0, 0.0)))
+    impostor = _rows("shuffled", _full(0.9, 0.9), seed=2, family="imported")
+    totals = compute_totals(_scores(scores.to_dict("records"), impostor), TABLE, (0.5,), "paper")
+    assert _one(totals, "m", "controls")["bio"] == pytest.approx((0.65 - 0.3) / 0.7)
+
+
+def test_without_controls_scaled_totals_are_na_with_the_reason() -> None:
+    totals = compute_totals(_scores(_rows("m", _full(0.6, 0.4))), TABLE, (0.5,), "paper")
+    assert _one(totals, "m")["total"] == pytest.approx(0.5)
+    row = _one(totals, "m", "controls")
+    assert np.isnan(row[["bio", "batch", "total"]].astype(float)).all()
+    assert row["status"] == "not_applicable"
+    assert "leiden_nmi:no_anchor_shuffled_label_onehot" in row["reason"]
+    assert "bras:no_anchor_shuffled_within_label" in row["reason"]
+
+
+def test_anchors_that_coincide() -> None:
+    scores = _scores(
+        _rows("shuffled", _full(0.5, 0.7)), _rows("label_onehot", _full(0.5, 0.7)), _rows("shuffled_within_label", _full(0.5, 0.7))
+    )
+    row = _one(compute_totals(scores, TABLE, (0.5,), "paper"), "shuffled", "controls")
+    assert row["batch"] == pytest.approx((1 + 0.7) / 2)
+    assert np.isnan(row["bio"])
+    assert "leiden_nmi:anchors_coincide" in row["reason"]
+
+
+def test_metric_missing_for_one_embedding_makes_its_total_na() -> None:
+    totals = compute_totals(
+        _scores(_rows("good", _full(0.6, 0.4)), _rows("bad", _full(0.6, 0.4) | {"bras": "failed: no"}),
+                _rows("graph", _full(0.6, 0.4) | {"silhouette_label": "graph_output", "bras": "graph_output"})),
+        TABLE, (0.5,), "paper",
+    )
+    assert _one(totals, "good")["total"] == pytest.approx(0.5)
+    bad = _one(totals, "bad")
+    assert bad["bio"] == pytest.approx(0.6)
+    assert np.isnan(bad["batch"])
+    assert np.isnan(bad["total"])
+    assert (bad["status"], bad["reason"], bad["missing"], bad["n_batch"]) == ("failed", "bras:failed", "bras", 1)
+    graph = _one(totals, "graph")
+    assert (graph["status"], graph["reason"]) == ("not_applicable", "silhouette_label:graph_output,bras:graph_output")
+    assert np.isnan(graph["total"])
+
+
+def test_a_metric_without_a_row_is_a_failure_not_a_gap() -> None:
+    values = _full(0.6, 0.4)
+    del values["bras"]
+    row = _one(compute_totals(_scores(_rows("m", values)), TABLE, (0.5,), "paper"), "m")
+    assert (row["status"], row["reason"]) == ("failed", "bras:not_computed")
+    assert np.isnan(row["total"])
+
+
+def test_undefined_for_the_whole_data_set_is_left_out_for_all() -> None:
+    """No label in two batches: BRAS has no value for anyone, the totals compare the rest."""
+    gone = {"bras": "label_in_one_batch"}
+    totals = compute_totals(_scores(_rows("a", _full(0.6, 0.4) | gone), _rows("b", _full(0.7, 0.3) | gone)), TABLE, (0.5,), "paper")
+    row = _one(totals, "a")
+    assert (row["batch"], row["total"], row["n_batch"]) == pytest.approx((0.4, 0.5, 1))
+    assert (row["status"], row["missing"]) == ("ok", "bras")
+
+
+def test_one_batch_leaves_bio_and_no_total() -> None:
+    gone = dict.fromkeys(BATCH, "one_batch")
+    row = _one(compute_totals(_scores(_rows("m", _full(0.6, 0.4) | gone)), TABLE, (0.5,), "paper"), "m")
+    assert row["bio"] == pytest.approx(0.6)
+    assert np.isnan(row["batch"])
+    assert np.isnan(row["total"])
+    assert (row["status"], row["reason"]) == ("not_applicable", "no_batch_metric")
+
+
+def test_data_sets_do_not_touch_each_other() -> None:
+    both = compute_totals(
+        _scores(_anchored(_rows("m", _full(0.6, 0.4))).to_dict("records"), _rows("m", _full(0.1, 0.1), dataset="e")), TABLE, (0.5,), "paper"
+    )
+    assert _one(both[both["dataset"] == "d"], "m", "controls")["bio"] == pytest.approx(0.5)
+    assert np.isnan(_one(both[both["dataset"] == "e"], "m", "controls")["bio"])
+
+
+def test_wrong_input() -> None:
+    with pytest.raises(ScfmError, match=r"between 0 and 1; got 1\.5"):
+        compute_totals(_scores(_rows("m", _full(0.6, 0.4))), TABLE, (0.5, 1.5), "paper")
+    twice = _scores(_rows("m", _full(0.6, 0.4)), _rows("m", _full(0.6, 0.4)))
+    with pytest.raises(ValueError, match="duplicate"):
+        compute_totals(twice, TABLE, (0.5,), "paper")
+    assert compute_totals(_scores(_rows("m", {"ilisi": 0.4})), TABLE, (0.5,), "paper").empty
