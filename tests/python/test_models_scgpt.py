@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models_cases_scgpt import CASES
 from models_contract import copy_fixture, edit_tensors, embed, read_input, tokens_of
 from scfm.errors import ScfmError
-from scfm.models.scgpt import bin_limits, digits
+from scfm.models.scgpt_bins import bin_limits, digits
 from scfm.models.tokens import offsets_of
 
 

@@ -1,8 +1,8 @@
 """Transformer pieces that the models share, on packed tokens: no padding enters a linear layer.
 
 Hidden states of a batch are one matrix (n_tokens, width), cell after cell. Only attention knows where a cell begins and ends
-(:class:`Segments`): on the CPU it runs per group of equally long cells, on CUDA in bf16 through PyTorch's variable-length kernel,
-else padded with a key mask. In bf16, weights and activations of linear layers are bf16, layer norms are computed in float32, and
+(:mod:`scfm.models.segments`): on the CPU it runs per group of equally long cells, on CUDA in bf16 through PyTorch's
+variable-length kernel, else padded with a key mask. In bf16, weights and activations of linear layers are bf16, layer norms are computed in float32, and
 the attention kernels keep their softmax in float32.
 """
 
@@ -11,105 +11,22 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from scfm.models.segments import Segments, Some, first_rows
+
 if TYPE_CHECKING:
     from scfm.models.checkpoint import Checkpoint
 
-
-class Segments:
-    """Where the cells of a packed batch begin and end.
-
-    Parameters
-    ----------
-    lengths
-        Tokens per cell, each at least 1.
-    device
-        Where index tensors live.
-    """
-
-    def __init__(self, lengths: list[int], device: torch.device | str) -> None:
-        self.lengths = lengths
-        self.device = torch.device(device)
-        self.longest = max(lengths)
-        starts = [0]
-        for length in lengths:
-            starts.append(starts[-1] + length)
-        self.starts = starts
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def total(self) -> int:
-        """Tokens in the batch."""
-        return self.starts[-1]
-
-    @property
-    def is_even(self) -> bool:
-        """Whether all cells have the same length."""
-        return self.total == self.longest * len(self)
-
-    @cached_property
-    def offsets(self) -> torch.Tensor:
-        """Starts and end, shape (n_cells + 1,), int32."""
-        return torch.tensor(self.starts, dtype=torch.int32, device=self.device)
-
-    @cached_property
-    def positions(self) -> torch.Tensor:
-        """Position of each token inside its cell, shape (n_tokens,), int64."""
-        return torch.arange(self.total, device=self.device) - self.first.repeat_interleave(self._lengths, output_size=self.total)
-
-    @cached_property
-    def cell(self) -> torch.Tensor:
-        """Cell of each token, shape (n_tokens,), int64."""
-        return torch.arange(len(self), device=self.device).repeat_interleave(self._lengths, output_size=self.total)
-
-    @cached_property
-    def first(self) -> torch.Tensor:
-        """Row of each cell's first token, shape (n_cells,), int64."""
-        return self.offsets[:-1].long()
-
-    @cached_property
-    def _lengths(self) -> torch.Tensor:
-        return torch.tensor(self.lengths, device=self.device)
-
-    @cached_property
-    def slots(self) -> torch.Tensor:
-        """Place of each token in the padded matrix flattened to (n_cells * longest), shape (n_tokens,), int64."""
-        return self.cell * self.longest + self.positions
-
-    @cached_property
-    def mask(self) -> torch.Tensor:
-        """True at tokens, False at padding, shape (n_cells, longest)."""
-        return torch.arange(self.longest, device=self.device) < self._lengths[:, None]
-
-    def mean(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the mean over each cell's tokens, (n_tokens, width) -> (n_cells, width), summed in float32."""
-        total = torch.zeros(len(self), x.shape[1], dtype=torch.float32, device=x.device)
-        return total.index_add_(0, self.cell, x.float()) / self._lengths[:, None]
-
-    def max(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the maximum over each cell's tokens, (n_tokens, width) -> (n_cells, width)."""
-        return torch.segment_reduce(x.float(), "max", lengths=self._lengths)
-
-
-@dataclass(frozen=True)
-class Some:
-    """Some tokens of a packed batch: their rows, and the segments that these form per cell."""
-
-    index: torch.Tensor
-    segments: Segments
-
-
-def first_rows(segments: Segments) -> Some:
-    """Return the first token of every cell: all that a last layer needs where only ``<cls>`` is read."""
-    return Some(segments.first, Segments([1] * len(segments), segments.device))
+__all__ = [
+    "BERT_NAMES", "TORCH_NAMES", "Layer", "LayerNames", "Linear", "Norm", "Segments", "Some", "attention", "attention_padded", "first_rows",
+    "post_norm_layer", "read_layer",
+]
 
 
 def attention(
