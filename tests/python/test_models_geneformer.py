@@ -191,7 +191,7 @@ def test_folder_and_file_names_of_all_generations(fixture, model, ending, as_bin
     for weights in (clone, clone / model):  # the clone, or the model's folder in it
         found = load(weights, strip_version="false")
         assert np.abs(embed(found, read_input(fixture)).to_numpy() - expected).max() < 1e-5
-        assert found.facts()["variant"] == model
+        assert found.facts()["model_variant"] == model
         assert not found.extras()
 
 
@@ -467,3 +467,18 @@ def test_types_of_the_matrix_give_the_same_rows(tiny) -> None:
         np.testing.assert_allclose(embed(load(folder), as_adata(counts.astype(dtype), GENES)), plain, atol=1e-6)
     one = embed(load(folder), as_adata(counts[:1].astype(np.float32), GENES))
     np.testing.assert_allclose(one, plain.iloc[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("total_type", [np.float32, np.float64, np.int64])
+def test_ranks_equal_the_arithmetic_of_scipy(total_type, tmp_path) -> None:
+    """The official expression on sparse counts, ``X / n_counts * 10000 / medians``, evaluated by SciPy."""
+    rng = np.random.default_rng(8)
+    # counts in proportion to the medians: all values of a cell are equal but for 3e-8, and rounding to float32 decides the order
+    medians = {g: float((j + 1) * m) for j, (g, m) in enumerate(zip(GENES, rng.lognormal(0, 3e-8, len(GENES)), strict=True))}
+    tiny = write_tiny(tmp_path, medians=medians, config={"max_position_embeddings": 64})
+    counts = np.outer(rng.integers(1, 4, 200), np.arange(len(GENES)) + 1).astype(np.float32)
+    totals = rng.integers(1000, 60000, 200).astype(total_type)
+    official = sparse.csr_matrix(sparse.csr_matrix(counts) / totals[:, None] * 10_000 / np.array(list(medians.values()))).toarray()
+    wanted = np.array([tiny["tokens"][g] for g in GENES])[np.argsort(-official, axis=1, kind="stable")]
+    found = tokens_of(load(tmp_path), as_adata(counts, GENES, n_counts=totals))
+    np.testing.assert_array_equal(found.fields["ids"].reshape(200, -1)[:, 1:-1], wanted)

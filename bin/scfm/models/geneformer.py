@@ -112,7 +112,7 @@ class Geneformer(EmbeddingModel):
     def facts(self) -> dict[str, Any]:
         """Return which model and dictionaries were found and what the settings came to."""
         return super().facts() | {
-            "variant": self.folder.resolve().name, "token_dictionary": self.files.tokens.name,
+            "model_variant": self.folder.resolve().name, "token_dictionary": self.files.tokens.name,
             "gene_mapping": self.files.mapping.name if self.files.mapping else "identity", "pooling": self.pooling,
             "special_tokens": self.special, "max_length": self.max_length,
         }
