@@ -370,6 +370,11 @@ def test_total_counts_come_from_the_column_or_the_counts(tiny) -> None:
         how = {} if column == "n_counts" else {"n_counts_column": column}
         found = embed(load(folder, **how), as_adata(counts, GENES, **{column: totals.astype(np.float64)}))
         np.testing.assert_array_equal(found.to_numpy(), plain.to_numpy())
+    nullable = pd.array(totals.astype(int), dtype="Int64")
+    np.testing.assert_array_equal(embed(load(folder), as_adata(counts, GENES, n_counts=nullable)).to_numpy(), plain.to_numpy())
+    nullable[3] = pd.NA
+    with pytest.raises(ScfmError, match=r"is nan in cell 'c3'"):
+        embed(load(folder), as_adata(counts, GENES, n_counts=nullable))
     with pytest.raises(ScfmError, match="no column 'totals'"):
         embed(load(folder, n_counts_column="totals"), as_adata(counts, GENES))
     with pytest.raises(ScfmError, match="expected the total count"):

@@ -21,6 +21,7 @@ from scfm.models.settings import ModelSettings
 from scfm.text import plural
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from scipy.sparse import csr_matrix
 
@@ -148,7 +149,7 @@ class Geneformer(EmbeddingModel):
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Sort the genes of each cell by count / total * 10,000 / median, cut, and put specials around."""
         rows, ids = self._detected(chunk.counts)
-        totals = chunk.obs[self.n_counts_column].to_numpy() if self.n_counts_column else row_sums(chunk.counts)
+        totals = total_counts(chunk.obs[self.n_counts_column]) if self.n_counts_column else row_sums(chunk.counts)
         with np.errstate(divide="ignore"):  # an empty cell may have total 0
             per_count = np.true_divide(1.0, totals)
         # the official code rounds these products to the type of counts and totals; the median is applied in float64
@@ -223,6 +224,14 @@ def row_sums(counts: "csr_matrix") -> np.ndarray:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
+def total_counts(column: "pd.Series") -> np.ndarray:
+    """Return a column of totals in its own type, which rounding depends on; nullable and boolean ones as float64."""
+    import pandas as pd
+
+    is_plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiu"
+    return column.to_numpy() if is_plain else pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
 def check_totals(counts: "Counts", column: str) -> None:
     """Refuse totals that are no positive numbers in cells that have counts."""
     import pandas as pd
@@ -230,7 +239,7 @@ def check_totals(counts: "Counts", column: str) -> None:
     totals = counts.obs_column(column)
     if not pd.api.types.is_numeric_dtype(totals):
         raise ScfmError(f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the total count of each cell.")
-    values = totals.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = total_counts(totals).astype(np.float64)
     bad = np.flatnonzero(~((values > 0) & np.isfinite(values)) & (counts.scan().genes_per_cell > 0))
     if len(bad):
         raise ScfmError(
