@@ -222,7 +222,7 @@ def test_probes_stand_beside_their_baselines(modules):
 
 def test_galleries_win_over_single_pictures(data):
     pbmc, ifnb = choose_plots(data, "pbmc"), choose_plots(data, "ifnb")
-    assert len(pbmc) == data.plan["family"].nunique() and all("gallery" in p.name for p, _ in pbmc) and pbmc[-1][1] == "control"
+    assert len(pbmc) == data.plan["family"].nunique() and all("gallery" in p.name for p, _ in pbmc) and [t for _, t in pbmc][:2] == ["uncorrected", "linear"] and pbmc[-1][1] == "control"
     assert ("Harmony + center_l2, by label" in [t for _, t in ifnb]) and not any("gallery" in p.name for p, _ in ifnb)
 
 
@@ -316,3 +316,19 @@ def test_slug_is_an_identifier():
 def test_no_python_file_of_the_report_asks_for_something_from_elsewhere():
     for path in (Path(overview.__file__).parent).glob("*.py"):
         assert not re.search(r"(src|@import|url\()\s*=?\s*['\"]?https?:", path.read_text()), path.name
+
+
+def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
+    run = write_run(tmp_path / "run", datasets=("pbmc",))
+    (tmp_path / "empty").mkdir()
+    collect_results(
+        plan=run.plan, datasets=run.datasets, results=[tmp_path / "empty"], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params), outdir=tmp_path / "tables",
+    )
+    bare = load_report_data(tables=tmp_path / "tables", plan=run.plan, assets=ASSETS, params=run.params, versions=None, plots=None, histories=None)
+    parts = {m.key: m for m in build_modules(bare)}
+    assert parts["data_pbmc"].sections == [] and len(parts["overview"].sections) == 2
+    first, second = parts["overview"].sections
+    assert "The preparation of data set" in first.data and "E-RUN-02" in first.data
+    assert "Its preparation left no result, so there is nothing to show." in second.data
+    assert "failed" in parts["run"].sections[0].data

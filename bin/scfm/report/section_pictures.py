@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: all pictures of a report together, in bytes before base64 (a report must stay easy to mail)
 PICTURE_BUDGET = 9_000_000
 _WIDTHS = (1600, 1300, 1000, 800, 600)
+#: from nothing corrected to controls
+_FAMILIES = ("none", "linear", "neighbor_graph", "generative", "foundation_model", "imported", "control")
 _CAUTION = (
     "A UMAP is a picture, not evidence: distances between groups and their sizes mean little, and two embeddings with the same scores can look"
     " different. Use it to find what to look at, and the metrics to judge it."
@@ -67,7 +69,8 @@ def choose_plots(data: "ReportData", dataset: str) -> list[tuple[Path, str]]:
             continue
         family = next((f for f in sorted(data.plan["family"].unique(), key=len, reverse=True) if name.startswith(f"{dataset}.{f}.")), "")
         families.add(family)
-        gallery.append((path, family.replace("_", " ") or name.removesuffix(".png").removeprefix(f"{dataset}."), family == "control"))
+        title = family.replace("_", " ").replace("none", "uncorrected") or name.removesuffix(".png").removeprefix(f"{dataset}.")
+        gallery.append((path, title, _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)))
     shown = [(p, t) for p, t, _ in sorted(gallery, key=lambda g: (g[2], g[1]))]
     return shown + [(p, t) for p, t, family, _ in sorted(single, key=lambda s: (s[3], s[1])) if family not in families]
 

@@ -4,7 +4,6 @@ CSS = """
 #mqc_welcome{display:none!important}
 #page_title{float:right;margin:0}
 #page_title .multiqc-logo-wrapper svg{height:26px;width:auto}
-.scfm-messages .scfm-good{border-left-color:#2e8b57}
 .scfm-messages details details{margin:.25rem 0}
 .scfm-messages p{margin:.2rem 0}
 .scfm-svg{width:100%;max-width:1000px;min-width:560px;font-size:12px;font-family:inherit}
@@ -22,6 +21,7 @@ CSS = """
 .scfm-answer li{margin-bottom:.15rem}
 .scfm-muted{color:var(--bs-secondary-color,#6c757d);font-size:.9em}
 .scfm-messages details,.scfm-messages .scfm-line{border:1px solid var(--bs-border-color,#ddd);border-left-width:4px;border-radius:3px;margin:0 0 .25rem;padding:.25rem .6rem}
+.scfm-messages .scfm-good{border-left-color:#2e8b57}
 .scfm-messages .scfm-error{border-left-color:#c0392b}
 .scfm-messages .scfm-warning{border-left-color:#e0a100}
 .scfm-messages .scfm-info{border-left-color:#5b8db8}

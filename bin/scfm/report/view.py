@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,21 +57,23 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
         scaling, weight = column.removeprefix("total_").split("_")
         rows = totals[(totals["scaling"] == {"raw": "raw"}.get(scaling, "controls")) & (totals["bio_weight"].map("{:g}".format) == weight)]
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
+    numbers = ["bio", "batch", "total", "total_sd"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
     failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
-    table = table.merge(failed.rename("outcome"), how="left", on=key)
     gone = default_total(totals).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
-    table["outcome"] = table["outcome"].fillna(table[key].merge(gone.rename("why"), how="left", on=key)["why"]).fillna(_explained(table))
+    table["outcome"] = [_outcome(r, failed.to_dict(), gone.to_dict()) for r in table.to_dict("records")]
     shown = table[~table["is_control"]]
     table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
-    table[["bio", "batch", "total", "total_sd"]] = table[["bio", "batch", "total", "total_sd"]].apply(pd.to_numeric)
     order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
     return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(drop=True)
 
 
-def _explained(table: "pd.DataFrame") -> "pd.Series":
-    """Return the outcome of what did not fail itself: a result, or none because an earlier step gave none."""
-    return (table["bio"].notna() | table["batch"].notna()).map({True: "ok", False: "no scores"})
+def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str, str], str]) -> str:
+    """Return what became of a method: what failed, why it has no total, ``no scores``, or ``ok``."""
+    key = (row["method"], row["variant"])
+    scored = not (math.isnan(row["bio"]) and math.isnan(row["batch"]))
+    return failed.get(key) or gone.get(key) or ("ok" if scored else "no scores")
 
 
 def _why_no_total(reason: str) -> str:
