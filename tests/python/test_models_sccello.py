@@ -212,23 +212,20 @@ def test_places_of_the_dictionaries_and_a_cls_that_is_there_already(tmp_path, ti
         load(tmp_path)
 
 
-def test_the_dictionary_must_end_where_the_vocabulary_does(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("name", "gene", "sentence"),
+    [
+        ("token_dictionary", GENES[-1], r"largest token id is 31, but .* vocab_size 33"),
+        ("gene_median_dictionary", GENES[3], f"no median for 1 gene of 30 .*{GENES[3]}"),
+    ],
+)
+def test_a_gene_that_is_missing_in_a_dictionary(name, gene, sentence, tmp_path) -> None:
     write_tiny(tmp_path)
-    path = tmp_path / "token_vocabulary/token_dictionary.pkl"
+    path = tmp_path / f"token_vocabulary/{name}.pkl"
     content = pickle.loads(path.read_bytes())
-    content.pop(GENES[-1])
+    content.pop(gene)
     dump(path, content)
-    with pytest.raises(ScfmError, match=r"largest token id is 31, but .* vocab_size 33"):
-        load(tmp_path)
-
-
-def test_a_median_that_is_missing(tmp_path) -> None:
-    write_tiny(tmp_path)
-    path = tmp_path / "token_vocabulary/gene_median_dictionary.pkl"
-    content = pickle.loads(path.read_bytes())
-    content.pop(GENES[3])
-    dump(path, content)
-    with pytest.raises(ScfmError, match=f"no median for 1 gene of 30 .*{GENES[3]}"):
+    with pytest.raises(ScfmError, match=sentence):
         load(tmp_path)
 
 

@@ -18,6 +18,7 @@ from scfm.tables import read_json
 if TYPE_CHECKING:
     import torch
 
+    from scfm.models.base import EmbeddingModel
     from scfm.models.blocks import Layer, Segments, Some
     from scfm.models.checkpoint import Checkpoint
 
@@ -70,6 +71,16 @@ def weights_file(folder: Path, usual: str = "model.safetensors") -> Path:
         raise ScfmError(f"{adapter}: this is a LoRA adapter, not a whole model. Merge it into its base model (merge_and_unload), save that and use it.")
     paths = [folder / name for name in (usual, "model.safetensors", "pytorch_model.bin")]
     return next((path for path in paths if path.is_file()), paths[0])
+
+
+def longest_sequence(model: "EmbeddingModel", asked: int | None, n_positions: int, *, shortest: int) -> int:
+    """Return the longest sequence of a run: as asked for, at most the positions of the model (with a warning), None = these."""
+    asked = n_positions if asked is None else asked
+    if asked < shortest:
+        raise ScfmError(f"{model.name}: setting max_length={asked} leaves no room for a gene; expected at least {shortest}.")
+    if asked > n_positions:
+        model.warn("W-EMB-12", f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.", max_length=asked)
+    return min(asked, n_positions)
 
 
 @dataclass(frozen=True)

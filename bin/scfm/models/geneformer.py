@@ -14,7 +14,7 @@ import numpy as np
 from scfm.errors import ScfmError
 from scfm.models import genes, ranks, tokens
 from scfm.models.base import Batch, EmbeddingModel
-from scfm.models.bert import read_bert_config, read_embeddings, read_encoder, weights_file
+from scfm.models.bert import longest_sequence, read_bert_config, read_embeddings, read_encoder, weights_file
 from scfm.models.geneformer_files import find_dictionaries, find_model
 from scfm.models.pickles import load_dict
 from scfm.models.settings import ModelSettings
@@ -102,13 +102,7 @@ class Geneformer(EmbeddingModel):
             raise ScfmError("geneformer: pooling=cls reads the state of <cls>, which special_tokens=false leaves out. Use pooling=cell, or special_tokens=auto.")
         #: the official mean leaves out the first and last place wherever the DICTIONARY has specials
         self.n_outer = 1 if has_cls and self.pooling == "cell" else 0
-        asked_length = n_positions if self.settings.max_length is None else self.settings.max_length
-        shortest = 3 if has_cls else 1
-        if asked_length < shortest:
-            raise ScfmError(f"geneformer: setting max_length={asked_length} leaves no room for a gene; expected at least {shortest}.")
-        self.max_length = min(asked_length, n_positions)
-        if asked_length > n_positions:
-            self.warn("W-EMB-12", f"max_length is {asked_length:,}, but the model has {n_positions:,} positions: longer cells are cut there.", max_length=asked_length)
+        self.max_length = longest_sequence(self, self.settings.max_length, n_positions, shortest=3 if has_cls else 1)
 
     def facts(self) -> dict[str, Any]:
         """Return which model and dictionaries were found and what the settings came to."""

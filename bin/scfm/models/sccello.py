@@ -15,7 +15,7 @@ import numpy as np
 from scfm.errors import ScfmError
 from scfm.models import genes, ranks, tokens
 from scfm.models.base import Batch, EmbeddingModel
-from scfm.models.bert import BertConfig, read_bert_config, read_embeddings, read_encoder, weights_file
+from scfm.models.bert import BertConfig, longest_sequence, read_bert_config, read_embeddings, read_encoder, weights_file
 from scfm.models.pickles import require_file
 from scfm.models.settings import ModelSettings
 
@@ -75,20 +75,12 @@ class ScCello(EmbeddingModel):
         self.inverse_medians = ranks.read_inverse_medians(self.vocabulary_folder / "gene_median_dictionary.pkl", self.table)
         names = self.vocabulary_folder / "vocab_id2name.csv"
         self.symbols = read_symbols(names, self.table) if names.is_file() else {}
-        self.max_length = self._longest(config.n_positions)
+        self.max_length = longest_sequence(self, self.settings.max_length, config.n_positions, shortest=2)
         checkpoint = self.open(weights_file(self.weights, "pytorch_model.bin"))
         self.embeddings = read_embeddings(checkpoint, config, self.place, constants=_CONSTANTS)
         self.encoder = read_encoder(checkpoint, config, self.place, self.dtype)
         self.head = self._read_head(checkpoint, config) if self.settings.pooling == "cell_cls" else None
         self.n_dims = config.width
-
-    def _longest(self, n_positions: int) -> int:
-        asked = n_positions if self.settings.max_length is None else self.settings.max_length
-        if asked < 2:
-            raise ScfmError(f"sccello: setting max_length={asked} leaves no room for a gene; expected at least 2.")
-        if asked > n_positions:
-            self.warn("W-EMB-12", f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.", max_length=asked)
-        return min(asked, n_positions)
 
     def _read_head(self, checkpoint: "Checkpoint", config: BertConfig) -> Any:
         """Read the projection head ``cell_cls`` (its further ``bias`` is an alias of ``dense_2.bias``)."""
