@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _MARGIN = 10
 #: rounding of a squared distance computed by a matrix product, relative to the squared norms
 _ROUNDING = 1e-13
+#: up to this many cells all distances are computed at once
+_SMALL = 2000
 #: largest temporary array, in bytes
 _BLOCK_BYTES = 64 * 2**20
 
@@ -182,21 +184,38 @@ def _sort_candidates(
     return indices, distances
 
 
-def _exact(values: "np.ndarray", hashes: "np.ndarray", k: int) -> "tuple[np.ndarray, np.ndarray]":
-    """Exact search: candidates by blocked matrix products (scikit-learn), then order and ties settled in double precision."""
+def _candidates(values: "np.ndarray", asked: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Return candidates for the nearest neighbours of every cell and the squared distance of the last, both as matrix products round.
+
+    Few cells need no library: importing scikit-learn takes longer than searching among them.
+    """
     import numpy as np
-    from sklearn.neighbors import NearestNeighbors
+
+    if len(values) > _SMALL:
+        from sklearn.neighbors import NearestNeighbors
+
+        distances, candidates = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(values).kneighbors(values)
+        return candidates, distances[:, -1] ** 2
+    wide = values.astype(np.float64)
+    norms = np.einsum("ij,ij->i", wide, wide)
+    squared = norms[:, None] + norms[None, :] - 2 * (wide @ wide.T)
+    candidates = np.argpartition(squared, asked - 1, axis=1)[:, :asked]
+    return candidates, np.take_along_axis(squared, candidates[:, -1:], axis=1).ravel()
+
+
+def _exact(values: "np.ndarray", hashes: "np.ndarray", k: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Exact search: candidates by matrix products, then order and ties settled in double precision."""
+    import numpy as np
 
     n = len(values)
     asked = min(n, k + _MARGIN)
-    search = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(values)
-    rough, candidates = search.kneighbors(values)
+    candidates, last = _candidates(values, asked)
     rows = np.arange(n)
     indices, distances = _sort_candidates(values, hashes, rows, candidates, k)
     if asked < n:
         norms = np.einsum("ij,ij->i", values, values, dtype=np.float64)
         slack = _ROUNDING * (norms + norms.max())
-        unsettled = np.flatnonzero((rough[:, -1] ** 2 <= distances[:, -1] ** 2 + 2 * slack) | (indices[:, 0] != rows))
+        unsettled = np.flatnonzero((last <= distances[:, -1] ** 2 + 2 * slack) | (indices[:, 0] != rows))
         if len(unsettled):
             indices[unsettled], distances[unsettled] = _settle_ties(values, hashes, unsettled, slack, k)
     return indices, distances

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
+from scfm import neighbors
 from scfm.errors import NotApplicable, ScfmError
 from scfm.neighbors import Neighbors, find_neighbors, read_neighbors
+
+
+@pytest.fixture(autouse=True, scope="module", params=["few cells", "many cells"])
+def way(request: pytest.FixtureRequest):
+    """Run every test with both ways to find candidates."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "many cells":
+            patch.setattr(neighbors, "_SMALL", 0)
+        yield
 
 
 def _ids(n: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def cosine_mixing(units: "np.ndarray", codes: "np.ndarray") -> "np.ndarray":
 def bras(data: MetricInputs) -> MetricResult:
     """BRAS (Rautenstrauch & Ohler 2025, 10.1038/s41587-025-02743-4): mean over labels; 0 to 1, higher is better."""
     data.need_batches()
-    units = data.keep("units", lambda: unit_rows(data.values()))
+    values = data.values()
     parts = {}
     for code, name in enumerate(data.labels.names):
         try:
@@ -67,5 +67,5 @@ def bras(data: MetricInputs) -> MetricResult:
         except NotApplicable as error:
             parts[name] = Score(None, int(data.labels.sizes[code]), error.code)
             continue
-        parts[name] = Score(float(cosine_mixing(units[cells], batches).mean()), len(cells))
+        parts[name] = Score(float(cosine_mixing(unit_rows(values[cells]), batches).mean()), len(cells))
     return mean_over_labels(parts, "BRAS")

@@ -65,8 +65,8 @@ def kmeans_clusters(values: "np.ndarray", k: int, seed: int = SEED) -> "np.ndarr
     import numpy as np
     import scipy.sparse as sp
 
-    values = np.asarray(values, dtype=np.float64)
-    values = values - values.mean(axis=0)
+    values = np.array(values, dtype=np.float64)
+    values -= values.mean(axis=0)
     norms = np.einsum("ij,ij->i", values, values)
     centers = _first_centers(values, norms, k, seed)
     clusters = np.full(len(values), -1)

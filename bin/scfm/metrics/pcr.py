@@ -34,10 +34,10 @@ def explained_variance(values: "np.ndarray", codes: "np.ndarray") -> float:
     """
     import numpy as np
 
-    values = np.asarray(values, dtype=np.float64)
-    size = float((values**2).sum())
-    values = values - values.mean(axis=0)
-    total = float((values**2).sum())
+    values = np.array(values, dtype=np.float64)
+    size = float(np.einsum("ij,ij->", values, values))
+    values -= values.mean(axis=0)
+    total = float(np.einsum("ij,ij->", values, values))
     if total <= _ROUNDING * size:
         raise NotApplicable("All cells have the same coordinates: there is no variance to explain.", "constant")
     counts = np.bincount(codes)
