@@ -176,9 +176,41 @@ class Layer:
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": F.relu_, "gelu": F.gelu}
 
 
+def attention_of_one(
+    x: torch.Tensor, qkv: Linear, read: Some, segments: Segments, *, heads: int, key_bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Attention of one query per cell, without computing keys and values.
+
+    A logit is q.(Wk x + bk): W_k'q is a vector per head that meets the states themselves, and bk adds the same to all logits. The
+    result is Wv (sum of p x) + bv, as the weights p sum to 1. For a last layer of which only ``<cls>`` is read this replaces two
+    matrix products over all tokens.
+
+    Returns
+    -------
+    Heads side by side, (n_cells, width).
+    """
+    width, n = x.shape[1], len(segments)
+    (w_q, w_k, w_v), (b_q, _, b_v) = qkv.weight.split(width), qkv.bias.split(width)
+    q = (linear(x[read.index], w_q, b_q) * (width // heads) ** -0.5).view(n, heads, -1)
+    w_k, w_v, b_v = w_k.view(heads, -1, width), w_v.view(heads, -1, width), b_v.view(heads, -1)
+    probes = torch.stack([linear(q[:, h], w_k[h].T, None) for h in range(heads)], dim=2)  # (n, width, heads)
+    context = torch.empty(n, heads, width, dtype=x.dtype)
+    cell = 0
+    for length, run in groupby(segments.lengths):
+        m = sum(1 for _ in run)
+        at = segments.starts[cell]
+        states = x[at : at + m * length].view(m, length, width)
+        logits = torch.bmm(states, probes[cell : cell + m]).float()
+        if key_bias is not None:
+            logits += key_bias[at : at + m * length].view(m, length, 1)
+        context[cell : cell + m] = torch.bmm(logits.softmax(1).to(x.dtype).transpose(1, 2), states)
+        cell += m
+    return torch.cat([linear(context[:, h], w_v[h], b_v[h]) for h in range(heads)], dim=1)
+
+
 def post_norm_layer(
     x: torch.Tensor, layer: Layer, segments: Segments, *, heads: int, activation: str = "relu", read: Some | None = None,
-    keys: Some | None = None, key_bias: torch.Tensor | None = None,
+    keys: Some | None = None, key_bias: torch.Tensor | None = None, qkv: torch.Tensor | None = None, fold: bool = False,
 ) -> torch.Tensor:
     """Run ``x = norm1(x + out(attention(x))); x = norm2(x + down(act(up(x))))`` on a packed batch.
 
@@ -196,14 +228,22 @@ def post_norm_layer(
         Only these rows serve as keys and values (others are masked but are computed): padding that is read later.
     key_bias
         Added to the logits of each key; see :func:`attention`.
+    qkv
+        Projections of ``x``, (n_tokens, 3 * width), where they were looked up and not computed.
+    fold
+        With ``read`` of one row per cell, on the CPU: do not compute keys and values at all; see :func:`attention_of_one`.
 
     Returns
     -------
     (n_tokens, width), or (len(read.index), width).
     """
     width = x.shape[1]
+    if fold and read is not None and keys is None and x.device.type == "cpu" and read.segments.longest == 1:
+        mixed = attention_of_one(x, layer.qkv, read, segments, heads=heads, key_bias=key_bias)
+        x = layer.norm1(layer.out(mixed).add_(x[read.index]))
+        return layer.norm2(layer.down(_ACTIVATIONS[activation](layer.up(x))).add_(x))
     if read is None and keys is None:
-        q, k, v = layer.qkv(x).split(width, dim=1)
+        q, k, v = (layer.qkv(x) if qkv is None else qkv).split(width, dim=1)
         q_segments = k_segments = segments
     else:
         q_segments = segments if read is None else read.segments
