@@ -296,6 +296,24 @@ def test_other_sizes_equal_pytorch_modules(size, masked, tmp_path) -> None:
     assert found.attrs["report"]["n_layers"] == n_layers
 
 
+@pytest.mark.parametrize("lengths", [[1], [5, 5, 3, 9], [2] * 20], ids=str)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_attention_of_one_equals_attention_over_keys_and_values(lengths, with_bias) -> None:
+    import torch
+
+    from scfm.models.blocks import Linear, Segments, attention, attention_of_one, first_rows
+
+    torch.manual_seed(0)
+    segments, width, heads = Segments(lengths, "cpu"), 30, 5
+    x, qkv = torch.randn(segments.total, width), Linear(torch.randn(3 * width, width) / 3, torch.randn(3 * width))
+    bias = torch.randn(segments.total) if with_bias else None
+    read = first_rows(segments)
+    q, k, v = qkv(x).split(width, dim=1)
+    wanted = attention(q[read.index], k, v, read.segments, segments, heads=heads, key_bias=bias)
+    found = attention_of_one(x, qkv, read, segments, heads=heads, key_bias=bias)
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-5)
+
+
 def test_token_table_follows_the_official_rule(tmp_path) -> None:
     """Another number of rows replaces the checkpoint's table; the usual number, or one without chromosome rows, does not."""
     import torch

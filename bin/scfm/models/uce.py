@@ -255,7 +255,10 @@ class UCE(EmbeddingModel):
                 table[begin : begin + len(rows)] = norm(F.gelu(linear(F.normalize(vectors, dim=1)))) * math.sqrt(self.width)
             row_of = torch.zeros(int(used.max()) + 1, dtype=torch.int64)
             row_of[torch.from_numpy(used)] = torch.arange(len(used))
-        self.input_table, self.row_of = table, row_of.to(self.device)
+            self.input_table, self.row_of = table, row_of.to(self.device)
+            first = self.layers[0].qkv
+            self.input_qkv = F.linear(table.to(self.dtype), first.weight)
+            self.position_qkv = F.linear(self.position_table.to(self.dtype), first.weight, first.bias)
 
     # ---- tokens -----------------------------------------------------------------------------------------------------------
 
@@ -350,9 +353,13 @@ class UCE(EmbeddingModel):
         from scfm.models.blocks import first_rows, post_norm_layer
 
         x, bias, heads = x.to(self.dtype), batch.fields.get("bias"), self.settings.heads
-        for layer in self.layers[:-1]:
-            x = post_norm_layer(x, layer, batch.segments, heads=heads, key_bias=bias)
-        return post_norm_layer(x, self.layers[-1], batch.segments, heads=heads, key_bias=bias, read=first_rows(batch.segments))
+        for i, layer in enumerate(self.layers[:-1]):
+            x = post_norm_layer(x, layer, batch.segments, heads=heads, key_bias=bias, qkv=self.first_projections(batch) if i == 0 else None)
+        return post_norm_layer(x, self.layers[-1], batch.segments, heads=heads, key_bias=bias, read=first_rows(batch.segments), fold=True)
+
+    def first_projections(self, batch: Batch) -> "torch.Tensor":
+        """Return query, key and value of the first layer, looked up: a token's projection + a position's."""
+        return self.input_qkv[self.row_of[batch.fields["ids"]]].add_(self.position_qkv[batch.segments.positions])
 
     def decode(self, x: "torch.Tensor") -> "torch.Tensor":
         """Return the decoder's output, shape (n_cells, n_dims), float32, not yet of unit length."""
