@@ -123,6 +123,17 @@ def test_files_fit_the_contract(tmp_path: Path) -> None:
     assert not (tmp_path / "d.m.raw.0.metrics_scib.csv").exists()
 
 
+def test_row_order_of_the_files_changes_no_byte(tmp_path: Path) -> None:
+    files = _world(tmp_path, n_unscored=5)
+    _score(tmp_path, files, "--profile", "full")
+    before = (tmp_path / "d.m.raw.0.scores.tsv").read_bytes()
+    for i, name in enumerate(("d.obs.parquet", "d.pca.parquet", "d.m.raw.0.parquet")):
+        table = pd.read_parquet(tmp_path / name)
+        table.sample(frac=1, random_state=i).to_parquet(tmp_path / name, index=False)
+    _score(tmp_path, files, "--profile", "full")
+    assert (tmp_path / "d.m.raw.0.scores.tsv").read_bytes() == before
+
+
 def test_paper_profile_writes_the_studys_csv(tmp_path: Path) -> None:
     scores = _score(tmp_path, _world(tmp_path), "--profile", "paper")
     study = pd.read_csv(tmp_path / "d.m.raw.0.metrics_scib.csv", index_col=0)

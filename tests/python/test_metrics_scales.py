@@ -207,6 +207,15 @@ def test_graph_output_keeps_the_metrics_of_neighbours() -> None:
         assert tuple(whole.loc[metric.name, ["status", "reason"]]) == expected, metric.name
 
 
+def test_too_small_a_search_is_not_taken_for_the_metric() -> None:
+    """30 neighbours give the metrics of 15; LISI, kBET and entropy would be other metrics with the same name."""
+    values, labels, batches = uneven()
+    whole = _table(make_inputs(values, labels, batches, k=30)).xs("all", level="group")
+    gone = {"ilisi", "clisi", "kbet", "batch_entropy", "batch_kl"}
+    assert set(whole.index[whole["status"] != "ok"]) == gone
+    assert set(whole.loc[sorted(gone), "reason"]) == {"too_few_neighbors"}
+
+
 def test_constant_embedding() -> None:
     _, labels, batches = uneven()
     rng = np.random.default_rng(0)

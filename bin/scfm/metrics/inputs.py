@@ -135,9 +135,11 @@ class MetricInputs:
         return self.pca
 
     def nearest(self, k: int, *, at_least: int = 2) -> "Neighbors":
-        """Return the first k neighbours, self counted; fewer where there are fewer cells."""
+        """Return the first k neighbours, self counted; fewer only where there are fewer cells."""
         if self.neighbors is None:
             raise NotApplicable("No neighbours were given.", "no_neighbors")
+        if self.neighbors.k < min(k, self.n_cells):
+            raise NotApplicable(f"{k} neighbours are needed, {self.neighbors.k} were searched.", "too_few_neighbors")
         if min(k, self.neighbors.k) < at_least:
             raise NotApplicable(f"{self.n_cells} cells are too few; {at_least} are needed.", "too_few_cells")
         return self.neighbors.first(k)

@@ -52,12 +52,13 @@ def _typed(text: str, kind: str) -> bool | str | tuple[str, ...]:
 
 
 def load_metrics(path: Path | str | None = None) -> dict[str, Metric]:
-    """Load the metrics table and check it against ``assets/schema_metrics.json``.
+    """Load the metrics table and check it against its schema.
 
     Parameters
     ----------
     path
-        TSV table; ``assets/metrics.tsv`` of this checkout by default.
+        TSV table; ``assets/metrics.tsv`` of this checkout by default. Its schema is ``schema_metrics.json`` beside it (a
+        task sees the two files that were staged for it), else the one in ``assets/``.
 
     Returns
     -------
@@ -73,7 +74,8 @@ def load_metrics(path: Path | str | None = None) -> dict[str, Metric]:
     path = Path(path) if path else ASSETS / "metrics.tsv"
     if not path.is_file():
         raise ScfmError(f"{path}: the metrics table does not exist.")
-    schema = read_json(ASSETS / "schema_metrics.json")
+    beside = path.with_name("schema_metrics.json")
+    schema = read_json(beside if beside.is_file() else ASSETS / "schema_metrics.json")
     kinds = {name: rule["type"] for name, rule in schema["items"]["properties"].items()}
     with path.open(newline="", encoding="utf-8") as handle:
         lines = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))

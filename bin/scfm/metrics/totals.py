@@ -22,7 +22,7 @@ COLUMNS = [
 ]
 GROUPS = ("bio", "batch")
 #: a metric that is undefined for one of these reasons everywhere is undefined for the data set, not for an embedding
-DATASET_REASONS = frozenset({"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "no_batch_effect"})
+DATASET_REASONS = frozenset({"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "too_few_neighbors", "no_batch_effect"})
 #: anchors closer than this can't carry a scale
 _MIN_SPAN = 1e-6
 
