@@ -85,8 +85,8 @@ class EmbeddingModel(ABC):
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
     #: what the vocabulary holds, for the sentences: ``symbol`` or ``ensembl``
     gene_ids: ClassVar[Literal["symbol", "ensembl"]]
-    #: whether a fractional count is an error (``fractional=auto``)
-    fractional: ClassVar[Literal["error", "warn"]] = "error"
+    #: what a fractional count is (``fractional=auto``); ``expected`` = the settings announce normalised values
+    fractional: ClassVar[Literal["error", "warn", "expected"]] = "error"
     #: False where the row of a cell depends on other cells (CellPLM)
     cells_apart: ClassVar[bool] = True
     #: prefixes of tensors known to be unused (heads): not listed as extras

@@ -216,12 +216,12 @@ def check_counts(model: EmbeddingModel, counts: "Counts", scan: "Scan") -> None:
         raise ScfmError(f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected counts.{hint}")
     if scan.n_negative:
         raise ScfmError(f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not scaled data.{hint}")
-    if not scan.n_fractional:
+    rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
+    if not scan.n_fractional or rule == "expected":
         return
     text = (
         f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as {scan.fractional_example:.4g})"
     )
-    rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
     if rule == "error":
         raise ScfmError(
             f"{text}; {model.name} needs raw counts, normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} "
