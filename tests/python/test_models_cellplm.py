@@ -67,7 +67,7 @@ def test_stages_equal_the_official_ones(checkpoint) -> None:
 @pytest.mark.parametrize("run", list(RUNS))
 def test_chunks_and_their_order_are_the_official_ones(run) -> None:
     model = CASES.load(**RUNS[run])
-    model.prepare(counts_of(read_input("cellplm")))
+    tokens_of(model, read_input("cellplm"))
     np.testing.assert_array_equal(np.concatenate(model.plan), EXPECTED[f"tiny_vae/{run}/run_order"])
     chunk_id = EXPECTED[f"tiny_vae/{run}/chunk_id"]
     assert [sorted(rows) for rows in model.plan] == [np.flatnonzero(chunk_id == c).tolist() for c in pd.unique(chunk_id[np.concatenate(model.plan)])]
@@ -211,6 +211,19 @@ def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
         _close(embed(CASES.load(), adata), plain, 2.5e-6)  # values reach 5: some last bits
 
 
+@pytest.mark.parametrize("share", [-1.0, 0.3, 0.5, 2.0])
+def test_common_and_rare_genes_add_up(share, monkeypatch) -> None:
+    import scfm.models.cellplm as module
+
+    adata = read_input("cellplm")
+    monkeypatch.setattr(module, "DENSE_SHARE", share)
+    model = CASES.load()
+    tokens = tokens_of(model, adata)
+    n_common = {-1.0: 120, 2.0: 0}.get(share)
+    assert 0 < len(model.dense_table) < 120 if n_common is None else len(model.dense_table) == n_common
+    np.testing.assert_allclose(model.features(to_batch(tokens, "cpu")).numpy(), EXPECTED["tiny_vae/batch_bs/feat"], atol=1e-5)
+
+
 def test_a_row_depends_on_its_group_and_on_nothing_else() -> None:
     adata = read_input("cellplm")
     batch = adata.obs["batch"].astype(str)
@@ -264,7 +277,7 @@ def test_groups_come_in_sorted_order_of_their_values() -> None:
     adata.obs["category"] = pd.Categorical([f"g{i % 3}" for i in range(24)], categories=["g2", "g0", "g1"])
     for column, wanted in (("number", [2, 9, 10]), ("category", ["g0", "g1", "g2"])):
         model = CASES.load(group_column=column)
-        model.prepare(counts_of(adata))
+        tokens_of(model, adata)
         assert [set(adata.obs[column].iloc[rows]) for rows in model.plan] == [{w} for w in wanted]
 
 
