@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.errors import NotApplicable
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
-from scfm.metrics.silhouette import batches_inside
+from scfm.metrics.inputs import MetricInputs, MetricResult
+from scfm.metrics.silhouette import mixing_inside_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,14 +57,4 @@ def cosine_mixing(units: "np.ndarray", codes: "np.ndarray") -> "np.ndarray":
 
 def bras(data: MetricInputs) -> MetricResult:
     """BRAS (Rautenstrauch & Ohler 2025, 10.1038/s41587-025-02743-4): mean over labels; 0 to 1, higher is better."""
-    data.need_batches()
-    values = data.values()
-    parts = {}
-    for code, name in enumerate(data.labels.names):
-        try:
-            cells, batches = batches_inside(data, code)
-        except NotApplicable as error:
-            parts[name] = Score(None, int(data.labels.sizes[code]), error.code)
-            continue
-        parts[name] = Score(float(cosine_mixing(unit_rows(values[cells]), batches).mean()), len(cells))
-    return mean_over_labels(parts, "BRAS")
+    return mixing_inside_labels(data, "BRAS", lambda values, batches: cosine_mixing(unit_rows(values), batches))

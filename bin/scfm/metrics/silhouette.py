@@ -8,6 +8,8 @@ from scfm.errors import NotApplicable
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 #: largest block of distances, in bytes; two of them are alive at a time
@@ -137,8 +139,18 @@ def batches_inside(data: MetricInputs, label: int) -> "tuple[np.ndarray, np.ndar
     return cells, codes.ravel()
 
 
-def batch_asw(data: MetricInputs) -> MetricResult:
-    """Mean over labels of 1 - |silhouette of the batches inside the label|; 0 to 1, higher is better."""
+def mixing_inside_labels(
+    data: MetricInputs, what: str, measure: "Callable[[np.ndarray, np.ndarray], np.ndarray]",
+) -> MetricResult:
+    """Average a measure of mixing over the cells of every label, then over labels.
+
+    Parameters
+    ----------
+    what
+        Name of the metric, for sentences.
+    measure
+        From coordinates, shape (n, n_dims), and batch codes, shape (n,), of a label's cells to a value per cell.
+    """
     data.need_batches()
     values = data.values()
     parts = {}
@@ -148,6 +160,10 @@ def batch_asw(data: MetricInputs) -> MetricResult:
         except NotApplicable as error:
             parts[name] = Score(None, int(data.labels.sizes[code]), error.code)
             continue
-        score = 1 - abs(silhouette_samples(values[cells], batches))
-        parts[name] = Score(float(score.mean()), len(cells))
-    return mean_over_labels(parts, "Batch ASW")
+        parts[name] = Score(float(measure(values[cells], batches).mean()), len(cells))
+    return mean_over_labels(parts, what)
+
+
+def batch_asw(data: MetricInputs) -> MetricResult:
+    """Mean over labels of 1 - |silhouette of the batches inside the label|; 0 to 1, higher is better."""
+    return mixing_inside_labels(data, "Batch ASW", lambda values, batches: 1 - abs(silhouette_samples(values, batches)))
