@@ -66,7 +66,7 @@ class UCESettings(ModelSettings):
     heads
         Attention heads; not to be found in the file, 20 in both official ones.
     checkpoint
-        Empty = the 4-layer model, else the 33-layer model, whichever is there.
+        Empty = the 4-layer model, else the 33-layer model, else the only one there.
     token_table
         Token vectors: empty = ``all_tokens.torch`` where it is there, by the official rule (it replaces the checkpoint's table only if
         its number of rows is another one); ``checkpoint`` = always the checkpoint's; or a file, by the same rule.
@@ -125,7 +125,8 @@ class UCE(EmbeddingModel):
         if self.settings.checkpoint:
             return self.weights / self.settings.checkpoint
         places = [find_file(self.weights, name) for name in CHECKPOINTS]
-        return next((p for p in places if p.is_file()), places[0])
+        others = [p for p in places[0].parent.glob("*.torch") if p.name != "all_tokens.torch"]
+        return next((p for p in places if p.is_file()), others[0] if len(others) == 1 else places[0])
 
     def _read_network(self, checkpoint: "Checkpoint") -> None:
         """Read everything but the token table; sizes are those of the tensors, the number of layers is counted."""
