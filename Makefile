@@ -5,12 +5,13 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 export NXF_OFFLINE := true
 export NXF_SYNTAX_PARSER := v2
+export OMP_NUM_THREADS := 1
 export NXF_ANSI_LOG ?= false
 
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo test lint test-python test-pipeline test-nf requirements clean
+.PHONY: help setup demo test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -19,7 +20,7 @@ setup: ## Python environment in .venv, Nextflow in .tools (once; a second call d
 	@bash scripts/setup.sh
 
 demo: setup ## run the pipeline on embedded data and print where the report is
-	@nextflow run . -profile test --outdir $(OUTDIR) -resume -work-dir $(OUTDIR)/work
+	@nextflow run . -profile test --outdir $(OUTDIR) -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)/report/scfmbench_report.html"
 
 lint: setup ## ruff and nextflow lint
@@ -28,6 +29,10 @@ lint: setup ## ruff and nextflow lint
 
 test-python: setup ## unit tests
 	@pytest -q -m "not pipeline"
+
+test-models: setup ## golden fixtures of the foundation models: one table, then their tests
+	@python tests/python/models_table.py
+	@pytest -q tests/python/test_models_*.py
 
 test-pipeline: setup ## tests that run Nextflow and read the results back
 	@pytest -q -m pipeline
@@ -41,6 +46,12 @@ endif
 
 test: setup lint test-nf ## everything
 	@pytest -q
+
+containers: ## build the Docker images (needs Docker)
+	@bash scripts/build_images.sh docker
+
+containers-sif: ## Singularity/Apptainer images from them, into $$NXF_SINGULARITY_LIBRARYDIR
+	@bash scripts/build_images.sh sif
 
 requirements: setup ## pin requirements/all.txt anew from requirements/all.in
 	@$(shell command -v uv || echo .tools/uv/bin/uv) pip compile -q --python-version 3.11 --no-header --no-annotate \

@@ -89,7 +89,7 @@ setup_nextflow() {
         command -v mvn > /dev/null || install_packages maven
         say "installing Nextflow with Maven"
         rm -rf .tools/nextflow
-        mvn -q -B -f pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$TOOLS/nextflow/lib"
+        mvn -q -B -ntp -Dstyle.color=never -f pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$TOOLS/nextflow/lib"
         install -m 755 scripts/nextflow.sh .tools/bin/nextflow
         .tools/bin/nextflow -version > /dev/null || fail "Nextflow was installed but does not start."
     fi

@@ -40,7 +40,7 @@ def test_every_parameter_is_read_somewhere() -> None:
     config_block = text.index("params {")
     unread = []
     for name in _schema_parameters():
-        prefix, _, rest = name.partition("_")
+        _, _, rest = name.partition("_")
         uses = len(re.findall(rf"\b{name}\b", text)) + len(re.findall(rf"[\"']{re.escape(rest)}[\"']", text)) * bool(rest)
         if uses < 2:
             unread.append(name)

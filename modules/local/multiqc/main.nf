@@ -4,7 +4,7 @@ process MULTIQC {
     label 'process_single'
 
     conda "${moduleDir}/environment.yml"
-    container 'scfmbench/multiqc:0.1.0'
+    container 'scfmbench/report:0.1.0'
 
     input:
     path content
@@ -19,6 +19,7 @@ process MULTIQC {
     multiqc \\
         --force \\
         --config ${config} \\
+        --config ${content}/scfmbench_order.yml \\
         --filename scfmbench_report.html \\
         ${content}
     """

@@ -9,12 +9,13 @@ process CHECK_INPUTS {
     input:
     path samplesheet
     path sources, stageAs: 'inputs/?/*'
-    val settings // params: all parameters; staged: path as written in the samplesheet -> path in this task
+    val settings // params: all parameters; staged: path as written in the samplesheet -> path in this task;
+                 // weights: model -> files
     path schema
     path assets
 
     output:
-    tuple path('faults.txt'), path('datasets.json'), path('plan.tsv'), path('input_warnings.json'), emit: check
+    tuple path('faults.txt'), path('datasets.json'), path('plan.tsv'), path('input_warnings.json'), path('model_settings.json'), emit: check
     tuple val("${task.process}"), val('h5py'), eval('tool_version.py h5py'), topic: versions, emit: versions
 
     script:
@@ -25,11 +26,15 @@ process CHECK_INPUTS {
     cat <<'END_STAGED' > staged.json
     ${groovy.json.JsonOutput.toJson(settings.staged)}
     END_STAGED
+    cat <<'END_WEIGHTS' > weights.json
+    ${groovy.json.JsonOutput.toJson(settings.weights)}
+    END_WEIGHTS
 
     check_inputs.py \\
         --input ${samplesheet} \\
         --params params.json \\
         --staged staged.json \\
+        --weights weights.json \\
         --schema ${schema} \\
         --input_schema schema_input.json \\
         --methods_table methods.tsv \\

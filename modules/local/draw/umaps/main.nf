@@ -5,7 +5,7 @@ process DRAW_UMAPS {
     label 'per_embedding'
 
     conda "${moduleDir}/environment.yml"
-    container 'scfmbench/plots:0.1.0'
+    container 'scfmbench/report:0.1.0'
 
     input:
     tuple val(meta), path(embeddings), path(sidecars), path(knn), path(obs)

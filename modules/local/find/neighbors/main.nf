@@ -28,7 +28,7 @@ process FIND_NEIGHBORS {
         --obs ${obs} \\
         --k ${settings.neighbors_k} \\
         --exact_max_cells ${settings.exact_neighbors_max_cells} \\
-        --seed ${meta.seed} \\
+        --seed 0 \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir .

@@ -7,7 +7,7 @@ process INTEGRATE_CELLS {
     ext method: { meta.method }, uses_gpu: { meta.uses_gpu == 'true' }
 
     conda "${moduleDir}/environment.yml"
-    container 'scfmbench/core:0.1.0'
+    container 'scfmbench/methods:0.1.0'
 
     input:
     tuple val(meta), path(prepared), path(obs), path(pca), val(settings)

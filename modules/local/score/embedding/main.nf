@@ -32,6 +32,7 @@ process SCORE_EMBEDDING {
         --knn ${knn} \\
         --profile ${settings.metrics_profile} \\
         --metrics_table metrics.tsv \\
+        --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir .
     """

@@ -1,0 +1,36 @@
+// Join the shards of one embedding by cell id. A failed shard fails the embedding, with the shard's reason.
+process MERGE_SHARDS {
+    tag "${meta.id}"
+    label 'process_single'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(shards, stageAs: 'shards/*'), path(obs)
+    val settings
+
+    output:
+    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
+    path "${meta.id}.embed.status.json", emit: status
+    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+
+    script:
+    """
+    shopt -s nullglob
+    merge_shards.py \\
+        --id ${meta.id} \\
+        --parts shards/*/embedding.parquet \\
+        --sidecars shards/*/embedding.json \\
+        --statuses shards/*/*.status.json \\
+        --obs ${obs} \\
+        --on_error ${settings.on_method_error} \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py embedding --id ${meta.id} --family foundation_model --outdir .
+    """
+}

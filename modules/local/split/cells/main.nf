@@ -1,0 +1,31 @@
+// Lists of cell ids: the shards that are embedded as independent tasks. One list with all cells when sharding is off.
+process SPLIT_CELLS {
+    tag "${meta.id}"
+    label 'process_single'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(obs)
+    val settings
+
+    output:
+    tuple val(meta), path('shards/*.txt'), emit: shards
+    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+
+    script:
+    """
+    split_cells.py \\
+        --obs ${obs} \\
+        --shard_cells ${settings.shard_cells} \\
+        --groups ${meta.cells_apart ? 'false' : 'true'} \\
+        --outdir shards
+    """
+
+    stub:
+    """
+    mkdir shards
+    printf 'cell_a\\ncell_b\\ncell_c\\ncell_d\\n' > shards/shard_000.txt
+    """
+}
