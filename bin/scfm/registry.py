@@ -1,4 +1,7 @@
-"""The methods table: which methods and controls exist, and what the pipeline must know about each."""
+"""The tables of ``assets/``: which methods and controls exist, and what the pipeline must know about each.
+
+The models and the metrics have tables of the same form; one reader serves all three.
+"""
 
 from __future__ import annotations
 
@@ -40,15 +43,15 @@ def _typed(text: str, kind: str) -> Any:
     return text.strip()
 
 
-def _read_rows(path: Path, properties: dict[str, dict]) -> list[dict[str, Any]]:
+def _read_rows(path: Path, properties: dict[str, dict], kind: str) -> list[dict[str, Any]]:
     """Read the TSV into typed rows, in file order."""
     if not path.is_file():
-        raise ScfmError(f"{path}: the methods table does not exist.")
+        raise ScfmError(f"{path}: the {kind}s table does not exist.")
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
         lines = [line for line in reader if line]
     if not lines:
-        raise ScfmError(f"{path}: the methods table is empty; expected a header and one row per method.")
+        raise ScfmError(f"{path}: the {kind}s table is empty; expected a header and one row per {kind}.")
     header, *body = lines
     missing = [c for c in properties if c not in header]
     unknown = [c for c in header if c not in properties]
@@ -63,19 +66,22 @@ def _read_rows(path: Path, properties: dict[str, dict]) -> list[dict[str, Any]]:
     return rows
 
 
-def load_methods(path: Path | str | None = None, schema_path: Path | str | None = None) -> dict[str, Method]:
-    """Load and check the methods table.
+def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: str) -> dict[str, dict[str, Any]]:
+    """Read a table of ``assets/`` and check it against its schema.
 
     Parameters
     ----------
     path
-        TSV table; ``assets/methods.tsv`` of this checkout by default.
+        TSV table with a column ``name``.
     schema_path
-        JSON schema of the table; by default ``schema_methods.json`` beside it, else the one of this checkout.
+        JSON schema of the table; by default ``schema_<kind>s.json`` beside it (a task sees the files that were staged for
+        it), else the one of this checkout.
+    kind
+        What a row is: ``method``, ``model``, ``metric``.
 
     Returns
     -------
-    Methods by name, in the order of the table.
+    Rows by name, in the order of the table; arrays are tuples.
 
     Raises
     ------
@@ -84,26 +90,31 @@ def load_methods(path: Path | str | None = None, schema_path: Path | str | None 
     """
     from jsonschema import Draft202012Validator
 
-    path = Path(path) if path else ASSETS / "methods.tsv"
-    beside = path.parent / "schema_methods.json"
-    schema_path = Path(schema_path or (beside if beside.is_file() else ASSETS / "schema_methods.json"))
+    name = f"schema_{kind}s.json"
+    beside = path.parent / name
+    schema_path = Path(schema_path or (beside if beside.is_file() else ASSETS / name))
     if not schema_path.is_file():
-        raise ScfmError(f"{schema_path}: the schema of the methods table does not exist; it belongs beside {path}.")
+        raise ScfmError(f"{schema_path}: the schema of the {kind}s table does not exist; it belongs beside {path}.")
     schema = read_json(schema_path)
-    rows = _read_rows(path, schema["items"]["properties"])
+    rows = _read_rows(path, schema["items"]["properties"], kind)
     errors = sorted(Draft202012Validator(schema).iter_errors(rows), key=lambda e: [str(p) for p in e.absolute_path])
     if errors:
         place = list(errors[0].absolute_path)
         where = f"row {int(place[0]) + 2}" if place else "the table"
         column = f", column '{place[1]}'" if len(place) > 1 else ""
-        raise ScfmError(f"{path}: {where}{column}: {errors[0].message}. The columns are described in "
-            f"assets/schema_methods.json.")
-    methods: dict[str, Method] = {}
+        raise ScfmError(f"{path}: {where}{column}: {errors[0].message}. The columns are described in assets/{name}.")
+    found: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, start=2):
-        if row["name"] in methods:
+        if row["name"] in found:
             raise ScfmError(f"{path}: row {number}, column 'name': '{row['name']}' stands twice; names must be unique.")
-        methods[row["name"]] = Method(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-    return methods
+        found[row["name"]] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return found
+
+
+def load_methods(path: Path | str | None = None, schema_path: Path | str | None = None) -> dict[str, Method]:
+    """Load and check the methods table, ``assets/methods.tsv`` of this checkout by default; see :func:`read_registry`."""
+    rows = read_registry(Path(path) if path else ASSETS / "methods.tsv", schema_path, kind="method")
+    return {name: Method(**row) for name, row in rows.items()}
 
 
 def get_method(name: str, path: Path | str | None = None) -> Method:
