@@ -67,11 +67,22 @@ def slow_hidden_states(
 ) -> list[np.ndarray]:
     """Return all hidden states of ONE cell, float64, straight from the definition: (layers + 1) x (length, width)."""
     t = {name: tensor.double().numpy() for name, tensor in tensors.items()}
-    eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
+    x = t["bert.embeddings.word_embeddings.weight"][list(ids)] + t["bert.embeddings.position_embeddings.weight"][: len(ids)]
+    for name in constants:
+        x = x + t[f"bert.embeddings.{name}.weight"][0]
+    return slow_layers(slow_norm(x, t, "bert.embeddings.LayerNorm", config["layer_norm_eps"]), config, tensors)
 
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
-        centred = x - x.mean(1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(1, keepdims=True) + eps) * t[f"{name}.weight"] + t[f"{name}.bias"]
+
+def slow_norm(x: np.ndarray, t: Mapping[str, np.ndarray], name: str, eps: float) -> np.ndarray:
+    """Return the layer norm of every row."""
+    centred = x - x.mean(1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(1, keepdims=True) + eps) * t[f"{name}.weight"] + t[f"{name}.bias"]
+
+
+def slow_layers(x: np.ndarray, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> list[np.ndarray]:
+    """Return the states before the first layer and after each, of ONE cell without padding, float64."""
+    t = {name: tensor.double().numpy() for name, tensor in tensors.items()}
+    eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
 
     def linear(x: np.ndarray, name: str) -> np.ndarray:
         return x @ t[f"{name}.weight"].T + t[f"{name}.bias"]
@@ -81,10 +92,7 @@ def slow_hidden_states(
             return np.maximum(x, 0)
         return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
-    x = t["bert.embeddings.word_embeddings.weight"][list(ids)] + t["bert.embeddings.position_embeddings.weight"][: len(ids)]
-    for name in constants:
-        x = x + t[f"bert.embeddings.{name}.weight"][0]
-    states = [norm(x, "bert.embeddings.LayerNorm")]
+    states = [x]
     for i in range(config["num_hidden_layers"]):
         at, x = f"bert.encoder.layer.{i}", states[-1]
         q, k, v = (linear(x, f"{at}.attention.self.{name}") for name in ("query", "key", "value"))
@@ -93,7 +101,7 @@ def slow_hidden_states(
             scores = q[:, rows] @ k[:, rows].T / math.sqrt(len(rows))
             weights = np.exp(scores - scores.max(1, keepdims=True))
             mixed.append(weights / weights.sum(1, keepdims=True) @ v[:, rows])
-        x = norm(x + linear(np.hstack(mixed), f"{at}.attention.output.dense"), f"{at}.attention.output.LayerNorm")
+        x = slow_norm(x + linear(np.hstack(mixed), f"{at}.attention.output.dense"), t, f"{at}.attention.output.LayerNorm", eps)
         inner = act(linear(x, f"{at}.intermediate.dense"))
-        states.append(norm(x + linear(inner, f"{at}.output.dense"), f"{at}.output.LayerNorm"))
+        states.append(slow_norm(x + linear(inner, f"{at}.output.dense"), t, f"{at}.output.LayerNorm", eps))
     return states

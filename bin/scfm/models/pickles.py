@@ -8,7 +8,7 @@ from typing import Any
 
 from scfm.errors import ScfmError
 
-#: the only names a dictionary may refer to: rebuilding NumPy scalars and arrays, and ordered dictionaries
+#: the only names a dictionary may refer to: rebuilding NumPy scalars and arrays (also ordered dictionaries and sets, see below)
 _ALLOWED = {
     ("multiarray", "scalar"), ("multiarray", "_reconstruct"), ("numeric", "_frombuffer"),
 }
@@ -28,6 +28,8 @@ def _find(module: str, name: str) -> Any:
         return getattr(np.dtypes, name, None)
     if (module, name) == ("collections", "OrderedDict"):
         return dict
+    if module in {"builtins", "__builtin__"} and name in {"set", "frozenset"}:  # how protocols below 4 store them
+        return {"set": set, "frozenset": frozenset}[name]
     if (module, name) == ("_codecs", "encode"):
         return _encode
     return None
