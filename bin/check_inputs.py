@@ -12,6 +12,7 @@ from scfm.cli import make_parser, run
 from scfm.data.check import check_run, write_outcome
 from scfm.data.samplesheet import Located
 from scfm.errors import EXIT_USER
+from scfm.models.table import load_model_table
 from scfm.registry import ASSETS, load_methods
 from scfm.tables import read_json
 
@@ -19,7 +20,7 @@ log = logging.getLogger("check_inputs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv`` and ``input_warnings.json``."""
+    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
     parser = make_parser(__doc__)
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
     parser.add_argument("--input", type=Path, required=True, help="samplesheet")
@@ -28,14 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet")
     parser.add_argument("--methods_table", type=Path, default=ASSETS / "methods.tsv", help="methods table")
     parser.add_argument("--methods_schema", type=Path, help="schema of the methods table (default: the one beside the table)")
+    parser.add_argument("--models_table", type=Path, help="models table (default: models.tsv beside the methods table, if it is there)")
+    parser.add_argument("--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
     args = parser.parse_args(argv)
 
+    beside = args.methods_table.parent / "models.tsv"
     outcome = check_run(
         read_json(args.params), schema=read_json(args.schema), input_schema=read_json(args.input_schema),
         methods=load_methods(args.methods_table, args.methods_schema), samplesheet=args.input,
         located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
+        model_table=load_model_table(args.models_table or (beside if beside.is_file() else ASSETS / "models.tsv")),
+        weights=read_json(args.weights) if args.weights else None,
     )
     write_outcome(outcome, args.outdir)
     log.info("%d data sets, %d embeddings planned, %d faults, %d warnings",

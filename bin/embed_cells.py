@@ -26,6 +26,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--chunk_cells", type=int, default=1024, metavar="N", help="cells read and tokenised at once")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random draws and of random weights")
     parser.add_argument("--set", action="append", nargs="+", default=[], metavar="key=value", help="settings of the model; see docs/models/")
+    parser.add_argument("--options", type=Path, metavar="FILE.json", help="settings as a JSON object; those of --set win")
     parser.add_argument("--random_init", action="store_true", help="seeded random weights: the control for what pretraining adds")
     parser.add_argument("--min_gene_overlap", type=float, default=0.2, metavar="X", help="smallest share of detected genes the model must know")
     parser.add_argument("--cells", type=Path, metavar="FILE", help="embed only these cell ids, one a line (a shard of the file)")
@@ -53,7 +54,7 @@ def embed(args: argparse.Namespace) -> None:
     """Run the model over the file."""
     from scfm.models.output import embed_file
     from scfm.models.runner import RunOptions
-    from scfm.models.settings import split_pairs
+    from scfm.models.settings import read_settings, split_pairs
 
     if args.threads:
         import torch
@@ -64,8 +65,9 @@ def embed(args: argparse.Namespace) -> None:
         if not args.cells.is_file():
             raise ScfmError(f"{args.cells}: the file with the cell ids does not exist.")
         cells = args.cells.read_text().splitlines()
+    settings = read_settings(args.options) | split_pairs(pair for group in args.set for pair in group)
     embed_file(
-        args.model, args.weights, args.input, args.output, settings=split_pairs(pair for group in args.set for pair in group),
+        args.model, args.weights, args.input, args.output, settings=settings,
         options=RunOptions(batch_tokens=args.batch_tokens, chunk_cells=args.chunk_cells, min_gene_overlap=args.min_gene_overlap),
         device=args.device, precision=args.precision, seed=args.seed, random_init=args.random_init, cells=cells, dataset=args.dataset,
         method=args.method,

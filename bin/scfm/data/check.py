@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scfm.data.contract import check_file
+from scfm.data.model_options import read_options
+from scfm.data.models import Models, choose_models, plan_models
 from scfm.data.params import Choice, check_params, with_defaults
 from scfm.data.plan import plan_rows, plan_text
 from scfm.data.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
 from scfm.errors import ScfmError
+from scfm.models.table import ModelInfo
 from scfm.registry import Method
 from scfm.tables import message, write_json
 from scfm.text import split_list
@@ -34,17 +37,21 @@ class Outcome:
         One object per row of the samplesheet, for ``datasets.json``.
     plan
         Rows of ``plan.tsv``.
+    model_settings
+        Data set -> model -> settings, for ``model_settings.json``.
     """
 
     faults: list[str] = field(default_factory=list)
     warnings: list[dict] = field(default_factory=list)
     datasets: list[dict] = field(default_factory=list)
     plan: list[dict] = field(default_factory=list)
+    model_settings: dict[str, dict[str, dict]] = field(default_factory=dict)
 
 
 def check_run(
     params: Mapping[str, Any], *, schema: Mapping[str, Any], input_schema: Mapping[str, Any], methods: Mapping[str, Method],
-    samplesheet: Path, located: Located,
+    samplesheet: Path, located: Located, model_table: Mapping[str, ModelInfo] | None = None,
+    weights: Mapping[str, Sequence[str] | None] | None = None,
 ) -> Outcome:
     """Check everything that can be checked before the first computation.
 
@@ -60,10 +67,17 @@ def check_run(
         The CSV file.
     located
         Where the files named in it lie.
+    model_table
+        The models table.
+    weights
+        Model -> files in its folder below ``--weights_dir``, relative to it; None where it has no folder.
     """
     outcome = Outcome()
     choice, outcome.faults = check_params(params, schema, methods, located.staged)
     complete = with_defaults(params, schema)
+    options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
+    models, more = choose_models(complete, model_table or {}, options, weights or {})
+    outcome.faults += faults + more
     try:
         rows = read_samplesheet(samplesheet)
     except ScfmError as error:
@@ -72,17 +86,17 @@ def check_run(
     outcome.faults += check_rows(rows, input_schema, samplesheet.name)
     for number, row in enumerate(rows, start=2):
         _check_row(outcome, row, where=f"{samplesheet.name}: "
-            f"row {number}", choice=choice, params=complete, methods=methods, located=located)
+            f"row {number}", choice=choice, params=complete, methods=methods, models=models, located=located)
     outcome.faults = list(dict.fromkeys(outcome.faults))
     return outcome
 
 
 def _check_row(
     outcome: Outcome, row: Mapping[str, str], *, where: str, choice: Choice, params: Mapping[str, Any], methods: Mapping[str, Method],
-    located: Located,
+    models: Models, located: Located,
 ) -> None:
     """Check one data set and add what was found to the outcome."""
-    embeddings, faults = resolve_embeddings(row, located, list(methods), where)
+    embeddings, faults = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
     outcome.faults += faults
     facts: dict[str, Any] = {}
     if "h5ad" in row:
@@ -95,13 +109,15 @@ def _check_row(
             outcome.faults += report.faults
             outcome.warnings += report.warnings
             facts = report.facts
-    plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings))
+    planned = plan_models(models, row, facts)
+    plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
     if not plan and not faults:
-        outcome.faults.append(f"{where}: nothing to do: --methods and --controls are none and the column 'embeddings' is "
-            "empty.")
+        outcome.faults.append(f"{where}: nothing to do: --methods, --controls and --models are none and the column "
+            "'embeddings' is empty.")
     outcome.warnings += _advice(row, facts, params)
     outcome.datasets.append({**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings})
     outcome.plan += plan
+    outcome.model_settings[row.get("dataset", "")] = {p.info.name: dict(p.settings) for p in planned}
 
 
 def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
@@ -126,9 +142,10 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
 
 
 def write_outcome(outcome: Outcome, outdir: Path) -> None:
-    """Write ``faults.txt``, ``datasets.json``, ``plan.tsv`` and ``input_warnings.json``."""
+    """Write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
     outdir.mkdir(parents=True, exist_ok=True)
     (outdir / "faults.txt").write_text("".join(f"{' '.join(fault.split())}\n" for fault in outcome.faults))
     (outdir / "plan.tsv").write_text(plan_text(outcome.plan))
     write_json(outdir / "datasets.json", outcome.datasets)
+    write_json(outdir / "model_settings.json", outcome.model_settings)
     write_json(outdir / "input_warnings.json", outcome.warnings)

@@ -10,6 +10,8 @@ from scfm.errors import ScfmError
 if TYPE_CHECKING:
     import pandas as pd
 
+#: names in ``<dataset>.obs.parquet`` -> columns of the samplesheet that name the obs column behind them
+KEYS = {"batch": "batch_key", "label": "label_key", "condition": "condition_key", "donor": "donor_key", "tissue": "tissue_key"}
 #: text that means "no value" in obs columns that went through CSV or R
 MISSING_TEXT = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NA", "N/A", "null"})
 

@@ -12,7 +12,7 @@ from scfm.data.design import design_warnings
 from scfm.data.gene_lists import match_genes
 from scfm.data.genes import find_names
 from scfm.data.hvg import Selection, select_genes
-from scfm.data.keys import build_key, level_counts, split_key
+from scfm.data.keys import KEYS, build_key, level_counts, split_key
 from scfm.data.normalize import cell_qc, gene_qc, log_cp10k
 from scfm.data.pca import Components, principal_components
 from scfm.errors import ScfmError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: column of our obs table -> column of the samplesheet
-KEYS = {"batch": "batch_key", "label": "label_key", "condition": "condition_key", "donor": "donor_key", "tissue": "tissue_key"}
 DROPPED = ("cell_id", "reason", "detail")
 #: parameters that preparation reads
 PARAMS = (

@@ -85,6 +85,8 @@ class EmbeddingModel(ABC):
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
     #: what the vocabulary holds, for the sentences: ``symbol`` or ``ensembl``
     gene_ids: ClassVar[Literal["symbol", "ensembl"]]
+    #: whether a model of Ensembl ids also reads gene symbols, by a dictionary of its own
+    reads_symbols: ClassVar[bool] = False
     #: what a fractional count is (``fractional=auto``); ``expected`` = the settings announce normalised values
     fractional: ClassVar[Literal["error", "warn", "expected"]] = "error"
     #: False where the row of a cell depends on other cells (CellPLM)

@@ -77,6 +77,7 @@ class GeneCompass(EmbeddingModel):
     name = "genecompass"
     Settings = GeneCompassSettings
     gene_ids = "ensembl"
+    reads_symbols = True
     ignored_tensors = ("cls.predictions.", "cls4value.", "emb_warmup.", "bert.pooler.", f"{PREFIX}position_ids")
 
     def load(self) -> None:

@@ -57,6 +57,7 @@ class ScCello(EmbeddingModel):
     name = "sccello"
     Settings = ScCelloSettings
     gene_ids = "ensembl"
+    reads_symbols = True
     ignored_tensors = (
         "bert.embeddings.position_ids", "cls.predictions.", "cell_cls.predictions.", "learned_centroid.", "affine_projection.",
         "binary_ce_loss_transform_", "cell_type_ancestor_mask", "ctgraph_sim",

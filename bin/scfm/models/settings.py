@@ -7,10 +7,12 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from scfm.cli import on_off
 from scfm.errors import ScfmError
+from scfm.tables import read_json
 from scfm.text import did_you_mean
 
 
@@ -51,6 +53,18 @@ def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
             raise ScfmError(f"--set {key}: given twice ('{found[key]}' and '{value}').")
         found[key] = value.strip()
     return found
+
+
+def read_settings(path: Path | None) -> dict[str, Any]:
+    """Read settings from a JSON file that holds one object; None = no settings."""
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise ScfmError(f"--options {path}: the file does not exist.")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ScfmError(f'--options {path}: expected a JSON object, such as {{"max_length": 1200}}.')
+    return content
 
 
 def make_settings(cls: type[S], values: Mapping[str, Any], *, model: str) -> S:
