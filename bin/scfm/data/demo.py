@@ -195,7 +195,7 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     Returns
     -------
     Counts in X (CSR float32); obs ``batch``, ``cell_type``, ``bulk_labels``, ``donor`` (two per batch, no effect of
-    their own); var index gene symbols, ``factor_<batch>`` the planted factors; ``uns['planted']`` the rest of the truth.
+    their own); var index gene symbols, ``ensembl_id`` invented ids, ``factor_<batch>`` the planted factors; ``uns['planted']`` the rest of the truth.
     """
     import warnings
 
@@ -223,7 +223,9 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     back = np.argsort(np.concatenate(order), kind="stable")
     obs = pd.DataFrame({"batch": batch, "cell_type": labels, "bulk_labels": fine}, index=pd.Index(cells, dtype=object))
     obs["donor"] = [f"{b.replace('batch', 'donor')}{'ab'[i]}" for b, i in zip(batch, rng.integers(0, 2, len(batch)), strict=True)]
-    var = pd.DataFrame({f"factor_{name}": values for name, values in factors.items()}, index=pd.Index(genes, dtype=object))
+    # the source has symbols only; these ids are of an unused range, so that models that read Ensembl ids can run on the demo
+    identifiers = {"ensembl_id": [f"ENSG{99_000_000_001 + i:011d}" for i in range(len(genes))]}
+    var = pd.DataFrame(identifiers | {f"factor_{name}": values for name, values in factors.items()}, index=pd.Index(genes, dtype=object))
     data = ad.AnnData(sparse.vstack(parts, format="csr")[back], obs=obs.astype("category"), var=var)
     truth = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(planted).items()}
     data.uns["planted"] = truth | {"batches": planted.batches, "seed": seed}
