@@ -20,6 +20,7 @@ workflow SCFMBENCH {
         PREPARE_DATA.out.dataset,
         PREPARE_DATA.out.plan,
         PREPARE_DATA.out.imports,
+        PREPARE_DATA.out.model_settings,
         options,
     )
 

@@ -56,6 +56,7 @@ def stub_check_inputs(args: Namespace) -> None:
     (args.outdir / "faults.txt").write_text("")
     write_json(args.outdir / "datasets.json", rows)
     write_json(args.outdir / "input_warnings.json", [])
+    write_json(args.outdir / "model_settings.json", {})
 
 
 def stub_prepare_dataset(args: Namespace) -> None:

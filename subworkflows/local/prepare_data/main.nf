@@ -9,6 +9,7 @@ include { findPath         } from '../utils_scfmbench'
 include { readCsv          } from '../utils_scfmbench'
 include { samplesheetPaths } from '../utils_scfmbench'
 include { stepSettings     } from '../utils_scfmbench'
+include { weightFiles      } from '../utils_scfmbench'
 
 workflow PREPARE_DATA {
     take:
@@ -17,35 +18,40 @@ workflow PREPARE_DATA {
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
-    def named = samplesheetPaths(samplesheet).collect { text -> [text, findPath(samplesheet, text)] }.findAll { pair -> pair[1] }
-    def staged = [named.collect { pair -> pair[0] }, (1..named.size()).collect { i -> "inputs/${i}" }].transpose()
+    def lists = ['hvg_exclude', 'hvg_force'].collect { name -> options[name] }.findAll { text -> text }
+    def named = (samplesheetPaths(samplesheet) + lists).unique().collect { text -> [text, findPath(samplesheet, text)] }
+    def found = named.findAll { pair -> pair[1] }
+    def staged = named.collectEntries { text, path ->
+        path ? [text, "inputs/${found.findIndexOf { pair -> pair[0] == text } + 1}/${path.name}"] : (text in lists ? [text, ''] : [:])
+    }
 
     CHECK_INPUTS(
         samplesheet,
-        named.collect { pair -> pair[1] },
+        found.collect { pair -> pair[1] },
         [
             code: stepSettings(options, 'check_inputs.py', []).code,
             params: options,
-            staged: staged.collectEntries { text, folder -> [text, "${folder}/${file(text).name}"] },
+            weights: weightFiles(options.weights_dir),
+            staged: staged,
         ],
         file("${projectDir}/nextflow_schema.json"),
-        files("${projectDir}/assets/{methods.tsv,schema_input.json,schema_methods.json}"),
+        files("${projectDir}/assets/{methods,models,weights}.tsv") + files("${projectDir}/assets/schema_{input,methods,models,weights}.json"),
     )
 
     // the run stops here, with every fault in one message
-    ch_check = CHECK_INPUTS.out.check.map { faults, datasets, plan, messages ->
+    ch_check = CHECK_INPUTS.out.check.map { faults, datasets, plan, messages, model_settings ->
         if (faults.size() > 0) {
             error("The inputs have faults; nothing was computed.\n\n${faults.text}")
         }
-        [datasets, plan, messages]
-    } // channel: [ datasets.json, plan.tsv, input_warnings.json ]
+        [datasets, plan, messages, model_settings]
+    } // channel: [ datasets.json, plan.tsv, input_warnings.json, model_settings.json ]
 
-    ch_rows = ch_check.flatMap { datasets, _plan, _messages -> new groovy.json.JsonSlurper().parseText(datasets.text) }
+    ch_rows = ch_check.flatMap { datasets, _plan, _messages, _settings -> new groovy.json.JsonSlurper().parseText(datasets.text) }
     ch_source = ch_rows.map { row -> [row.dataset, row, findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
 
     PREPARE_DATASET(
         ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, row: row], h5ad] },
-        ['hvg_exclude', 'hvg_force'].collect { name -> options[name] ? file(options[name], checkIfExists: true) : [] },
+        ['hvg_exclude', 'hvg_force'].collect { name -> (options[name] ? findPath(samplesheet, options[name]) : null) ?: [] },
         stepSettings(
             options,
             'prepare_dataset.py',
@@ -62,13 +68,15 @@ workflow PREPARE_DATA {
     }
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
-    check = ch_check
-    plan = ch_check.flatMap { _datasets, plan, _messages -> plan.splitCsv(header: true, sep: '\t') }
+    check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
+    model_settings = ch_check.map { _datasets, _plan, _messages, settings -> new groovy.json.JsonSlurper().parseText(settings.text) }
+    plan = ch_check.flatMap { _datasets, plan, _messages, _settings -> plan.splitCsv(header: true, sep: '\t') }
     dataset = PREPARE_DATASET.out.dataset.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
     facts = PREPARE_DATASET.out.facts
     imports = ch_imports
 
     emit:
+    model_settings // channel: map: data set -> model -> settings
     check   // channel: [ datasets.json, plan.tsv, input_warnings.json ]
     plan    // channel: row (map)
     dataset // channel: [ dataset, prepared, obs, pca, splits ]

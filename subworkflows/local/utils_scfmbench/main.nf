@@ -114,6 +114,18 @@ def samplesheetPaths(samplesheet) {
     return named.findAll { text -> text }.unique()
 }
 
+// Every model's folder below --weights_dir -> the names of the files in it, so that the check knows what is missing
+// without a task that carries gigabytes.
+def weightFiles(weights_dir) {
+    if (!weights_dir || !file(weights_dir).exists()) {
+        return [:]
+    }
+    def root = file(weights_dir)
+    return root.listFiles().findAll { folder -> folder.isDirectory() }.collectEntries { folder ->
+        [folder.name, files("${folder}/**", hidden: true).collect { item -> folder.relativize(item).toString() }.toSorted()]
+    }
+}
+
 // Text of --help, from nextflow_schema.json: every parameter with its default.
 def helpMessage(params) {
     def schema = new groovy.json.JsonSlurper().parseText(file("${projectDir}/nextflow_schema.json").text)
