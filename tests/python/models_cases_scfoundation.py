@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from models_cases_cellplm import log_normalised
 from models_contract import Golden, ModelCases, read_expected
 
 BASE = {"gene_column": "gene_symbol"}
 LIST = "OS_scRNA_gene_index.19264.tsv"
-
-
-def log_normalised(adata: Any) -> Any:
-    """Counts per 10,000 of all genes of the file, log1p."""
-    counts = sparse.csr_matrix(adata.X, dtype=np.float64)
-    scaled = sparse.diags(1e4 / np.asarray(counts.sum(1)).ravel()) @ counts
-    scaled.data = np.log1p(scaled.data)
-    adata.X = sparse.csr_matrix(scaled, dtype=np.float32)
-    return adata
 
 
 def _tokens(name: str) -> Any:

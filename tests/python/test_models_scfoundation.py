@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from models_cases_scfoundation import BASE, CASES, LIST, log_normalised
+from models_cases_cellplm import log_normalised
+from models_cases_scfoundation import BASE, CASES, LIST
 from models_contract import copy_fixture, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models import load_model

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from scfm.errors import ScfmError
 from scfm.models.pickles import require_file
 from scfm.tables import read_json
+from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,35 @@ def read_bert_config(path: Path | str) -> BertConfig:
     if not all(isinstance(value, (int, float)) and 0 <= value < 1 for value in (eps, init)):
         raise ScfmError(f"{path}: layer_norm_eps and initializer_range must be numbers from 0 to 1; found {eps!r} and {init!r}.")
     return BertConfig(path, width, n_layers, heads, inner, n_positions, vocab_size, float(eps), content["hidden_act"], float(init))
+
+
+def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
+    """Return the folder with ``config.json``: ``variant``, else the top folder itself, else the only model below it.
+
+    Parameters
+    ----------
+    weights
+        The folder of ``--weights``.
+    variant
+        Name of a folder in it; may be empty.
+    none_there
+        What to say where there is no model.
+    """
+    names = sorted(path.parent.name for path in weights.glob("*/config.json"))
+    if variant:
+        if not (weights / variant / "config.json").is_file():
+            raise ScfmError(
+                f"{weights / variant}: there is no model (config.json) of that name (setting variant).{did_you_mean(variant, names)} "
+                f"{weights} holds {listing(names, limit=10) or 'none'}."
+            )
+        return weights / variant
+    if (weights / "config.json").is_file():
+        return weights
+    if len(names) == 1:
+        return weights / names[0]
+    if names:
+        raise ScfmError(f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}.")
+    raise ScfmError(f"{weights}: {none_there}")
 
 
 def weights_file(folder: Path, usual: str = "model.safetensors") -> Path:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.models.bert import find_model_folder
 from scfm.models.pickles import load_dict, load_pickle, require_file
 from scfm.models.ranks import check_vocabulary, gene_tokens, read_token_dictionary
-from scfm.text import did_you_mean, listing, plural
+from scfm.text import listing, plural
 
 if TYPE_CHECKING:
     from scfm.models.bert import BertConfig
@@ -32,23 +33,9 @@ KNOWLEDGE = {"promoter": "promoter_emb", "co_exp": "gene_co_express_emb", "gene_
 
 
 def find_model(weights: Path, variant: str) -> Path:
-    """Return the folder with ``config.json``: ``variant``, else the top folder itself, else the only model below it."""
-    names = sorted(p.parent.name for p in weights.glob("*/config.json"))
-    if variant:
-        if not (weights / variant / "config.json").is_file():
-            raise ScfmError(
-                f"{weights / variant}: there is no model (config.json) of that name (setting variant).{did_you_mean(variant, names)} "
-                f"{weights} holds {listing(names, limit=10) or 'none'}."
-            )
-        return weights / variant
-    if (weights / "config.json").is_file():
-        return weights
-    if len(names) == 1:
-        return weights / names[0]
-    if names:
-        raise ScfmError(f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}.")
-    raise ScfmError(
-        f"{weights}: no GeneCompass model (a folder such as GeneCompass_Base with config.json and pytorch_model.bin) is there. "
+    """Return the folder of the model below ``--weights``; see :func:`scfm.models.bert.find_model_folder`."""
+    return find_model_folder(
+        weights, variant, "no GeneCompass model (a folder such as GeneCompass_Base with config.json and pytorch_model.bin) is there. "
         "--weights must point at the folder that holds it, with dict/ and prior_knowledge/ beside it."
     )
 

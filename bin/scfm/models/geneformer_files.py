@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scfm.errors import ScfmError
+from scfm.models.bert import find_model_folder
 from scfm.models.pickles import require_file
 from scfm.models.ranks import check_vocabulary, read_token_dictionary
-from scfm.text import did_you_mean, listing
+from scfm.text import listing
 
 if TYPE_CHECKING:
     from scfm.models.bert import BertConfig
@@ -36,24 +37,9 @@ class DictionaryFiles:
 
 
 def find_model(weights: Path, variant: str) -> Path:
-    """Return the folder with ``config.json``: ``variant``, else the top folder itself, else the only model below it."""
-    below = sorted(p.parent for p in weights.glob("*/config.json"))
-    names = [p.name for p in below]
-    if variant:
-        if not (weights / variant / "config.json").is_file():
-            raise ScfmError(
-                f"{weights / variant}: there is no model (config.json) of that name (setting variant).{did_you_mean(variant, names)} "
-                f"{weights} holds {listing(names, limit=10) or 'none'}."
-            )
-        return weights / variant
-    if (weights / "config.json").is_file():
-        return weights
-    if len(below) == 1:
-        return below[0]
-    if below:
-        raise ScfmError(f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}.")
-    raise ScfmError(
-        f"{weights}: no Geneformer model (a folder with config.json and model.safetensors or pytorch_model.bin) is there. "
+    """Return the folder of the model below ``--weights``; see :func:`scfm.models.bert.find_model_folder`."""
+    return find_model_folder(
+        weights, variant, "no Geneformer model (a folder with config.json and model.safetensors or pytorch_model.bin) is there. "
         "--weights must point at the clone of the model repository, or at the model's folder in it."
     )
 
