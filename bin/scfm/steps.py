@@ -42,7 +42,8 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
 
     Yields
     ------
-    The status as a dict; the body may set ``status``, ``reason``, ``reason_code`` or add fields.
+    The status as a dict; the body may set ``status``, ``reason``, ``reason_code`` or add fields. Time and memory are
+    measured here unless the body sets them.
     """
     status: dict = {
         "dataset": dataset, "embedding": embedding, "step": name, "status": "ok", "reason": "", "reason_code": "",
@@ -58,5 +59,5 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
         status.update(status="failed", reason=describe_error(error), reason_code=getattr(error, "reason_code", type(error).__name__))
         log.error("%s of %s failed: %s", name, embedding, describe_error(error))
         log.debug("traceback", exc_info=True)
-    status.update(seconds=watch.seconds, peak_rss_mb=peak_rss_mb(), peak_gpu_mb=peak_gpu_mb())
+    status = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()} | status
     write_json(Path(outdir) / f"{dataset}.{embedding}.{name}.status.json", status)

@@ -38,13 +38,10 @@ def why_no_weights(
         place = f"{weights_dir.rstrip('/')}/{info.name}" if weights_dir else "--weights_dir (not given)"
         problems.append(Problem("weights_missing", (
             f"The weights of {info.title} are not in {place}. Get them with: bin/fetch_weights.py --model {info.name} --dest "
-            f"{weights_dir.rstrip('/') or 'DIR'}/{info.name}"
+            f"{weights_dir or 'DIR'}"
         )))
     if "non-commercial" in info.licence and not accepted:
         problems.append(Problem("license_not_accepted", (
             f"The weights of {info.title} have a licence that must be accepted ({info.licence}). Read it, then add --accept_license {info.name}."
         )))
     return problems
-
-
-

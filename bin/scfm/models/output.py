@@ -130,7 +130,7 @@ def embed_file(
             writer.add(part)
             if sum(len(p.cell_ids) for p in sample) < DRIFT_CELLS:
                 sample.append(part)
-    if precision == "bf16":
+    if precision == "bf16" and report.cells_out:
         drift = _drift(cls(weights, typed, precision="fp32", **how), counts, sample, options)
     sidecar = _identity(model, dataset, method) | report.as_dict() | model.facts() | drift
     sidecar |= {"warnings": model.messages, "status": "ok", "reason": ""}

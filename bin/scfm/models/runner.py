@@ -13,6 +13,7 @@ import numpy as np
 from scfm.errors import ResourceError, ScfmError
 from scfm.models.base import Batch, EmbeddingModel
 from scfm.models.genes import check_overlap
+from scfm.models.shards import no_row_warning
 from scfm.models.tokens import Tokens, plan_batches
 from scfm.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
 from scfm.text import plural
@@ -241,10 +242,10 @@ def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, r
         report.not_embedded += part.not_embedded
         yield part
     report.batch_tokens, report.seconds = runner.budget, watch.seconds
-    if not report.cells_out:
+    if not report.cells_out and counts.n_cells == len(counts.cell_ids):  # a shard may be empty, the whole may not
         raise ScfmError(f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded: {report.not_embedded[0][1] if report.not_embedded else 'no cells'}.")
     if report.not_embedded:
-        model.warn("W-MOD-03", f"{plural(len(report.not_embedded), 'cell')} got no row (such as '{report.not_embedded[0][0]}': {report.not_embedded[0][1]}).", n=len(report.not_embedded))
+        model.messages.append(no_row_warning(report.not_embedded, method=model.name))
 
 
 def embed_frame(model: EmbeddingModel, counts: "Counts", **options: Any) -> "pd.DataFrame":
