@@ -57,6 +57,7 @@ def plan_rows(datasets=tuple(DATASETS), methods=tuple(METHODS)) -> pd.DataFrame:
                     rows.append({
                         "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": family,
                         "variant": variant, "seed": seed, "is_control": control, "output_type": "embedding",
+                        "model": "", "status": "", "reason_code": "", "reason": "",
                     })
     return pd.DataFrame(rows)
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from scfm.report.load import Collected
 
 SEVERITIES = ("error", "warning", "info")
+#: codes of the plan that nobody can mend by a setting or a file
+NOT_MENDABLE = frozenset({"organism_not_supported"})
+#: smallest cosine between a bf16 row and its fp32 row that passes without a warning
+BF16_COSINE = 0.99
 #: W-MET-01: a method that is first by one batch metric and in this last share of the ranking by another
 WORST_SHARE = 1 / 3
 #: W-MET-01 needs this many embeddings, else every rank is extreme
@@ -39,6 +43,7 @@ def all_messages(found: "Collected", tables: dict[str, "pd.DataFrame"], metrics:
     own = [
         *failed_steps(tables["status"], names), *unplanned_results(found), *missing_cells(found.sidecars, names),
         *undefined_metrics(found.scores, names), *disagreeing_metrics(found.scores, metrics, names), *unstable_over_seeds(tables["totals"], names),
+        *models_not_run(found.plan, names), *made_up_weights(found.sidecars, names), *bf16_drift(found.sidecars, names),
     ]
     told = [*found.messages]
     for facts in found.facts.values():
@@ -154,6 +159,7 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
     judged = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
     chosen = scores[
         scores["metric"].isin(judged) & (scores["group"] == "all") & (scores["status"] == "ok") & (scores["family"] != "control")
+        & ~scores["method"].isin(names.controls)
     ]
     found = []
     for dataset, rows in chosen.groupby("dataset", sort=True):
@@ -189,7 +195,7 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
 
     found = []
     frame = default_total(totals)
-    frame = frame[frame["family"] != "control"].dropna(subset=["total"])
+    frame = frame[(frame["family"] != "control") & ~frame["method"].isin(names.controls)].dropna(subset=["total"])
     for dataset, rows in frame.groupby("dataset", sort=True):
         table = rows.groupby(["method", "variant"])["total"].agg(["mean", "std", "count"])
         for key, row in table[table["count"] > 1].iterrows():
@@ -205,6 +211,51 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
                 values={"variant": key[1], "mean": row["mean"], "sd": row["std"], "seeds": int(row["count"]), "nearest": near},
                 threshold=float(gaps.min()),
             ))
+    return found
+
+
+def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
+    """W-MOD-04: a model was asked for and can't run until something is mended. I-MOD-01: it does not apply to the data set."""
+    found = []
+    idle = plan[(plan["status"] == "not_applicable") & (plan["variant"] == "raw") & ~plan["is_control"]]
+    for (method, code, reason), rows in idle.groupby(["method", "reason_code", "reason"], sort=True):
+        datasets = sorted(set(rows["dataset"]))
+        severity = "info" if code in NOT_MENDABLE else "warning"
+        where = f" on {listing(datasets)}" if len(datasets) > 1 else ""
+        found.append(message(
+            "I-MOD-01" if severity == "info" else "W-MOD-04", severity, f"{names.method(method)} did not run{where}. {reason}",
+            dataset=datasets[0] if len(datasets) == 1 else "", method=method, values={"reason_code": code, "datasets": datasets},
+        ))
+    return found
+
+
+def made_up_models(sidecars: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the models that ran with a made-up checkpoint, and not as a control."""
+    return {s["method"] for s in sidecars if s.get("weights_random") and not s.get("is_control")}
+
+
+def made_up_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
+    """W-MOD-05: a model ran with a made-up checkpoint (``bin/make_tiny_weights.py``), as in a demo."""
+    return [message(
+        "W-MOD-05", "warning", f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers show that "
+        "the pipeline works and say nothing about the model. Get the real ones with bin/fetch_weights.py.", method=method,
+    ) for method in sorted(made_up_models(sidecars))]
+
+
+def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
+    """I-MOD-02: how far bf16 rows are from fp32 ones. W-MOD-06: too far."""
+    found = []
+    for sidecar in sidecars:
+        drift = sidecar.get("bf16_drift") or {}
+        if "cosine_min" not in drift or sidecar["variant"] != "raw":
+            continue
+        far = drift["cosine_min"] < BF16_COSINE
+        found.append(message(
+            "W-MOD-06" if far else "I-MOD-02", "warning" if far else "info",
+            f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a cosine of {drift['cosine_median']:.5f} (median) and "
+            f"{drift['cosine_min']:.5f} (lowest) with those of fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
+            dataset=sidecar["dataset"], method=sidecar["method"], values={"seed": sidecar["seed"], **drift}, threshold=BF16_COSINE,
+        ))
     return found
 
 

@@ -89,7 +89,7 @@ def collect_results(
     found = collect(plan, datasets, results, schemas=Schemas(metrics_table.parent), messages=messages)
     metrics = read_metrics(metrics_table)
     tables = build_tables(
-        found, metrics, params, names=Names.of(read_methods(methods_table), metrics, found.plan),
+        found, metrics, params, names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
         trace=resources.read_trace(trace) if trace else None, steps_off=steps_off,
     )
     write_tables(tables, found.schemas, outdir)

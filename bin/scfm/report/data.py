@@ -96,13 +96,15 @@ def load_report_data(
     import yaml
 
     schemas = Schemas(assets)
+    messages = read_json(tables / "warnings.json")
+    made_up = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
     planned, metrics, methods = read_plan(plan), read_metrics(assets / "metrics.tsv"), read_methods(assets / "methods.tsv")
     return ReportData(
         plan=planned, **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
-        messages=read_json(tables / "warnings.json"), datasets=read_json(tables / "datasets.json"),
+        messages=messages, datasets=read_json(tables / "datasets.json"),
         verdict=read_json(tables / "verdict.json"), metrics=metrics, methods=methods, params=read_json(params),
         versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {}, **read_citations(assets / "citations.tsv"),
-        plots=_files(plots, "*.png"), histories=_files(histories, "*.history.csv"), names=Names.of(methods, metrics, planned),
+        plots=_files(plots, "*.png"), histories=_files(histories, "*.history.csv"), names=Names.of(methods, metrics, planned, made_up),
     )
 
 

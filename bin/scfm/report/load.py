@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PLAN_COLUMNS = ("dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type")
+PLAN_COLUMNS = (
+    "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "model", "status", "reason_code", "reason",
+)
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 

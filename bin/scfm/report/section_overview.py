@@ -44,6 +44,9 @@ def describe_run(data: "ReportData") -> str:
 def verdict_line(data: "ReportData") -> str:
     """Return one sentence on whether everything that was planned is there."""
     planned, failed = len(data.plan), data.status[data.status["status"] == "failed"]
+    idle = int((data.plan["status"] == "not_applicable").sum())
+    if failed.empty and idle:
+        return f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made here, for the reasons in the messages below."
     if failed.empty:
         return f"All {plural(planned, 'planned embedding')} gave their results."
     broken = failed.drop_duplicates(["dataset", "embedding"])

@@ -42,10 +42,10 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
         by_step = {r["step"]: r for r in part.to_dict("records")}
         cells = "".join(_status_cell(by_step.get(s)) for s in steps)
         body.append(f"<tr><th scope='row'>{esc(title)} <span class='scfm-muted'>{esc(first['embedding'])}</span></th>{cells}</tr>")
-    failed = status[status["status"] == "failed"]
+    told = status[(status["status"] == "failed") | ((status["status"] == "not_applicable") & (status["step"] == "embed"))]
     reasons = "".join(
         f"<li><b>{esc(r['embedding'])}</b>, {esc(r['step'])}: {esc(r['reason'])} <span class='scfm-muted'>[{esc(r['reason_code'])}]</span></li>"
-        for r in failed.to_dict("records")
+        for r in told.to_dict("records")
     )
     content = (
         f"<div class='scfm-scroll'><table class='scfm-heat'><thead><tr><th>Embedding</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
@@ -53,7 +53,7 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
     )
     return Section(
         f"status_{slug(dataset)}", _heading("What became of every step", data, dataset), "html", content,
-        description="Every planned embedding and step. n/a: not defined here, or a step before it failed; point at a cell for the reason.",
+        description="Every planned embedding and step. n/a: not defined here (a model without weights …), or a step before it gave no result; point at a cell for the reason.",
     )
 
 

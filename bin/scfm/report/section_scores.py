@@ -106,6 +106,7 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
 def tradeoff_plot(dataset: str, table: "pd.DataFrame") -> Section:
     """Return bio against batch with names at the points: methods alone, and with the controls."""
     rows = table.dropna(subset=["bio", "batch"])
+    rows = rows.assign(family=rows["family"].mask(rows["is_control"], "control"))  # a model with random weights is one
     points = [
         Point(r["title"], float(r["batch"]), float(r["bio"]), COLOURS.get(r["family"], "#333333"), "control" if r["is_control"] else "method", bool(r["front"]))
         for r in rows.to_dict("records")

@@ -38,8 +38,8 @@ def build_status(
 ) -> "pd.DataFrame":
     """Return ``status.tsv``: every planned embedding x step, explained.
 
-    A step that left a status file is what the file says. A step without one is ``not_applicable`` if a step it
-    needs did not give a result (the reason stands there) or if it was switched off, else ``failed`` with the code
+    A step that left a status file is what the file says. A step without one is ``not_applicable`` if the plan says that the
+    embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason stands there) or if it was switched off, else ``failed`` with the code
     ``no_result``: nothing that was planned is ever missing from the table.
 
     Parameters
@@ -67,7 +67,7 @@ def build_status(
                 parent = parents.get((row.dataset, row.method, row.seed), "")
                 earlier = outcome.get((row.dataset, parent, "validate"))
             key = (row.dataset, row.embedding, step)
-            result = left.get(key) or _explain(step, earlier, off) or _unexplained(step, row, found, attempts or {})
+            result = left.get(key) or _planned(step, row) or _explain(step, earlier, off) or _unexplained(step, row, found, attempts or {})
             outcome[key] = result
             rows.append({
                 "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family,
@@ -89,6 +89,13 @@ def _effective(status: dict[str, Any], found: "Collected") -> dict[str, str]:
                 f"The step '{status['step']}' reports success but its table has no row of this embedding."
             )}
     return {k: str(status.get(k) or "") for k in ("status", "reason_code", "reason")}
+
+
+def _planned(step: str, row: Any) -> dict[str, str] | None:
+    """Return the outcome of the first step of an embedding that was planned as one that can't be made."""
+    if step != "embed" or not row.status:
+        return None
+    return {"status": row.status, "reason_code": row.reason_code, "reason": row.reason}
 
 
 def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[str, str] | None:

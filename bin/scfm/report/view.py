@@ -40,8 +40,8 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     Returns
     -------
     Columns ``title, method, variant, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
-    :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, or the steps
-    that failed). Numbers are NaN where an embedding has no scores.
+    :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, the steps
+    that failed, or why it was not run). Numbers are NaN where an embedding has no scores.
     """
     import pandas as pd
 
@@ -62,7 +62,8 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
     failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
     gone = default_total(totals).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
-    table["outcome"] = [_outcome(r, failed.to_dict(), gone.to_dict()) for r in table.to_dict("records")]
+    idle = plan[plan["status"] == "not_applicable"].groupby(key)["reason_code"].first().map("not run: {}".format)
+    table["outcome"] = [_outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")]
     shown = table[~table["is_control"]]
     table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
     order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
