@@ -78,7 +78,7 @@ def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, v
         return
     from safetensors.torch import save_file
 
-    save_file(state, model / "model.safetensors")
+    save_file(state, model / "model.safetensors", metadata={"format": "pt"})
 
 
 # ---- scCello ----------------------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
         from safetensors.torch import save_file
 
         write_json(folder / "config.json", {"architectures": ["NicheformerForMaskedLM"], "model_type": "nicheformer", **hyper})
-        save_file({f"nicheformer.{name}": tensor for name, tensor in state.items()} | head, folder / "model.safetensors")
+        save_file({f"nicheformer.{name}": tensor for name, tensor in state.items()} | head, folder / "model.safetensors", metadata={"format": "pt"})
         return
     if variant == "ckpt-old":
         state |= torch_layer(draw, "encoder_layer.", d, sizes.inner) | {"pos": torch.arange(sizes.max_length)}

@@ -1,0 +1,203 @@
+"""Is a folder of weights complete, and are its files the ones they were? By names without opening them, or by checksums."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from scfm.errors import ScfmError
+from scfm.models.checkpoint import sha256_of
+from scfm.models.output import RANDOM_MARK
+from scfm.text import listing, plural
+from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant
+
+#: checksums recorded at first use, in the format of ``sha256sum``: ``sha256sum --check`` reads it, too
+RECORD = "CHECKSUMS.sha256"
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    model, variant
+        The variant that the files belong to: the complete one, else the nearest to it.
+    missing
+        Required files that are not there.
+    command
+        How to get them.
+    is_random
+        Whether the folder says that its weights are made up.
+    """
+
+    model: str
+    variant: str
+    missing: tuple[str, ...]
+    command: str
+    is_random: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every required file is there."""
+        return not self.missing
+
+    @property
+    def sentence(self) -> str:
+        """What is missing and what to do; for the report and for an error."""
+        if self.is_complete:
+            return f"The weights of {self.model} ({self.variant}) are complete."
+        return f"weights missing: {listing(self.missing)} of {self.model} ({self.variant}). On a machine with internet: {self.command}"
+
+
+def fetch_command(variant: WeightsVariant, dest: str = "DIR", *, usual: bool = True) -> str:
+    """Return the command that fetches a variant.
+
+    Parameters
+    ----------
+    variant
+        Row of the table.
+    dest
+        Folder of all weights (``--weights_dir`` of the pipeline).
+    usual
+        Whether it is the usual variant of its model, which need not be named.
+    """
+    words = ["bin/fetch_weights.py", "--model", variant.model]
+    words += [] if usual else ["--variant", variant.variant]
+    words += ["--dest", dest] + (["--accept_license", variant.accept] if variant.accept else [])
+    return " ".join(words)
+
+
+def check_names(table: WeightsTable, model: str, names: Iterable[str], *, dest: str = "DIR") -> WeightsState:
+    """Hold the names of a folder's files against the table.
+
+    Parameters
+    ----------
+    table
+        Both tables.
+    model
+        The model.
+    names
+        Paths of the files relative to the model's folder; empty where there is no such folder.
+    dest
+        Folder of all weights, for the command.
+
+    Returns
+    -------
+    The state for the first complete variant; where none is complete, for the one of which the largest share is there (the usual
+    one where nothing is).
+    """
+    names = set(names)
+    variants = table.variants_of(model)
+    best: tuple[float, WeightsVariant, list[str]] | None = None
+    for variant in variants:
+        required = [f for f in table.files_of(variant) if f.need == "required"]
+        missing = [f.path for f in required if not find_name(f, names)]
+        share = len(missing) / len(required)
+        if best is None or share < best[0]:
+            best = (share, variant, missing)
+    if best is None:
+        raise ScfmError(f"No weights are known for model '{model}'.")
+    _, variant, missing = best
+    command = fetch_command(variant, dest, usual=variant is variants[0])
+    return WeightsState(model, variant.variant, tuple(missing), command, RANDOM_MARK in names)
+
+
+def find_name(file: WeightsFile, names: Iterable[str]) -> str | None:
+    """Return the name under which a file (or one that stands in for it) is there, None where it is not."""
+    names = set(names)
+    if file.path in names:
+        return file.path
+    return next((n for pattern in file.also_at for n in sorted(names) if fnmatchcase(n, pattern)), None)
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """List the files below a folder, relative to it; an absent folder has none."""
+    folder = Path(folder)
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+
+
+def check_folder(table: WeightsTable, model: str, folder: Path | str) -> WeightsState:
+    """Hold a model's folder against the table; see :func:`check_names`."""
+    return check_names(table, model, names_in(folder), dest=str(Path(folder).parent))
+
+
+# ---- checksums --------------------------------------------------------------------------------------------------------------
+
+
+def read_record(folder: Path | str) -> dict[str, str]:
+    """Return the recorded checksums of a folder: path -> SHA-256; none where nothing was recorded."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        digest, two_blanks, name = line[:64], line[64:66], line[66:]
+        if two_blanks not in ("  ", " *") or not name or set(digest) - set("0123456789abcdef"):
+            raise ScfmError(f"{path}: line {number} is not '<sha256>  <file>'. Delete the file to record the checksums anew.")
+        found[name] = digest
+    return found
+
+
+def write_record(folder: Path | str, checksums: Mapping[str, str]) -> None:
+    """Write checksums beside the files, sorted by name; the old record is replaced in one step."""
+    path = Path(folder) / RECORD
+    part = path.with_name(f".{RECORD}.{os.getpid()}")
+    part.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(checksums.items())), encoding="utf-8")
+    os.replace(part, path)
+
+
+@dataclass
+class Verdict:
+    """Result of :func:`verify`: names by outcome."""
+
+    published: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    stand_ins: list[str] = field(default_factory=list)
+
+
+def verify(table: WeightsTable, model: str, folder: Path | str, found: Mapping[str, str] | None = None) -> Verdict:
+    """Compare the checksums of a folder's files with the published and the recorded ones, and record those seen for the first time.
+
+    Parameters
+    ----------
+    table, model
+        The table and the model.
+    folder
+        The model's folder; its record is :data:`RECORD`.
+    found
+        Checksums already computed, path -> SHA-256; None = of all files of the table that are there.
+
+    Raises
+    ------
+    ScfmError
+        A file differs from its published or recorded checksum; nothing is recorded then.
+    """
+    folder = Path(folder)
+    files = {f.path: f for v in table.variants_of(model) for f in table.files_of(v)}
+    if found is None:
+        names = names_in(folder)
+        wanted = sorted({name for f in files.values() if (name := find_name(f, names))})
+        found = {name: sha256_of(folder / name) for name in wanted}
+    old, result, wrong = read_record(folder), Verdict(), []
+    is_random = (folder / RANDOM_MARK).is_file()
+    for name, digest in found.items():
+        published = files[name].sha256 if name in files and not is_random else ""
+        if digest == published:
+            result.published.append(name)
+        elif published or digest != old.get(name, digest):
+            wrong.append(name)
+        else:
+            (result.recorded if name in old else result.new if name in files else result.stand_ins).append(name)
+    if wrong:
+        raise ScfmError(
+            f"{folder}: {plural(len(wrong), 'file')} ({listing(wrong)}) differ from the {'published' if wrong[0] in files and files[wrong[0]].sha256 else 'recorded'} "
+            f"checksum: damaged, or another version. Delete and fetch them again; if you changed them on purpose, delete {RECORD}."
+        )
+    if set(found) - set(old):
+        write_record(folder, old | dict(found))
+    return result

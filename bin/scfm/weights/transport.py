@@ -1,0 +1,271 @@
+"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one step."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scfm.errors import ResourceError, ScfmError
+from scfm.models.checkpoint import sha256_of
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+#: answers after which the same question may get another answer
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+#: seconds between two lines about the progress
+_TELL_EVERY = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How a broken download is tried again.
+
+    Attributes
+    ----------
+    tries
+        Attempts in a row that bring no new byte, before giving up.
+    pause
+        Seconds before the second attempt; doubled for each further one, at most ``longest``.
+    timeout
+        Seconds without an answer.
+    sleep
+        Waits; replaced in tests.
+    """
+
+    tries: int = 6
+    pause: float = 2.0
+    longest: float = 120.0
+    timeout: float = 60.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+class _Passing(Exception):
+    """A fault that may pass."""
+
+    def __init__(self, text: str, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.wait = wait
+
+
+def download(url: str, path: Path | str, *, size: int | None = None, sha256: str = "", patience: Patience | None = None) -> str:
+    """Download a file.
+
+    The bytes go to ``<path>.part``, which stays after a failure: the next call goes on where it ended, if the server still has the same
+    file (its ETag or date) and can serve ranges, else from the beginning.
+
+    Parameters
+    ----------
+    url
+        ``https://`` (or ``http://``) address.
+    path
+        Target; its folder is made. A file that is there and fits ``size`` and ``sha256`` is kept.
+    size, sha256
+        What is expected; nothing where not known.
+    patience
+        See :class:`Patience`.
+
+    Returns
+    -------
+    SHA-256 of the file.
+
+    Raises
+    ------
+    ScfmError
+        Not found, refused, wrong size or checksum (the bytes are deleted), a web page in place of the file, or no connection.
+    ResourceError
+        Too little space on disk.
+    """
+    path, patience = Path(path), patience or Patience()
+    if not url.startswith(("https://", "http://")):
+        raise ScfmError(f"{url}: not a web address (https://...).")
+    if path.is_file() and (size is None or path.stat().st_size == size):
+        digest = sha256_of(path)
+        if not sha256 or digest == sha256:
+            log.info("%s is there already", path)
+            return digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _Part(url, path)
+    resumed = part.length > 0
+    _fill(part, size, patience)
+    try:
+        digest = part.check(size, sha256)
+    except ScfmError:
+        if not resumed:
+            raise
+        log.warning("%s: what was resumed does not fit; downloading from the beginning", path)
+        _fill(part, size, patience)
+        digest = part.check(size, sha256)
+    part.finish()
+    return digest
+
+
+class _Part:
+    """A file on its way: its bytes so far, and a note of which remote file they are from."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        self.url, self.path = url, path
+        self.file = path.with_name(f"{path.name}.part")
+        self.note = path.with_name(f"{path.name}.part.json")
+        self.validator = ""
+        if self.file.is_file():
+            known = _read_note(self.note)
+            if known.get("url") == url and known.get("validator"):
+                self.validator = known["validator"]
+            else:
+                self.drop()
+
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return self.file.stat().st_size if self.file.is_file() else 0
+
+    def drop(self) -> None:
+        """Forget what is there."""
+        self.validator = ""
+        self.file.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def begin(self, validator: str) -> None:
+        """Start from the first byte of a remote file; without a validator it cannot be resumed by a later call."""
+        self.drop()
+        self.validator = validator
+        self.note.write_text(json.dumps({"url": self.url, "validator": validator}))
+
+    def check(self, size: int | None, sha256: str) -> str:
+        """Return the checksum; delete the bytes and raise where they are not what is expected."""
+        found, digest = self.length, sha256_of(self.file)
+        if size is not None and found != size:
+            self.drop()
+            raise ScfmError(f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed on the way; nothing was kept.")
+        if sha256 and digest != sha256:
+            self.drop()
+            raise ScfmError(f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was changed on the way; nothing was kept.")
+        return digest
+
+    def finish(self) -> None:
+        """Put the file in its place."""
+        os.replace(self.file, self.path)
+        self.note.unlink(missing_ok=True)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _fill(part: _Part, size: int | None, patience: Patience) -> None:
+    """Ask until all bytes are there; give up after some attempts in a row that brought none."""
+    failures = 0
+    while True:
+        before = part.length
+        try:
+            _ask(part, size, patience)
+            return
+        except (_Passing, urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)):
+                raise  # of the disk, not of the network
+            failures = 0 if part.length > before else failures + 1
+            why = str(getattr(error, "reason", "") or error) or type(error).__name__
+            if failures >= patience.tries:
+                raise ScfmError(
+                    f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
+                ) from error
+            wait = getattr(error, "wait", None)
+            wait = min(patience.longest, patience.pause * 2 ** max(0, failures - 1) if wait is None else wait)
+            log.warning("%s: %s; going on at byte %d in %.0f s", part.path.name, why, part.length, wait)
+            patience.sleep(wait)
+
+
+def _ask(part: _Part, size: int | None, patience: Patience) -> None:
+    """Make one request and write what comes."""
+    at = part.length
+    if size is not None and at == size:
+        return
+    headers = {"User-Agent": "scfmbench", "Accept-Encoding": "identity"}
+    if at:
+        headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
+    request = urllib.request.Request(part.url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=patience.timeout) as answer:
+            _receive(part, answer, at, size)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and at:  # nothing behind our last byte: another file, or all of it is there
+            total = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
+            if total == str(at):
+                return
+            part.drop()
+            raise _Passing("the file there is shorter than what was received", wait=0.0) from error
+        if error.code in _PASSING:
+            after = str(error.headers.get("Retry-After", ""))
+            raise _Passing(f"the server answers {error.code} {error.reason}", float(after) if after.isdigit() else None) from error
+        raise ScfmError(_refusal(part.url, error)) from error
+
+
+def _refusal(url: str, error: urllib.error.HTTPError) -> str:
+    cause = {
+        401: "It wants a login: open the page in a browser, accept its conditions there and put the file in place by hand.",
+        403: "It refuses access: open the page in a browser, accept its conditions there and put the file in place by hand.",
+        404: "The file is not there (any more): look for it on the page of the model, and tell us if it has moved.",
+        410: "The file is not there any more: look for it on the page of the model, and tell us if it has moved.",
+    }.get(error.code, "Try again later, or download the file in a browser and put it in place by hand.")
+    return f"{url}: the server answers {error.code} {error.reason}. {cause}"
+
+
+def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
+    """Write the body of an answer behind the bytes so far, or from the beginning where the server sends all of it."""
+    kind = answer.headers.get_content_type()
+    if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
+        raise ScfmError(f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a browser and put the file in place by hand.")
+    goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
+    if answer.status == 206 and not goes_on:
+        part.drop()
+        raise _Passing("the server sends another range than asked for", wait=0.0)
+    validator = _validator(answer.headers)
+    if not goes_on:
+        if at:
+            log.info("%s: the server cannot go on, or has another file now: from the beginning", part.path.name)
+        part.begin(validator)
+        at = 0
+    length = answer.headers.get("Content-Length")
+    total = at + int(length) if length is not None else None
+    _check_space(part.path.parent, total if total is not None else size, at)
+    with part.file.open("ab" if goes_on else "wb") as out:
+        told = time.monotonic()
+        while block := answer.read(BLOCK):
+            out.write(block)
+            at += len(block)
+            if time.monotonic() - told > _TELL_EVERY:
+                told = time.monotonic()
+                log.info("%s: %.0f MB%s", part.path.name, at / 1e6, f" of {total / 1e6:.0f} MB" if total else "")
+    if total is not None and at < total:
+        raise _Passing(f"the connection broke after {at:,} of {total:,} bytes")
+
+
+def _validator(headers: Any) -> str:
+    """Return what tells a server's file from a later one of the same address: a strong ETag, else the date."""
+    tag = headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _check_space(folder: Path, total: int | None, at: int) -> None:
+    if total is None:
+        return
+    free = shutil.disk_usage(folder).free
+    if total - at > free:
+        raise ResourceError(f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another --dest.")
