@@ -15,6 +15,7 @@ from scfm.errors import EXIT_USER
 from scfm.models.table import load_model_table
 from scfm.registry import ASSETS, load_methods
 from scfm.tables import read_json
+from scfm.weights.table import load_weights_table
 
 log = logging.getLogger("check_inputs")
 
@@ -29,18 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet")
     parser.add_argument("--methods_table", type=Path, default=ASSETS / "methods.tsv", help="methods table")
     parser.add_argument("--methods_schema", type=Path, help="schema of the methods table (default: the one beside the table)")
-    parser.add_argument("--models_table", type=Path, help="models table (default: models.tsv beside the methods table, if it is there)")
+    parser.add_argument("--models_assets", type=Path, help="folder of models.tsv, weights.tsv, weights_files.tsv and their schemas (default: that of the methods table)")
     parser.add_argument("--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
     args = parser.parse_args(argv)
 
-    beside = args.methods_table.parent / "models.tsv"
+    assets = args.models_assets or args.methods_table.parent
+    assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
     outcome = check_run(
         read_json(args.params), schema=read_json(args.schema), input_schema=read_json(args.input_schema),
         methods=load_methods(args.methods_table, args.methods_schema), samplesheet=args.input,
         located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
-        model_table=load_model_table(args.models_table or (beside if beside.is_file() else ASSETS / "models.tsv")),
+        model_table=load_model_table(assets / "models.tsv"), weights_table=load_weights_table(assets),
         weights=read_json(args.weights) if args.weights else None,
     )
     write_outcome(outcome, args.outdir)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scfm.data.contract import check_file
 from scfm.data.model_options import read_options
@@ -19,6 +19,9 @@ from scfm.models.table import ModelInfo
 from scfm.registry import Method
 from scfm.tables import message, write_json
 from scfm.text import split_list
+
+if TYPE_CHECKING:
+    from scfm.weights.table import WeightsTable
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Outcome:
 def check_run(
     params: Mapping[str, Any], *, schema: Mapping[str, Any], input_schema: Mapping[str, Any], methods: Mapping[str, Method],
     samplesheet: Path, located: Located, model_table: Mapping[str, ModelInfo] | None = None,
-    weights: Mapping[str, Sequence[str] | None] | None = None,
+    weights: Mapping[str, Sequence[str] | None] | None = None, weights_table: "WeightsTable | None" = None,
 ) -> Outcome:
     """Check everything that can be checked before the first computation.
 
@@ -71,12 +74,14 @@ def check_run(
         The models table.
     weights
         Model -> files in its folder below ``--weights_dir``, relative to it; None where it has no folder.
+    weights_table
+        The tables of released weights; needed where models are asked for.
     """
     outcome = Outcome()
     choice, outcome.faults = check_params(params, schema, methods, located.staged)
     complete = with_defaults(params, schema)
     options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
-    models, more = choose_models(complete, model_table or {}, options, weights or {})
+    models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
     outcome.faults += faults + more
     try:
         rows = read_samplesheet(samplesheet)

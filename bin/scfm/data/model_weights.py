@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scfm.models.table import ModelInfo
+from scfm.text import listing
+
+if TYPE_CHECKING:
+    from scfm.weights.table import WeightsTable
+
+#: settings by which the user takes other files than the released ones; only the model can say what is missing then
+OWN_FILES = ("checkpoint", "variant")
 
 
 class Problem(NamedTuple):
@@ -16,9 +23,9 @@ class Problem(NamedTuple):
 
 
 def why_no_weights(
-    info: ModelInfo, files: Sequence[str] | None, *, settings: Mapping[str, Any], weights_dir: str, accepted: bool
+    info: ModelInfo, files: Sequence[str] | None, table: "WeightsTable", *, own: Mapping[str, Any], weights_dir: str, accepted: bool
 ) -> list[Problem]:
-    """Hold the files of a model's folder against what it needs.
+    """Hold the names of the files in a model's folder against what it needs, without opening them.
 
     Parameters
     ----------
@@ -26,22 +33,28 @@ def why_no_weights(
         The model.
     files
         Files in its folder, relative to it; None = no such folder.
-    settings
-        Its settings: some name files.
+    table
+        ``assets/weights.tsv`` and ``assets/weights_files.tsv``.
+    own
+        The user's settings of the model: some name files.
     weights_dir
         ``--weights_dir`` as given, empty where it was not.
     accepted
         Whether the user has accepted its licence.
     """
+    from scfm.weights.check import check_names
+
+    state = check_names(table, info.name, files or (), dest=weights_dir or "DIR")
     problems = []
-    if not files:
-        place = f"{weights_dir.rstrip('/')}/{info.name}" if weights_dir else "--weights_dir (not given)"
+    if not state.is_complete and not (files and any(own.get(key) for key in OWN_FILES)):
+        place = f"in {weights_dir.rstrip('/')}/{info.name}" if weights_dir else "(no --weights_dir was given)"
         problems.append(Problem("weights_missing", (
-            f"The weights of {info.title} are not in {place}. Get them with: bin/fetch_weights.py --model {info.name} --dest "
-            f"{weights_dir or 'DIR'}"
+            f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine with internet: {state.command}"
         )))
-    if "non-commercial" in info.licence and not accepted:
+    accept = table.variant(info.name, state.variant).accept
+    if accept and not accepted and not state.is_random:  # made-up weights are nobody's
         problems.append(Problem("license_not_accepted", (
-            f"The weights of {info.title} have a licence that must be accepted ({info.licence}). Read it, then add --accept_license {info.name}."
+            f"The licence of the weights must be accepted first ({table.variant(info.name, state.variant).licence}). Read it, then add "
+            f"--accept_license {accept}."
         )))
     return problems

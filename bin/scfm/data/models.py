@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scfm.data.genes import normal_organism
 from scfm.data.keys import KEYS
@@ -13,6 +13,9 @@ from scfm.data.model_weights import Problem, why_no_weights
 from scfm.data.params import choose_names
 from scfm.models import model_class
 from scfm.models.table import ModelInfo
+
+if TYPE_CHECKING:
+    from scfm.weights.table import WeightsTable
 
 #: settings that name the organism of the cells
 ORGANISM_SETTINGS = ("species", "default_organism")
@@ -31,7 +34,7 @@ class Models:
     table
         ``assets/models.tsv``.
     chosen
-        Models to run, in the order of the table.
+        Models to run, in the order given.
     options
         Settings of the user's YAML file, by model.
     random_init
@@ -42,6 +45,8 @@ class Models:
         Files in ``<weights_dir>/<model>``, relative to it; None or absent where there is no such folder.
     accepted
         Models whose restricted licence the user has accepted.
+    weights
+        The tables of released weights; None only where no model is chosen.
     """
 
     table: Mapping[str, ModelInfo] = field(default_factory=dict)
@@ -51,6 +56,7 @@ class Models:
     weights_dir: str = ""
     files: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
+    weights: "WeightsTable | None" = None
 
     def method_names(self) -> list[str]:
         """Return every method name that a model can have; an embedding of the user can't bear them."""
@@ -99,7 +105,7 @@ def plan_models(models: Models, row: Mapping[str, str], facts: Mapping[str, Any]
         info, own = models.table[name], models.options.get(name, {})
         settings, problems = fill_settings(info, own, row, facts.get("genes") or {})
         found = why_no_weights(
-            info, models.files.get(name), settings=settings, weights_dir=models.weights_dir, accepted=name in models.accepted
+            info, models.files.get(name), models.weights, own=own, weights_dir=models.weights_dir, accepted=name in models.accepted
         )
         planned.append(PlannedModel(info, settings, [*found, *problems], models.random_init, _shards_follow(info, settings, row)))
     return planned
@@ -188,7 +194,7 @@ def _shards_follow(info: ModelInfo, settings: Mapping[str, Any], row: Mapping[st
 
 def choose_models(
     params: Mapping[str, Any], table: Mapping[str, ModelInfo], options: Mapping[str, Mapping[str, Any]],
-    files: Mapping[str, Sequence[str] | None],
+    files: Mapping[str, Sequence[str] | None], weights: "WeightsTable | None" = None,
 ) -> tuple[Models, list[str]]:
     """Resolve ``--models`` and ``--accept_license``.
 
@@ -202,6 +208,8 @@ def choose_models(
         From :func:`scfm.data.model_options.read_options`.
     files
         Files of every model below ``--weights_dir``.
+    weights
+        The tables of released weights.
 
     Returns
     -------
@@ -210,7 +218,8 @@ def choose_models(
     chosen, faults = choose_names("models", params.get("models"), table, noun="model")
     accepted, more = choose_names("accept_license", params.get("accept_license"), table, noun="model")
     models = Models(
-        table, chosen, options, bool(params.get("random_init")), str(params.get("weights_dir") or ""), files, frozenset(accepted)
+        table, chosen, options, bool(params.get("random_init")), str(params.get("weights_dir") or ""), files, frozenset(accepted),
+        weights,
     )
     return models, faults + more
 

@@ -1,0 +1,12 @@
+"""What a complete ``--weights_dir`` looks like to the check of a run: file names only."""
+
+from __future__ import annotations
+
+from scfm.weights.table import load_weights_table
+
+WEIGHTS = load_weights_table()
+
+
+def complete_listing() -> dict[str, list[str]]:
+    """Return model -> files in its folder, for every model of the table: those that its usual variant needs."""
+    return {name: [f.path for f in WEIGHTS.files_of(WEIGHTS.variant(name)) if f.need == "required"] for name in WEIGHTS.models}
