@@ -120,6 +120,24 @@ def test_the_sidecar_says_that_weights_are_random(folders, adata, tmp_path) -> N
     assert "random" in (folders("scgpt") / RANDOM_MARK).read_text()
 
 
+def test_weights_that_changed_since_they_were_recorded_are_told(adata, tmp_path) -> None:
+    from scfm.weights.check import verify
+    from scfm.weights.table import load_weights_table
+
+    folder = make_tiny("scgpt", gene_table(SYMBOLS), tmp_path / "scgpt")
+    adata.write_h5ad(tmp_path / "a.h5ad")
+
+    def codes() -> list[str]:
+        sidecar = embed_file("scgpt", folder, tmp_path / "a.h5ad", tmp_path / "a.parquet", settings={}, options=RunOptions(), device="cpu")
+        return [w["code"] for w in sidecar["warnings"]]
+
+    verify(load_weights_table(), "scgpt", folder)
+    assert codes() == []
+    other = make_tiny("scgpt", gene_table(SYMBOLS), tmp_path / "other", seed=9)
+    (other / "best_model.pt").replace(folder / "best_model.pt")
+    assert codes() == ["W-MOD-14"]
+
+
 def test_other_files_are_never_replaced(tmp_path) -> None:
     genes = gene_table(["A", "B"])
     real = tmp_path / "scgpt"

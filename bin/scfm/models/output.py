@@ -18,6 +18,7 @@ from scfm.models.runner import Part, Report, RunOptions, embed_frame, embed_stre
 from scfm.models.settings import as_dict, make_settings
 from scfm.resources import versions_of
 from scfm.tables import CELL_ID, write_json
+from scfm.text import listing
 
 if TYPE_CHECKING:
     from scfm.models.base import EmbeddingModel
@@ -133,6 +134,7 @@ def embed_file(
     if precision == "bf16" and report.cells_out:
         drift = _drift(cls(weights, typed, precision="fp32", **how), counts, sample, options)
     sidecar = _identity(model, dataset, method) | report.as_dict() | model.facts() | drift
+    _compare_with_record(model, sidecar["weights_sha256"])
     sidecar |= {"warnings": model.messages, "status": "ok", "reason": ""}
     write_json(output.with_suffix(".json"), sidecar)
     log.info(
@@ -153,6 +155,19 @@ def _identity(model: "EmbeddingModel", dataset: str, method: str) -> dict[str, A
         "weights_sha256": {str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p) for p in files},
         "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(), "unused_tensors": model.extras(),
     }
+
+
+def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> None:
+    """Warn where weights are not the ones whose checksums were recorded when they were fetched."""
+    from scfm.weights.check import RECORD, read_record
+
+    record = read_record(model.weights)
+    changed = [name for name, digest in found.items() if record.get(name, digest) != digest]
+    if changed:
+        model.warn(
+            "W-MOD-14", f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since they were fetched. "
+            "Fetch them again, or delete that file if the change was meant.", files=changed,
+        )
 
 
 def _drift(reference: "EmbeddingModel", counts: Counts, sample: list[Part], options: RunOptions) -> dict[str, Any]:
