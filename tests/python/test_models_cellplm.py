@@ -243,14 +243,14 @@ def test_a_shard_gives_the_rows_of_the_whole(how) -> None:
     for shard in (list(source.cell_ids[3::4]), list(source.cell_ids[14:])):
         found = embed_frame(CASES.load(**how), source.only(shard), min_gene_overlap=0.0)
         _close(found, whole.loc[shard])
-        assert any(w["code"] == "W-EMB-21" for w in found.attrs["report"]["warnings"])
+        assert any(w["code"] == "I-MOD-04" for w in found.attrs["report"]["warnings"])
 
 
 def test_a_shard_along_groups_computes_each_cell_once() -> None:
     adata = read_input("cellplm")
     shard = list(adata.obs_names[(adata.obs["batch"] == adata.obs["batch"].iloc[0]).to_numpy()])
     found = embed_frame(CASES.load(group_column="batch"), counts_of(adata).only(shard), min_gene_overlap=0.0)
-    assert not any(w["code"] == "W-EMB-21" for w in found.attrs["report"]["warnings"])
+    assert not any(w["code"] == "I-MOD-04" for w in found.attrs["report"]["warnings"])
 
 
 def test_a_cell_without_genes_gets_no_row_but_takes_part_as_officially() -> None:

@@ -338,7 +338,7 @@ def test_absent_dictionaries(tmp_path) -> None:
     (tmp_path / "dict/gene_id_hpromoter.pickle").unlink()  # no list of genes: all of the vocabulary
     found = embed(load(tmp_path, gene_column="name"), adata)
     assert found.attrs["report"]["genes_matched"] == 8
-    assert sorted(w["values"]["file"].split()[0] for w in found.attrs["report"]["warnings"] if w["code"] == "W-EMB-41") == [SYMBOLS, "gene_id_hpromoter.pickle"]
+    assert sorted(w["values"]["file"].split()[0] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-22") == [SYMBOLS, "gene_id_hpromoter.pickle"]
     (tmp_path / "prior_knowledge/gene_list" / NAMES).unlink()
     with pytest.raises(ScfmError, match="look like gene symbols"):
         embed(load(tmp_path, gene_column="name"), adata)
@@ -374,7 +374,7 @@ def test_mouse_genes_need_the_setting_and_the_medians(tiny, tmp_path) -> None:
 def test_mouse_cells_with_human_ids_are_possible_but_said(tiny) -> None:
     adata = as_adata(counts_of(4, 5, 8), HUMAN[:8])
     found = embed(load(tiny["folder"], gene_column="name", species="mouse"), adata)
-    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-EMB-42"] == [{"n_human": 8}]
+    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-23"] == [{"n_human": 8}]
 
 
 def test_species_of_an_id() -> None:
@@ -416,7 +416,7 @@ def test_the_limit_of_the_length(tiny) -> None:
         load(tiny["folder"], max_length=0)
     model = load(tiny["folder"], max_length=2048)
     assert model.max_length == 12
-    assert [m["code"] for m in model.messages] == ["W-EMB-12"]
+    assert [m["code"] for m in model.messages] == ["W-MOD-15"]
 
 
 @pytest.mark.parametrize("attend_padding", [True, False])

@@ -356,7 +356,7 @@ def test_the_limit_of_the_length(tiny) -> None:
         assert load(tiny[version]["folder"], max_length=shortest).max_length == shortest
         model = load(tiny[version]["folder"], max_length=4096)
         assert model.max_length == 23
-        assert [m["code"] for m in model.messages] == ["W-EMB-12"]
+        assert [m["code"] for m in model.messages] == ["W-MOD-15"]
     with pytest.raises(ScfmError, match="layer=1 is not one of -1, 0"):
         load(tiny["V2"]["folder"], layer=1)
 
@@ -420,7 +420,7 @@ def test_the_official_cell_filter_is_not_applied_but_said(tiny) -> None:
     counts = np.ones((4, len(GENES)), np.float32)
     found = embed(load(tiny["V2"]["folder"]), as_adata(counts, GENES, filter_pass=[1, 0, 1, 1]))
     assert len(found) == 4
-    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-EMB-13"] == [{"n": 1}]
+    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-19"] == [{"n": 1}]
 
 
 # ---- genes ----------------------------------------------------------------------------------------------------------------

@@ -280,6 +280,19 @@ def test_a_new_lightning_file_without_relics(tmp_path) -> None:
     assert CASES.load(layer=-2).extras() == []
 
 
+def test_settings_that_shapes_tell_are_not_needed(tmp_path) -> None:
+    import torch
+
+    write_tiny(tmp_path)
+    adata = as_adata(np.random.default_rng(1).poisson(0.7, (4, N_GENES)).astype(np.float32), GENES)
+    before = embed(load(tmp_path), adata)
+    content = torch.load(tmp_path / "nicheformer.ckpt", weights_only=False)
+    for key in ("dim_feedforward", "dropout", "batch_first"):
+        del content["hyper_parameters"][key]
+    torch.save(content, tmp_path / "nicheformer.ckpt")
+    np.testing.assert_array_equal(embed(load(tmp_path), adata), before)
+
+
 @pytest.mark.parametrize("spoil", [lambda h: h.pop("nheads"), lambda h: h.update(specie=None), lambda h: h.update(dim_model="12"), lambda h: h.update(nheads=5)])
 def test_architecture_is_checked(spoil, tmp_path) -> None:
     import torch
@@ -328,7 +341,7 @@ def test_gene_order_is_checked(tmp_path) -> None:
 def test_lengths_and_layers_are_checked(tiny) -> None:
     with pytest.raises(ScfmError, match="max_length=0 leaves no room"):
         load(tiny, max_length=0)
-    assert load(tiny, max_length=1000).messages[0]["code"] == "W-EMB-12"
+    assert load(tiny, max_length=1000).messages[0]["code"] == "W-MOD-15"
     with pytest.raises(ScfmError, match="layer=3 is outside the model, which has 2 layers"):
         load(tiny, layer=3)
     with pytest.raises(ScfmError, match="layer=-4"):

@@ -254,7 +254,7 @@ def test_the_limit_of_the_length(tiny) -> None:
         load(tiny["folder"], max_length=1)
     model = load(tiny["folder"], max_length=2048)
     assert model.max_length == 23
-    assert [m["code"] for m in model.messages] == ["W-EMB-12"]
+    assert [m["code"] for m in model.messages] == ["W-MOD-15"]
 
 
 def test_counts_of_raw(tiny) -> None:

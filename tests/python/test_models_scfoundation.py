@@ -232,7 +232,7 @@ def test_columns_of_one_symbol_are_added_and_said(mode, tiny) -> None:
     model = load(tiny["folder"], pre_normalized=mode, resolution="t4")
     wanted, found = (embed(model, as_adata(x, names)) for x, names in ((whole, GENES), (split, [*GENES, *GENES[:4]])))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-EMB-31"] == [{"n": 4}]
+    assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-20"] == [{"n": 4}]
 
 
 def test_types_of_the_matrix_and_a_single_cell(tiny) -> None:
@@ -262,13 +262,13 @@ def test_a_total_in_the_last_column(tiny) -> None:
 
 def test_warnings_about_the_kind_of_input() -> None:
     def codes(adata: anndata.AnnData, mode: str) -> list[str]:
-        return [w["code"] for w in embed(CASES.load(pre_normalized=mode), adata).attrs["report"]["warnings"] if w["code"] in ("W-MOD-02", "W-EMB-32")]
+        return [w["code"] for w in embed(CASES.load(pre_normalized=mode), adata).attrs["report"]["warnings"] if w["code"] in ("W-MOD-02", "W-MOD-21")]
 
     counts, logs = read_input("scfoundation"), log_normalised(read_input("scfoundation"))
     assert codes(counts, "F") == []
     assert codes(logs, "F") == ["W-MOD-02"]  # log-normalised twice: the use of a published benchmark, said every time
     assert codes(logs, "T") == []
-    assert codes(counts, "T") == ["W-EMB-32"]
+    assert codes(counts, "T") == ["W-MOD-21"]
 
 
 def test_which_column_names_the_genes(tiny) -> None:

@@ -216,7 +216,7 @@ def test_fractional_counts_are_cut_when_asked_for() -> None:
     more.X = (more.X + sparse.csr_matrix((np.full(more.X.nnz, 0.4, np.float32), more.X.indices, more.X.indptr), more.X.shape)).tocsr()
     found = embed(CASES.load(fractional="warn"), more)
     assert np.abs(found.to_numpy() - embed(CASES.load(), adata).to_numpy()).max() < 1e-6
-    assert any(w["code"] == "W-EMB-14" for w in found.attrs["report"]["warnings"])
+    assert any(w["code"] == "W-MOD-18" for w in found.attrs["report"]["warnings"])
 
 
 def test_a_shard_with_shared_draws_is_warned_about() -> None:
@@ -224,7 +224,7 @@ def test_a_shard_with_shared_draws_is_warned_about() -> None:
 
     source = counts_of(read_input("uce"))
     found = embed_frame(official(), source.only(list(source.cell_ids[5:15])), min_gene_overlap=0.0)
-    assert any(w["code"] == "W-EMB-13" for w in found.attrs["report"]["warnings"])
+    assert any(w["code"] == "W-MOD-17" for w in found.attrs["report"]["warnings"])
 
 
 # ---- other sizes and files -----------------------------------------------------------------------------------------------------
@@ -435,7 +435,7 @@ def test_mouse_genes_under_human_are_warned_about() -> None:
     adata = read_input("uce")
     adata.var_names = [f"{n[:1].upper()}{n[1:].lower()}" for n in adata.var_names]
     found = embed(CASES.load(), adata)
-    assert any(w["code"] == "W-EMB-12" for w in found.attrs["report"]["warnings"])
+    assert any(w["code"] == "W-MOD-16" for w in found.attrs["report"]["warnings"])
 
 
 def test_weights_may_name_the_inner_folder() -> None:

@@ -181,7 +181,7 @@ class CellPLM(EmbeddingModel):
         computed = sum(len(rows) for rows in self.plan if asked[rows].any())
         if computed > counts.n_cells:
             self.warn(
-                "W-EMB-21", f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
+                "I-MOD-04", f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
                 "along group_column (or at multiples of cells_per_chunk) to compute each cell once.", severity="info",
             )
 

@@ -35,7 +35,7 @@ EPS = 1e-12
 TARGET_SUM = 10_000
 #: positions left out of the mean, also where the model has no context tokens (official)
 N_LEFT_OUT = 3
-_SIZES = ("dim_model", "nheads", "nlayers", "dim_feedforward", "context_length", "n_tokens")
+_SIZES = ("dim_model", "nheads", "nlayers", "context_length", "n_tokens")
 _FLAGS = ("learnable_pe", "specie", "assay", "modality")
 
 
@@ -151,7 +151,7 @@ class Nicheformer(EmbeddingModel):
         if asked is not None and asked < 1:
             raise ScfmError(f"nicheformer: setting max_length={asked} leaves no room for a gene; expected at least 1.")
         if asked is not None and asked > self.length:
-            self.warn("W-EMB-12", f"max_length is {asked:,}, but the model has {self.length:,} positions: longer cells are cut there.", max_length=asked)
+            self.warn("W-MOD-15", f"max_length is {asked:,}, but the model has {self.length:,} positions: longer cells are cut there.", max_length=asked)
         self.keep = room if asked is None else min(asked, room)
         n_layers, layer = self.sizes["nlayers"], self.settings.layer
         self.depth = layer if layer >= 0 else n_layers + 1 + layer
@@ -176,10 +176,9 @@ class Nicheformer(EmbeddingModel):
         if self.flags["learnable_pe"]:
             positions = checkpoint.take("positional_embedding.weight", self.length, width, init=1.0)
         self.embedding, self.positions = (self.place(t, is_norm=True) for t in (embedding, torch.as_tensor(positions)))
+        inner = checkpoint.shape("encoder.layers.0.linear1.weight")[0]
         self.layers = [
-            read_layer(
-                checkpoint, f"encoder.layers.{i}.", TORCH_NAMES, width=width, inner=self.sizes["dim_feedforward"], eps=EPS, place=self.place
-            )
+            read_layer(checkpoint, f"encoder.layers.{i}.", TORCH_NAMES, width=width, inner=inner, eps=EPS, place=self.place)
             for i in range(self.depth)
         ]
         for i in range(self.depth, self.sizes["nlayers"]):  # known, and not needed

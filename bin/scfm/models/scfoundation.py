@@ -163,13 +163,13 @@ class ScFoundation(EmbeddingModel):
     def prepare(self, counts: "Counts") -> None:
         """Say what looks odd: repeated symbols, counts where normalised values were announced; refuse totals that are none."""
         if n := self.genes.report["genes_repeated"]:
-            self.warn("W-EMB-31", f"{plural(n, 'column')} repeat a symbol of another column: the counts of one symbol are added.", n=n)
+            self.warn("W-MOD-20", f"{plural(n, 'column')} repeat a symbol of another column: the counts of one symbol are added.", n=n)
         if self.settings.pre_normalized == "F":
             return
         scan = counts.scan()
         if not scan.n_fractional:
             self.warn(
-                "W-EMB-32", f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all of them are whole numbers: "
+                "W-MOD-21", f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all of them are whole numbers: "
                 "these look like raw counts, for which pre_normalized=F is meant.",
             )
         if self.settings.pre_normalized == "A":

@@ -190,7 +190,7 @@ class UCE(EmbeddingModel):
                 self.checkpoints.remove(other)
                 if s.token_table:
                     self.warn(
-                        "I-EMB-15", f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table is "
+                        "I-MOD-03", f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table is "
                         "used, as the official code does.", severity="info",
                     )
         highest = max(self.gene_tokens.values())
@@ -231,14 +231,14 @@ class UCE(EmbeddingModel):
         names = counts.gene_names(self.gene_column(counts))[use]
         if s.species == "human" and genes.species_of(names) == "mouse":
             self.warn(
-                "W-EMB-12", f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever their "
+                "W-MOD-16", f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever their "
                 "case, so many of them were found. For mouse data use species=mouse.",
             )
         if counts.scan().n_fractional:
-            self.warn("W-EMB-14", "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.")
+            self.warn("W-MOD-18", "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.")
         if not self.cells_apart and counts.n_cells < len(counts.cell_ids):
             self.warn(
-                "W-EMB-13", "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from those "
+                "W-MOD-17", "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from those "
                 "of a run over all cells. Use pad_mode=masked and rng=keyed to embed in parts.",
             )
 
