@@ -1,0 +1,172 @@
+"""One process of the benchmark of models: our code, or the official code, on the same made-up cells; orders come as JSON lines.
+
+A process holds one model on one side, so its peak memory is that of this model alone; the parent (``models.py``) lets two of them
+take turns. Nothing here is part of the pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "bin"), str(Path(__file__).resolve().parent)]
+
+if TYPE_CHECKING:
+    import anndata
+    import numpy as np
+
+#: genes of a made-up data set
+N_GENES = 20_000
+#: variant of the weights and genes of the official vocabulary, by name in the benchmark
+VOCABULARY = {
+    "scgpt": ("scgpt", "", 60_694), "geneformer": ("geneformer", "V1", 25_424), "geneformer-v2": ("geneformer", "V2", 20_271),
+    "genecompass": ("genecompass", "", 50_556), "scfoundation": ("scfoundation", "", 19_264), "uce": ("uce", "", 19_790),
+    "cellplm": ("cellplm", "", 29_000), "sccello": ("sccello", "", 25_424), "nicheformer": ("nicheformer", "", 20_310),
+}
+
+
+def gene_names(n: int) -> tuple[list[str], list[str]]:
+    """Return n made-up symbols and Ensembl ids."""
+    return [f"GENE{i:05d}" for i in range(n)], [f"ENSG{i:011d}" for i in range(n)]
+
+
+def make_cells(n: int, *, seed: int, median_genes: float, spread: float = 0.4, n_genes: int = N_GENES) -> "anndata.AnnData":
+    """Make counts whose sequences are as long as those of real cells.
+
+    Detected genes per cell are log-normal (median ``median_genes``; ``spread`` is the standard deviation of the logarithm), cut to
+    200 .. 8000. Which genes these are follows a popularity per gene (log-normal, 1.5), counts are 1 + NB(0.2, 0.105): mean 2.7, 64 %
+    ones. The two real data sets this was held against have a spread of 0.24 and 0.36, and one (9,015 genes) a mean count of 2.7 and 69 % ones.
+    """
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    rng = np.random.default_rng(seed)
+    popularity = rng.normal(0.0, 1.5, n_genes)
+    lengths = np.clip(rng.lognormal(np.log(median_genes), spread, n), 200, min(8000, n_genes)).astype(int)
+    rows = [np.sort(np.argpartition(-(popularity + rng.gumbel(size=n_genes)), length - 1)[:length]) for length in lengths]
+    values = (1 + rng.negative_binomial(0.2, 0.105, int(lengths.sum()))).astype(np.float32)
+    counts = sparse.csr_matrix((values, np.concatenate(rows).astype(np.int32), np.concatenate([[0], np.cumsum(lengths)])), shape=(n, n_genes))
+    symbols, ids = gene_names(n_genes)
+    obs = pd.DataFrame({"assay": "10x 3' v3", "organism": "Homo sapiens"}, index=[f"cell_{i:06d}" for i in range(n)])
+    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame({"ensembl_id": ids, "ensembl_ids": ids, "gene_name": symbols}, index=symbols))
+
+
+def make_weights(name: str, top: Path) -> Path:
+    """Write random weights of official size and layout below a folder, unless they are there; return the model's folder."""
+    from scfm.weights.tiny import gene_table, make_tiny
+
+    model, variant, n = VOCABULARY[name]
+    folder = top / name
+    if not folder.is_dir():
+        symbols, ids = gene_names(n)
+        make_tiny(model, gene_table(zip(symbols, ids, strict=True)), folder, variant=variant, official=True)
+    return folder
+
+
+class Ours:
+    """Our model: tokens of all cells, rows of the first cells."""
+
+    official = ""
+
+    def __init__(self, spec: dict[str, Any], adata: "anndata.AnnData") -> None:
+        from scfm.models import load_model
+        from scfm.models.reader import counts_of
+        from scfm.models.runner import Runner, RunOptions, prepare
+
+        model = VOCABULARY[spec["name"]][0]
+        how = {"gene_column": "ensembl_id"} if model in ("nicheformer", "genecompass", "cellplm") else {}
+        self.model = load_model(model, spec["weights"], device=spec["device"], precision=spec["precision"], **how)
+        options = RunOptions(batch_tokens=spec["batch_tokens"])
+        self.counts = counts_of(adata)
+        prepare(self.model, self.counts, options)
+        self.runner = Runner(self.model, options)
+        self.chunk = next(self.counts.chunks(adata.n_obs))
+        self.first = next(self.counts.chunks(spec["cells"]))
+        self.tokens = self.runner.tokenize(self.first)
+
+    def tokenize(self) -> None:
+        """Make the tokens of every cell."""
+        self.runner.tokenize(self.chunk)
+
+    def forward(self) -> "np.ndarray":
+        """Return the rows of the first cells, from ready tokens."""
+        return self.runner.embed_chunk(self.first, self.tokens).embedding
+
+    def facts(self) -> dict[str, Any]:
+        """Return mean tokens per cell and the width of a row."""
+        return {"tokens_per_cell": round(float(self.tokens.lengths.mean()), 1), "dims": self.model.n_dims}
+
+
+class OursAcrossCells(Ours):
+    """CellPLM attends across cells: its forward is the whole stream, tokens included."""
+
+    def __init__(self, spec: dict[str, Any], adata: "anndata.AnnData") -> None:
+        super().__init__(spec | {"cells": adata.n_obs}, adata)
+
+    def forward(self) -> "np.ndarray":
+        """Return the rows of all cells, tokens included."""
+        import numpy as np
+
+        return np.concatenate([part.embedding for part in self.model.stream(self.counts, self.runner)])
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory of this program (``ru_maxrss`` would start with that of the parent)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def measured(call: Any) -> tuple[Any, dict[str, float]]:
+    """Return what a call returns, with its wall time and the CPU time of this process, in seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = call()
+    return found, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def serve(spec: dict[str, Any], reply: Any) -> None:
+    """Build the side that was asked for and obey: ``tokenize``, ``forward``, ``quit``."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(spec["threads"])
+    adata = make_cells(spec["token_cells"], seed=spec["seed"], median_genes=spec["median_genes"])
+    base = peak_mb()
+    if spec["side"] == "ours":
+        kind = OursAcrossCells if spec["name"] == "cellplm" else Ours
+        (side, seconds) = measured(lambda: kind(spec, adata))
+    else:
+        from models_official import SIDES
+
+        (side, seconds) = measured(lambda: SIDES[spec["name"]](spec, adata))
+    print(json.dumps({"ready": True, "load": seconds, "rss_before_mb": base, "official": side.official, **side.facts()}), file=reply, flush=True)
+    for line in sys.stdin:
+        order = line.strip()
+        if order == "quit":
+            break
+        found, seconds = measured(side.tokenize if order == "tokenize" else side.forward)
+        if order == "forward":
+            np.save(spec["rows"], np.asarray(found, dtype=np.float32))
+        seconds["n"] = spec["token_cells"] if order == "tokenize" else len(found)
+        print(json.dumps(seconds), file=reply, flush=True)
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if spec["device"] == "cuda" else None
+    print(json.dumps({"peak_rss_mb": peak_mb(), "peak_gpu_mb": gpu}), file=reply, flush=True)
+
+
+def main() -> None:
+    """Read the specification from the first line of stdin; replies go to the first stdout, prints of official code to stderr."""
+    reply = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(json.loads(sys.stdin.readline()), reply)
+
+
+if __name__ == "__main__":
+    main()
