@@ -207,7 +207,7 @@ class BertEncoder:
         how = {"heads": self.heads, "activation": self.activation, "keys": keys}
         for layer in self.layers[:-1]:
             x = post_norm_layer(x, layer, segments, **how)
-        return post_norm_layer(x, self.layers[-1], segments, read=read, **how)
+        return post_norm_layer(x, self.layers[-1], segments, read=read, fold=True, **how)
 
 
 def read_encoder(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -139,6 +139,8 @@ class Norm:
 
 #: below a few rows BLAS takes kernels that sum in another order (seen for fewer than 4), and a row would depend on its batch
 _MIN_ROWS = 16
+#: rows for which oneDNN lays out a weight; other numbers of rows read the same layout
+_PACKED_FOR = 4096
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -149,16 +151,39 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
     return F.linear(F.pad(x, (0, 0, 0, _MIN_ROWS - n)), weight, bias)[:n]
 
 
+@cache
+def _can_pack() -> bool:
+    """Whether this PyTorch has oneDNN's matrix product with weights laid out once (the one that torch.compile uses on CPUs)."""
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+
+
 @dataclass(frozen=True)
 class Linear:
-    """Linear layer; weight and bias have the dtype of the activations."""
+    """Linear layer; weight and bias have the dtype of the activations.
+
+    Attributes
+    ----------
+    weight, bias
+        (n_out, n_in) and (n_out,).
+    packed
+        The weight in the layout of oneDNN (see :meth:`pack`): a tenth faster than the plain product, which packs it at every call.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
+    packed: torch.Tensor | None = None
+
+    def pack(self) -> "Linear":
+        """Return the layer with its weight also packed, where that helps: float32 on a CPU."""
+        if self.weight.device.type != "cpu" or self.weight.dtype != torch.float32 or not _can_pack():
+            return self
+        return replace(self, packed=torch.ops.mkldnn._reorder_linear_weight(self.weight, _PACKED_FOR))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x @ weight.T + bias``."""
-        return linear(x, self.weight, self.bias)
+        if self.packed is None or len(x) < _MIN_ROWS:
+            return linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
 
 @dataclass(frozen=True)
@@ -307,7 +332,7 @@ def read_layer(
         return weight, checkpoint.take(f"{prefix}{name}{joint}bias", n_out)
 
     def linear(name: str, n_out: int, n_in: int) -> Linear:
-        return Linear(*(place(t) for t in pair(name, n_out, n_in)))
+        return Linear(*(place(t) for t in pair(name, n_out, n_in))).pack()
 
     def norm(name: str) -> Norm:
         weight, bias = pair(name, width, None)
@@ -315,7 +340,7 @@ def read_layer(
 
     rows = 3 * width // len(names.qkv)
     parts = [pair(name, rows, width, "_" if names.qkv_packed else ".") for name in names.qkv]
-    qkv = Linear(*(place(torch.cat(tensors) if len(tensors) > 1 else tensors[0]) for tensors in zip(*parts, strict=True)))
+    qkv = Linear(*(place(torch.cat(tensors) if len(tensors) > 1 else tensors[0]) for tensors in zip(*parts, strict=True))).pack()
     return Layer(
         qkv, linear(names.out, width, width), norm(names.norm1), linear(names.up, inner, width), linear(names.down, width, inner),
         norm(names.norm2),

@@ -178,7 +178,7 @@ class ScGPT(EmbeddingModel):
         x = self.gene_table[batch.fields["ids"]] + self.value_table[batch.fields["bins"]]
         for layer in self.layers[:-1]:
             x = post_norm_layer(x, layer, batch.segments, heads=self.heads)
-        x = post_norm_layer(x, self.layers[-1], batch.segments, heads=self.heads, read=first_rows(batch.segments)).float()
+        x = post_norm_layer(x, self.layers[-1], batch.segments, heads=self.heads, read=first_rows(batch.segments), fold=True).float()
         return x / x.norm(dim=1, keepdim=True) if self.settings.normalize else x
 
 
