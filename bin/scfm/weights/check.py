@@ -11,7 +11,7 @@ from pathlib import Path
 from scfm.errors import ScfmError
 from scfm.models.checkpoint import sha256_of
 from scfm.models.output import RANDOM_MARK
-from scfm.text import listing, plural
+from scfm.text import listing
 from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant
 
 #: checksums recorded at first use, in the format of ``sha256sum``: ``sha256sum --check`` reads it, too
@@ -183,20 +183,27 @@ def verify(table: WeightsTable, model: str, folder: Path | str, found: Mapping[s
         names = names_in(folder)
         wanted = sorted({name for f in files.values() if (name := find_name(f, names))})
         found = {name: sha256_of(folder / name) for name in wanted}
-    old, result, wrong = read_record(folder), Verdict(), []
+    old, result = read_record(folder), Verdict()
+    not_published, not_recorded = [], []
     is_random = (folder / RANDOM_MARK).is_file()
     for name, digest in found.items():
-        published = files[name].sha256 if name in files and not is_random else ""
-        if digest == published:
-            result.published.append(name)
-        elif published or digest != old.get(name, digest):
-            wrong.append(name)
+        # the checksum of an archive is not that of a file in it
+        published = files[name].sha256 if name in files and not files[name].unpack and not is_random else ""
+        if published:
+            (result.published if digest == published else not_published).append(name)
+        elif digest != old.get(name, digest):
+            not_recorded.append(name)
         else:
             (result.recorded if name in old else result.new if name in files else result.stand_ins).append(name)
-    if wrong:
+    if not_published:
         raise ScfmError(
-            f"{folder}: {plural(len(wrong), 'file')} ({listing(wrong)}) differ from the {'published' if wrong[0] in files and files[wrong[0]].sha256 else 'recorded'} "
-            f"checksum: damaged, or another version. Delete and fetch them again; if you changed them on purpose, delete {RECORD}."
+            f"{folder}: {listing(not_published)} differ from the published checksum: damaged, or another version. Delete and fetch again; a model of "
+            "your own belongs in a folder of its own name."
+        )
+    if not_recorded:
+        raise ScfmError(
+            f"{folder}: {listing(not_recorded)} differ from the checksum recorded at first use: damaged or replaced. Fetch again, or delete "
+            f"{RECORD} if the change was meant."
         )
     if set(found) - set(old):
         write_record(folder, old | dict(found))
