@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(CURDIR)/bin:$(PATH)
 export NXF_OFFLINE := true
 export NXF_SYNTAX_PARSER := v2
 export OMP_NUM_THREADS := 1
@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
+.PHONY: help setup demo demo-models test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -22,6 +22,13 @@ setup: ## Python environment in .venv, Nextflow in .tools (once; a second call d
 demo: setup ## run the pipeline on embedded data and print where the report is
 	@nextflow run . -profile test --outdir $(OUTDIR) -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)/report/scfmbench_report.html"
+
+demo-models: setup ## the demo with all eight models, on made-up random weights (nothing is downloaded)
+	@python -c "import anndata; v = anndata.read_h5ad('tests/data/demo.h5ad', backed='r').var; print(*(f'{s}\\t{e}' for s, e in zip(v.index, v['ensembl_id'])), sep='\\n')" > .tools/demo_genes.tsv
+	@test -e .tools/tiny_weights/nicheformer || make_tiny_weights.py --model all --genes .tools/demo_genes.tsv --dest .tools/tiny_weights
+	@nextflow run . -profile test --models all --random_init --weights_dir .tools/tiny_weights --model_options tests/data/demo_models.yml \
+		--accept_license scfoundation --outdir $(OUTDIR)_models -resume
+	@printf '\nReport: %s\n' "$(OUTDIR)_models/report/scfmbench_report.html"
 
 lint: setup ## ruff and nextflow lint
 	@ruff check bin tests benchmarks
