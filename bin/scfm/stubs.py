@@ -6,6 +6,7 @@ import csv
 from argparse import Namespace
 from pathlib import Path
 
+from scfm.data.plan import COLUMNS
 from scfm.resources import versions_of
 from scfm.steps import embedding_id
 from scfm.tables import read_json, read_table, write_embedding, write_json, write_table
@@ -45,11 +46,11 @@ def stub_check_inputs(args: Namespace) -> None:
     """A plan of three methods and one correction for every data set of the samplesheet."""
     with args.input.open() as handle:
         rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(handle)]
-    plan = ["\t".join(["dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type"])]
+    plan = ["\t".join(COLUMNS)]
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
         plan += [
-            "\t".join([row["dataset"], f"{method}.{variant}.0", method, family, variant, "0", str(control).lower(), "embedding"])
+            "\t".join([row["dataset"], f"{method}.{variant}.0", method, family, variant, "0", str(control).lower(), "embedding", "", "false", *[""] * 4])
             for method, family, variant, control in PLANNED
         ]
     (args.outdir / "plan.tsv").write_text("\n".join(plan) + "\n")

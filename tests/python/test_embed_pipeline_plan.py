@@ -185,6 +185,7 @@ def test_settings_fit_the_prepared_data_set(folder) -> None:
         assert values["gene_column"] == ("gene_symbol" if TABLE[name].gene_ids == "symbol" else "gene_id")
         make_settings(model_class(name).Settings, values, model=name)  # all of them are settings of the model
     assert (settings["genecompass"]["species"], settings["uce"]["species"], settings["nicheformer"]["default_organism"]) == ("mouse",) * 3
+    assert settings["nicheformer"]["organism_column"] == ""
 
 
 def test_own_settings_win(folder) -> None:

@@ -149,6 +149,8 @@ def fill_settings(
             )))
         else:
             settings |= dict.fromkeys(places, organism)
+            if row.get("organism") and "organism_column" in known:
+                settings["organism_column"] = ""  # said for all cells: no column of obs is asked
     settings |= own
     key = _key_of(str(settings.get("group_column") or ""), row)
     if key in IN_PREPARED:
