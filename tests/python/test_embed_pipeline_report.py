@@ -13,6 +13,7 @@ from scfm.report import checks
 from scfm.report.collect import collect_results
 from scfm.report.data import load_report_data
 from scfm.report.names import Names, read_methods
+from scfm.report.resources import last_attempts, read_trace
 from scfm.report.section_guide import methods_text
 from scfm.report.section_overview import messages_html, verdict_line
 from scfm.report.section_run import status_matrix
@@ -144,3 +145,12 @@ def test_methods_text_cites_the_models_that_ran_and_no_others(run) -> None:
     text = methods_text(run[1]).data
     assert "10.1038/s41592-024-02201-0" in text  # scGPT
     assert "10.1101/2023.11.28.568918" not in text and "10.1038/s41592-024-02305-7" not in text  # UCE, scFoundation
+
+
+def test_the_trace_of_a_killed_shard_explains_the_embedding(tmp_path) -> None:
+    head = "task_id\tname\tstatus\texit\tattempt\trealtime\tpeak_rss\n"
+    lines = [("shard_000", "COMPLETED", 0, 1), ("shard_001", "FAILED", 137, 1), ("shard_001", "COMPLETED", 0, 2), ("shard_002", "FAILED", 137, 3)]
+    rows = [f"{i}\tX:EMBED_CELLS (pbmc.scgpt.raw.0 {s})\t{state}\t{code}\t{n}\t1s\t1 GB" for i, (s, state, code, n) in enumerate(lines)]
+    (tmp_path / "trace.tsv").write_text(head + "\n".join(rows) + "\n")
+    found = last_attempts(read_trace(tmp_path / "trace.tsv"))
+    assert found == {("embed", "pbmc.scgpt.raw.0"): "shard_002: The trace says: failed with exit status 137 in attempt 3."}

@@ -123,8 +123,11 @@ def parse_size(text: str) -> float | None:
 
 
 def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
-    """Return ``{(step, tag): sentence about the last attempt}`` for tasks of the trace that did not complete."""
-    sentences = {}
+    """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
+
+    The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone speaks for all.
+    """
+    sentences: dict[tuple[str, str], str] = {}
     for row in trace.itertuples():
         step = STEP_OF_PROCESS.get(row.process)
         if step is None:
@@ -133,7 +136,11 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
             sentences.pop((step, row.tag), None)
         else:
             sentences[step, row.tag] = f"The trace says: {row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}."
-    return sentences
+    found: dict[tuple[str, str], str] = {}
+    for (step, tag), sentence in sorted(sentences.items()):
+        name, _, shard = tag.partition(" ")
+        found.setdefault((step, name), f"{shard}: {sentence}" if shard else sentence)
+    return found
 
 
 def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any]]:
@@ -142,7 +149,7 @@ def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any
     datasets = {d["dataset"] for d in found.datasets}
     rows = []
     for row in trace.itertuples():
-        dataset, embedding = ids.get(row.tag, (row.tag if row.tag in datasets else "", ""))
+        dataset, embedding = ids.get(row.tag.partition(" ")[0], (row.tag if row.tag in datasets else "", ""))
         attempt = f" attempt {row.attempt:.0f}" if row.attempt and row.attempt > 1 else ""
         rows.append({
             "task": f"{row.process} ({row.tag}){attempt}" if row.tag else f"{row.process}{attempt}",
