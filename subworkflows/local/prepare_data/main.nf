@@ -18,7 +18,7 @@ workflow PREPARE_DATA {
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
-    def lists = ['hvg_exclude', 'hvg_force'].collect { name -> options[name] }.findAll { text -> text }
+    def lists = ['hvg_exclude', 'hvg_force', 'model_options'].collect { name -> options[name] }.findAll { text -> text }
     def named = (samplesheetPaths(samplesheet) + lists).unique().collect { text -> [text, findPath(samplesheet, text)] }
     def found = named.findAll { pair -> pair[1] }
     def staged = named.collectEntries { text, path ->
@@ -29,13 +29,13 @@ workflow PREPARE_DATA {
         samplesheet,
         found.collect { pair -> pair[1] },
         [
-            code: stepSettings(options, 'check_inputs.py', []).code,
+            code: stepSettings(options, 'check_inputs.py', [], ['scfm/models/*.py']).code,
             params: options,
             weights: weightFiles(options.weights_dir),
             staged: staged,
         ],
         file("${projectDir}/nextflow_schema.json"),
-        files("${projectDir}/assets/{methods,models,weights}.tsv") + files("${projectDir}/assets/schema_{input,methods,models,weights}.json"),
+        files("${projectDir}/assets/{methods,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,models,weights,weights_files}.json"),
     )
 
     // the run stops here, with every fault in one message

@@ -42,7 +42,7 @@ workflow REPORT_RESULTS {
     COLLECT_RESULTS(
         ch_check,
         byName(ch_results),
-        files("${projectDir}/assets/{methods,metrics}.tsv") + files("${projectDir}/assets/schema_*.json"),
+        files("${projectDir}/assets/{methods,metrics,models}.tsv") + files("${projectDir}/assets/schema_*.json"),
         options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, 'collect_results.py', []),
     )
 

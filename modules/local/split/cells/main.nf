@@ -20,6 +20,7 @@ process SPLIT_CELLS {
         --obs ${obs} \\
         --shard_cells ${settings.shard_cells} \\
         --groups ${meta.cells_apart ? 'false' : 'true'} \\
+        ${meta.group_column ? "--group_column ${meta.group_column}" : ''} \\
         --outdir shards
     """
 
