@@ -94,7 +94,7 @@ def read_linear(checkpoint: "Checkpoint", names: list[str], n_out: int, n_in: in
     """Read a linear layer, or several as one."""
     weights = [checkpoint.take(f"{name}.weight", n_out, n_in) for name in names]
     biases = [checkpoint.take(f"{name}.bias", n_out) for name in names]
-    return Linear(place(torch.cat(weights)), place(torch.cat(biases)))
+    return Linear(place(torch.cat(weights)), place(torch.cat(biases))).pack()
 
 
 def read_flow_layer(checkpoint: "Checkpoint", number: int, width: int, place: "Callable") -> FlowLayer:

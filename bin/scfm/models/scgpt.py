@@ -169,7 +169,7 @@ class ScGPT(EmbeddingModel):
         if mask.sum() > keep * len(long):  # two equal draws at a limit, once in millions of cells: the earlier column stays
             surplus = np.cumsum(mask) - np.repeat(np.concatenate([[0], np.cumsum(np.add.reduceat(mask, offsets[:-1]))[:-1]]), np.diff(offsets))
             mask &= surplus <= keep
-        return flat[mask]
+        return flat[np.flatnonzero(mask)]
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, of unit length with ``normalize``."""
