@@ -1,4 +1,4 @@
-"""The official code of six models behind the two calls of the benchmark: ``tokenize`` (all cells) and ``forward`` (the first cells).
+"""The official code of seven models behind the two calls of the benchmark: ``tokenize`` (all cells) and ``forward`` (the first cells).
 
 Nothing of the official repositories is stored here; they are imported from a folder of clones. The calls are those that each
 repository's embedding script makes, in its batches and file order, without its outer shell (progress bars, writing of files, worker
@@ -442,7 +442,33 @@ class Nicheformer(Official):
         return np.concatenate(rows)
 
 
+class CellPLM(Official):
+    """``CellEmbeddingPipeline.predict`` over all cells at once; a forward pass includes reading the counts."""
+
+    def load(self) -> None:
+        """Load the model with a head that only embeds; the cells are indexed by Ensembl id."""
+        top = self.clones / "CellPLM" / "CellPLM"
+        package("CellPLM", top)
+        from CellPLM.pipeline import load_pretrain
+        from CellPLM.pipeline.cell_embedding import CellEmbeddingPipeline
+        from CellPLM.utils.data import TranscriptomicDataset
+
+        config = next(self.weights.glob("*.config.json"))
+        decoder = {"dec_mod": "mlp", "dec_hid": 64, "dec_layers": 2, "head_type": "embedder"}
+        self.pipeline, self.dataset = CellEmbeddingPipeline.__new__(CellEmbeddingPipeline), TranscriptomicDataset
+        self.pipeline.fitted, self.pipeline.model = False, load_pretrain(config.name.removesuffix(".config.json"), decoder, str(self.weights))
+        self.adata.var_names = self.adata.var["ensembl_id"].astype(str).to_list()
+
+    def tokenize(self) -> Any:
+        """Keep the genes of the model, make the sparse tensor."""
+        return self.dataset(self.pipeline.common_preprocess(self.adata, 0, None, ensembl_auto_conversion=False), order_required=True)
+
+    def forward(self) -> np.ndarray:
+        """Embed all cells as one group."""
+        return self.pipeline.predict(self.adata, device=self.spec["device"], ensembl_auto_conversion=False).cpu().numpy()
+
+
 SIDES: dict[str, type[Official]] = {
     "scgpt": ScGPT, "geneformer": Geneformer, "geneformer-v2": GeneformerV2, "scfoundation": ScFoundation, "uce": UCE, "sccello": ScCello,
-    "nicheformer": Nicheformer,
+    "nicheformer": Nicheformer, "cellplm": CellPLM,
 }

@@ -26,7 +26,7 @@ N_GENES = 20_000
 VOCABULARY = {
     "scgpt": ("scgpt", "", 60_694), "geneformer": ("geneformer", "V1", 25_424), "geneformer-v2": ("geneformer", "V2", 20_271),
     "genecompass": ("genecompass", "", 50_556), "scfoundation": ("scfoundation", "", 19_264), "uce": ("uce", "", 19_790),
-    "cellplm": ("cellplm", "", 29_000), "sccello": ("sccello", "", 25_424), "nicheformer": ("nicheformer", "", 20_310),
+    "cellplm": ("cellplm", "", 19_374), "sccello": ("sccello", "", 25_424), "nicheformer": ("nicheformer", "", 20_310),
 }
 
 
