@@ -361,3 +361,22 @@ def test_mouse_ids_are_an_error_with_the_cause() -> None:
     adata.var_names = [f"ENSMUSG{i:011d}" for i in range(adata.n_vars)]
     with pytest.raises(ScfmError, match="look like genes of mouse"):
         CASES.load().embed(adata)
+
+
+@pytest.mark.parametrize("n_different", [3, 40, 100_000])
+def test_long_cells_are_ranked_as_by_the_official_sort(n_different: int) -> None:
+    """Cells that fill their row take NumPy's sort where no two values are equal; the result is that of the compiled sort."""
+    from scfm.models import nicheformer_parts as parts
+
+    rng = np.random.default_rng(n_different)
+    lengths = rng.integers(0, 120, 60)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    always = np.array([3, 77, 500])
+    free = np.setdiff1d(np.arange(600), always)
+    genes = np.concatenate([np.sort(rng.choice(free, n, replace=False)) for n in lengths])
+    values = (1 + rng.integers(0, n_different, offsets[-1])) / 7.0
+    found, expected = (np.full((60, 50), -29, dtype=np.int64) for _ in range(2))
+    parts.rank_cells(genes, values, offsets, always, found)
+    parts.rank_kernel()(genes, values, offsets, always, 50, expected)
+    assert np.array_equal(found, expected)
+    assert (lengths >= 50).any() and (lengths < 50).any()

@@ -251,7 +251,7 @@ class Nicheformer(EmbeddingModel):
         offsets = np.concatenate([[0], np.cumsum(use, dtype=np.int64)])[counts.indptr]
         found = np.full((n, self.keep), PAD - N_SPECIAL, dtype=np.int64)
         indices = counts.indices[use].astype(np.int64)
-        parts.rank_kernel()(indices, scaled[use] / self.means[indices], offsets, self.always, self.keep, found)
+        parts.rank_cells(indices, scaled[use] / self.means[indices], offsets, self.always, found)
         ids = np.full((n, self.length), PAD, dtype=np.int64)
         ids[:, : self.n_context] = self.context[chunk.rows]
         ids[:, self.n_context : self.n_context + self.keep] = found + N_SPECIAL
