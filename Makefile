@@ -35,14 +35,14 @@ lint: setup ## ruff and nextflow lint
 	@nextflow lint main.nf nextflow.config conf workflows subworkflows modules
 
 test-python: setup ## unit tests
-	@pytest -q -m "not pipeline"
+	@pytest -q -n 2 -m "not pipeline" --durations 15
 
 test-models: setup ## golden fixtures of the foundation models: one table, then their tests
 	@python tests/python/models_table.py
 	@pytest -q tests/python/test_models_*.py
 
 test-pipeline: setup ## tests that run Nextflow and read the results back
-	@pytest -q -m pipeline
+	@pytest -q -m pipeline --durations 15
 
 test-nf: setup ## nf-test, when it is on PATH
 ifdef NF_TEST
@@ -51,8 +51,7 @@ else
 	@echo "nf-test is not on PATH: the nf-test files in tests/, modules/ and subworkflows/ were NOT run"
 endif
 
-test: setup lint test-nf ## everything
-	@pytest -q
+test: setup lint test-nf test-python test-pipeline ## everything
 
 containers: ## build the Docker images (needs Docker)
 	@bash scripts/build_images.sh docker

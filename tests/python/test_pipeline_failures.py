@@ -113,7 +113,7 @@ def test_a_task_killed_for_memory_is_tried_again(tmp_path: Path) -> None:
     assert "\t137\t" in trace
 
 
-def test_an_edited_python_file_runs_the_tasks_that_use_it_and_no_others(tmp_path: Path) -> None:
+def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing_else(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     first = run_pipeline(tmp_path / "run", "-profile", "test", "-stub", project=project)
     assert first.status == 0, first.log
@@ -125,12 +125,7 @@ def test_an_edited_python_file_runs_the_tasks_that_use_it_and_no_others(tmp_path
     assert "SCORE_EMBEDDING" in done
     assert {"CHECK_INPUTS", "PREPARE_DATASET", "INTEGRATE_CELLS", "VALIDATE_UNCORRECTED", "FIND_NEIGHBORS", "PROBE_EMBEDDING", "DRAW_UMAPS"} <= cached
     assert "INTEGRATE_CELLS" not in done
-
-
-def test_the_first_parameter_of_a_method_reruns_that_method_only(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run_pipeline(folder, "-profile", "test", "-stub")
-    second = run_pipeline(folder, "-profile", "test", "-stub", "-resume", "--harmony_theta", "4")
-    rerun = [row["name"] for row in second.trace() if row["status"] == "COMPLETED" and "INTEGRATE_CELLS" in row["name"]]
+    third = run_pipeline(tmp_path / "run", "-profile", "test", "-stub", "-resume", "--harmony_theta", "4", project=project)
+    rerun = [row["name"] for row in third.trace() if row["status"] == "COMPLETED" and "INTEGRATE_CELLS" in row["name"]]
     assert len(rerun) == 1
     assert "harmony" in rerun[0]

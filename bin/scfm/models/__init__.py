@@ -9,11 +9,16 @@ Importing this package is cheap: PyTorch and the models' files are imported when
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scfm.models.base import EmbeddingModel
+
+# With several threads MKL sums in an order that depends on the shape of a batch, so that a row would move by up to 1e-6
+# with its neighbours. This mode forbids it; it must be set before PyTorch is imported.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 #: every model there can be, in the order of the tables; a model exists when its file does
 _NAMES = ("scgpt", "geneformer", "genecompass", "scfoundation", "uce", "cellplm", "sccello", "nicheformer")
