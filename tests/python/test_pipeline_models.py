@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers_pipeline import PROJECT, Run, environment, run_pipeline
 
 pytestmark = pytest.mark.pipeline
