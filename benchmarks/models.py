@@ -35,7 +35,7 @@ from models_worker import VOCABULARY, make_weights  # noqa: E402
 #: cells of a forward pass on one CPU thread where --cells is not given: about ten seconds of the official code
 CELLS = {"scfoundation": 3, "uce": 8, "nicheformer": 8, "geneformer-v2": 4, "genecompass": 4}
 
-#: models whose official code models_official.py can call (GeneCompass needs transformers 4.30, which this PyTorch cannot run)
+#: models whose official code models_official.py can call (GeneCompass asks for transformers 4.30 and is not done)
 HAVE_OFFICIAL = set(VOCABULARY) - {"genecompass"}
 
 
@@ -160,7 +160,7 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
         if "error" in f:
             rows.append([found["model"], side, f["error"][:90]])
             continue
-        numbers = [f"{1 / f['forward']['wall']:.3f}", *(f"{1e3 * f['forward'][k]:.0f}" for k in ("wall", "cpu")), *(f"{1e3 * f['tokenize'][k]:.2f}" for k in ("wall", "cpu"))]
+        numbers = [f"{1 / f['forward']['wall']:.3f}", *(f"{1e3 * f['forward'][k]:.4g}" for k in ("wall", "cpu")), *(f"{1e3 * f['tokenize'][k]:.2f}" for k in ("wall", "cpu"))]
         rows.append([found["model"], f["official"] or side, f"{f.get('tokens_per_cell', '')}", *numbers, f"{f['peak_rss_mb']:.0f}"])
     both = [found["sides"].get(s) for s in ("ours", "official")]
     if all(b and "error" not in b for b in both):
