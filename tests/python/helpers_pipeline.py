@@ -56,13 +56,13 @@ def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
     return ["nextflow", "run", str(project), "--outdir", str(outdir), *options]
 
 
-def run_pipeline(folder: Path, *options: str, project: Path = PROJECT, out: str = "out", timeout: int = 1500) -> Run:
+def run_pipeline(folder: Path, *options: str, project: Path = PROJECT, out: str = "out", parser: str = "v2", timeout: int = 1500) -> Run:
     """Run the pipeline in ``folder`` and wait for its end."""
     if shutil.which("nextflow", path=environment()["PATH"]) is None:
         pytest.skip("nextflow is not on PATH; run `make setup`")
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        command(*options, project=project, outdir=folder / out), cwd=folder, env=environment(), timeout=timeout,
+        command(*options, project=project, outdir=folder / out), cwd=folder, env=environment() | {"NXF_SYNTAX_PARSER": parser}, timeout=timeout,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL,
     )
     return Run(folder, folder / out, done.returncode, done.stdout)

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from helpers_pipeline import PROJECT, environment
+from helpers_pipeline import PROJECT, environment, run_pipeline
 
 MODULES = sorted((PROJECT / "modules" / "local").rglob("main.nf"))
 
@@ -80,3 +80,15 @@ def test_help_prints_every_parameter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for name in _schema_parameters():
         assert f"--{name} " in done.stdout
+
+
+@pytest.mark.pipeline
+def test_one_method_gets_its_own_resources_from_a_users_config(tmp_path) -> None:
+    # with the first parser: the second one of Nextflow 25.04.4 does not apply a profile beside -c
+    (tmp_path / "my.config").write_text("params.method_resources.pca.gpu = true\n")
+    options = ["-profile", "test", "-c", "my.config", "--methods", "pca,combat", "--controls", "none", "--corrections", "none"]
+    run = run_pipeline(tmp_path, *options, parser="v1")
+    assert run.status == 0, run.log
+    scripts = [path.read_text() for path in tmp_path.glob("work/*/*/.command.sh")]
+    devices = {method: ("cuda" if "--device cuda" in text else "cpu") for text in scripts for method in ("pca", "combat") if f"--method {method} " in text}
+    assert devices == {"pca": "cuda", "combat": "cpu"}

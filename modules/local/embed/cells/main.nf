@@ -13,7 +13,7 @@ process EMBED_CELLS {
     tuple val(meta), path(prepared), path(cells), path(weights, stageAs: 'weights'), val(settings)
 
     output:
-    tuple val(meta), path(cells.baseName), emit: shard
+    tuple val(meta), path("${cells.baseName}"), emit: shard
     tuple val("${task.process}"), val('torch'), eval('tool_version.py torch'), topic: versions, emit: versions
 
     script:
