@@ -43,7 +43,7 @@ workflow REPORT_RESULTS {
         ch_check,
         byName(ch_results),
         files("${projectDir}/assets/{methods,metrics,models}.tsv") + files("${projectDir}/assets/schema_*.json"),
-        options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, 'collect_results.py', []),
+        runSettings(options, 'collect_results.py'),
     )
 
     ch_versions = channel.topic('versions')
@@ -53,12 +53,12 @@ workflow REPORT_RESULTS {
 
     BUILD_REPORT(
         COLLECT_RESULTS.out.tables,
-        ch_check,
+        ch_check.map { _datasets, plan, _messages -> plan },
         byName(ch_plots),
         byName(ch_history),
         ch_versions,
         files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json"),
-        options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, 'build_report.py', []),
+        runSettings(options, 'build_report.py'),
     )
     MULTIQC(BUILD_REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
     CHECK_VERDICT(COLLECT_RESULTS.out.verdict, MULTIQC.out.report)
@@ -70,6 +70,11 @@ workflow REPORT_RESULTS {
     emit:
     report // channel: html
     tables // channel: directory
+}
+
+// Settings of a step that tells of the whole run: every parameter but where results go.
+def runSettings(options, executable) {
+    return options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, executable, [])
 }
 
 // All files of a channel in one list, ordered by name so that a resumed run finds the same task.

@@ -8,7 +8,7 @@ process BUILD_REPORT {
 
     input:
     path tables
-    tuple path(datasets), path(plan), path(messages)
+    path plan
     path plots, stageAs: 'plots/*'
     path histories, stageAs: 'histories/*'
     val versions
