@@ -1,0 +1,1 @@
+"""The study that scfmbench reimplements: its data sets, its published numbers and its figures."""
