@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the UMAPs of a group of embeddings, coloured by batch and label."""
+"""Draw the UMAPs of a group of embeddings, coloured by batch and label, and hold their centroids together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
     parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
     parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
-    parser.add_argument("--params", type=Path, required=True, help="JSON with umap_min_dist and umap_max_cells")
+    parser.add_argument("--params", type=Path, required=True, help="JSON with umap_min_dist, umap_max_cells and centroid_maps")
     parser.add_argument("--seed", type=int, default=0, help="seed of layout, sample and drawing order")
     parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
     parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")

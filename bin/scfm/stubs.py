@@ -136,19 +136,27 @@ def stub_probing(args: Namespace) -> None:
 
 
 def stub_umaps(args: Namespace) -> None:
-    """Coordinates and one picture of one pixel per embedding."""
+    """Coordinates, centroids and one picture of one pixel per embedding."""
     import base64
 
     import pandas as pd
 
+    from scfm.study.centroids import COLUMNS as CENTROID_COLUMNS
+
     pixel = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
-    frames = []
+    frames, centroids = [], []
     for path in args.sidecars:
         sidecar = read_json(path)
         name = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
         frames.append(pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0}))
         (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
         _status(args, "umap", name)
+        identity = _split_id(name) | {"family": args.group}
+        centroids.append(pd.DataFrame({
+            **identity, "batch": BATCHES[::2], "label": LABELS[:2], "n_cells": 2, "nearest_batch": BATCHES[::-2], "nearest_label": LABELS[:2],
+            "aligned": True, "chance": 0.5, "umap_1": None, "umap_2": None, "tsne_1": None, "tsne_2": None,
+        })[CENTROID_COLUMNS])
+    write_table(pd.concat(centroids), args.outdir / f"{centroids[0]['dataset'][0]}.{args.group}.centroids.tsv")
     write_table(pd.concat(frames), args.outdir / f"{args.group}.umap.parquet")
 
 
@@ -170,8 +178,29 @@ def stub_report(args: Namespace) -> None:
     (args.outdir / "stub_mqc.html").write_text("<!-- id: stub -->\n<p>Stub run.</p>\n")
 
 
+def stub_resolve_inputs(args: Namespace) -> None:
+    """One download and one recipe for every row that names a scenario; the others as they are."""
+    with args.input.open() as handle:
+        rows = [dict(row) for row in csv.DictReader(handle)]
+    asked = [row for row in rows if row["h5ad"].startswith("scenario:")]
+    builds = [
+        {"dataset": row["dataset"], "recipe": f"scenarios/{row['h5ad'].partition(':')[2]}.yml", "sources": [{"name": "all", "key": "stub"}], "tables": []}
+        for row in asked
+    ]
+    for row in asked:
+        row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
+    (args.outdir / "resolved").mkdir()
+    with (args.outdir / "resolved" / args.input.name).open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(dict.fromkeys(c for row in rows for c in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    (args.outdir / "faults.txt").write_text("")
+    write_json(args.outdir / "sources.json", [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [])
+    write_json(args.outdir / "builds.json", builds)
+
+
 STUBS = {
     "check_inputs": stub_check_inputs, "prepare_dataset": stub_prepare_dataset, "embedding": stub_embedding,
     "validated": stub_validated, "neighbors": stub_neighbors, "scores": stub_scores, "probing": stub_probing, "umaps": stub_umaps,
-    "h5ad": stub_h5ad, "tables": stub_tables, "report": stub_report,
+    "h5ad": stub_h5ad, "tables": stub_tables, "report": stub_report, "resolve_inputs": stub_resolve_inputs,
 }

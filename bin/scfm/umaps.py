@@ -202,15 +202,19 @@ def draw_group(
 ) -> None:
     """Compute and draw the UMAPs of a group of embeddings of one data set.
 
-    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn.
+    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn. The centroids
+    need no neighbours, so a UMAP that fails leaves them, and centroids that fail make the step fail and leave the UMAP.
     Written: ``<group>.umap.parquet``, ``<id>.umap_{batch,label}.png`` and status of each,
-    ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn.
+    ``<dataset>.<group>.centroids.tsv``, ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn.
     """
     import pandas as pd
 
     from scfm.steps import step
+    from scfm.study.centroids import COLUMNS as CENTROID_COLUMNS
+    from scfm.study.centroids import centroid_table, parse_maps
     from scfm.umap_plots import draw_gallery, draw_one
 
+    maps, centroids = parse_maps(params.get("centroid_maps", "none")), []
     facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
     datasets = sorted({fact["dataset"] for fact in facts})
     if len(datasets) != 1:
@@ -219,23 +223,40 @@ def draw_group(
     tables_of, neighbors_of, drawn = by_name(embeddings, ".parquet"), by_name(knn, ".knn.npz"), {}
     for fact in facts:
         name, stem = fact["embedding"], f"{fact['dataset']}.{fact['embedding']}"
-        with step("umap", dataset=fact["dataset"], embedding=name, outdir=outdir, on_error=on_error):
-            missing = [what for what, found in (("table", tables_of), ("neighbours", neighbors_of)) if stem not in found]
-            if missing:
-                raise ScfmError(f"{stem}: no {' and no '.join(missing)} among the files given; names must start with the id.")
-            table = umap_table(
-                tables_of[stem], neighbors_of[stem], name=name, min_dist=float(params.get("umap_min_dist", 0.5)),
-                max_cells=int(params.get("umap_max_cells", 50000)), seed=seed, n_threads=n_threads,
-            )
-            joined = table.join(obs, on=CELL_ID)
-            for key in ("batch", "label"):
-                draw_one(joined, key, outdir / f"{stem}.umap_{key}.png", seed=seed)
-            drawn[name] = joined
+        with step("umap", dataset=fact["dataset"], embedding=name, outdir=outdir, on_error=on_error) as status:
+            if stem not in tables_of:
+                raise ScfmError(f"{stem}: no table among the files given; names must start with the id.")
+            try:
+                if stem not in neighbors_of:
+                    raise ScfmError(f"{stem}: no neighbours among the files given; names must start with the id.")
+                table = umap_table(
+                    tables_of[stem], neighbors_of[stem], name=name, min_dist=float(params.get("umap_min_dist", 0.5)),
+                    max_cells=int(params.get("umap_max_cells", 50000)), seed=seed, n_threads=n_threads,
+                )
+                joined = table.join(obs, on=CELL_ID)
+                for key in ("batch", "label"):
+                    draw_one(joined, key, outdir / f"{stem}.umap_{key}.png", seed=seed)
+                drawn[name] = joined
+            finally:
+                rows, notes = centroid_table(tables_of[stem], obs, identity=_identity(fact, group), maps=maps)
+                centroids.append(rows)
+                status["warnings"] = notes
     tables = [table[COLUMNS] for table in drawn.values()]
     empty = pd.DataFrame({CELL_ID: [], "embedding": [], "umap_1": [], "umap_2": []}).astype(
         {CELL_ID: str, "embedding": str, "umap_1": "float32", "umap_2": "float32"}
     )
     write_table(pd.concat(tables, ignore_index=True) if tables else empty, outdir / f"{group}.umap.parquet")
+    rows = pd.concat(centroids, ignore_index=True) if centroids else pd.DataFrame(columns=CENTROID_COLUMNS)
+    write_table(rows, outdir / f"{datasets[0]}.{group}.centroids.tsv")
     if drawn:
         draw_gallery(drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed)
     _log.info("%d of %d embeddings drawn", len(drawn), len(facts))
+
+
+def _identity(fact: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Return what names an embedding in every table, from its sidecar; the name is ``<method>.<variant>.<seed>``."""
+    method, variant, seed = fact["embedding"].rsplit(".", 2)
+    return {
+        "dataset": fact["dataset"], "embedding": fact["embedding"], "method": method, "family": fact.get("family", group), "variant": variant,
+        "seed": int(seed),
+    }

@@ -128,6 +128,27 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def centroid_rows(row, rng: np.random.Generator) -> pd.DataFrame:
+    """Return centroids of every batch and label: ``HSC`` lies in one batch only; ``pbmc`` has maps, ``ifnb`` none."""
+    _, _, _, batch = METHODS[row.method]
+    facts = DATASETS[row.dataset]
+    groups = [(b, x) for b in facts["batches"] for x in facts["labels"] if x != "HSC" or b == next(iter(facts["batches"]))]
+    rows = []
+    for name, label in groups:
+        others = [g for g in groups if g[0] != name]
+        likes = [g for g in others if g[1] == label]
+        good = bool(rng.random() < batch)
+        near = (likes if good and likes else others)[0]
+        place = rng.normal(size=4) if row.dataset == "pbmc" else [np.nan] * 4
+        rows.append({
+            "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family, "variant": row.variant, "seed": row.seed,
+            "batch": name, "label": label, "n_cells": 40, "nearest_batch": near[0], "nearest_label": near[1],
+            "aligned": near[1] == label if likes else pd.NA, "chance": len(likes) / len(others) if likes else np.nan,
+            **dict(zip(("umap_1", "umap_2", "tsne_1", "tsne_2"), place, strict=True)),
+        })
+    return pd.DataFrame(rows)
+
+
 def load_metrics() -> pd.DataFrame:
     """Return the project's table of metrics."""
     from scfm.report.load import read_metrics
@@ -230,3 +251,4 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
     if not missing:
         write_table(score_rows(row, metrics, rng), results / f"{stem}.scores.tsv")
     write_table(probing_rows(row, rng), results / f"{stem}.probing.tsv")
+    write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")

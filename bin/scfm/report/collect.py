@@ -51,7 +51,7 @@ def build_tables(
     totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
     return {
         "scores": found.scores, "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
-        "probing": found.probing, "status": state, "resources": resources.build_resources(found, trace),
+        "probing": found.probing, "centroids": found.centroids, "status": state, "resources": resources.build_resources(found, trace),
         "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names), "datasets": describe_datasets(found),
         "verdict": status.verdict(state),
     }

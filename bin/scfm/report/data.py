@@ -22,7 +22,7 @@ class ReportData:
 
     Attributes
     ----------
-    plan, scores, totals, probing, status, resources
+    plan, scores, totals, probing, centroids, status, resources
         The tables.
     messages, datasets, verdict
         ``warnings.json``, ``datasets.json`` and ``verdict.json``.
@@ -42,6 +42,7 @@ class ReportData:
     scores: "pd.DataFrame"
     totals: "pd.DataFrame"
     probing: "pd.DataFrame"
+    centroids: "pd.DataFrame"
     status: "pd.DataFrame"
     resources: "pd.DataFrame"
     messages: list[dict[str, Any]]

@@ -38,7 +38,7 @@ class Collected:
         The schemas of the tables.
     statuses, sidecars
         The parsed JSON files, sorted by file name.
-    scores, probing
+    scores, probing, centroids
         The joined tables, in the columns of their schemas.
     facts
         ``{data set: facts}`` from PREPARE_DATASET.
@@ -53,6 +53,7 @@ class Collected:
     sidecars: list[dict[str, Any]] = field(default_factory=list)
     scores: "pd.DataFrame | None" = None
     probing: "pd.DataFrame | None" = None
+    centroids: "pd.DataFrame | None" = None
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -83,8 +84,9 @@ def as_type(values: "pd.Series", types: str | list[str], where: str) -> "pd.Seri
     blank = values.isin(["", "NA"]) & ("null" in kinds)
     if kind == "boolean":
         low = values.str.lower()
-        wrong = ~low.isin(_TRUE | _FALSE)
+        wrong = ~low.isin(_TRUE | _FALSE) & ~blank
         result = low.isin(_TRUE)
+        result = result.astype("boolean").mask(blank) if "null" in kinds else result
     else:
         numbers = pd.to_numeric(values.mask(blank), errors="coerce")
         wrong = numbers.isna() & ~blank
@@ -132,17 +134,17 @@ def collect(
     found = Collected(plan=read_plan(plan), datasets=read_json(datasets), schemas=schemas)
     if messages is not None:
         found.messages += read_json(messages)
-    tables: dict[str, list["pd.DataFrame"]] = {"scores": [], "probing": []}
+    tables: dict[str, list["pd.DataFrame"]] = {"scores": [], "probing": [], "centroids": []}
     for path in find_files(results):
         kind = next((name for name in tables if path.name.endswith(f".{name}.tsv")), None)
         if kind:
             tables[kind].append(read_typed(path, kind, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
-    found.scores, found.probing = (_join(tables[name], name, schemas) for name in ("scores", "probing"))
+    found.scores, found.probing, found.centroids = (_join(tables[name], name, schemas) for name in tables)
     log.info(
-        "%d status files, %d sidecars, %d scores, %d probing rows for %d planned embeddings",
-        len(found.statuses), len(found.sidecars), len(found.scores), len(found.probing), len(found.plan),
+        "%d status files, %d sidecars, %d scores, %d probing rows, %d centroids for %d planned embeddings",
+        len(found.statuses), len(found.sidecars), len(found.scores), len(found.probing), len(found.centroids), len(found.plan),
     )
     return found
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: where the schemas are in a checkout; in a task they are staged beside the other assets
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
-TABLES = ("scores", "totals", "probing", "status", "resources")
+TABLES = ("scores", "totals", "probing", "centroids", "status", "resources")
 KEYWORDS = {"type", "description", "enum", "minimum", "maximum", "minLength", "pattern"}
 
 
@@ -36,7 +36,7 @@ class Schemas:
         self._loaded: dict[str, dict[str, Any]] = {}
 
     def load(self, name: str) -> dict[str, Any]:
-        """Return the schema of a table: ``scores``, ``totals``, ``probing``, ``status``, ``resources``, ``warnings``."""
+        """Return the schema of a table: one of ``TABLES``, or ``warnings``."""
         if name not in self._loaded:
             path = self.folder / f"schema_{name}.json"
             if not path.is_file():

@@ -71,7 +71,7 @@ workflow EVALUATE_EMBEDDINGS {
                 },
             ch_obs,
         ),
-        stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_']),
+        stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_', 'centroid_maps']),
     )
 
     ch_results = VALIDATE_UNCORRECTED.out.status
@@ -83,6 +83,7 @@ workflow EVALUATE_EMBEDDINGS {
         .mix(PROBE_EMBEDDING.out.status)
         .mix(PROBE_EMBEDDING.out.probing)
         .mix(DRAW_UMAPS.out.status)
+        .mix(DRAW_UMAPS.out.centroids)
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`

@@ -1,4 +1,4 @@
-// UMAPs of all embeddings of one family, from the neighbours already found.
+// UMAPs of all embeddings of one family, from the neighbours already found, and their centroids per batch and label.
 process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
@@ -15,6 +15,7 @@ process DRAW_UMAPS {
     tuple val(meta), path("${meta.family}.umap.parquet"), emit: umap
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
+    path '*.centroids.tsv', optional: true, emit: centroids
     tuple val("${task.process}"), val('umap-learn'), eval('tool_version.py umap-learn'), topic: versions, emit: versions
 
     script:

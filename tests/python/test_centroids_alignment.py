@@ -1,0 +1,219 @@
+"""Centroids per batch and label: rates and chance levels known by hand, and nothing depends on the order of rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scfm.errors import ResourceError, ScfmError
+from scfm.study import centroids as core
+from scfm.study.centroids import COLUMNS, Centroids, align, centroid_table, compute_centroids, map_centroids, parse_maps
+from scfm.tables import write_embedding
+
+IDENTITY = {"dataset": "toy", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0}
+
+
+def groups(places: dict[tuple[str, str], list[float]]) -> Centroids:
+    """Return centroids from ``{(batch, label): place}``."""
+    names = sorted(places)
+    return Centroids(
+        np.array([b for b, _ in names], dtype=object), np.array([x for _, x in names], dtype=object), np.ones(len(names), dtype=int),
+        np.array([places[n] for n in names], dtype=float),
+    )
+
+
+def cells(n: int = 240, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return ids, values, batches and labels of three labels in two batches, ``shift`` apart."""
+    rng = np.random.default_rng(1)
+    label, batch = np.arange(n) % 3, (np.arange(n) // 3) % 2
+    values = (10 * np.eye(6)[label] + shift * np.eye(6)[3 + batch] + rng.normal(size=(n, 6))).astype(np.float32)
+    return np.array([f"c{i:03d}" for i in range(n)]), values, np.array(["b0", "b1"], dtype=object)[batch], np.array(list("xyz"), dtype=object)[label]
+
+
+# ---------------------------------------------------------------- rates by hand
+
+def test_batches_that_lie_on_each_other_are_aligned():
+    found = align(groups({(b, x): [10.0 * i, 0.1 * j] for j, b in enumerate("AB") for i, x in enumerate("xyz")}))
+    assert found.rate() == (1.0, pytest.approx(1 / 3))
+    assert found.nearest.tolist() == [3, 4, 5, 0, 1, 2]
+
+
+def test_batches_that_are_torn_apart_are_not():
+    """Labels stand in the opposite order in the other batch, so every nearest is another label."""
+    places = {("A", "x"): [0.0], ("A", "y"): [1.0], ("B", "y"): [0.1], ("B", "x"): [0.9]}
+    assert align(groups(places)).rate() == (0.0, 0.5)
+
+
+def test_a_mixed_case():
+    """x is shared, y of B lies beside x of A, z occurs in B only: 2 of the 4 that count are aligned."""
+    places = {("A", "x"): [0.0, 0.0], ("A", "y"): [9.0, 0.0], ("B", "x"): [0.2, 0.0], ("B", "y"): [1.0, 0.0], ("B", "z"): [8.0, 0.0]}
+    found = align(groups(places))
+    assert found.counts.tolist() == [True, True, True, True, False]
+    assert found.aligned[:4].tolist() == [True, False, True, False]
+    np.testing.assert_allclose(found.chance, [1 / 3, 1 / 3, 1 / 2, 1 / 2, np.nan])
+    assert found.rate() == (0.5, pytest.approx((1 / 3 + 1 / 3 + 1 / 2 + 1 / 2) / 4))
+
+
+def test_one_batch_has_no_rate_and_no_nearest():
+    found = align(groups({("A", "x"): [0.0], ("A", "y"): [1.0]}))
+    assert found.nearest.tolist() == [-1, -1]
+    assert not found.counts.any()
+    assert all(math.isnan(v) for v in found.rate())
+
+
+def test_labels_in_one_batch_only_have_a_nearest_but_do_not_count():
+    found = align(groups({("A", "x"): [0.0], ("B", "y"): [1.0]}))
+    assert found.nearest.tolist() == [1, 0]
+    assert not found.counts.any()
+
+
+def test_a_collapsed_embedding_is_not_aligned_by_luck():
+    found = align(groups({(b, x): [3.0, 3.0] for b in "ABC" for x in "xy"}))
+    assert found.rate() == (0.0, 0.5)
+    one_label = align(groups({(b, "x"): [3.0] for b in "ABC"}))
+    assert one_label.rate() == (1.0, 1.0)
+
+
+def brute_chance(batch: list[str], label: list[str]) -> float:
+    """Return the mean over the centroids that count of the share of draws with their label, by drawing every one."""
+    shares = []
+    for b, x in zip(batch, label, strict=True):
+        draws = [y == x for c, y in zip(batch, label, strict=True) if c != b]
+        if any(draws):
+            shares.append(sum(draws) / len(draws))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+@given(st.sets(st.tuples(st.sampled_from("ABCD"), st.sampled_from("wxyz")), min_size=1), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_chance_and_rate_equal_a_plain_count(names, seed):
+    rng = np.random.default_rng(seed)
+    made = groups({n: list(rng.normal(size=3)) for n in names})
+    rate, chance = align(made).rate()
+    np.testing.assert_allclose(chance, brute_chance(list(made.batch), list(made.label)))
+    hits = []
+    for i, j in itertools.product(range(len(made.batch)), repeat=2):
+        others = [k for k in range(len(made.batch)) if made.batch[k] != made.batch[i]]
+        if j in others and any(made.label[k] == made.label[i] for k in others):
+            away = {k: float(((made.means[i] - made.means[k]) ** 2).sum()) for k in others}
+            if away[j] == min(away.values()):
+                hits.append(made.label[j] == made.label[i])
+    np.testing.assert_allclose(rate, np.mean(hits) if hits else np.nan)
+
+
+def test_chance_is_what_random_centroids_reach():
+    rng = np.random.default_rng(0)
+    names = [(b, x) for b in "ABCDE" for x in "vwxyz" if (b, x) != ("A", "z")]
+    rates = [align(groups({n: list(rng.normal(size=8)) for n in names})).rate() for _ in range(200)]
+    assert np.mean([r for r, _ in rates]) == pytest.approx(rates[0][1], abs=0.02)
+
+
+def test_many_centroids_go_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    made = groups({(b, f"{x}"): list(rng.normal(size=4)) for b in "ABC" for x in range(20)})
+    whole = align(made)
+    monkeypatch.setattr(core, "_BLOCK", 7)
+    parts = align(made)
+    for name in ("nearest", "counts", "aligned", "chance"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+# ---------------------------------------------------------------- means and rows
+
+def test_means_are_those_of_the_cells():
+    ids, values, batch, label = cells()
+    found = compute_centroids(ids, values, batch, label)
+    expected = pd.DataFrame(values.astype(float)).groupby([batch, label]).mean()
+    assert list(zip(found.batch, found.label, strict=True)) == list(expected.index)
+    np.testing.assert_allclose(found.means, expected.to_numpy(), rtol=1e-6)
+    assert found.n_cells.tolist() == [40] * 6
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0, 50.0])
+def test_a_shift_alike_for_all_labels_leaves_them_aligned(shift):
+    """However large: only the other batch's centroids are looked at. That is what the rate can't see."""
+    assert align(compute_centroids(*cells(shift=shift))).rate() == (1.0, pytest.approx(1 / 3))
+
+
+def test_labels_that_change_places_between_batches_are_not_aligned():
+    ids, values, batch, label = cells()
+    values[batch == "b1"] = values[batch == "b1"][:, [1, 2, 0, 3, 4, 5]]
+    assert align(compute_centroids(ids, values, batch, label)).rate()[0] == 0.0
+
+
+def table_of(folder: Path, ids, values, batch, label, **changes) -> pd.DataFrame:
+    write_embedding(folder / "toy.parquet", ids, values)
+    obs = pd.DataFrame({"batch": batch, "label": label}, index=ids)
+    return centroid_table(folder / "toy.parquet", obs, **{"identity": IDENTITY, **changes})[0]
+
+
+def test_permuted_rows_change_no_digit(tmp_path):
+    ids, values, batch, label = cells()
+    first = table_of(tmp_path, ids, values, batch, label, maps=("umap", "tsne"))
+    order = np.random.default_rng(5).permutation(len(ids))
+    again = table_of(tmp_path, ids[order], values[order], batch[order], label[order], maps=("umap", "tsne"))
+    assert list(first.columns) == COLUMNS
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert np.isfinite(first[["umap_1", "umap_2", "tsne_1", "tsne_2"]].to_numpy()).all()
+
+
+def test_cells_without_a_label_are_left_out_and_strangers_are_refused(tmp_path):
+    ids, values, batch, label = cells()
+    label = label.copy()
+    label[::2] = None
+    table = table_of(tmp_path, ids, values, batch, label)
+    assert table["n_cells"].sum() == 120
+    assert table["umap_1"].isna().all()
+    write_embedding(tmp_path / "toy.parquet", [*ids[:-1], "who"], values)
+    with pytest.raises(ScfmError, match="1 of 240 cells are not in the obs table"):
+        centroid_table(tmp_path / "toy.parquet", pd.DataFrame({"batch": batch, "label": label}, index=ids), identity=IDENTITY)
+
+
+# ---------------------------------------------------------------- maps
+
+def test_maps_are_the_same_every_time_and_small_ones_are_left_out():
+    values = np.random.default_rng(0).normal(size=(40, 5))
+    for kind in ("umap", "tsne"):
+        np.testing.assert_array_equal(map_centroids(values, kind), map_centroids(values, kind))
+        assert np.isfinite(map_centroids(values[:5], kind)).all()
+        assert np.isnan(map_centroids(values[:4], kind)).all()
+
+
+@pytest.mark.parametrize(("text", "maps"), [("none", ()), ("umap", ("umap",)), ("tsne, umap", ("umap", "tsne")), (None, ())])
+def test_the_parameter_is_read(text, maps):
+    assert parse_maps(text) == maps
+
+
+@pytest.mark.parametrize("text", ["pca", "none,umap", "UMAP"])
+def test_a_wrong_parameter_is_a_sentence(text):
+    with pytest.raises(ScfmError, match="it takes 'none', 'umap', 'tsne' or 'umap,tsne'"):
+        parse_maps(text)
+
+
+def test_a_map_that_fails_costs_no_rate_but_is_told(tmp_path, monkeypatch):
+    def broken(values, kind):
+        raise ValueError("no spectrum")
+
+    monkeypatch.setattr(core, "map_centroids", broken)
+    ids, values, batch, label = cells()
+    write_embedding(tmp_path / "toy.parquet", ids, values)
+    obs = pd.DataFrame({"batch": batch, "label": label}, index=ids)
+    table, notes = centroid_table(tmp_path / "toy.parquet", obs, identity=IDENTITY, maps=("umap",))
+    assert table["aligned"].astype(float).mean() == 1.0
+    assert table["umap_1"].isna().all()
+    assert [n["code"] for n in notes] == ["W-MAP-01"]
+    assert "no spectrum" in notes[0]["text"]
+
+    def full(values, kind):
+        raise MemoryError
+
+    monkeypatch.setattr(core, "map_centroids", full)
+    with pytest.raises((MemoryError, ResourceError)):
+        centroid_table(tmp_path / "toy.parquet", obs, identity=IDENTITY, maps=("umap",))
