@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.data.contract_keys import MIN_BATCH
-from scfm.data.design import design_warnings
+from scfm.data.design import confounding, design_warnings
 from scfm.data.gene_lists import match_genes
 from scfm.data.genes import find_names
 from scfm.data.hvg import Selection, select_genes
@@ -251,4 +251,8 @@ def _facts(prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_g
         "batches": level_counts(obs["batch"]), "labels": level_counts(scored["label"]), "batch_role": role,
         "keys": {name: row.get(column) or "" for name, column in KEYS.items()}, "labels_from": row.get("labels_from") or "",
         "counts_source": row.get("counts_source") or "", "dropped": dropped, "warnings": notes,
+        "confounding": confounding(
+            obs, prepared.user_obs, keys={name: row.get(column) or "" for name, column in KEYS.items()},
+            skip=split_key(row["batch_key"], list(prepared.user_obs.columns)),
+        ),
     }
