@@ -58,11 +58,17 @@ def build_tables(
 
 
 def describe_datasets(found: Collected) -> list[dict[str, Any]]:
-    """Return the samplesheet rows with what the preparation found (cells, genes, batches, labels, dropped cells)."""
+    """Return the samplesheet rows with what the preparation found (cells, genes, batches, labels, dropped cells), and where they come from.
+
+    ``recipe`` is the report of the recipe that made the data set, ``download`` the record of the file where it was taken as it is.
+    """
     described = []
     for row in sorted(found.datasets, key=lambda r: r["dataset"]):
         facts = {k: v for k, v in found.facts.get(row["dataset"], {}).items() if k != "warnings"}
-        described.append({**row, "prepared": facts or None})
+        described.append({
+            **row, "prepared": facts or None, "recipe": found.recipes.get(row["dataset"]),
+            "download": found.downloads.get(Path(row.get("h5ad", "")).stem),
+        })
     return described
 
 

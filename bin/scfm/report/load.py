@@ -42,6 +42,8 @@ class Collected:
         The joined tables, in the columns of their schemas.
     facts
         ``{data set: facts}`` from PREPARE_DATASET.
+    recipes, downloads
+        ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
     messages
         Messages found in files of messages (``*warnings.json``).
     """
@@ -55,6 +57,8 @@ class Collected:
     probing: "pd.DataFrame | None" = None
     centroids: "pd.DataFrame | None" = None
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -156,6 +160,11 @@ def _sort_json(path: Path, found: Collected) -> None:
         found.statuses.append(content)
     elif path.name.endswith(".facts.json"):
         found.facts[path.name.removesuffix(".facts.json")] = content
+    elif path.name.endswith(".recipe.json"):
+        found.recipes[content["dataset"]] = content
+        found.messages += content["warnings"]
+    elif path.name.endswith(".source.json"):
+        found.downloads[content["key"]] = content
     elif path.name.endswith("warnings.json"):
         found.messages += content
     elif isinstance(content, dict) and {"dataset", "embedding", "cells_out"} <= set(content):
