@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.report.load import read_metrics, read_plan, read_typed
 from scfm.report.names import Names, read_methods
-from scfm.report.schemas import TABLES, Schemas
+from scfm.report.schemas import ASSETS, TABLES, Schemas
 from scfm.tables import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from scfm.study.catalogue import Scenario
+    from scfm.study.published import Published
 
 
 @dataclass
@@ -36,6 +40,8 @@ class ReportData:
         Pictures and loss histories, sorted by name.
     names
         Titles.
+    assets
+        Folder with the registries, the schemas and the study's published numbers (``published/``).
     """
 
     plan: "pd.DataFrame"
@@ -57,6 +63,21 @@ class ReportData:
     plots: list[Path] = field(default_factory=list)
     histories: list[Path] = field(default_factory=list)
     names: Names = field(default_factory=Names)
+    assets: Path = ASSETS
+
+    @cached_property
+    def published(self) -> "Published":
+        """The study's published numbers, read when first asked for."""
+        from scfm.study.published import load_published
+
+        return load_published(self.assets / "published", self.assets)
+
+    @cached_property
+    def catalogue(self) -> "dict[str, Scenario]":
+        """The study's scenarios, read when first asked for."""
+        from scfm.study.catalogue import load_catalogue
+
+        return load_catalogue(self.assets / "datasets.tsv")
 
     def of(self, table: str, dataset: str) -> "pd.DataFrame":
         """Return the rows of a table about one data set."""
@@ -88,7 +109,8 @@ def load_report_data(
     plan
         ``plan.tsv``.
     assets
-        Folder with ``metrics.tsv``, ``methods.tsv``, ``citations.tsv`` and the schemas.
+        Folder with ``metrics.tsv``, ``methods.tsv``, ``citations.tsv`` and the schemas; for a scenario of the study also
+        ``datasets.tsv`` and ``published/``.
     params, versions
         JSON and YAML files.
     plots, histories
@@ -106,6 +128,7 @@ def load_report_data(
         verdict=read_json(tables / "verdict.json"), metrics=metrics, methods=methods, params=read_json(params),
         versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {}, **read_citations(assets / "citations.tsv"),
         plots=_files(plots, "*.png"), histories=_files(histories, "*.history.csv"), names=Names.of(methods, metrics, planned, made_up),
+        assets=assets,
     )
 
 

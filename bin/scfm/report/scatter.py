@@ -29,7 +29,7 @@ class Point:
 
 def scatter_svg(points: Sequence[Point], *, xlab: str, ylab: str, legend: dict[str, str]) -> str:
     """Return the plot; axes span the points with a margin, inside 0 and 1 where the points are."""
-    (x0, x1), (y0, y1) = (_span([getattr(p, a) for p in points]) for a in ("x", "y"))
+    (x0, x1), (y0, y1) = (span([getattr(p, a) for p in points]) for a in ("x", "y"))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -49,14 +49,14 @@ def scatter_svg(points: Sequence[Point], *, xlab: str, ylab: str, legend: dict[s
     )
 
 
-def _span(values: Sequence[float]) -> tuple[float, float]:
+def span(values: Sequence[float]) -> tuple[float, float]:
     """Return an axis range around values: 8 % more on both sides, at least 0.1 wide."""
     low, high = min(values), max(values)
     pad = max(0.08 * (high - low), (0.1 - (high - low)) / 2, 0.02)
     return low - pad, high + pad
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return round numbers within a range, four to nine of them."""
     step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / s <= 9), 1.0)
     first = int(low / step) - 1
@@ -68,10 +68,10 @@ def _axes(spans: tuple[tuple[float, float], tuple[float, float]], place: Callabl
     (x0, x1), (y0, y1) = spans
     bottom, left = HEIGHT - _BOTTOM, _LEFT
     parts = []
-    for value in _ticks(x0, x1):
+    for value in ticks(x0, x1):
         x = place(value, y0)[0]
         parts.append(f"<path d='M{x:.1f} {_TOP}V{bottom}' class='scfm-grid-line'/><text x='{x:.1f}' y='{bottom + 17}' text-anchor='middle'>{value:g}</text>")
-    for value in _ticks(y0, y1):
+    for value in ticks(y0, y1):
         y = place(x0, value)[1]
         parts.append(f"<path d='M{left} {y:.1f}H{WIDTH - _RIGHT}' class='scfm-grid-line'/><text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>")
     parts.append(f"<text x='{(left + WIDTH - _RIGHT) / 2}' y='{HEIGHT - 12}' text-anchor='middle' class='scfm-axis'>{esc(xlab)} →</text>")
