@@ -27,6 +27,12 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def ordinal(number: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th ..."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 def listing(items: Iterable[Any], *, limit: int = 5) -> str:
     """Return the first items quoted and the number of the rest: ``'a', 'b' and 3 more``."""
     names = [str(item) for item in items]

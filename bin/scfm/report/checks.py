@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.report.names import Names
 from scfm.report.status import NO_RESULT
 from scfm.tables import message
-from scfm.text import listing, plural
+from scfm.text import listing, ordinal, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
                 best = row.idxmin()
                 found.append(message(
                     "W-MET-01", "warning",
-                    f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {_ordinal(row[worst])} by {names.metric(worst)}."
+                    f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {ordinal(row[worst])} by {names.metric(worst)}."
                     " These batch metrics see different things, so there is no single winner: read the Pareto plot and the heat map.",
                     dataset=dataset, method=method, values={"variant": variant, "ranks": row.to_dict()}, threshold=WORST_SHARE,
                 ))
@@ -261,9 +261,3 @@ def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
 
 def _titles(rows: "pd.DataFrame", names: Names) -> str:
     return listing([names.metric(m) for m in sorted(set(rows["metric"]))], limit=8)
-
-
-def _ordinal(number: int) -> str:
-    """Return 1st, 2nd, 3rd, 4th ..."""
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

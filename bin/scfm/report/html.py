@@ -30,6 +30,14 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:,.{digits}f}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Return a change with its sign, an en dash where there is none; what rounds to zero has no sign."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
+
+
 def heat_table(
     rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float], *, corner: str = "",
     titles: Mapping[tuple[str, str], str] | None = None, heads: Mapping[str, str] | None = None, lower_better: Collection[str] = (),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scfm.report.html import esc
 
 WIDTH, HEIGHT = 860, 520
+_MARKS = "<span class='scfm-key'>★ Pareto front</span> <span class='scfm-key'>◻ control</span>"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 16, 52
 _CHARACTER, _BOLD, _LINE = 6.9, 7.6, 13.0
 #: where a name may stand relative to its point (in pixels), best first; further ones get a line to the point
@@ -27,9 +28,29 @@ class Point:
     front: bool
 
 
-def scatter_svg(points: Sequence[Point], *, xlab: str, ylab: str, legend: dict[str, str]) -> str:
-    """Return the plot; axes span the points with a margin, inside 0 and 1 where the points are."""
+def scatter_svg(
+    points: Sequence[Point], *, xlab: str, ylab: str, legend: dict[str, str], marks: str = _MARKS, diagonal: bool = False, tips: tuple[str, str] = ("batch", "bio"),
+) -> str:
+    """Return the plot; axes span the points with a margin, inside 0 and 1 where the points are.
+
+    Parameters
+    ----------
+    points
+        What is drawn.
+    xlab, ylab
+        Names of the axes.
+    legend
+        ``{name: colour}``.
+    marks
+        HTML behind the legend: what the shapes mean.
+    diagonal
+        Draw the line of equal x and y; the axes then have one span.
+    tips
+        What x and y are called when a point is pointed at.
+    """
     (x0, x1), (y0, y1) = (span([getattr(p, a) for p in points]) for a in ("x", "y"))
+    if diagonal:
+        x0, x1 = y0, y1 = min(x0, y0), max(x1, y1)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -39,13 +60,14 @@ def scatter_svg(points: Sequence[Point], *, xlab: str, ylab: str, legend: dict[s
     spots = [place(p.x, p.y) for p in points]
     front = sorted((s for s, p in zip(spots, points, strict=True) if p.front), key=lambda s: s[0])
     line = f"<polyline points='{' '.join(f'{x:.1f},{y:.1f}' for x, y in front)}' class='scfm-front'/>" if len(front) > 1 else ""
-    body = "".join(_mark(p, s) for p, s in zip(points, spots, strict=True))
+    equal = "<path d='M{:.1f} {:.1f}L{:.1f} {:.1f}' class='scfm-front'/>".format(*place(x0, x0), *place(x1, x1)) if diagonal else ""
+    body = "".join(_mark(p, s, tips) for p, s in zip(points, spots, strict=True))
     names = "".join(_names(points, spots))
     keys = " ".join(f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items())
     return (
-        f"<div class='scfm-legend'>{keys} <span class='scfm-key'>★ Pareto front</span> <span class='scfm-key'>◻ control</span></div>"
+        f"<div class='scfm-legend'>{keys} {marks}</div>"
         f"<div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{esc(ylab)} against {esc(xlab)}'>"
-        f"{_axes(((x0, x1), (y0, y1)), place, xlab, ylab)}{line}{body}{names}</svg></div>"
+        f"{_axes(((x0, x1), (y0, y1)), place, xlab, ylab)}{equal}{line}{body}{names}</svg></div>"
     )
 
 
@@ -80,9 +102,9 @@ def _axes(spans: tuple[tuple[float, float], tuple[float, float]], place: Callabl
     return "".join(parts)
 
 
-def _mark(point: Point, spot: tuple[float, float]) -> str:
+def _mark(point: Point, spot: tuple[float, float], tips: tuple[str, str]) -> str:
     x, y = spot
-    tip = f"<title>{esc(point.name)}: bio {point.y:.3f}, batch {point.x:.3f}</title>"
+    tip = f"<title>{esc(point.name)}: {esc(tips[1])} {point.y:.3f}, {esc(tips[0])} {point.x:.3f}</title>"
     if point.front:
         return f"<text x='{x:.1f}' y='{y + 7:.1f}' text-anchor='middle' font-size='21' style='fill:{point.colour}' stroke='#222' stroke-width='.5'>★{tip}</text>"
     if point.kind == "control":
