@@ -137,7 +137,7 @@ def _blocks(store: Store, facts: MatrixFacts) -> Iterator["np.ndarray"]:
         yield data[start : start + BLOCK_VALUES]
 
 
-def _tally(facts: MatrixFacts, block: "np.ndarray") -> MatrixFacts:
+def tally(facts: MatrixFacts, block: "np.ndarray") -> MatrixFacts:
     """Return the facts with one more block of values counted in."""
     import numpy as np
 
@@ -178,7 +178,7 @@ def inspect(store: Store, source: str, *, first_block_only: bool = False) -> Mat
     """
     facts = describe(store, source)
     for block in _blocks(store, facts):
-        facts = _tally(facts, block)
+        facts = tally(facts, block)
         if first_block_only:
             break
     return facts

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.data.columns import writable
 from scfm.data.prepare import KEYS, Prepared
 from scfm.tables import write_embedding, write_json, write_table
 
@@ -34,9 +35,9 @@ def to_anndata(prepared: Prepared) -> "ad.AnnData":
     user = user.drop(columns=[c for c in user.columns if c in OURS])
     ours = pd.DataFrame({k: pd.Categorical(obs[k]) for k in ("batch", "label")}, index=obs.index)
     ours["scored"], ours["total_counts"], ours["n_genes_by_counts"] = obs["scored"], obs["n_counts"], obs["n_genes"]
-    frame = pd.concat([ours, user.apply(_writable)], axis=1)
+    frame = pd.concat([ours, user.apply(writable)], axis=1)
     frame.index.name = None
-    var = prepared.var.apply(_writable)
+    var = prepared.var.apply(writable)
     mask = var["highly_variable"].to_numpy(dtype=bool)
     loadings = np.zeros((len(var), prepared.pca.loadings.shape[1]))
     loadings[mask] = prepared.pca.loadings
@@ -56,17 +57,6 @@ def _same(user: "pd.Series", ours: "pd.Series | None") -> bool:
     from scfm.data.keys import as_text
 
     return ours is not None and as_text(user).equals(as_text(ours))
-
-
-def _writable(column: "pd.Series") -> "pd.Series":
-    """Return a column that h5ad can hold: objects become text, and categories where values are missing."""
-    import pandas as pd
-
-    if column.dtype != object:
-        return column
-    known = column.notna()
-    text = column[known].astype(str).reindex(column.index)
-    return text.astype(object) if known.all() else pd.Series(pd.Categorical(text), index=column.index)
 
 
 def _write_obs(obs: "pd.DataFrame", path: Path) -> None:

@@ -29,14 +29,14 @@ def value_text(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on an obs column: ``operator`` is a key of :data:`OPERATORS`, ``values`` the values as text.
+    """A condition on an obs column: ``operator`` is a key of :data:`OPERATORS`, ``wanted`` its values as text.
 
-    For ``missing``, ``wants_missing`` says which it must be, and ``values`` is empty.
+    For ``missing``, ``wants_missing`` says which it must be, and ``wanted`` is empty.
     """
 
     column: str
     operator: str
-    values: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
     wants_missing: bool = False
 
     @property
@@ -44,7 +44,7 @@ class Filter:
         """The condition in words, for the report: ``disease is normal``."""
         if self.operator == "missing":
             return f"{self.column} is {'' if self.wants_missing else 'not '}missing"
-        return f"{self.column} {OPERATORS[self.operator]} {', '.join(self.values)}"
+        return f"{self.column} {OPERATORS[self.operator]} {', '.join(self.wanted)}"
 
 
 @dataclass(frozen=True, slots=True)
