@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import logging
@@ -297,9 +296,3 @@ def random_checkpoint(path: Path | str, seed: int, **how: Any) -> RandomCheckpoi
     if Path(path).is_file():
         tensors = open_checkpoint(path, **how)._tensors
     return RandomCheckpoint(path, tensors, seed)
-
-
-def sha256_of(path: Path | str) -> str:
-    """Return the SHA-256 of a file as hex digits."""
-    with contextlib.closing(Path(path).open("rb")) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfm.checksums import sha256_of
 from scfm.errors import ScfmError
 from scfm.models import model_class
-from scfm.models.checkpoint import sha256_of
 from scfm.models.reader import Counts, open_counts
 from scfm.models.runner import Part, Report, RunOptions, embed_frame, embed_stream
 from scfm.models.settings import as_dict, make_settings

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from scfm.checksums import sha256_of
 from scfm.errors import ScfmError
-from scfm.models.checkpoint import sha256_of
 from scfm.models.output import RANDOM_MARK
 from scfm.text import listing
 from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant

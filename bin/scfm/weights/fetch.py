@@ -12,11 +12,14 @@ from pathlib import Path, PurePosixPath
 from scfm.errors import ScfmError
 from scfm.models.output import RANDOM_MARK
 from scfm.text import plural
+from scfm.transport import download
+from scfm.web import Patience
 from scfm.weights.check import check_folder, find_name, names_in, verify
 from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant
-from scfm.weights.transport import Patience, download
 
 log = logging.getLogger(__name__)
+
+_MOVED = "look for it on the page of the model, and tell us if it has moved."
 
 
 def licence_text(variant: WeightsVariant) -> str:
@@ -119,11 +122,11 @@ def fetch(
 def fetch_file(file: WeightsFile, folder: Path, patience: Patience | None = None) -> None:
     """Download one file, or the archive that holds it and what lies beside it."""
     if not file.unpack:
-        download(file.url, folder / file.path, size=file.bytes, sha256=file.sha256, patience=patience)
+        download(file.url, folder / file.path, size=file.bytes, sha256=file.sha256, patience=patience, advice=_MOVED)
         return
     target = (folder / file.path).parent
     archive = target.with_name(f"{target.name}.archive")
-    download(file.url, archive, size=file.bytes, sha256=file.sha256, patience=patience)
+    download(file.url, archive, size=file.bytes, sha256=file.sha256, patience=patience, advice=_MOVED)
     unpack(archive, target, file.unpack)
     archive.unlink()
 

@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
 import shutil
-import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scfm.checksums import sha256_of
 from scfm.errors import ResourceError, ScfmError
-from scfm.models.checkpoint import sha256_of
+from scfm.progress import meter
+from scfm.web import AGENT, Passing, Patience, check_url, fault_of, persist
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
-#: answers after which the same question may get another answer
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-#: seconds between two lines about the progress
-_TELL_EVERY = 15.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How a broken download is tried again.
-
-    Attributes
-    ----------
-    tries
-        Attempts in a row that bring no new byte, before giving up.
-    pause
-        Seconds before the second attempt; doubled for each further one, at most ``longest``.
-    timeout
-        Seconds without an answer.
-    sleep
-        Waits; replaced in tests.
-    """
-
-    tries: int = 6
-    pause: float = 2.0
-    longest: float = 120.0
-    timeout: float = 60.0
-    sleep: Callable[[float], None] = time.sleep
-
-
-class _Passing(Exception):
-    """A fault that may pass."""
-
-    def __init__(self, text: str, wait: float | None = None) -> None:
-        super().__init__(text)
-        self.wait = wait
-
-
-def download(url: str, path: Path | str, *, size: int | None = None, sha256: str = "", patience: Patience | None = None) -> str:
+def download(
+    url: str, path: Path | str, *, size: int | None = None, sha256: str = "", patience: Patience | None = None, advice: str = "",
+    check: Callable[[Path], None] | None = None, replace: bool = False,
+) -> str:
     """Download a file.
 
     The bytes go to ``<path>.part``, which stays after a failure: the next call goes on where it ended, if the server still has the same
@@ -74,7 +40,13 @@ def download(url: str, path: Path | str, *, size: int | None = None, sha256: str
     size, sha256
         What is expected; nothing where not known.
     patience
-        See :class:`Patience`.
+        See :class:`~scfm.web.Patience`.
+    advice
+        Half a sentence for a file that is not there (any more): where a person should look for it.
+    check
+        Looks at the whole file before it is put in place, and raises a :class:`ScfmError` where it is not what it should be.
+    replace
+        Download also when a file is there that fits.
 
     Returns
     -------
@@ -88,9 +60,8 @@ def download(url: str, path: Path | str, *, size: int | None = None, sha256: str
         Too little space on disk.
     """
     path, patience = Path(path), patience or Patience()
-    if not url.startswith(("https://", "http://")):
-        raise ScfmError(f"{url}: not a web address (https://...).")
-    if path.is_file() and (size is None or path.stat().st_size == size):
+    check_url(url)
+    if not replace and path.is_file() and (size is None or path.stat().st_size == size):
         digest = sha256_of(path)
         if not sha256 or digest == sha256:
             log.info("%s is there already", path)
@@ -98,15 +69,15 @@ def download(url: str, path: Path | str, *, size: int | None = None, sha256: str
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(url, path)
     resumed = part.length > 0
-    _fill(part, size, patience)
+    _fill(part, size, patience, advice)
     try:
-        digest = part.check(size, sha256)
+        digest = part.check(size, sha256, check)
     except ScfmError:
         if not resumed:
             raise
         log.warning("%s: what was resumed does not fit; downloading from the beginning", path)
-        _fill(part, size, patience)
-        digest = part.check(size, sha256)
+        _fill(part, size, patience, advice)
+        digest = part.check(size, sha256, check)
     part.finish()
     return digest
 
@@ -143,7 +114,7 @@ class _Part:
         self.validator = validator
         self.note.write_text(json.dumps({"url": self.url, "validator": validator}))
 
-    def check(self, size: int | None, sha256: str) -> str:
+    def check(self, size: int | None, sha256: str, check: Callable[[Path], None] | None = None) -> str:
         """Return the checksum; delete the bytes and raise where they are not what is expected."""
         found, digest = self.length, sha256_of(self.file)
         if size is not None and found != size:
@@ -152,6 +123,12 @@ class _Part:
         if sha256 and digest != sha256:
             self.drop()
             raise ScfmError(f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was changed on the way; nothing was kept.")
+        try:
+            if check is not None:
+                check(self.file)
+        except ScfmError as error:
+            self.drop()
+            raise ScfmError(f"{self.url}: {error} Nothing was kept.") from error
         return digest
 
     def finish(self) -> None:
@@ -168,35 +145,24 @@ def _read_note(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fill(part: _Part, size: int | None, patience: Patience) -> None:
+def _fill(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
     """Ask until all bytes are there; give up after some attempts in a row that brought none."""
-    failures = 0
-    while True:
-        before = part.length
-        try:
-            _ask(part, size, patience)
-            return
-        except (_Passing, urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            if isinstance(error, OSError) and not isinstance(error, (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)):
-                raise  # of the disk, not of the network
-            failures = 0 if part.length > before else failures + 1
-            why = str(getattr(error, "reason", "") or error) or type(error).__name__
-            if failures >= patience.tries:
-                raise ScfmError(
-                    f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
-                ) from error
-            wait = getattr(error, "wait", None)
-            wait = min(patience.longest, patience.pause * 2 ** max(0, failures - 1) if wait is None else wait)
-            log.warning("%s: %s; going on at byte %d in %.0f s", part.path.name, why, part.length, wait)
-            patience.sleep(wait)
+
+    def give_up(why: str) -> str:
+        return (
+            f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the internet? "
+            f"What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
+        )
+
+    persist(lambda: _ask(part, size, patience, advice), patience, name=part.path.name, give_up=give_up, progress=lambda: part.length)
 
 
-def _ask(part: _Part, size: int | None, patience: Patience) -> None:
+def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
     """Make one request and write what comes."""
     at = part.length
     if size is not None and at == size:
         return
-    headers = {"User-Agent": "scfmbench", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     if at:
         headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
     request = urllib.request.Request(part.url, headers=headers)
@@ -210,21 +176,8 @@ def _ask(part: _Part, size: int | None, patience: Patience) -> None:
             if total == str(at):
                 return
             part.drop()
-            raise _Passing("the file there is shorter than what was received", wait=0.0) from error
-        if error.code in _PASSING:
-            after = str(error.headers.get("Retry-After", ""))
-            raise _Passing(f"the server answers {error.code} {error.reason}", float(after) if after.isdigit() else None) from error
-        raise ScfmError(_refusal(part.url, error)) from error
-
-
-def _refusal(url: str, error: urllib.error.HTTPError) -> str:
-    cause = {
-        401: "It wants a login: open the page in a browser, accept its conditions there and put the file in place by hand.",
-        403: "It refuses access: open the page in a browser, accept its conditions there and put the file in place by hand.",
-        404: "The file is not there (any more): look for it on the page of the model, and tell us if it has moved.",
-        410: "The file is not there any more: look for it on the page of the model, and tell us if it has moved.",
-    }.get(error.code, "Try again later, or download the file in a browser and put it in place by hand.")
-    return f"{url}: the server answers {error.code} {error.reason}. {cause}"
+            raise Passing("the file there is shorter than what was received", wait=0.0) from error
+        raise fault_of(part.url, error, advice) from error
 
 
 def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
@@ -235,7 +188,7 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
     goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
     if answer.status == 206 and not goes_on:
         part.drop()
-        raise _Passing("the server sends another range than asked for", wait=0.0)
+        raise Passing("the server sends another range than asked for", wait=0.0)
     validator = _validator(answer.headers)
     if not goes_on:
         if at:
@@ -245,16 +198,13 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
     length = answer.headers.get("Content-Length")
     total = at + int(length) if length is not None else None
     _check_space(part.path.parent, total if total is not None else size, at)
-    with part.file.open("ab" if goes_on else "wb") as out:
-        told = time.monotonic()
+    with part.file.open("ab" if goes_on else "wb") as out, meter(part.path.name, at, total) as tell:
         while block := answer.read(BLOCK):
             out.write(block)
             at += len(block)
-            if time.monotonic() - told > _TELL_EVERY:
-                told = time.monotonic()
-                log.info("%s: %.0f MB%s", part.path.name, at / 1e6, f" of {total / 1e6:.0f} MB" if total else "")
+            tell(len(block))
     if total is not None and at < total:
-        raise _Passing(f"the connection broke after {at:,} of {total:,} bytes")
+        raise Passing(f"the connection broke after {at:,} of {total:,} bytes")
 
 
 def _validator(headers: Any) -> str:

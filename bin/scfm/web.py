@@ -1,0 +1,190 @@
+"""Asking web servers: what is tried again and how long, what is a refusal, and JSON answers."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import logging
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from scfm.errors import ScfmError
+
+log = logging.getLogger(__name__)
+
+AGENT = "scfmbench"
+#: answers after which the same question may get another answer
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+#: faults of the connection, unlike those of the disk
+_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How a broken download is tried again.
+
+    Attributes
+    ----------
+    tries
+        Attempts in a row that bring no new byte, before giving up.
+    pause
+        Seconds before the second attempt; doubled for each further one, at most ``longest``.
+    timeout
+        Seconds without an answer.
+    sleep
+        Waits; replaced in tests.
+    """
+
+    tries: int = 6
+    pause: float = 2.0
+    longest: float = 120.0
+    timeout: float = 60.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+class Passing(Exception):
+    """A fault that may pass.
+
+    Attributes
+    ----------
+    wait
+        Seconds after which the server wants to be asked again; None where it does not say.
+    """
+
+    def __init__(self, text: str, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.wait = wait
+
+
+class RefusedError(ScfmError):
+    """A server's answer that will be the same the next time.
+
+    Attributes
+    ----------
+    code
+        HTTP status.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def check_url(url: str) -> None:
+    """Raise :class:`ScfmError` where a text is no ``http(s)`` address."""
+    if not url.startswith(("https://", "http://")):
+        raise ScfmError(f"{url}: not a web address (https://...).")
+
+
+def persist(
+    attempt: Callable[[], Answer], patience: Patience, *, name: str, give_up: Callable[[str], str], progress: Callable[[], int] = lambda: 0,
+) -> Answer:
+    """Return what an attempt returns; after a fault of the network or a :class:`Passing` one, try again after a pause.
+
+    Parameters
+    ----------
+    attempt
+        Asks.
+    patience
+        How long.
+    name
+        How log lines call it.
+    give_up
+        From the last reason to the sentence of the error.
+    progress
+        Bytes so far: an attempt that added some is no failure.
+
+    Raises
+    ------
+    ScfmError
+        ``give_up``'s sentence, after ``patience.tries`` attempts in a row without progress.
+    """
+    failures = 0
+    while True:
+        before = progress()
+        try:
+            return attempt()
+        except (Passing, *_NETWORK) as error:
+            so_far = progress()
+            failures = 0 if so_far > before else failures + 1
+            why = str(getattr(error, "reason", "") or error) or type(error).__name__
+            if failures >= patience.tries:
+                raise ScfmError(give_up(why)) from error
+            asked = getattr(error, "wait", None)
+            wait = min(patience.longest, patience.pause * 2 ** max(0, failures - 1) if asked is None else asked)
+            log.warning("%s: %s; %s in %.0f s", name, why, f"going on at byte {so_far}" if so_far else "asking again", wait)
+            patience.sleep(wait)
+
+
+def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> Passing | RefusedError:
+    """Return what a server's error status means: ask again, or a sentence.
+
+    Parameters
+    ----------
+    url
+        What was asked.
+    error
+        The answer.
+    advice
+        Where a person finds the file, or what to do, when it is not there.
+    """
+    if error.code in _PASSING:
+        return Passing(f"the server answers {error.code} {error.reason}", _retry_after(error))
+    cause = {
+        401: "It wants a login: open the page in a browser, accept its conditions there and put the file in place by hand.",
+        403: "It refuses access: open the page in a browser, accept its conditions there and put the file in place by hand.",
+        404: f"The file is not there (any more): {advice or 'check the address.'}",
+        410: f"The file is not there any more: {advice or 'look for where it has moved.'}",
+    }.get(error.code, "Try again later, or download the file in a browser and put it in place by hand.")
+    return RefusedError(f"{url}: the server answers {error.code} {error.reason}. {cause}", error.code)
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, as a number or as a date."""
+    text = str(error.headers.get("Retry-After", "")).strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def get_json(url: str, patience: Patience | None = None) -> Any:
+    """Return the JSON that an address answers with.
+
+    Raises
+    ------
+    RefusedError
+        The server refuses; ``code`` says how.
+    ScfmError
+        No answer, or one that is not JSON.
+    """
+    check_url(url)
+    patience = patience or Patience()
+
+    def attempt() -> bytes:
+        request = urllib.request.Request(url, headers={"User-Agent": AGENT, "Accept": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=patience.timeout) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise fault_of(url, error) from error
+
+    def give_up(why: str) -> str:
+        return f"{url}: no answer after {patience.tries} attempts ({why}). Is this machine connected to the internet?"
+
+    body = persist(attempt, patience, name=url, give_up=give_up)
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ScfmError(f"{url}: the answer is not JSON but begins with {body[:60]!r}. Is it the address of the interface, or a login page?") from error
