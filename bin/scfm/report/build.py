@@ -11,6 +11,7 @@ from scfm.report.section_guide import guide_sections
 from scfm.report.section_overview import describe_run, describe_size, overview
 from scfm.report.section_pictures import PICTURE_BUDGET, training_sections, umap_sections
 from scfm.report.section_probing import probing_sections
+from scfm.report.section_published import published_sections
 from scfm.report.section_run import run_sections
 from scfm.report.section_scores import score_sections
 
@@ -24,7 +25,7 @@ def build_modules(data: ReportData) -> list[Module]:
     modules = [Module("overview", "Overview", overview(data), describe_run(data))]
     for name in names:
         modules.append(Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", [
-            *score_sections(data, name), *probing_sections(data, name), *umap_sections(data, name, budget=budget), *training_sections(data, name),
+            *score_sections(data, name), *published_sections(data, name), *probing_sections(data, name), *umap_sections(data, name, budget=budget), *training_sections(data, name),
         ], describe_size(data, name)))
     modules.append(Module("run", "The run", run_sections(data), "What became of every planned embedding, and what it cost."))
     modules.append(Module("guide", "How to read it", guide_sections(data), "What the numbers say and what they miss, and what was done."))

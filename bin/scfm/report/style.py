@@ -50,4 +50,13 @@ CSS = """
 .scfm-figure{margin:0 0 1rem}
 .scfm-figure img{max-width:100%;height:auto;border:1px solid var(--bs-border-color,#ddd);background:#fff}
 .scfm-figure figcaption{font-size:.88rem;margin-bottom:.2rem}
+.scfm-loud{border:2px solid #c0392b;border-radius:4px;padding:.5rem .9rem;margin:0 0 .7rem}
+.scfm-pairs td{line-height:1.2;min-width:6.2rem}
+.scfm-pairs td span{font-size:.76rem}
+.scfm-heat td.scfm-near,.scfm-cell.scfm-near{background:#cfe2f3;color:#0b3d66}
+.scfm-heat td.scfm-far,.scfm-cell.scfm-far{background:#fbd3a8;color:#6b3500}
+.scfm-heat td.scfm-soft{background:none;color:inherit;box-shadow:inset 0 0 0 2px #7fb0dc}
+.scfm-heat td.scfm-far.scfm-soft{box-shadow:inset 0 0 0 2px #ef9b47}
+.scfm-cell{padding:0 .35rem;border-radius:2px}
+.scfm-band{fill:#2171b5;opacity:.1}
 """
