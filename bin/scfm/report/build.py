@@ -6,7 +6,12 @@ import logging
 from pathlib import Path
 
 from scfm.report.data import ReportData
-from scfm.report.mqc import Module, write_modules
+from scfm.report.mqc import Module, Section, write_modules
+from scfm.report.section_across import across_sections
+from scfm.report.section_centring import centring_sections
+from scfm.report.section_centroids import MAP_BUDGET, centroid_sections
+from scfm.report.section_circles import circle_sections
+from scfm.report.section_design import baseline_sections, design_sections
 from scfm.report.section_guide import guide_sections
 from scfm.report.section_overview import describe_run, describe_size, overview
 from scfm.report.section_pictures import PICTURE_BUDGET, training_sections, umap_sections
@@ -21,15 +26,24 @@ log = logging.getLogger(__name__)
 def build_modules(data: ReportData) -> list[Module]:
     """Return the chapters of the report in reading order: the answer, each data set, the run, the guide."""
     names = data.dataset_names()
-    budget = PICTURE_BUDGET // max(1, len(names))
+    budget, map_budget = (total // max(1, len(names)) for total in (PICTURE_BUDGET, MAP_BUDGET))
     modules = [Module("overview", "Overview", overview(data), describe_run(data))]
+    modules.append(Module("across", "Across data sets", across_sections(data), "Every data set beside the others, uncorrected methods."))
     for name in names:
-        modules.append(Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", [
-            *score_sections(data, name), *published_sections(data, name), *probing_sections(data, name), *umap_sections(data, name, budget=budget), *training_sections(data, name),
-        ], describe_size(data, name)))
+        sections = data_sections(data, name, picture_budget=budget, map_budget=map_budget)
+        modules.append(Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", sections, describe_size(data, name)))
     modules.append(Module("run", "The run", run_sections(data), "What became of every planned embedding, and what it cost."))
     modules.append(Module("guide", "How to read it", guide_sections(data), "What the numbers say and what they miss, and what was done."))
     return modules
+
+
+def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budget: int) -> list[Section]:
+    """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures."""
+    return [
+        *design_sections(data, name), *score_sections(data, name), *circle_sections(data, name), *published_sections(data, name),
+        *probing_sections(data, name), *baseline_sections(data, name), *centring_sections(data, name),
+        *centroid_sections(data, name, budget=map_budget), *umap_sections(data, name, budget=picture_budget), *training_sections(data, name),
+    ]
 
 
 def build_report(data: ReportData, outdir: Path) -> None:

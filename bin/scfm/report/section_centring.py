@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scfm.report.html import esc, signed, tabs
@@ -76,7 +77,7 @@ def _mechanical(means: dict[str, float], metrics: list[dict]) -> str:
 
 
 def _change_cell(value: float) -> str:
-    if value != value:
+    if math.isnan(value):
         return "<td class='scfm-none'>–</td>"
     tone = "33,113,181" if value > 0 else "217,95,14"
     return f"<td style='background:rgba({tone},{min(0.6, abs(value) * 3):.2f})'>{signed(value)}</td>"

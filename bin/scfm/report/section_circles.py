@@ -76,7 +76,7 @@ def _head(title: str, x: float, tip: str) -> str:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
-    lines = lines[:2] + [" ".join(lines[2:])] if len(lines) > 3 else lines
+    lines = [*lines[:2], " ".join(lines[2:])] if len(lines) > 3 else lines
     spans = "".join(f"<tspan x='{x:.0f}' dy='{0 if i == 0 else 13}'>{esc(line)}</tspan>" for i, line in enumerate(lines))
     return f"<text x='{x:.0f}' y='{_HEAD - 12 - 13 * (len(lines) - 1)}' font-size='11' font-weight='600'>{spans}{f'<title>{esc(tip)}</title>' if tip else ''}</text>"
 

@@ -48,7 +48,7 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     names = [m["name"] for m in counted_metrics(data, dataset)]
     scores = data.of("scores", dataset)
     scores = scores[(scores["group"] == "all") & scores["metric"].isin(names)]
-    values = scores.groupby([*key, "metric"])["value"].mean().unstack("metric").reindex(columns=names)
+    values = scores.pivot_table(index=key, columns="metric", values="value", aggfunc="mean").reindex(columns=names)
     means = default_total(data.of("totals", dataset)).groupby(key)[["bio", "batch"]].mean()
     table = table.merge(values, how="left", on=key).merge(means, how="left", on=key)
     columns = [*names, "bio", "batch"]
