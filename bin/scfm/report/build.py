@@ -16,6 +16,7 @@ from scfm.report.section_guide import guide_sections
 from scfm.report.section_overview import describe_run, describe_size, overview
 from scfm.report.section_pictures import PICTURE_BUDGET, training_sections, umap_sections
 from scfm.report.section_probing import probing_sections
+from scfm.report.section_provenance import provenance_sections
 from scfm.report.section_published import published_sections
 from scfm.report.section_run import run_sections
 from scfm.report.section_scores import score_sections
@@ -38,11 +39,12 @@ def build_modules(data: ReportData) -> list[Module]:
 
 
 def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budget: int) -> list[Section]:
-    """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures."""
+    """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures, where it is from."""
     return [
         *design_sections(data, name), *score_sections(data, name), *circle_sections(data, name), *published_sections(data, name),
         *probing_sections(data, name), *baseline_sections(data, name), *centring_sections(data, name),
         *centroid_sections(data, name, budget=map_budget), *umap_sections(data, name, budget=picture_budget), *training_sections(data, name),
+        *provenance_sections(data, name),
     ]
 
 
