@@ -66,15 +66,15 @@ def _doubts(data: "ReportData", dataset: str, scenario: str) -> str:
         )
     if settings:
         words = "; ".join(f"<code>{esc(n)}</code> {esc(ours)}, study {esc('unset' if theirs is None else theirs)}" for n, ours, theirs in settings)
-        html += f"<div class='scfm-loud'><b>Settings other than the study's:</b> {words}. <code>-profile paper</code> sets all of them.</div>"
+        html += f"<div class='scfm-loud scfm-mild'><b>Settings other than the study's:</b> {words}. <code>-profile paper</code> sets all of them.</div>"
     return html + (f"<p class='scfm-muted'>{' '.join(map(esc, unknown))}</p>" if unknown else "")
 
 
 def _answer(found: "pd.DataFrame", scenario: str, data: "ReportData") -> str:
     """Return the verdicts in sentences: tolerance, order, rank agreement."""
-    items = [_within(found[(found["method"].isin(study.CLASSICAL)) & (found["variant"] == "raw")], "Classical methods", "tolerance of the specification")]
+    items = [_within(found[(found["method"].isin(study.CLASSICAL)) & (found["variant"] == "raw")], "Classical methods", "what counts as reproduced")]
     models = found[~found["method"].isin(study.CLASSICAL)]
-    items.append(_within(models, "Foundation models", "same width, informative only: the specification states no tolerance for them"))
+    items.append(_within(models, "Foundation models", "same width, informative only: no tolerance is set for them"))
     items += [_order(study.rank_verdict(found, scenario), scenario, data.names), *_tau(study.rank_agreement(found))]
     return f"<div class='scfm-answer'><ul>{''.join(f'<li>{i}</li>' for i in items if i)}</ul></div>"
 
@@ -102,7 +102,7 @@ def _order(verdict: study.OrderVerdict, scenario: str, names: Names) -> str:
         text += f" {esc(names.method(first))} leads {esc(names.method(second))} by {gap:.2f} in the study and by {mine:+.3f} here."
     if verdict.missing:
         text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
-    rule = f"The specification requires this order in {' and '.join(study.ORDER_REQUIRED)}"
+    rule = f"This order must hold for the study to count as reproduced in {' and '.join(study.ORDER_REQUIRED)}"
     return text + (f" {rule}." if verdict.required else f" {rule}, not in {esc(scenario)}; published ties may stand either way.")
 
 
@@ -110,7 +110,7 @@ def _tau(ranks: "pd.DataFrame") -> list[str]:
     """Return the rank agreement of totals in sentences."""
     return [
         f"<b>Kendall's tau-b of the total</b> over {r.n} {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}:"
-        f" {number(r.tau)} (p = {_p(r.p)}).{_power(r.n)}"
+        f" {number(r.tau)} (p {_p(r.p, '= ')}).{_power(r.n)}"
         for r in ranks[ranks["metric"] == "total"].itertuples() if r.n > 1
     ]
 
@@ -118,11 +118,11 @@ def _tau(ranks: "pd.DataFrame") -> list[str]:
 def _power(n: int) -> str:
     """Return a warning where even perfect agreement would not be significant."""
     least = study.smallest_p(n)
-    return f" With {n} embeddings even perfect agreement has p = {_p(least)}." if least > 0.01 else ""
+    return f" With {n} embeddings even perfect agreement has p {_p(least, '= ')}." if least > 0.01 else ""
 
 
-def _p(value: float) -> str:
-    return "–" if math.isnan(value) else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+def _p(value: float, equals: str = "") -> str:
+    return f"{equals}–" if math.isnan(value) else "&lt; 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
 def _made_up(found: "pd.DataFrame", names: Names) -> str:
@@ -143,8 +143,8 @@ def _scores_table(found: "pd.DataFrame", names: Names) -> Section:
 
 
 _HOW_TO_READ = (
-    "Bold: ours, mean over seeds. Below: published, and ours minus published. Filled: judged by the specification (classical methods); outlined: same"
-    " width, informative. <span class='scfm-near scfm-cell'>blue</span> within, <span class='scfm-far scfm-cell'>orange</span> outside the tolerance;"
+    "Bold: ours, mean over seeds. Below: published, and ours minus published. Filled: classical methods, judged by the"
+    " tolerance (0.03, total 0.02); outlined: same width, informative only. <code>center_l2</code> is what the study calls centred. <span class='scfm-near scfm-cell'>blue</span> within, <span class='scfm-far scfm-cell'>orange</span> outside;"
     " grey: not run here; white: no published value. Point at a cell for all its numbers."
 )
 
@@ -169,7 +169,7 @@ def _cell(row: dict[str, Any] | None, title: str, column: str) -> str:
         return "<td></td>"
     css = _CSS[row["verdict"]] + (" scfm-soft" if row["basis"] == study.INFORMATIVE and row["verdict"] in (study.WITHIN, study.OUTSIDE) else "")
     first = "–" if math.isnan(ours) else f"{ours:.3f}"
-    gap = "" if math.isnan(row["difference"]) else f" {_signed(row['difference'])}"
+    gap = "" if math.isnan(row["difference"]) else f" {_signed(row)}"
     below = f"<br><span>{esc(theirs)}{gap}</span>" if theirs else ""
     return f"<td class='{css}' title='{esc(_tip(row, title, column))}'><b>{first}</b>{below}</td>"
 
@@ -181,7 +181,7 @@ def _tip(row: dict[str, Any], title: str, column: str) -> str:
     parts = [f"{title}, {column}: ours {'not run' if math.isnan(ours) else f'{ours:.3f}'}{seeds}", f"published {theirs}" if theirs else "no published value"]
     if not math.isnan(row["difference"]):
         width = f"±{row['tolerance']:.2f}{', informative' if row['basis'] == study.INFORMATIVE else ''}"
-        parts.append(f"difference {_signed(row['difference'])}, {row['verdict']} ({width})")
+        parts.append(f"difference {_signed(row)}, {row['verdict']} ({width})")
     return ", ".join(parts)
 
 
@@ -194,8 +194,12 @@ def _published(row: dict[str, Any]) -> str:
     return "" if low is None or math.isnan(low) else f"{low:.2f}–{row['high']:.2f}"
 
 
-def _signed(value: float) -> str:
-    return "0" if value == 0 else f"{value:+.3f}".replace("-", "−")
+def _signed(row: dict[str, Any]) -> str:
+    """Return a difference with three decimals; four where three would look like the tolerance and are beyond it."""
+    value = row["difference"]
+    if row["verdict"] == study.OUTSIDE and round(abs(value), 3) <= row["tolerance"]:
+        return f"{value:+.4f}".replace("-", "−")
+    return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}".replace("-", "−")
 
 
 def _scatters(found: "pd.DataFrame", data: "ReportData", key: str) -> list[Section]:
@@ -272,13 +276,14 @@ def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
     judged = probes[probes["difference"].notna()]
     near = int((judged["verdict"] == study.WITHIN).sum())
     html = (
-        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative: the specification states no tolerance for probing).</p>"
+        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no tolerance is set for probing).</p>"
         + _grid(probes, "probe", columns, data.names) + tabs(f"scfm_probed_{key}", panels) + _rank_table(study.rank_agreement(probes), _PROBES)
     )
     return [Section(
         "published_probing", "Linear probing, ours and published", "html", html,
         description=(
             "Logistic regression on random folds. High for <b>batch</b> means that the batch can still be read from the embedding; high for <b>label</b> is good."
-            " The study shows no chance level: see the probing sections below for ours. " + _HOW_TO_READ
+            " The study shows no chance level: see the probing sections below for ours. Bold: ours. Below: published (~ partly hidden in the plot, a range where"
+            " hidden in it) and the difference, 0 inside a range. Outlined in blue: within 0.03 and the error of reading; in orange: outside; grey: not run here."
         ),
     )]

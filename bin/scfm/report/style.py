@@ -51,6 +51,7 @@ CSS = """
 .scfm-figure img{max-width:100%;height:auto;border:1px solid var(--bs-border-color,#ddd);background:#fff}
 .scfm-figure figcaption{font-size:.88rem;margin-bottom:.2rem}
 .scfm-loud{border:2px solid #c0392b;border-radius:4px;padding:.5rem .9rem;margin:0 0 .7rem}
+.scfm-mild{border-color:#e0a100}
 .scfm-pairs td{line-height:1.2;min-width:6.2rem}
 .scfm-pairs td span{font-size:.76rem}
 .scfm-heat td.scfm-near,.scfm-cell.scfm-near{background:#cfe2f3;color:#0b3d66}

@@ -147,7 +147,7 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
     table["verdict"] = judge(table)
     table["basis"] = [SPECIFIED if m in CLASSICAL and v == "raw" else INFORMATIVE for m, v in zip(table["method"], table["variant"], strict=True)]
     columns = [*_KEY, "metric", "ours", "seeds", "published", "difference", "tolerance", "verdict", "basis"]
-    return _in_order(table, theirs, [*METRICS, *MEANS])[columns]
+    return _in_order(table, published, [*METRICS, *MEANS])[columns]
 
 
 def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
@@ -193,7 +193,7 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
     table["difference"] = distance(table["ours"], low, high)
     table["verdict"] = judge(table)
     columns = [*key, "ours", "seeds", "published", "low", "high", "precision", "difference", "tolerance", "verdict", "basis"]
-    return _in_order(table.assign(basis=INFORMATIVE), theirs, ["accuracy", "macro_f1"])[columns]
+    return _in_order(table.assign(basis=INFORMATIVE), published, ["accuracy", "macro_f1"])[columns]
 
 
 def distance(ours: "pd.Series", low: "pd.Series", high: "pd.Series") -> "np.ndarray":
@@ -274,9 +274,9 @@ def _over_seeds(rows: "pd.DataFrame", key: list[str]) -> "pd.DataFrame":
     return found.astype({"ours": float, "seeds": int})
 
 
-def _in_order(table: "pd.DataFrame", theirs: "pd.DataFrame", metrics: list[str]) -> "pd.DataFrame":
+def _in_order(table: "pd.DataFrame", published: Published, metrics: list[str]) -> "pd.DataFrame":
     """Sort: raw before centred, published methods in their order, then methods of ours by name."""
-    known = {m: i for i, m in enumerate(dict.fromkeys(theirs["method"]))}
+    known = {m: i for i, m in enumerate(dict.fromkeys(published.scib["method"]))}
     places = {
         "_variant": table["variant"].map(VARIANTS.index), "_method": table["method"].map(lambda m: known.get(m, len(known))),
         "_metric": table["metric"].map(metrics.index),

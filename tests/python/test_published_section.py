@@ -1,0 +1,182 @@
+"""The section "ours and published": what stands where, what stays empty, what is said aloud."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from helpers_published import probing_row, score_row, study_report
+from scfm.errors import ScfmError
+from scfm.report.agreement import Pair, agreement_svg
+from scfm.report.build import build_modules
+from scfm.report.section_published import published_sections
+from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A run on the liver scenario: published values with noise, ComBat without published values, a method that was not run."""
+    data = study_report(tmp_path_factory.mktemp("published"), "liver")
+    return replace(data, scores=data.scores[data.scores["method"] != "uce"], probing=data.probing[data.probing["method"] != "uce"])
+
+
+@pytest.fixture(scope="module")
+def sections(data):
+    return {s.key: s for s in published_sections(data, "pbmc")}
+
+
+def words(html: str) -> str:
+    """Return the text of HTML, blanks folded."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+class Cells(HTMLParser):
+    """Reads ``{row: [(class, text, title)]}`` of the first table of pairs."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {}
+        self.where, self.row = "", ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        if tag == "th" and named.get("scope") == "row":
+            self.where = "head"
+        elif tag == "td" and self.row:
+            self.rows[self.row].append([named.get("class") or "", "", named.get("title") or ""])
+            self.where = "cell"
+
+    def handle_endtag(self, tag):
+        self.where = "" if tag in ("td", "th") else self.where
+        self.row = "" if tag == "table" else self.row
+
+    def handle_data(self, text):
+        if self.where == "head":
+            self.row = text
+            self.rows[text] = []
+        elif self.where == "cell":
+            self.rows[self.row][-1][1] += text + " "
+
+
+def test_sections_stand_after_the_scores(data, sections):
+    assert list(sections) == ["published", "published_scores", "published_scatter", "published_ranks", "published_probing"]
+    keys = [s.key for m in build_modules(data) if m.key == "data_pbmc" for s in m.sections]
+    assert keys.index("labels") < keys.index("published") and keys.index("published_probing") < keys.index("umaps")
+
+
+@pytest.mark.parametrize("scenario", ["", None, "my_own"])
+def test_a_data_set_that_is_no_scenario_has_no_section(data, scenario):
+    other = replace(data, datasets=[{**d, "scenario": scenario} for d in data.datasets])
+    assert published_sections(other, "pbmc") == []
+    assert published_sections(replace(data, datasets=[{"dataset": "pbmc"}]), "pbmc") == []
+
+
+def test_a_scenario_of_which_nothing_ran_has_no_section(data):
+    assert published_sections(replace(data, scores=data.scores.iloc[:0], probing=data.probing.iloc[:0]), "pbmc") == []
+
+
+def test_published_numbers_that_are_not_staged_stop_the_report(data, tmp_path):
+    with pytest.raises(ScfmError, match=r"scib\.tsv does not exist"):
+        published_sections(replace(data, assets=tmp_path), "pbmc")
+
+
+def test_the_verdict_is_told_in_sentences(sections):
+    text = words(sections["published"].data)
+    assert re.search(r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as reproduced\)\.", text)
+    assert re.search(r"Foundation models : \d+ of 70 metrics within ±0\.03 and \d+ of 14 totals within ±0\.02 \(same width, informative only", text)
+    assert "must hold for the study to count as reproduced in HLCA_sn and limb, not in liver" in text
+    assert re.search(r"Kendall's tau-b of the total over 11 uncorrected embeddings: 0\.\d\d \(p &lt; 0\.001\)\.", text)
+    assert "over 18 embeddings, raw and centred" in text
+
+
+def test_other_cells_and_settings_are_said_aloud_before_any_number(data, sections):
+    html = sections["published"].data
+    assert html.startswith("<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the study.")
+    assert "Where pbmc.h5ad comes from is not recorded" in html
+    changed = replace(data, params={**data.params, "n_hvg": 500, "hvg_flavor": "<b>"})
+    text = published_sections(changed, "pbmc")[0].data
+    assert "<code>n_hvg</code> 500, study 2000" in text and "<code>hvg_flavor</code> &lt;b&gt;, study cell_ranger" in text
+    record = {"kind": "cellxgene", "api": "https://api.cellxgene.cziscience.com"}
+    official = {"recipe": {"sources": [{"file": "x.h5ad", "record": record}]}, "prepared": {"n_cells": 68429, "batches": dict.fromkeys(range(16), 1)}}
+    same = replace(data, datasets=[{**d, **official} for d in data.datasets])
+    assert "scfm-loud" not in published_sections(same, "pbmc")[0].data
+
+
+def test_warnings_about_the_published_values_are_there(sections):
+    text = words(sections["published"].data)
+    for said in ("read by eye", "digitised", "swapped", "Figure 2F", "without a seed", "without an interval"):
+        assert said in text
+
+
+def test_cells_show_ours_published_and_difference_in_the_colour_of_the_verdict(data, sections):
+    rows = Cells(sections["published_scores"].data).rows
+    css = {WITHIN: "scfm-near", OUTSIDE: "scfm-far"}
+    total = rows["scVI"][7]
+    assert re.fullmatch(r"0\.\d{3} 0\.78 [+−]?0\.\d{3,4} ", total[1])
+    verdict = next(v for v in css if f", {v} (±0.02)" in total[2])
+    assert total[0] == css[verdict]
+    assert {c[0] for c in rows["scGPT + center_l2"]} <= {"scfm-near scfm-soft", "scfm-far scfm-soft"}
+    assert "informative" in rows["scGPT"][0][2]
+    assert len(rows) == 20 + 3 and all(len(cells) == 8 for cells in rows.values())
+    controls = [data.names.method(m) for m in data.names.controls]
+    assert not set(rows) & set(controls)
+
+
+def test_what_has_no_value_stays_empty(sections):
+    rows = Cells(sections["published_scores"].data).rows
+    assert rows["UCE"][7] == ["scfm-none", "– 0.69 ", "UCE, Total: ours not run, published 0.69"]
+    assert all(c[0] == "scfm-alone" and re.fullmatch(r"0\.\d{3} ", c[1]) and c[2].endswith("no published value") for c in rows["ComBat"])
+    probes = Cells(sections["published_probing"].data).rows
+    assert probes["PCA"][2:] == [["", "", ""], ["", "", ""]]  # label probing of PCA can't be read from the plots
+    assert "~0.90 " in probes["PCA"][1][1] and probes["Harmony"][2][1].startswith("0.945 0.93 ")
+    assert {UNPUBLISHED, NOT_RUN} == {"no published value", "not run"}
+
+
+def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data):
+    scores = pd.DataFrame([score_row("pca", m, 0.5, dataset="pbmc") for m in METRICS if m != "bras"] + [score_row("pca", "bras", 0.6203, dataset="pbmc")])
+    table = next(s for s in published_sections(replace(data, scores=scores), "pbmc") if s.key == "published_scores")
+    assert Cells(table.data).rows["PCA"][3][:2] == ["scfm-far", "0.620 0.59 +0.0303 "]
+
+
+def test_four_methods_can_not_be_significant_and_the_report_says_so(data):
+    scores = data.scores[data.scores["method"].isin(["pca", "harmony", "scanorama", "scvi"])]
+    text = words(published_sections(replace(data, scores=scores), "pbmc")[0].data)
+    assert "With 4 embeddings even perfect agreement has p = 0.083." in text and "raw and centred:" not in text
+    assert "Foundation models : none was run that has published values." in text
+
+
+def test_models_with_made_up_weights_are_not_compared(data):
+    names = replace(data.names, made_up=frozenset({"scgpt"}))
+    found = {s.key: s for s in published_sections(replace(data, names=names), "pbmc")}
+    assert "Made-up weights, not compared: scGPT." in found["published"].data
+    cells = Cells(found["published_scores"].data).rows["scGPT [random weights: not a real result]"]
+    assert {c[0] for c in cells} == {"scfm-none"}
+
+
+def test_texts_from_the_data_are_escaped(data):
+    bad = "<script>alert(1)</script>"
+    scores = pd.concat([data.scores, pd.DataFrame([score_row(bad, m, 0.5, dataset="pbmc") for m in METRICS])])
+    probing = pd.concat([data.probing, pd.DataFrame([probing_row(bad, "batch", "accuracy", 0.5, dataset="pbmc")])])
+    datasets = [{**d, "recipe": {"sources": [{"file": bad, "record": {"kind": "url", "url": f"https://x/{bad}"}}]}} for d in data.datasets]
+    found = published_sections(replace(data, scores=scores, probing=probing, datasets=datasets), "pbmc")
+    html = "".join(s.data + s.description for s in found)
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html
+
+
+def test_scatter_has_every_pair_its_band_and_names_of_outliers():
+    pairs = [
+        Pair("in <1>", 0.5, 0.51, "#111111", hollow=False, outside=False, tip="tip <a>"), Pair("far & out", 0.5, 0.9, "#222222", hollow=True, outside=True, tip="b"),
+        Pair("ranged", 0.7, 0.6, "#333333", hollow=False, outside=False, tip="c", low=0.6, high=0.8),
+    ]
+    svg = agreement_svg(pairs, tolerance=0.03, xlab="Total, published", ylab="Total, ours", legend={"a <b>": "#111111"})
+    assert svg.count("<circle") == 3 and svg.count("scfm-band") == 1
+    assert "far &amp; out</text>" in svg and "in &lt;1&gt;" not in svg and "tip &lt;a&gt;</title>" in svg
+    # one scale on both axes: the diagonal runs from corner to corner, and the range is drawn through its point
+    assert re.search(r"<path d='M62\.0 508\.0L544\.0 16\.0' class='scfm-front'/>", svg)
+    assert re.search(r"<path d='M[\d.]+ ([\d.]+)H[\d.]+' stroke='#333333'.*?cy='\1'", svg)
+    assert "<b>" not in svg
