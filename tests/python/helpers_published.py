@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers_report import ASSETS, write_run
+from scfm.metrics.totals import compute_totals
 from scfm.report.collect import collect_results
 from scfm.report.data import ReportData, load_report_data
 from scfm.study.published import METRICS, Published
@@ -57,7 +58,7 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
 
 
 def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[str, Any] | None = None) -> ReportData:
-    """Return the report data of a made-up run whose data set ``pbmc`` is a scenario: published values with seeded noise."""
+    """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published values with seeded noise."""
     run = write_run(root / "run", datasets=("pbmc",))
     collect_results(
         plan=run.plan, datasets=run.datasets, results=[run.results], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
@@ -68,11 +69,12 @@ def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[st
     )
     rng = np.random.default_rng(7)
     scores = score_rows(scenario, data.published, dataset="pbmc", shift=lambda *_: float(rng.normal(0, noise)))
-    others = data.scores[~data.scores["method"].isin(FAMILIES)]
+    others = data.scores[~data.scores["method"].isin(FAMILIES) & data.scores["metric"].isin(METRICS)]
     models = scores.loc[scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "variant", "seed"]].drop_duplicates()
     plan = models.assign(is_control=False, output_type="embedding", model=models["method"], status="", reason_code="", reason="")
     datasets = [{**d, "scenario": scenario, **(row or {})} for d in data.datasets]
+    scores = pd.concat([others, scores], ignore_index=True)
     return replace(
-        data, scores=pd.concat([others, scores], ignore_index=True), probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015),
-        plan=pd.concat([data.plan, plan], ignore_index=True), datasets=datasets,
+        data, scores=scores, totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"), params={**data.params, "metrics_profile": "paper"},
+        probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015), plan=pd.concat([data.plan, plan], ignore_index=True), datasets=datasets,
     )

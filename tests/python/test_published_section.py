@@ -21,7 +21,7 @@ from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
 def data(tmp_path_factory):
     """A run on the liver scenario: published values with noise, ComBat without published values, a method that was not run."""
     data = study_report(tmp_path_factory.mktemp("published"), "liver")
-    return replace(data, scores=data.scores[data.scores["method"] != "uce"], probing=data.probing[data.probing["method"] != "uce"])
+    return replace(data, **{name: table[table["method"] != "uce"] for name in ("scores", "totals", "probing") for table in [getattr(data, name)]})
 
 
 @pytest.fixture(scope="module")
