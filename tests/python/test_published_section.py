@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from helpers_published import probing_row, score_row, study_report
+from helpers_published import probing_row, score_row, score_rows, study_report
 from scfm.errors import ScfmError
 from scfm.report.agreement import Pair, agreement_svg
 from scfm.report.build import build_modules
@@ -141,6 +141,24 @@ def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data
     scores = pd.DataFrame([score_row("pca", m, 0.5, dataset="pbmc") for m in METRICS if m != "bras"] + [score_row("pca", "bras", 0.6203, dataset="pbmc")])
     table = next(s for s in published_sections(replace(data, scores=scores), "pbmc") if s.key == "published_scores")
     assert Cells(table.data).rows["PCA"][3][:2] == ["scfm-far", "0.620 0.59 +0.0303 "]
+
+
+@pytest.mark.parametrize(("shift", "said"), [(-0.0125, True), (-0.05, False)])
+def test_a_swapped_order_is_told_with_both_gaps(data, shift, said):
+    """scVI 0.7867 and Harmony 0.775 by their printed metrics, 0.79 and 0.78 as printed."""
+    scores = score_rows("HLCA_sn", data.published, dataset="pbmc", shift=lambda m, v, _metric: shift if (m, v) == ("scvi", "raw") else 0)
+    other = replace(data, scores=scores, datasets=[{**d, "scenario": "HLCA_sn"} for d in data.datasets])
+    text = words(published_sections(other, "pbmc")[0].data)
+    gap = f"{0.775 - (2.14 / 3 + 0.86) / 2 - shift:.3f}"
+    assert "Order by total is not the published one: Harmony &gt; scVI &gt; PCA &gt; Scanorama; published scVI &gt; Harmony" in text.replace(" :", ":").replace("total  is", "total is")
+    assert f"scVI is 0.01 above Harmony in the study and {gap} below it here" in text
+    assert ("both less than the tolerance of a total" in text) == said
+    assert "must hold for the study to count as reproduced in HLCA_sn and limb." in text
+
+
+def test_nothing_is_loaded_and_nothing_runs(sections):
+    html = "".join(s.data + s.description for s in sections.values())
+    assert not re.search(r"<script|<link|<img|\bsrc=|\bhref=|url\(|@import|\bon\w+=", html)
 
 
 def test_four_methods_can_not_be_significant_and_the_report_says_so(data):

@@ -99,7 +99,8 @@ def _order(verdict: study.OrderVerdict, scenario: str, names: Names) -> str:
     ours, theirs = (" &gt; ".join(esc(names.method(m)) for m in order) for order in (verdict.ours, verdict.published))
     text = f"<b>Order by total</b> {words}: {ours}" + (f"; published {theirs}." if verdict.verdict != "matches" else ".")
     for first, second, gap, mine in verdict.swapped:
-        text += f" {esc(names.method(first))} leads {esc(names.method(second))} by {gap:.2f} in the study and by {mine:+.3f} here."
+        text += f" {esc(names.method(first))} is {gap:.2f} above {esc(names.method(second))} in the study and {-mine:.3f} below it here"
+        text += ", both less than the tolerance of a total." if max(gap, -mine) <= study.TOLERANCE["total"] else "."
     if verdict.missing:
         text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
     rule = f"This order must hold for the study to count as reproduced in {' and '.join(study.ORDER_REQUIRED)}"
@@ -239,7 +240,7 @@ def _ranks(found: "pd.DataFrame", names: Names) -> list[Section]:
     if not (ranks["n"] > 1).any():
         return []
     return [Section(
-        "published_ranks", "Rank agreement", "html", _rank_table(ranks, {m: _MEANS.get(m, names.metric(m)) for m in ranks["metric"]}),
+        "published_ranks", "Rank agreement with the study", "html", _rank_table(ranks, {m: _MEANS.get(m, names.metric(m)) for m in ranks["metric"]}),
         description=(
             "Kendall's tau-b between our order of embeddings and the published one: 1 the same order, 0 none, −1 reversed. p is two-sided, exact without"
             " ties, else by the normal approximation; no correction for looking at several scores. Rank agreement forgives a shift of all values."
