@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jsonschema
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 
 from helpers_report import ASSETS
 from scfm.errors import ScfmError
+from scfm.fetch.discover import OFFICIAL
 from scfm.registry import load_methods, read_registry
 from scfm.study.catalogue import load_catalogue
-from scfm.study.comparable import SETTINGS, cell_doubts, other_settings
+from scfm.study.comparable import OFFICIAL_HOST, SETTINGS, cell_doubts, other_settings
 from scfm.study.published import BATCH, BIO, CLASSICAL, MEANS, METRICS, TABLES, Published, load_published
 from scfm.tables import read_json
 
@@ -118,7 +120,7 @@ def test_a_missing_table_is_refused(tmp_path):
 
 # ---------------------------------------------------------------- the study's cells and settings
 
-OFFICIAL = {"kind": "cellxgene", "api": "https://api.cellxgene.cziscience.com", "url": "https://datasets.example/x.h5ad"}
+RECORD = {"kind": "cellxgene", "api": OFFICIAL, "url": "https://datasets.example/x.h5ad"}
 
 
 def row_of(record=None, *, n_cells=68429, n_batches=16, **other):
@@ -127,12 +129,16 @@ def row_of(record=None, *, n_cells=68429, n_batches=16, **other):
     return {"dataset": "own", "prepared": prepared, "recipe": {"sources": [{"name": "all", "file": "x.h5ad", "record": record}]}, **other}
 
 
+def test_the_official_host_is_the_one_that_downloads_come_from():
+    assert urlsplit(OFFICIAL).hostname == OFFICIAL_HOST
+
+
 def test_the_studys_own_cells_raise_no_doubt():
-    assert cell_doubts(row_of(OFFICIAL), n_cells=68429, n_batches=16) == ([], [])
+    assert cell_doubts(row_of(RECORD), n_cells=68429, n_batches=16) == ([], [])
 
 
 def test_other_numbers_of_cells_and_batches_and_mirrors_are_told():
-    differs, unknown = cell_doubts(row_of({**OFFICIAL, "api": "http://127.0.0.1:8123/x"}, n_cells=600, n_batches=4), n_cells=68429, n_batches=16)
+    differs, unknown = cell_doubts(row_of({**RECORD, "api": "http://127.0.0.1:8123/x"}, n_cells=600, n_batches=4), n_cells=68429, n_batches=16)
     assert differs == [
         "There are 600 cells here and 68,429 in the study.", "There are 4 batches here and 16 in the study.",
         "x.h5ad came from 127.0.0.1, not from CELLxGENE Discover (api.cellxgene.cziscience.com).",
@@ -141,8 +147,8 @@ def test_other_numbers_of_cells_and_batches_and_mirrors_are_told():
 
 
 @pytest.mark.parametrize("record", [
-    {"kind": "url", "url": "https://mirror.example/x.h5ad", "api": None}, {**OFFICIAL, "api": "mirror.example/api"},
-    {**OFFICIAL, "api": "https://api.cellxgene.cziscience.com.mirror.example"},
+    {"kind": "url", "url": "https://mirror.example/x.h5ad", "api": None}, {**RECORD, "api": "mirror.example/api"},
+    {**RECORD, "api": "https://api.cellxgene.cziscience.com.mirror.example"},
 ])
 def test_a_plain_address_and_a_host_that_only_looks_official_are_mirrors(record):
     (text,), _ = cell_doubts(row_of(record), n_cells=68429, n_batches=16)

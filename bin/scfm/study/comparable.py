@@ -66,7 +66,7 @@ def _record_doubts(records: list[tuple[str, dict[str, Any] | None]]) -> tuple[li
             continue
         address = str(record.get("api") if record.get("kind") == "cellxgene" else record.get("url"))
         # a host without a scheme is a host all the same
-        host = urlsplit(address if "://" in address else f"//{address}").hostname or "an unnamed place"
+        host = urlsplit(address if "://" in address else f"//{address}").hostname or "a local file"
         if record.get("kind") != "cellxgene" or host != OFFICIAL_HOST:
             mirrors.setdefault(host, []).append(file)
     differs = [f"{', '.join(files)} came from {host}, not from CELLxGENE Discover ({OFFICIAL_HOST})." for host, files in mirrors.items()]
