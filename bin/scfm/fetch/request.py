@@ -36,6 +36,8 @@ def wanted(args: argparse.Namespace, discover: Discover) -> Iterator[Spec]:
     if args.file:
         yield file_spec(args.file, size=args.size, sha256=args.sha256)
     for path in args.spec:
+        if not path.is_file():
+            raise ScfmError(f"--spec {path}: the file does not exist.")
         content = read_json(path)
         yield from (Spec.of(item) for item in (content if isinstance(content, list) else [content]))
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,11 @@ class MirrorHandler(BaseHTTPRequestHandler):
         if path.startswith(FILES):
             self.answer_file(path.removeprefix(FILES))
             return
-        code, content = self.find(path)
+        try:
+            code, content = self.find(path)
+        except ScfmError as error:
+            log.error("%s", error)
+            code, content = 500, str(error)
         self.answer_json(code, content)
 
     do_HEAD = do_GET  # the body is left out where it would be sent
@@ -163,13 +168,16 @@ class MirrorHandler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that does not print a traceback for a client that went away."""
+    """A server that is quiet about a client that went away, and loud about a fault of its own."""
 
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong with one request."""
-        log.warning("a request from %s broke off", client_address[0], exc_info=log.isEnabledFor(logging.DEBUG))
+        if isinstance(sys.exception(), ConnectionError):
+            log.debug("%s went away", client_address[0])
+        else:
+            log.exception("a request from %s was not answered", client_address[0])
 
 
 @contextmanager
