@@ -90,8 +90,10 @@ def test_chapters_and_sections_stand_in_reading_order(report):
     _, page, _ = report
     headings = [re.sub(r"<[^>]+>|\s+", " ", h).strip() for h in re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page, flags=re.DOTALL)]
     wanted = [
-        "Overview", "Messages", "The answer in short", "ifnb", "Summary", "Totals", "Bio against batch", "All metrics", "By label",
-        "Labels predicted from the embedding", "Batches predicted from the embedding", "All probes", "UMAPs by batch and label", "Training curves",
+        "Overview", "Messages", "The answer in short", "Across data sets", "Total per data set", "Mean rank", "Probes per data set",
+        "ifnb", "Summary", "Totals", "Bio against batch", "All metrics", "By label", "All metrics at a glance", "Rank with and without each metric",
+        "Labels predicted from the embedding", "Batches predicted from the embedding", "All probes", "Chance and majority", "Centred against raw",
+        "Change by centring, metric by metric", "Probes before and after centring", "Centroid alignment", "UMAPs by batch and label", "Training curves",
         "pbmc", "Summary", "The run", "What became of every step (ifnb)", "Time and memory (pbmc)", "How to read it",
         "What each metric says, and what it misses", "Text for a methods section", "Software Versions",
     ]

@@ -175,9 +175,12 @@ def test_a_clean_run_says_so(data):
 
 def test_every_data_set_has_every_section(modules):
     for name in ("ifnb", "pbmc"):
+        maps = ["centroid_maps"] if name == "pbmc" else []
         assert [s.key for s in modules[f"data_{name}"].sections] == [
-            "summary", "totals", "tradeoff", "metrics", "labels", "probe_label", "probe_batch", "probe_table", "umaps", "training",
+            "summary", "totals", "tradeoff", "metrics", "labels", "circles", "ranks", "probe_label", "probe_batch", "probe_table", "baselines",
+            "slopes", "changes", "probe_centred", "alignment", *maps, "umaps", "training",
         ]
+    assert [s.key for s in modules["across"].sections] == ["totals", "mean_rank", "probing"]
 
 
 def test_failed_method_is_a_row_of_the_summary_without_numbers(modules):

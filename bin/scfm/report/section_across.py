@@ -11,6 +11,7 @@ from scfm.report.scatter import Point, scatter_svg
 from scfm.report.section_scores import COLOURS
 from scfm.report.study_view import RAW, pearson, probing_values, ranks, study_table
 from scfm.text import listing, plural
+from scfm.umap_plots import palette
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ _PROBES = (("batch", "macro_f1", "Batch, macro-F1"), ("batch", "accuracy", "Batc
 _SIZES = (("parameters_millions", "Parameters"), ("cells_millions", "Cells seen in pretraining"))
 #: fewer points have no correlation worth a number
 MIN_MODELS = 3
+_GUESS = "Guess: largest class"
 
 
 def across_sections(data: "ReportData") -> list[Section]:
@@ -43,6 +45,13 @@ def _lines(frames: dict[str, "pd.DataFrame"], title: Callable[[dict], str], colu
     return dict(sorted(found.items(), key=lambda item: -sum(item[1].values()) / len(item[1])))
 
 
+def _style(names: Sequence[str]) -> dict[str, Any]:
+    """Return options of a line plot: a colour for every method, the guess grey and dashed."""
+    return {
+        "style": "lines+markers", "showlegend": True, "colors": palette([n for n in names if n != _GUESS]) | {_GUESS: "#7f7f7f"}, "dash_styles": {_GUESS: "dash"},
+    }
+
+
 def _swapped(data: "ReportData") -> str:
     """Return the caution about the study's axis titles where its data sets are shown."""
     if not any(d.get("scenario") for d in data.datasets):
@@ -57,7 +66,7 @@ def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
     return Section(
         "totals", "Total per data set", "linegraph", _lines(tables, lambda r: r["title"], "total"),
         description="Total of equal halves (0.5 bio + 0.5 batch), uncorrected methods, means over seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have no order.",
-        options={"categories": True, "xlab": "Data set", "ylab": "Total", "tt_decimals": 3, "style": "lines+markers", "showlegend": True, "ymin": 0, "ymax": 1},
+        options={"categories": True, "xlab": "Data set", "ylab": "Total", "tt_decimals": 3, **_style([r["title"] for t in tables.values() for r in t.to_dict("records")])},
     )
 
 
@@ -96,14 +105,14 @@ def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
         lines = _lines({n: f for n, f in frames.items() if len(f)}, lambda r: data.names.method(r["method"]), "value")
         if lines:
             floor = {n: round(float(f["baseline_majority"].mean()), 4) for n, f in frames.items() if f["baseline_majority"].notna().any()}
-            sets.append(lines | ({"Guess: largest class": floor} if floor else {}))
+            sets.append(lines | ({_GUESS: floor} if floor else {}))
             labels.append({"name": title, "ylab": title})
     if not sets or len({n for s in sets for line in s.values() for n in line}) < 2:
         return []
-    options: dict[str, Any] = {"categories": True, "xlab": "Data set", "ylab": labels[0]["ylab"], "tt_decimals": 3, "style": "lines+markers", "showlegend": True, "ymin": 0, "ymax": 1}
+    options: dict[str, Any] = {"categories": True, "xlab": "Data set", "ylab": labels[0]["ylab"], "tt_decimals": 3, "ymin": 0, "ymax": 1, **_style([n for s in sets for n in s])}
     return [Section(
         "probing", "Probes per data set", "linegraph", sets, options=options | ({"data_labels": labels} if len(labels) > 1 else {}),
-        description=f"Logistic regression on random folds, uncorrected methods. Batch: lower is better; label: higher is better. The last line is what always saying the largest class scores.{_swapped(data)}",
+        description=f"Logistic regression on random folds, uncorrected methods. Batch: lower is better; label: higher is better. The dashed line is what always saying the largest class scores.{_swapped(data)}",
     )]
 
 

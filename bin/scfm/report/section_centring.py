@@ -11,7 +11,6 @@ from scfm.report.scatter import Point, scatter_svg
 from scfm.report.section_scores import COLOURS
 from scfm.report.slopes import Slope, slopes_svg
 from scfm.report.study_view import CENTRED, RAW, counted_metrics, paired, probing_values, study_table
-from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +36,16 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
         slopes = [Slope(r["title"], r[f"{column}_raw"], r[f"{column}_centred"]) for r in both.to_dict("records")]
         panels.append((title, slopes, float(harmony[column].iloc[0]) if len(harmony) else None))
     better = int((both["total_centred"] > both["total_raw"]).sum())
-    above = f" {plural(int((both.loc[both['method'] != 'harmony', 'total_centred'] > panels[0][2]).sum()), 'centred method')} pass Harmony's raw total." if len(harmony) else \
-        " Harmony has no total in this run, so its line is missing."
+    over = int((both.loc[both["method"] != "harmony", "total_centred"] > panels[0][2]).sum()) if len(harmony) else 0
+    above = (
+        "Harmony has no total in this run, so its line is missing." if harmony.empty else "No centred method passes Harmony's raw total." if not over
+        else f"{over} of the centred methods {'passes' if over == 1 else 'pass'} Harmony's raw total."
+    )
     return Section(
         "slopes", "Centred against raw", "html", slopes_svg(panels, reference="Harmony, raw"),
         description=(
             f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1); higher is better, and the change stands behind the name."
-            f" The total rises for {better} of {len(both)}.{above} The axes are cut to the values."
+            f" The total rises for {better} of {len(both)}. {above} The axes are cut to the values."
         ),
     )
 
@@ -66,12 +68,14 @@ def change_section(both: "pd.DataFrame", metrics: list[dict]) -> Section:
 
 def _mechanical(means: dict[str, float], metrics: list[dict]) -> str:
     """Return the caution about BRAS, with how much of the gain of the batch half it is."""
-    batch = [m["name"] for m in metrics if m["group"] == "batch"]
-    if "bras" not in batch or len(batch) < 2:
+    batch = [m for m in metrics if m["group"] == "batch"]
+    rest = [m for m in batch if m["name"] != "bras"]
+    if len(rest) == len(batch) or not rest:
         return ""
-    others = sum(means[m] for m in batch if m != "bras") / (len(batch) - 1)
+    others = sum(means[m["name"]] for m in rest) / len(rest)
+    named = esc(rest[0]["title"]) if len(rest) == 1 else f"the {len(rest)} other batch metrics"
     return (
-        f" <b>Read the batch half with care</b>: BRAS changes by {signed(means['bras'])} on average, the other {plural(len(batch) - 1, 'batch metric')} by {signed(others)}."
+        f" <b>Read the batch half with care</b>: BRAS changes by {signed(means['bras'])} on average, {named} by {signed(others)}."
         " BRAS compares angles, and subtracting batch means changes angles by construction; where only BRAS rises, much of the gain is mechanical."
     )
 
@@ -102,6 +106,6 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
         "probe_centred", "Probes before and after centring", "html", tabs(f"scfm_probe_centred_{slug(dataset)}", panels),
         description=(
             "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points under the line gained. Label: higher is better. Centring takes the linear part"
-            " of a batch effect by construction, so a linear probe must fall; whether nearest neighbours still find the batch stands in <i>Batches predicted from the embedding</i>."
+            " of a batch effect by construction, so a linear probe falls; whether nearest neighbours still find the batch stands in <i>Batches predicted from the embedding</i>."
         ),
     )]

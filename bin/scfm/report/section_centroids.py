@@ -125,7 +125,7 @@ def _figure(data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[s
     title = data.names.method(rows["method"].iloc[0])
     return (
         f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b>, {_KINDS[kind]} <span class='scfm-muted'>aligned: {', '.join(said)} (chance {number(rate['chance'])})</span></figcaption>"
-        f"<div class='scfm-scroll'><svg class='scfm-svg' style='max-width:{place * (_PANEL + _GAP)}px' viewBox='0 0 {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img'"
+        f"<div class='scfm-scroll'><svg class='scfm-svg' style='width:{place * (_PANEL + _GAP)}px;min-width:0' viewBox='0 0 {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img'"
         f" aria-label='{_KINDS[kind]} of the centroids of {esc(title)}'>{''.join(parts)}</svg></div></figure>"
     )
 
@@ -140,7 +140,7 @@ def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], 
         f"<path stroke='{colours[name]}' d='{''.join(f'M{x} {_PANEL - y}h0' for x, y in spots[names == name])}'/>" for name in sorted(set(names))
     )
     return (
-        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7' stroke-linecap='round' stroke-opacity='.85'>{paths}</g>"
+        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7' stroke-linecap='round' stroke-opacity='.8'>{paths}</g>"
         f"<text x='2' y='{_PANEL + 13}' font-size='11'>{esc(caption)}</text>"
     )
 

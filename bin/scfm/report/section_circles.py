@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: light and dark end of the colours of a group
 _RAMPS = {"bio": ((216, 240, 211), (0, 90, 50)), "batch": ((222, 235, 247), (8, 69, 148)), "total": ((236, 226, 240), (84, 39, 143))}
-_ROW, _HEAD, _CIRCLE, _BAR, _LETTER = 25, 62, 68, 92, 6.6
+_ROW, _HEAD, _CIRCLE, _BAR, _LETTER = 25, 62, 80, 96, 6.6
 #: a rank that moves by so much when one metric is left out is said in words
 MOVED = 3
 
@@ -72,7 +72,7 @@ def _head(title: str, x: float, tip: str) -> str:
     """Return the name of a column on at most three lines of about ten letters."""
     lines: list[str] = []
     for word in title.split():
-        if lines and len(lines[-1]) + len(word) < 11:
+        if lines and len(lines[-1]) + len(word) < 9:
             lines[-1] += f" {word}"
         else:
             lines.append(word)

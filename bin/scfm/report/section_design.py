@@ -62,7 +62,7 @@ def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
     if names["batch_in_column"]:
         said.append(f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes these.")
     if names["column_in_batch"]:
-        said.append(f"Nested in the batch: {', '.join(names['column_in_batch'])}. Differences between their levels and between batches are one within every level.")
+        said.append(f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch only, so a part of what batches differ in may be theirs.")
     label = next((e for e in found if e["key"] == "label"), None)
     if label is not None and label["relation"] != "crossed":
         said.append(f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels count less or not at all in batch metrics.")
