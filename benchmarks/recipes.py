@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "bin"))
 # ruff: noqa: T201
 
 N_GENES, BLOCK = 20_000, 2_000
-STORAGE = {"chunks": (1 << 16,), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+STORAGE = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 #: runs in the measured process: the executable, then its own peak
 WORKER = "import sys, apply_recipe; from scfm.resources import peak_rss_mb; apply_recipe.main(sys.argv[1:]); print('PEAK', peak_rss_mb())"
 
@@ -61,7 +61,7 @@ def write_file(path: Path, n_cells: int, nonzeros: int, shares: list[float]) -> 
         group["indptr"] = np.arange(n_cells + 1, dtype=np.int64) * nonzeros
         stored = {"data": data.ravel(), "indices": indices.ravel()}
         for name, values in stored.items():
-            target = group.create_dataset(name, (n_cells * nonzeros,), values.dtype, **STORAGE)
+            target = group.create_dataset(name, (n_cells * nonzeros,), values.dtype, chunks=(min(1 << 16, values.size),), **STORAGE)
             for first in range(0, n_cells, BLOCK):
                 last = min(first + BLOCK, n_cells)
                 target[first * nonzeros : last * nonzeros] = values[: (last - first) * nonzeros]

@@ -51,9 +51,9 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
     Raises
     ------
     ScfmError
-        The file does not exist, is cut short (the end mark is absent), or lacks a column.
+        The file does not exist, is cut short (the end mark is absent), lacks a column, or has a row of another length than the header.
     """
-    import io
+    import csv
 
     import pandas as pd
 
@@ -70,21 +70,26 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
             raise ScfmError(f"{where}: truncated: the last line is not '{spec.end_mark}' but '{lines[-1][:60] if lines else ''}'. Fetch it "
                 "again; if you exported it by hand and know that it is whole, write that line at its end.")
         lines = lines[:-1]
-    try:
-        frame = pd.read_csv(io.StringIO("\n".join(lines)), sep=spec.separator, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ScfmError(f"{where}: not a table separated by '{spec.separator}': {' '.join(str(error).split())}.") from error
+    header, *body = list(csv.reader(lines, delimiter=spec.separator)) or [[]]
+    odd = [number for number, row in enumerate(body, start=2) if row and len(row) != len(header)]
+    if odd:
+        raise ScfmError(f"{where}: row {odd[0]} has {len(body[odd[0] - 2])} values, the header has {len(header)} columns; expected a table "
+            f"separated by '{spec.separator}'.")
+    frame = pd.DataFrame([row for row in body if row], columns=header, dtype=object)
     absent = [c for c in spec.columns.values() if c not in frame]
     if absent:
         raise ScfmError(f"{where}: there is no column {listing(absent)}.{did_you_mean(absent[0], frame.columns)} Columns: "
             f"{listing(frame.columns, limit=12)}.")
+    twice = [c for c in spec.columns.values() if header.count(c) > 1]
+    if twice:
+        raise ScfmError(f"{where}: the column {listing(twice)} stands more than once in the header.")
     pairs = pd.DataFrame({name: frame[column].str.strip() for name, column in spec.columns.items()})
     pairs = pairs.where(pairs != "", None)
     pairs = pairs.dropna(subset=list(spec.required)) if spec.required else pairs
     if spec.first_per:
         pairs = pairs.drop_duplicates(spec.first_per, keep="first")
     if pairs.empty:
-        raise ScfmError(f"{where}: no row has all of {listing(spec.required)}.")
+        raise ScfmError(f"{where}: no row has a value in all of {listing(spec.required or spec.columns)}.")
     return pairs.reset_index(drop=True), len(frame)
 
 

@@ -39,7 +39,11 @@ def levels(values: "pd.Series") -> tuple["np.ndarray", list[str]]:
         codes = values.cat.codes.to_numpy()
         texts = as_text(pd.Series(values.cat.categories))
         numbers, names = pd.factorize(texts.to_numpy(dtype=object))
-        return np.append(numbers, -1)[codes], [str(n) for n in names]  # the last one answers to code -1
+        found = np.append(numbers, -1)[codes]  # the last one answers to code -1
+        used = np.unique(found[found >= 0])  # categories that no row has are no levels
+        place = np.full(len(names) + 1, -1)
+        place[used] = np.arange(len(used))
+        return place[found], [str(names[i]) for i in used]
     numbers, names = pd.factorize(as_text(values).to_numpy(dtype=object))
     return numbers, [str(n) for n in names]
 

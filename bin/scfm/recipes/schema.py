@@ -109,10 +109,10 @@ def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> I
         yield f"{where}: {listing(given)} are given; exactly one of them can say where the file is."
     if "collection" in spec and ("url" in spec or "file" in spec):
         yield f"{where}: 'collection' belongs with cellxgene or select, not with '{given[-1]}'."
+    elif "collection" in spec and not any(k in spec for k in ("cellxgene", "select")):
+        yield f"{where}: a collection can hold several data sets: add 'cellxgene' (a data set's id) or 'select'."
     if "select" in spec and ("collection" not in spec or "cellxgene" in spec):
         yield f"{where}: 'select' chooses a data set of a collection: give 'collection', and leave 'cellxgene' out."
-    if "collection" in spec and not any(k in spec for k in ("cellxgene", "select")):
-        yield f"{where}: a collection can hold several data sets: add 'cellxgene' (a data set's id) or 'select'."
     if "version" in spec and not any(k in spec for k in ("cellxgene", "collection")):
         yield f"{where}: 'version' is of a data set of CELLxGENE Discover: give 'cellxgene' or 'collection' too."
     for key in [k for k in ("size", "sha256") if k in spec and "url" not in spec]:
