@@ -6,6 +6,7 @@ import csv
 from argparse import Namespace
 from pathlib import Path
 
+from scfm.checksums import sha256_of
 from scfm.data.plan import COLUMNS
 from scfm.resources import versions_of
 from scfm.steps import embedding_id
@@ -199,8 +200,26 @@ def stub_resolve_inputs(args: Namespace) -> None:
     write_json(args.outdir / "builds.json", builds)
 
 
+def stub_fetch(args: Namespace) -> None:
+    """A file of the key's name, an h5ad of four cells or a table, and its record."""
+    target = args.outdir / args.output
+    if target.suffix == ".h5ad":
+        import anndata as ad
+        import numpy as np
+
+        ad.AnnData(np.ones((4, 2), dtype=np.float32)).write_h5ad(target)
+    else:
+        target.write_text("a,b\n1,2\n")
+    write_json(args.outdir / f"{args.id}.source.json", {
+        "key": args.id, "kind": "url", "api": "", "url": "", "collection_id": "", "dataset_id": "", "dataset_version_id": "", "title": "stub",
+        "cell_count": 4, "organisms": [], "citation": "", "schema_version": "", "filesize": target.stat().st_size, "sha256": sha256_of(target),
+        "retrieved": "2000-01-01T00:00:00+00:00",
+    })
+
+
 STUBS = {
     "check_inputs": stub_check_inputs, "prepare_dataset": stub_prepare_dataset, "embedding": stub_embedding,
     "validated": stub_validated, "neighbors": stub_neighbors, "scores": stub_scores, "probing": stub_probing, "umaps": stub_umaps,
     "h5ad": stub_h5ad, "tables": stub_tables, "report": stub_report, "resolve_inputs": stub_resolve_inputs,
+    "fetch": stub_fetch,
 }
