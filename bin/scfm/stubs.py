@@ -217,9 +217,24 @@ def stub_fetch(args: Namespace) -> None:
     })
 
 
+def stub_recipe(args: Namespace) -> None:
+    """The four cells as a recipe would leave them, and its report."""
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+
+    name = args.dataset
+    obs = pd.DataFrame({"batch": BATCHES, "label": LABELS}, index=CELLS, dtype="category")
+    ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs).write_h5ad(args.outdir / f"{name}.recipe.h5ad")
+    write_json(args.outdir / f"{name}.recipe.json", {
+        "dataset": name, "recipe": "stub", "description": "", "sources": [], "tables": [], "filters": [], "labels": None, "n_cells": 4,
+        "n_genes": 2, "dropped_columns": [], "warnings": [],
+    })
+
+
 STUBS = {
     "check_inputs": stub_check_inputs, "prepare_dataset": stub_prepare_dataset, "embedding": stub_embedding,
     "validated": stub_validated, "neighbors": stub_neighbors, "scores": stub_scores, "probing": stub_probing, "umaps": stub_umaps,
     "h5ad": stub_h5ad, "tables": stub_tables, "report": stub_report, "resolve_inputs": stub_resolve_inputs,
-    "fetch": stub_fetch,
+    "fetch": stub_fetch, "recipe": stub_recipe,
 }
