@@ -181,6 +181,43 @@ def test_every_storage_gives_the_same_counts(tmp_path: Path, storage: str, place
     assert (result.X.data > 0).all()
 
 
+def test_a_zarr_folder_is_a_source_too(tmp_path: Path) -> None:
+    data = cells(9, 8, kind=pd.Categorical(list("abcabcabc")), text=list("abcabcabc"))
+    data.write_zarr(tmp_path / "in.zarr", convert_strings_to_categoricals=False)
+    _, result = apply(tmp_path, "sources: {one: {file: in.zarr, keep: [{column: kind, in: [a, c]}]}}")
+    kept = [0, 2, 3, 5, 6, 8]
+    np.testing.assert_array_equal(dense(result), data.raw.X.toarray()[kept])
+    assert result.obs_names.tolist() == [f"c{i}" for i in kept]
+    assert result.obs["text"].tolist() == list("acacac")
+
+
+def test_the_result_is_a_file_that_others_can_read(tmp_path: Path, six: Path) -> None:
+    """Backed by anndata, and by the steps that follow: counts are found in X, symbols and ids in var."""
+    from scfm.data.counts import find_counts, load_counts
+    from scfm.data.store import open_store
+
+    _, data = apply(tmp_path, "sources: {one: {keep: [{column: sex, missing: true}]}}", one=six)
+    path = tmp_path / "out.recipe.h5ad"
+    backed = ad.read_h5ad(path, backed="r")
+    np.testing.assert_array_equal(backed[[1, 0]].to_memory().X.toarray(), dense(data)[[1, 0]])
+    backed.file.close()
+    with open_store(path) as store:
+        assert find_counts(store).source == "X"
+    np.testing.assert_array_equal(load_counts(path, "X").toarray(), dense(data))
+    assert not data.layers
+    assert not data.obsm
+    assert data.raw is None
+
+
+def test_a_file_that_anndata_wrote_long_ago_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        file["obs"] = np.array([(b"a", 1)], dtype=[("index", "S3"), ("n", "i4")])
+        file["var"] = np.array([(b"g",)], dtype=[("index", "S3")])
+        file["X"] = np.ones((1, 1), dtype=np.float32)
+    with pytest.raises(ScfmError, match=r"as anndata did before 0\.7"):
+        apply(tmp_path, "sources: {one: {file: old.h5ad}}")
+
+
 def test_only_chosen_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far rows are never asked for: a run of rows is read, the gap between two runs is not."""
     monkeypatch.setattr("scfm.recipes.counts.SKIP_VALUES", 5)

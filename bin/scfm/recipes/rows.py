@@ -63,7 +63,8 @@ def read_values(store: Store, column: str, rows: "np.ndarray | None") -> "pd.Ser
     import pandas as pd
 
     if column == "_index":
-        element = store.root["obs"].get(str(store.root["obs"].attrs.get("_index", "_index")))
+        frame = store.root["obs"]
+        element = frame.get(str(frame.attrs.get("_index", "_index"))) if hasattr(frame, "get") else None
         if rows is None or element is None or not _is_text(element):
             values = store.index("obs")
             return pd.Series(values if rows is None else values[rows], dtype=object)
