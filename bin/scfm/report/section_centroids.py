@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from scfm.report.data import ReportData
 
-#: bytes of all maps of centroids in a report together
-MAP_BUDGET = 3_000_000
+#: bytes of all maps of centroids in a report together; MultiQC keeps every section twice, the second time as base64
+MAP_BUDGET = 1_500_000
 _KINDS = {"umap": "UMAP", "tsne": "t-SNE"}
 _PANEL, _GAP, _CAPTION = 210, 14, 18
 #: names in a legend before it ends
