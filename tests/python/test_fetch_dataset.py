@@ -259,6 +259,15 @@ def test_bytes_of_an_older_version_are_not_gone_on_with(revised) -> None:
     assert path.read_bytes() == NEW and remote.asked[-1] == ("/files/healthy.h5ad", None)
 
 
+def test_a_file_that_is_replaced_while_it_comes_is_not_mixed(remote, dest, tmp_path) -> None:
+    remote.cuts = [70_000, 0, 0, 0]
+    with pytest.raises(ScfmError, match="not downloaded"):
+        fetch(remote, cellxgene_spec(HEALTHY), dest)
+    (tmp_path / "mirror" / "healthy.h5ad").write_bytes(OLD)  # of the same size, at the same address
+    path = fetch(remote, cellxgene_spec(HEALTHY), dest)
+    assert remote.asked[-1] == ("/files/healthy.h5ad", "bytes=70000-") and path.read_bytes() == OLD
+
+
 def test_a_pinned_version_is_fetched_by_its_own_address(remote, dest, caplog) -> None:
     spec = cellxgene_spec(HEALTHY, version=HEALTHY_OLD)
     path = fetch(remote, spec, dest)
