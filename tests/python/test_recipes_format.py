@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from helpers_data import assert_says
-from helpers_recipes import RECIPES, SCENARIOS, faults, write_recipe
+from helpers_recipes import RECIPES, ROOT, SCENARIOS, faults, write_recipe
 from scfm.errors import ScfmError
 from scfm.recipes.recipe import Filter, load_recipe, recipe_faults
 from scfm.recipes.schema import recipe_schema
@@ -168,3 +169,17 @@ def test_empty_missing_and_binary_files_are_sentences(tmp_path: Path) -> None:
     assert_says(recipe_faults(tmp_path / "absent.yml"), "does not exist")
     (tmp_path / "list.yml").write_text("- a\n")
     assert_says(recipe_faults(tmp_path / "list.yml"), "expected keys with values, found a list")
+
+
+def test_the_examples_of_the_docs_are_right_and_every_key_is_explained(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.yml"
+        path.write_text(example)
+        assert recipe_faults(path) == []
+    schema = recipe_schema()
+    parts = [schema, *(schema["$defs"][name] for name in ("source", "filter", "labels", "rule", "table"))]
+    keys = {key for part in parts for key in part["properties"]} | set(schema["$defs"]["source"]["properties"]["select"]["properties"])
+    assert {key for key in keys if f"`{key}`" not in text and f"`{key}:" not in text} <= {"column", "from", "to", "table"}
