@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +28,7 @@ tables:
 def test_the_schema_is_a_schema_and_describes_every_key() -> None:
     schema = recipe_schema()
     Draft202012Validator.check_schema(schema)
+    assert json.loads((ROOT / "assets" / "schema_recipe.json").read_text()) == schema
 
     def lacking(node: object, place: str) -> list[str]:
         if not isinstance(node, dict):

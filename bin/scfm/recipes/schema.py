@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from scfm.recipes.source import Document, Place, written
-from scfm.registry import ASSETS
 from scfm.tables import read_json
 from scfm.text import did_you_mean, listing
 
@@ -16,8 +16,8 @@ _TYPES = {"string": "text", "number": "a number", "integer": "a whole number", "
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return ``assets/schema_recipe.json``."""
-    return read_json(ASSETS / "schema_recipe.json")
+    """Return the schema, which ``assets/schema_recipe.json`` is a link to: a task in a container sees ``bin``, not ``assets``."""
+    return read_json(Path(__file__).with_name("schema_recipe.json"))
 
 
 def shape_faults(document: Document) -> list[str]:
