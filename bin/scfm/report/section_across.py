@@ -65,7 +65,7 @@ def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
     """Return the total per data set, one line per uncorrected method."""
     return Section(
         "totals", "Total per data set", "linegraph", _lines(tables, lambda r: r["title"], "total"),
-        description="Total of equal halves (0.5 bio + 0.5 batch), uncorrected methods, means over seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have no order.",
+        description="Total of equal halves (0.5 bio + 0.5 batch), raw methods (nothing subtracted afterwards), means over seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have no order.",
         options={"categories": True, "xlab": "Data set", "ylab": "Total", "tt_decimals": 3, **_style([r["title"] for t in tables.values() for r in t.to_dict("records")])},
     )
 
@@ -91,7 +91,7 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
     cells = {r["title"]: {c: (int(r[c]) if c == "n" else round(float(r[c]), 4)) for c in headers} for r in means.to_dict("records")}
     return Section(
         "mean_rank", "Mean rank", "table", cells,
-        description=f"Uncorrected methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a data set; methods that lack one come last, for their means are over other data sets.",
+        description=f"Raw methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a data set; methods that lack one come last, for their means are over other data sets.",
         options={"col1_header": "Method", "sort_rows": False, "no_violin": True, "namespace": ""}, extra={"headers": headers},
     )
 
@@ -112,7 +112,7 @@ def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
     options: dict[str, Any] = {"categories": True, "xlab": "Data set", "ylab": labels[0]["ylab"], "tt_decimals": 3, "ymin": 0, "ymax": 1, **_style([n for s in sets for n in s])}
     return [Section(
         "probing", "Probes per data set", "linegraph", sets, options=options | ({"data_labels": labels} if len(labels) > 1 else {}),
-        description=f"Logistic regression on random folds, uncorrected methods. Batch: lower is better; label: higher is better. The dashed line is what always saying the largest class scores.{_swapped(data)}",
+        description=f"Logistic regression on random folds, raw methods. Batch: lower is better; label: higher is better. The dashed line is what always saying the largest class scores.{_swapped(data)}",
     )]
 
 
@@ -152,7 +152,7 @@ def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list
     return [Section(
         "sizes", "Size of model and corpus against total", "html", body,
         description=(
-            f"<b>n = {n} models: too few for a conclusion.</b> Pearson's r between log2 of the size and the total, uncorrected; p is two-sided, for single tests, under independent normal values."
+            f"<b>n = {n} models: too few for a conclusion.</b> Pearson's r between log2 of the size and the total, raw; p is two-sided, for single tests, under independent normal values."
             f" One model at the edge can turn a slope round, and models differ in much besides size.{left}{_swapped(data)}"
         ),
     )]

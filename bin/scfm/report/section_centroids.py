@@ -102,7 +102,7 @@ def map_section(data: "ReportData", rows: "pd.DataFrame", rates: "pd.DataFrame",
     return [Section(
         "centroid_maps", "Maps of centroids", "html", legends + "".join(panels),
         description=(
-            "Every point is the mean of one batch and label; left half uncorrected, right half centred, each by label and by batch; the first seed. Where labels gather on the left"
+            "Every point is the mean of one batch and label; left half raw, right half centred, each by label and by batch; the first seed. Where labels gather on the left"
             f" already, batches do not tear them apart. A map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
         ),
     )]

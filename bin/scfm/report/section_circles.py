@@ -62,7 +62,7 @@ def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
         f" aria-label='Metrics as circles, aggregates as bars'>{''.join(parts)}</svg></div>",
         description=(
             "The metrics that make up the total as circles (larger and darker is higher and better; green bio, blue batch), their means and the totals as bars from 0 to 1."
-            f" Means over seeds; best total of equal halves first, as in the study (the summary sorts by the run's first weight). {plural(len(table), 'embedding')}, controls left out."
+            f" Means over seeds; best total of equal halves first, as in the study (the summary sorts by the run's largest weight of bio). {plural(len(table), 'embedding')}, controls left out."
             " Nothing is scaled between methods, so no row depends on another. A metric without a value is a dash, and then there is no total."
         ),
     )
@@ -119,7 +119,7 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
         "ranks", "Rank with and without each metric", "html",
         f"{words}<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
         description=(
-            f"Rank by total (equal halves) of the {plural(len(rows), 'uncorrected method')} that have one, 1 is best; equal totals share a rank. A place that hangs on one metric says more"
+            f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one metric says more"
             " about the metric than about the embedding. A metric that is alone in its half can't be left out."
         ),
     )]

@@ -108,7 +108,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
         "baselines", "Chance and majority", "html",
         table(["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"], lines) + words,
         description=(
-            "Logistic regression on random folds, uncorrected and centred embeddings. A number means something only beside what a guess scores: on unbalanced classes a low macro-F1 can be"
+            "Logistic regression on random folds, raw and centred embeddings. A number means something only beside what a guess scores: on unbalanced classes a low macro-F1 can be"
             " a classifier that always says the largest class, which is no better removal than chance."
         ),
     )]
