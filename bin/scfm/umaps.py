@@ -212,7 +212,7 @@ def draw_group(
     from scfm.steps import step
     from scfm.study.centroids import COLUMNS as CENTROID_COLUMNS
     from scfm.study.centroids import centroid_table, parse_maps
-    from scfm.umap_plots import draw_gallery, draw_one
+    from scfm.umap_plots import draw_gallery
 
     maps, centroids = parse_maps(params.get("centroid_maps", "none")), []
     facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
@@ -229,14 +229,7 @@ def draw_group(
             try:
                 if stem not in neighbors_of:
                     raise ScfmError(f"{stem}: no neighbours among the files given; names must start with the id.")
-                table = umap_table(
-                    tables_of[stem], neighbors_of[stem], name=name, min_dist=float(params.get("umap_min_dist", 0.5)),
-                    max_cells=int(params.get("umap_max_cells", 50000)), seed=seed, n_threads=n_threads,
-                )
-                joined = table.join(obs, on=CELL_ID)
-                for key in ("batch", "label"):
-                    draw_one(joined, key, outdir / f"{stem}.umap_{key}.png", seed=seed)
-                drawn[name] = joined
+                drawn[name] = _draw(tables_of[stem], neighbors_of[stem], obs, name=name, stem=outdir / stem, params=params, seed=seed, n_threads=n_threads)
             finally:
                 rows, notes = centroid_table(tables_of[stem], obs, identity=_identity(fact, group), maps=maps)
                 centroids.append(rows)
@@ -251,6 +244,22 @@ def draw_group(
     if drawn:
         draw_gallery(drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed)
     _log.info("%d of %d embeddings drawn", len(drawn), len(facts))
+
+
+def _draw(
+    embedding: Path, knn: Path, obs: "pd.DataFrame", *, name: str, stem: Path, params: Mapping[str, Any], seed: int, n_threads: int
+) -> "pd.DataFrame":
+    """Compute the UMAP of one embedding, draw it by batch and by label, and return it with both."""
+    from scfm.umap_plots import draw_one
+
+    table = umap_table(
+        embedding, knn, name=name, min_dist=float(params.get("umap_min_dist", 0.5)), max_cells=int(params.get("umap_max_cells", 50000)), seed=seed,
+        n_threads=n_threads,
+    )
+    joined = table.join(obs, on=CELL_ID)
+    for key in ("batch", "label"):
+        draw_one(joined, key, stem.parent / f"{stem.name}.umap_{key}.png", seed=seed)
+    return joined
 
 
 def _identity(fact: Mapping[str, Any], group: str) -> dict[str, Any]:
