@@ -3,6 +3,7 @@
  * correct, score and probe them, and tell the story.
  */
 
+include { FETCH_DATA          } from '../subworkflows/local/fetch_data'
 include { PREPARE_DATA        } from '../subworkflows/local/prepare_data'
 include { MAKE_EMBEDDINGS     } from '../subworkflows/local/make_embeddings'
 include { EVALUATE_EMBEDDINGS } from '../subworkflows/local/evaluate_embeddings'
@@ -14,39 +15,49 @@ workflow SCFMBENCH {
     options     // map: parameters
 
     main:
-    PREPARE_DATA(samplesheet, options)
+    FETCH_DATA(samplesheet, options)
 
-    MAKE_EMBEDDINGS(
-        PREPARE_DATA.out.dataset,
-        PREPARE_DATA.out.plan,
-        PREPARE_DATA.out.imports,
-        PREPARE_DATA.out.model_settings,
-        options,
-    )
+    // --fetch_only: what was downloaded stays in --data_dir, and the next run finds it there
+    ch_report = channel.empty()
+    ch_tables = channel.empty()
+    if (!options.fetch_only) {
+        PREPARE_DATA(samplesheet, FETCH_DATA.out.input, options)
 
-    EVALUATE_EMBEDDINGS(
-        MAKE_EMBEDDINGS.out.unchecked,
-        PREPARE_DATA.out.dataset,
-        PREPARE_DATA.out.plan,
-        options,
-    )
+        MAKE_EMBEDDINGS(
+            PREPARE_DATA.out.dataset,
+            PREPARE_DATA.out.plan,
+            PREPARE_DATA.out.imports,
+            PREPARE_DATA.out.model_settings,
+            options,
+        )
 
-    REPORT_RESULTS(
-        PREPARE_DATA.out.check,
-        PREPARE_DATA.out.dataset,
-        EVALUATE_EMBEDDINGS.out.embedding,
-        EVALUATE_EMBEDDINGS.out.umap,
-        PREPARE_DATA.out.facts
-            .mix(MAKE_EMBEDDINGS.out.status)
-            .mix(EVALUATE_EMBEDDINGS.out.results),
-        MAKE_EMBEDDINGS.out.history,
-        EVALUATE_EMBEDDINGS.out.plots,
-        options,
-    )
+        EVALUATE_EMBEDDINGS(
+            MAKE_EMBEDDINGS.out.unchecked,
+            PREPARE_DATA.out.dataset,
+            PREPARE_DATA.out.plan,
+            options,
+        )
+
+        REPORT_RESULTS(
+            PREPARE_DATA.out.check,
+            PREPARE_DATA.out.dataset,
+            EVALUATE_EMBEDDINGS.out.embedding,
+            EVALUATE_EMBEDDINGS.out.umap,
+            PREPARE_DATA.out.facts
+                .mix(FETCH_DATA.out.provenance)
+                .mix(MAKE_EMBEDDINGS.out.status)
+                .mix(EVALUATE_EMBEDDINGS.out.results),
+            MAKE_EMBEDDINGS.out.history,
+            EVALUATE_EMBEDDINGS.out.plots,
+            options,
+        )
+        ch_report = REPORT_RESULTS.out.report
+        ch_tables = REPORT_RESULTS.out.tables
+    }
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
-    report = REPORT_RESULTS.out.report
-    tables = REPORT_RESULTS.out.tables
+    report = ch_report
+    tables = ch_tables
 
     emit:
     report // channel: html

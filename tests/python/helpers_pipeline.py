@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +68,28 @@ def run_pipeline(folder: Path, *options: str, project: Path = PROJECT, out: str 
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL,
     )
     return Run(folder, folder / out, done.returncode, done.stdout)
+
+
+def wait_for(pattern: str, seconds: int = 240) -> int:
+    """Process id of the first process whose command line holds the pattern."""
+    for _ in range(seconds * 10):
+        found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
+        if found:
+            return int(found[-1])
+        time.sleep(0.1)
+    raise AssertionError(f"no process '{pattern}' came up")
+
+
+def kill_at(pattern: str, folder: Path, *options: str, out: str = "out") -> None:
+    """Start a run and kill, at once, the task whose command line holds the pattern and Nextflow itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        command(*options, outdir=folder / out), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+    os.kill(wait_for(pattern), signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def copy_project(target: Path) -> Path:

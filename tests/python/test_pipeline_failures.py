@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import anndata as ad
@@ -13,7 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers_pipeline import PROJECT, command, copy_project, environment, names_of, run_pipeline, same_scores
+from helpers_pipeline import (
+    PROJECT,
+    command,
+    copy_project,
+    environment,
+    kill_at,
+    names_of,
+    run_pipeline,
+    same_scores,
+    wait_for,
+)
 
 pytestmark = pytest.mark.pipeline
 FAST = ["-profile", "test", "--methods", "pca,harmony", "--controls", "none", "--corrections", "none"]
@@ -60,31 +69,13 @@ def test_a_broken_embedding_fails_alone_and_the_run_says_so(tmp_path: Path) -> N
     assert set(run.table("scores")["embedding"]) == {"pca.raw.0", "harmony.raw.0", "mine.raw.0"}
 
 
-def _wait_for(pattern: str, seconds: int = 240) -> int:
-    """Process id of the first process whose command line holds the pattern."""
-    for _ in range(seconds * 10):
-        found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
-        if found:
-            return int(found[-1])
-        time.sleep(0.1)
-    raise AssertionError(f"no process '{pattern}' came up")
-
-
 def test_killed_task_and_killed_run_resume_to_the_same_tables(tmp_path: Path) -> None:
     # a seed of its own makes the command line unlike that of any other run on this machine
     options = [*FAST, "--seeds", "8675309"]
     undisturbed = run_pipeline(tmp_path / "undisturbed", *options)
     assert undisturbed.status == 0, undisturbed.log
     folder = tmp_path / "killed"
-    folder.mkdir()
-    process = subprocess.Popen(
-        command(*options, outdir=folder / "out"), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )
-    task = _wait_for("python.*integrate_cells.py --method harmony .*--seed 8675309")
-    os.kill(task, signal.SIGKILL)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_at("python.*integrate_cells.py --method harmony .*--seed 8675309", folder, *options)
     resumed = run_pipeline(folder, *options, "-resume")
     assert resumed.status == 0, resumed.log
     assert "CHECK_INPUTS" in names_of(resumed.trace(), "CACHED")
@@ -107,7 +98,7 @@ def test_a_task_killed_for_memory_is_tried_again(tmp_path: Path) -> None:
             command(*options, outdir=folder / "out"), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
             stdout=log, stderr=subprocess.STDOUT,
         )
-        os.kill(_wait_for("python.*integrate_cells.py --method harmony .*--seed 5550123"), signal.SIGKILL)
+        os.kill(wait_for("python.*integrate_cells.py --method harmony .*--seed 5550123"), signal.SIGKILL)
         assert process.wait(timeout=900) == 0, (folder / "log.txt").read_text()
     trace = (folder / "out" / "pipeline_info" / "execution_trace.txt").read_text()
     assert "\t137\t" in trace

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers_pipeline import PROJECT, Run, environment, run_pipeline
+from helpers_pipeline import PROJECT, Run, environment, kill_at, run_pipeline
 
 pytestmark = pytest.mark.pipeline
 MODELS = ["scgpt", "geneformer", "genecompass", "scfoundation", "uce", "cellplm", "sccello", "nicheformer"]
@@ -86,6 +86,26 @@ def test_shards_were_joined_to_what_one_task_gives(run: Run, weights: Path, tmp_
     sidecar = json.loads((run.outdir / "demo" / "embeddings" / "demo.sccello.raw.0.json").read_text())
     assert sidecar["shards"] == 2
     assert sidecar["weights_random"] is True
+
+
+def test_a_killed_shard_resumes_to_what_an_undisturbed_run_gives(run: Run, weights: Path, tmp_path: Path) -> None:
+    from scfm.tables import read_embedding
+
+    options = [
+        "-profile", "test", "--methods", "none", "--controls", "none", "--corrections", "none", "--models", "sccello", "--shard_cells", "400",
+        "--weights_dir", str(weights), "--model_options", str(PROJECT / "tests" / "data" / "demo_models.yml"), "--seeds", "7417",
+    ]
+    kill_at("python.*embed_cells.py --model sccello .*shard_001", tmp_path / "killed", *options)
+    resumed = run_pipeline(tmp_path / "killed", *options, "-resume")
+    assert resumed.status == 0, resumed.log
+    shards = {row["name"].split("(")[1].rstrip(")"): row["status"] for row in resumed.trace() if "EMBED_CELLS" in row["name"]}
+    assert len(shards) == 2
+    assert sorted(shards.values()) == ["CACHED", "COMPLETED"]
+    expected, got = (
+        read_embedding(folder / "demo" / "embeddings" / f"demo.sccello.raw.{seed}.parquet") for folder, seed in ((run.outdir, 0), (resumed.outdir, 7417))
+    )
+    np.testing.assert_array_equal(expected[0], got[0])
+    np.testing.assert_array_equal(expected[1], got[1])
 
 
 def test_absent_weights_are_not_applicable_with_the_command_that_gets_them(tmp_path: Path) -> None:

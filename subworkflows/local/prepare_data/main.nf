@@ -6,34 +6,36 @@
 include { CHECK_INPUTS     } from '../../../modules/local/check/inputs'
 include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
 include { findPath         } from '../utils_scfmbench'
-include { readCsv          } from '../utils_scfmbench'
+include { parseJson        } from '../utils_scfmbench'
 include { samplesheetPaths } from '../utils_scfmbench'
 include { stepSettings     } from '../utils_scfmbench'
 include { weightFiles      } from '../utils_scfmbench'
 
 workflow PREPARE_DATA {
     take:
-    samplesheet // file: CSV
-    options // map: parameters
+    samplesheet // file: CSV as given; its paths are relative to it
+    ch_input    // channel (value): [ samplesheet of files, map: name in it -> file made by this run ]
+    options     // map: parameters
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
     def lists = ['hvg_exclude', 'hvg_force', 'model_options'].collect { name -> options[name] }.findAll { text -> text }
-    def named = (samplesheetPaths(samplesheet) + lists).unique().collect { text -> [text, findPath(samplesheet, text)] }
-    def found = named.findAll { pair -> pair[1] }
-    def staged = named.collectEntries { text, path ->
-        path ? [text, "inputs/${found.findIndexOf { pair -> pair[0] == text } + 1}/${path.name}"] : (text in lists ? [text, ''] : [:])
+    ch_named = ch_input.map { sheet, made ->
+        (samplesheetPaths(sheet) + lists).unique().collect { text -> [text, made[text] ?: findPath(samplesheet, text)] }
     }
+    def weights = weightFiles(options.weights_dir)
 
     CHECK_INPUTS(
-        samplesheet,
-        found.collect { pair -> pair[1] },
-        [
-            code: stepSettings(options, 'check_inputs.py', [], ['scfm/models/*.py']).code,
-            params: options,
-            weights: weightFiles(options.weights_dir),
-            staged: staged,
-        ],
+        ch_input.map { sheet, _made -> sheet },
+        ch_named.map { named -> named.collect { pair -> pair[1] }.findAll { path -> path } },
+        ch_named.map { named ->
+            [
+                code: stepSettings(options, 'check_inputs.py', [], ['scfm/models/*.py']).code,
+                params: options,
+                weights: weights,
+                staged: stagedAs(named, lists),
+            ]
+        },
         file("${projectDir}/nextflow_schema.json"),
         files("${projectDir}/assets/{methods,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,models,weights,weights_files}.json"),
     )
@@ -46,8 +48,10 @@ workflow PREPARE_DATA {
         [datasets, plan, messages, model_settings]
     } // channel: [ datasets.json, plan.tsv, input_warnings.json, model_settings.json ]
 
-    ch_rows = ch_check.flatMap { datasets, _plan, _messages, _settings -> new groovy.json.JsonSlurper().parseText(datasets.text) }
-    ch_source = ch_rows.map { row -> [row.dataset, row, findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
+    ch_rows = ch_check.flatMap { datasets, _plan, _messages, _settings -> parseJson(datasets) }
+    ch_source = ch_rows
+        .combine(ch_input.map { _sheet, made -> [made] })
+        .map { row, made -> [row.dataset, row, made[row.h5ad] ?: findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
 
     PREPARE_DATASET(
         ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, row: row], h5ad] },
@@ -69,7 +73,7 @@ workflow PREPARE_DATA {
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
-    model_settings = ch_check.map { _datasets, _plan, _messages, settings -> new groovy.json.JsonSlurper().parseText(settings.text) }
+    model_settings = ch_check.map { _datasets, _plan, _messages, settings -> parseJson(settings) }
     plan = ch_check.flatMap { _datasets, plan, _messages, _settings -> plan.splitCsv(header: true, sep: '\t') }
     dataset = PREPARE_DATASET.out.dataset.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
     facts = PREPARE_DATASET.out.facts
@@ -82,4 +86,12 @@ workflow PREPARE_DATA {
     dataset // channel: [ dataset, prepared, obs, pca, splits ]
     facts   // channel: facts.json
     imports // channel: [ dataset, name, file, obsm key or '' ]
+}
+
+// Path as written in the samplesheet or a parameter -> path in the task of the check ('' for a list that does not exist).
+def stagedAs(named, lists) {
+    def found = named.findAll { pair -> pair[1] }
+    return named.collectEntries { text, path ->
+        path ? [text, "inputs/${found.findIndexOf { pair -> pair[0] == text } + 1}/${path.name}"] : (text in lists ? [text, ''] : [:])
+    }
 }

@@ -58,6 +58,7 @@ workflow REPORT_RESULTS {
         byName(ch_history),
         ch_versions,
         files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json"),
+        files("${projectDir}/assets/published/*.tsv"),
         runSettings(options, 'build_report.py'),
     )
     MULTIQC(BUILD_REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))

@@ -92,6 +92,11 @@ def readCsv(table) {
     return table.splitCsv(header: true, strip: true)
 }
 
+// A JSON file as lists and maps.
+def parseJson(path) {
+    return new groovy.json.JsonSlurper().parseText(path.text)
+}
+
 // A path of the samplesheet: as written, or relative to the samplesheet's folder. Null when neither exists.
 def findPath(samplesheet, text) {
     def candidates = text.startsWith('/') || text.contains('://') ? [text] : [text, "${samplesheet.parent}/${text}"]
@@ -128,7 +133,7 @@ def weightFiles(weights_dir) {
 
 // Text of --help, from nextflow_schema.json: every parameter with its default.
 def helpMessage(params) {
-    def schema = new groovy.json.JsonSlurper().parseText(file("${projectDir}/nextflow_schema.json").text)
+    def schema = parseJson(file("${projectDir}/nextflow_schema.json"))
     def lines = ["scfmbench ${workflow.manifest.version}: ${schema.description}", '', 'Usage: nextflow run . --input samplesheet.csv --outdir results -profile <docker|singularity|conda|...>', '']
     schema['$defs'].each { _key, group ->
         lines << group.title
@@ -146,11 +151,14 @@ def helpMessage(params) {
 def completionMessage(run, params) {
     def report = "${params.outdir}/report/scfmbench_report.html"
     def verdict = file("${params.outdir}/tables/verdict.json")
+    if (run.success && params.fetch_only) {
+        return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
+    }
     if (run.success) {
         return "scfmbench finished in ${run.duration}. Report: ${report}"
     }
     if (verdict.exists() && file(report).exists()) {
-        def found = new groovy.json.JsonSlurper().parseText(verdict.text)
+        def found = parseJson(verdict)
         return "scfmbench finished with failures: ${found.message} Report: ${report}"
     }
     return 'scfmbench stopped before the report was written; the reason stands above.'

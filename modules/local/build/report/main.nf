@@ -13,6 +13,7 @@ process BUILD_REPORT {
     path histories, stageAs: 'histories/*'
     val versions
     path assets
+    path published, stageAs: 'published/*'
     val settings
 
     output:

@@ -1,0 +1,44 @@
+// What must be downloaded and built before the data sets can be checked: scenarios, CELLxGENE ids, addresses, recipes.
+process RESOLVE_INPUTS {
+    tag "${samplesheet.name}"
+    label 'process_single'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    path samplesheet
+    path recipes, stageAs: 'recipes/?/*'
+    val settings // params: all parameters; staged: path as written -> path in this task ('' where there is no such file)
+    path schema
+    path assets
+    path scenarios, stageAs: 'scenarios/*'
+
+    output:
+    tuple path('faults.txt'), path("resolved/${samplesheet.name}"), path('sources.json'), path('builds.json'), emit: resolved
+    tuple val("${task.process}"), val('jsonschema'), eval('tool_version.py jsonschema'), topic: versions, emit: versions
+
+    script:
+    """
+    cat <<'END_PARAMS' > params.json
+    ${groovy.json.JsonOutput.toJson(settings.params)}
+    END_PARAMS
+    cat <<'END_STAGED' > staged.json
+    ${groovy.json.JsonOutput.toJson(settings.staged)}
+    END_STAGED
+
+    resolve_inputs.py \\
+        --input ${samplesheet} \\
+        --params params.json \\
+        --staged staged.json \\
+        --schema ${schema} \\
+        --assets . \\
+        --scenarios scenarios \\
+        --outdir .
+    """
+
+    stub:
+    """
+    write_stub.py resolve_inputs --input ${samplesheet} --outdir .
+    """
+}
