@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the UMAPs of a group of embeddings, coloured by batch and label, and hold their centroids together."""
+"""Draw the UMAPs of embeddings of one data set, family by family, coloured by batch and label, and hold their centroids together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from scfm.tables import read_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments and draw one group."""
+    """Parse the arguments and draw."""
     parser = make_parser(__doc__)
-    parser.add_argument("--group", required=True, help="name of the group, e.g. the methods' family")
     parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="embedding tables <id>.parquet")
     parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
     parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
@@ -25,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
     args = parser.parse_args(argv)
 
-    from scfm.umaps import draw_group
+    from scfm.umaps import draw_families
 
-    draw_group(
-        args.group, sidecars=args.sidecars, embeddings=args.embeddings, knn=args.knn, obs_path=args.obs,
+    draw_families(
+        sidecars=args.sidecars, embeddings=args.embeddings, knn=args.knn, obs_path=args.obs,
         params=read_json(args.params), seed=args.seed, n_threads=args.cpus, outdir=args.outdir, on_error=args.on_error,
     )
 

@@ -20,7 +20,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--family", default="none")
     parser.add_argument("--step", default="embed")
     parser.add_argument("--dataset", default="")
-    parser.add_argument("--group", default="")
     parser.add_argument("--input", type=Path, help="samplesheet")
     parser.add_argument("--obs", type=Path)
     parser.add_argument("--plan", type=Path)

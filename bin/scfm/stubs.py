@@ -145,20 +145,18 @@ def stub_umaps(args: Namespace) -> None:
     from scfm.study.centroids import COLUMNS as CENTROID_COLUMNS
 
     pixel = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
-    frames, centroids = [], []
     for path in args.sidecars:
         sidecar = read_json(path)
         name = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
-        frames.append(pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0}))
+        frame = pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0})
         (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
         _status(args, "umap", name)
-        identity = _split_id(name) | {"family": args.group}
-        centroids.append(pd.DataFrame({
-            **identity, "batch": BATCHES[::2], "label": LABELS[:2], "n_cells": 2, "nearest_batch": BATCHES[::-2], "nearest_label": LABELS[:2],
-            "aligned": True, "chance": 0.5, "umap_1": None, "umap_2": None, "tsne_1": None, "tsne_2": None,
-        })[CENTROID_COLUMNS])
-    write_table(pd.concat(centroids), args.outdir / f"{centroids[0]['dataset'][0]}.{args.group}.centroids.tsv")
-    write_table(pd.concat(frames), args.outdir / f"{args.group}.umap.parquet")
+        centroids = pd.DataFrame({
+            **_split_id(name), "family": sidecar["family"], "batch": BATCHES[::2], "label": LABELS[:2], "n_cells": 2, "nearest_batch": BATCHES[::-2],
+            "nearest_label": LABELS[:2], "aligned": True, "chance": 0.5, "umap_1": None, "umap_2": None, "tsne_1": None, "tsne_2": None,
+        })[CENTROID_COLUMNS]
+        write_table(centroids, args.outdir / f"{name}.centroids.tsv")
+        write_table(frame, args.outdir / f"{name}.umap.parquet")
 
 
 def stub_h5ad(args: Namespace) -> None:

@@ -73,6 +73,9 @@ def layout(
     Coordinates, shape (n_cells, 2), float32.
     """
     import numpy as np
+    from scipy.sparse import csr_matrix
+
+    from scfm.metrics.connectivities import umap_connectivities
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*TBB.*")
@@ -80,10 +83,8 @@ def layout(
 
         warnings.filterwarnings("ignore", message="Embedding a total of")  # separate components are no fault
         a, b = umap.find_ab_params(1.0, min_dist)
-        graph, _, _ = umap.fuzzy_simplicial_set(
-            values, indices.shape[1], np.random.RandomState(seed), "euclidean",
-            knn_indices=indices, knn_dists=distances,
-        )
+        # the same weights as umap-learn's own graph (tested), whose compilation takes longer than all else here
+        graph = csr_matrix(umap_connectivities(indices, distances))
         coordinates, _ = umap.simplicial_set_embedding(
             values, graph, n_components=2, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5, n_epochs=None,
             init="spectral", random_state=np.random.RandomState(seed), metric="euclidean", metric_kwds={}, densmap=False,
@@ -194,6 +195,15 @@ def restrict_neighbors(
 def by_name(files: Sequence[Path], ending: str) -> dict[str, Path]:
     """Return files by embedding id, the name without its ending."""
     return {path.name.removesuffix(ending): path for path in files if path.name.endswith(ending)}
+
+
+def draw_families(*, sidecars: Sequence[Path], **rest: Any) -> None:
+    """Draw several embeddings of one data set, family by family; see :func:`draw_group`."""
+    families: dict[str, list[Path]] = {}
+    for path in sidecars:
+        families.setdefault(read_json(path)["family"], []).append(path)
+    for family in sorted(families):
+        draw_group(family, sidecars=families[family], **rest)
 
 
 def draw_group(

@@ -42,7 +42,7 @@ def test_the_table_fits_its_schema(group, tmp_path):
     assert (len(table), table["aligned"].all(), status["status"], status["warnings"]) == (6, True, "ok", [])
     assert table["umap_1"].notna().all()
     assert table["tsne_1"].isna().all()
-    assert set(table["family"]) == {"none"}
+    assert set(table["family"]) == {"linear"}
 
 
 def test_without_neighbours_the_umap_fails_and_the_rate_stays(group, tmp_path):

@@ -23,7 +23,7 @@ def write_files(folder: Path, name: str, ids: np.ndarray, values: np.ndarray, *,
     """Write table, sidecar and neighbours of one embedding; return its id."""
     stem = f"toy.{name}"
     write_embedding(folder / f"{stem}.parquet", ids, values)
-    write_json(folder / f"{stem}.json", {"dataset": "toy", "embedding": name, "method": name.split(".", maxsplit=1)[0]})
+    write_json(folder / f"{stem}.json", {"dataset": "toy", "embedding": name, "method": name.split(".", maxsplit=1)[0], "family": "linear"})
     distances, indices = NearestNeighbors(n_neighbors=min(k, len(ids) - 1)).fit(values).kneighbors()
     own = np.arange(len(ids))[:, None]
     np.savez(
@@ -131,7 +131,7 @@ def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
     small = write_files(tmp_path, "small.raw.0", ids[:5], values[:5])
     stems = [*good, bad, small]
     command = [
-        sys.executable, BIN / "draw_umaps.py", "--group", "linear", "--obs", "toy.obs.parquet", "--params", "params.json",
+        sys.executable, BIN / "draw_umaps.py", "--obs", "toy.obs.parquet", "--params", "params.json",
         "--embeddings", *[f"{s}.parquet" for s in stems], "--sidecars", *[f"{s}.json" for s in stems],
         "--knn", *[f"{s}.knn.npz" for s in stems if s != bad],
     ]

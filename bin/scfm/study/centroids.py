@@ -184,17 +184,30 @@ def map_centroids(values: "np.ndarray", kind: str) -> "np.ndarray":
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # repeated points and separate components are no fault
         if kind == "umap":
-            import umap
+            from scfm.umaps import layout
 
-            reducer: Any = umap.UMAP(n_neighbors=min(UMAP_NEIGHBORS, n - 1), min_dist=UMAP_MIN_DIST, random_state=MAP_SEED, n_jobs=1)
+            # with the types of the cells' UMAPs: what is compiled for those is not compiled again
+            near, far = _nearest_points(values, min(UMAP_NEIGHBORS, n - 1))
+            coordinates = layout(values, near, far, min_dist=UMAP_MIN_DIST, seed=MAP_SEED)
         else:
             from sklearn.manifold import TSNE
 
             reducer = TSNE(perplexity=min(TSNE_PERPLEXITY, n - 1), random_state=MAP_SEED, n_jobs=1)
-        coordinates = np.asarray(reducer.fit_transform(values))
+            coordinates = np.asarray(reducer.fit_transform(values))
     if not np.isfinite(coordinates).all():
         raise ScfmError(f"The {kind} of {n} centroids gave coordinates that are not finite.")
     return coordinates
+
+
+def _nearest_points(values: "np.ndarray", k: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Return the k nearest points of each, itself first: positions and euclidean distances, shape (n_points, k)."""
+    import numpy as np
+    from scipy.spatial.distance import cdist
+
+    away = cdist(values, values)
+    np.fill_diagonal(away, -1.0)
+    near = np.argsort(away, axis=1, kind="stable")[:, :k]
+    return near, np.maximum(np.take_along_axis(away, near, axis=1), 0).astype(np.float32)
 
 
 def centroid_table(

@@ -22,6 +22,9 @@ process MULTIQC {
         --config ${content}/scfmbench_order.yml \\
         --filename scfmbench_report.html \\
         ${content}
+
+    # MultiQC keeps a second copy of every section for a chat service, which nothing here calls: half of the page
+    sed -E -i 's/^( *aiReportMetadataBase64 = ")[^"]*"/\\1eyJ0b29scyI6e30sInNlY3Rpb25zIjp7fX0="/' scfmbench_report.html
     """
 
     stub:

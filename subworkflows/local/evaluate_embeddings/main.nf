@@ -58,16 +58,18 @@ workflow EVALUATE_EMBEDDINGS {
         stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile']),
     )
 
-    // UMAP costs more to import than to run on small data: one task per data set and family
+    // UMAP takes longer to compile than to draw small data: whole families of a data set share a task, up to eight embeddings
     DRAW_UMAPS(
         withDataset(
             FIND_NEIGHBORS.out.neighbors
-                .map { meta, parquet, sidecar, knn -> [[meta.dataset, meta.family], [meta.id, parquet, sidecar, knn]] }
+                .map { meta, parquet, sidecar, knn -> [meta.dataset, [meta.family, meta.id, parquet, sidecar, knn]] }
                 .groupTuple()
-                .map { key, items -> [key, items.toSorted { item -> item[0] }] }
-                .map { key, items ->
-                    def meta = [id: "${key[0]}.${key[1]}".toString(), dataset: key[0], family: key[1]]
-                    [meta, items.collect { item -> item[1] }, items.collect { item -> item[2] }, items.collect { item -> item[3] }]
+                .flatMap { dataset, items ->
+                    inBatches(items).collect { batch ->
+                        def families = batch.collect { item -> item[0] }.unique()
+                        def meta = [id: "${dataset}.${families.join('_')}".toString(), dataset: dataset]
+                        [meta, batch.collect { item -> item[2] }, batch.collect { item -> item[3] }, batch.collect { item -> item[4] }]
+                    }
                 },
             ch_obs,
         ),
@@ -97,6 +99,16 @@ workflow EVALUATE_EMBEDDINGS {
     umap      // channel: [ meta, parquet ]
     plots     // channel: [ png, ... ]
     results   // channel: file
+}
+
+// Embeddings of one data set, [ family, id, ... ] each, in lists of whole families: as many as make eight embeddings, or one.
+def inBatches(items) {
+    def families = items.toSorted { item -> item[0] + ' ' + item[1] }.groupBy { item -> item[0] }.values()
+    return families.inject([]) { batches, family ->
+        batches && batches.last().size() + family.size() <= 8
+            ? batches.init() + [batches.last() + family]
+            : batches + [family]
+    }
 }
 
 // Append a data set's files to everything about one of its embeddings.

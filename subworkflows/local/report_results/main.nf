@@ -35,7 +35,7 @@ workflow REPORT_RESULTS {
             .combine(ch_embeddings, by: 0)
             .join(ch_umaps, by: 0, remainder: true)
             .filter { item -> item[1] != null }
-            .map { dataset, prepared, parquets, sidecars, umaps -> [[id: dataset, dataset: dataset], prepared, parquets, sidecars, inOrder(umaps ?: [])] },
+            .map { dataset, prepared, parquets, sidecars, umaps -> [[id: dataset, dataset: dataset], prepared, parquets, sidecars, inOrder((umaps ?: []).flatten())] },
         stepSettings(options, 'write_dataset_h5ad.py', []),
     )
 

@@ -12,7 +12,7 @@ process DRAW_UMAPS {
     val settings
 
     output:
-    tuple val(meta), path("${meta.family}.umap.parquet"), emit: umap
+    tuple val(meta), path('*.umap.parquet'), emit: umap
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
     path '*.centroids.tsv', optional: true, emit: centroids
@@ -25,7 +25,6 @@ process DRAW_UMAPS {
     END_SETTINGS
 
     draw_umaps.py \\
-        --group ${meta.family} \\
         --embeddings ${embeddings} \\
         --sidecars ${sidecars} \\
         --knn ${knn} \\
@@ -39,6 +38,6 @@ process DRAW_UMAPS {
 
     stub:
     """
-    write_stub.py umaps --group ${meta.family} --sidecars ${sidecars} --obs ${obs} --outdir .
+    write_stub.py umaps --sidecars ${sidecars} --obs ${obs} --outdir .
     """
 }
