@@ -17,6 +17,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--dest", type=Path, default=Path("datasets"), metavar="DIR", help="folder for the files (--data_dir of the pipeline)")
+    add("--scenario", action="append", default=[], metavar="NAME", help="what a scenario of the study needs (assets/datasets.tsv); may be given several times")
+    add("--recipe", type=Path, action="append", default=[], metavar="YAML", help="what a recipe needs; may be given several times")
     add("--cellxgene", action="append", default=[], metavar="DATASET_ID", help="a data set of CELLxGENE Discover; may be given several times")
     add("--collection", default="", metavar="ID", help="a collection: with --list its data sets; with --select the one that fits; else where --cellxgene is looked for")
     add("--list", action="store_true", help="download nothing: list the data sets of --collection")
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     specs = list(wanted(args, discover))
     if not specs:
-        raise ScfmError("Nothing to fetch: give --cellxgene, --collection, --url, --file or --spec; --collection ID --list shows what there is.")
+        raise ScfmError("Nothing to fetch: give --scenario, --recipe, --cellxgene, --collection, --url, --file or --spec; --collection ID --list shows what there is.")
     for spec in specs:
         path = fetch_source(spec, args.dest, api=args.api, update=args.update, verify=args.verify, patience=patience)
         sys.stdout.write(f"{path}\n")

@@ -50,12 +50,12 @@ def test_a_file_shared_by_three_scenarios_is_downloaded_once(tmp_path: Path) -> 
 
 def test_limb_downloads_two_species_and_the_orthologs_unless_a_table_is_given(tmp_path: Path) -> None:
     found = resolve(tmp_path, "dataset,h5ad\nlimb,scenario:limb\n")
-    kinds = [spec["kind"] for spec in found.sources.values()]
+    kinds = [spec.kind for spec in found.sources.values()]
     assert sorted(kinds) == ["cellxgene", "cellxgene", "url"]
-    selected = [spec["select"] for spec in found.sources.values() if spec["kind"] == "cellxgene"]
+    selected = [spec.select for spec in found.sources.values() if spec.kind == "cellxgene"]
     assert all(selected)
     given = resolve(tmp_path, "dataset,h5ad\nlimb,scenario:limb\n", ortholog_table="mine.csv")
-    assert [spec["kind"] for spec in given.sources.values()] == ["cellxgene", "cellxgene"]
+    assert [spec.kind for spec in given.sources.values()] == ["cellxgene", "cellxgene"]
     assert given.builds[0]["tables"] == [{"name": "orthologs", "path": "mine.csv", "relative_to": "samplesheet"}]
 
 
@@ -66,8 +66,8 @@ def test_ids_and_addresses_need_no_recipe(tmp_path: Path) -> None:
     assert found.faults == []
     assert found.builds == []
     assert [row["h5ad"].startswith(start) for row, start in zip(found.rows, ("cellxgene_", "url_cells_", "own.h5ad"), strict=True)] == [True] * 3
-    assert found.sources[f"cellxgene_{HLCA}"]["dataset_id"] == HLCA
-    assert [s["url"] for s in found.sources.values() if s["kind"] == "url"] == ["https://example.org/x/cells.h5ad?v=2"]
+    assert found.sources[f"cellxgene_{HLCA}"].dataset_id == HLCA
+    assert [s.url for s in found.sources.values() if s.kind == "url"] == ["https://example.org/x/cells.h5ad?v=2"]
 
 
 def test_a_recipe_of_the_user_takes_the_rows_own_file(tmp_path: Path) -> None:
@@ -133,3 +133,14 @@ def test_samplesheet_schema_and_catalogue_name_the_same_scenarios() -> None:
         assert (PROJECT / "assets" / scenario.recipe).is_file()
         assert f"scenario:{scenario.name}" in (PROJECT / "assets" / "study" / "study.csv").read_text()
         assert f"scenario:{scenario.name}" in (PROJECT / "assets" / "study" / f"{scenario.name}.csv").read_text()
+
+
+def test_fetching_a_scenario_by_hand_brings_what_the_pipeline_looks_for(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    from scfm.fetch.request import of_recipes
+
+    keys = {spec.key for spec in of_recipes(Namespace(scenario=["liver", "HLCA_sn", "HLCA_assay", "limb"], recipe=[]))}
+    found = resolve(tmp_path, "dataset,h5ad\n" + "".join(f"{s},scenario:{s}\n" for s in ("liver", "HLCA_sn", "HLCA_assay", "limb")))
+    assert keys == set(found.sources)
+    assert len(keys) == 5

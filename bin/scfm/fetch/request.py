@@ -26,6 +26,8 @@ def wanted(args: argparse.Namespace, discover: Discover) -> Iterator[Spec]:
         raise ScfmError("--size and --sha256 say what is expected of --url or of --file: give one of them.")
     if args.select and not args.collection:
         raise ScfmError("--select chooses a data set of a collection: give --collection.")
+    if args.scenario or args.recipe:
+        yield from of_recipes(args)
     for identifier in args.cellxgene:
         yield cellxgene_spec(identifier, collection_id=args.collection, version=args.version)
     if args.collection and not args.cellxgene:
@@ -40,6 +42,19 @@ def wanted(args: argparse.Namespace, discover: Discover) -> Iterator[Spec]:
             raise ScfmError(f"--spec {path}: the file does not exist.")
         content = read_json(path)
         yield from (Spec.of(item) for item in (content if isinstance(content, list) else [content]))
+
+
+def of_recipes(args: argparse.Namespace) -> Iterator[Spec]:
+    """Yield the downloads of the scenarios and recipes asked for."""
+    from scfm.recipes.downloads import recipe_specs
+    from scfm.recipes.recipe import load_recipe
+    from scfm.registry import ASSETS
+    from scfm.study.catalogue import find_scenario, load_catalogue
+
+    catalogue = load_catalogue()
+    paths = [ASSETS / find_scenario(name, catalogue).recipe for name in args.scenario] + args.recipe
+    found = {spec.key: spec for path in paths for spec in recipe_specs(load_recipe(path))}
+    yield from found.values()
 
 
 def one_of(args: argparse.Namespace, discover: Discover) -> Spec:

@@ -10,13 +10,15 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.data.params import check_params
 from scfm.data.samplesheet import Located, check_rows, read_samplesheet
 from scfm.errors import ScfmError
+from scfm.fetch.spec import Spec, cellxgene_spec, url_spec
+from scfm.recipes.downloads import source_spec, table_spec
+from scfm.recipes.recipe import load_recipe
 from scfm.study.catalogue import Scenario, find_scenario
 from scfm.tables import write_json
 
@@ -41,14 +43,14 @@ class Resolved:
     rows
         Rows of the samplesheet of files.
     sources
-        What to download, by key: the specs that ``fetch_dataset.py --spec`` takes.
+        What to download, by key.
     builds
         ``{dataset, recipe, sources: [{name, key | path, relative_to}], tables: [...]}``.
     """
 
     faults: list[str] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
-    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, Spec] = field(default_factory=dict)
     builds: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -127,8 +129,8 @@ def _resolve_row(row: Mapping[str, str], known: Known, resolved: Resolved) -> di
     else:
         spec = _spec_of_text(given)
         if spec:
-            resolved.sources[spec["key"]] = spec
-            row["h5ad"] = f"{spec['key']}{spec['ending']}"
+            resolved.sources[spec.key] = spec
+            row["h5ad"] = f"{spec.key}{spec.ending}"
         return row
     resolved.builds.append(_build(row.get("dataset", ""), text, path, given=given, known=known, resolved=resolved))
     row["h5ad"] = f"{row.get('dataset', '')}.recipe.h5ad"
@@ -144,10 +146,8 @@ def _fill_from(row: dict[str, str], scenario: Scenario) -> None:
 
 def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, resolved: Resolved) -> dict[str, Any]:
     """Return the build of one data set; its downloads are added to the outcome."""
-    from scfm.recipes.recipe import load_recipe
-
     recipe = load_recipe(path)
-    sources = [_place(source, _spec_of_source(source), resolved) or _from_row(source, recipe, given, resolved) for source in recipe.sources.values()]
+    sources = [_place(source, source_spec(source), resolved) or _from_row(source, recipe, given, resolved) for source in recipe.sources.values()]
     if given and not given.startswith(SCENARIO) and not any(s.is_own_file for s in recipe.sources.values()):
         raise ScfmError(
             f"column 'h5ad': the recipe '{path.name}' names its sources itself, so '{given}' would not be read. Leave h5ad empty, or take the "
@@ -156,11 +156,11 @@ def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, res
     return {"dataset": dataset, "recipe": text, "sources": sources, "tables": [_table(table, known, resolved) for table in recipe.tables.values()]}
 
 
-def _place(item: "Source | Table", spec: dict[str, Any] | None, resolved: Resolved) -> dict[str, str] | None:
+def _place(item: "Source | Table", spec: Spec | None, resolved: Resolved) -> dict[str, str] | None:
     """Return where a source or table of a recipe comes from: a download or a file beside the recipe; None: it does not say."""
     if spec:
-        resolved.sources[spec["key"]] = spec
-        return {"name": item.name, "key": spec["key"]}
+        resolved.sources[spec.key] = spec
+        return {"name": item.name, "key": spec.key}
     return {"name": item.name, "path": item.file, "relative_to": "recipe"} if item.file else None
 
 
@@ -170,8 +170,8 @@ def _from_row(source: "Source", recipe: "Recipe", given: str, resolved: Resolved
         raise ScfmError(f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name its file.")
     spec = _spec_of_text(given)
     if spec:
-        resolved.sources[spec["key"]] = spec
-        return {"name": source.name, "key": spec["key"]}
+        resolved.sources[spec.key] = spec
+        return {"name": source.name, "key": spec.key}
     return {"name": source.name, "path": given, "relative_to": "samplesheet"}
 
 
@@ -179,26 +179,13 @@ def _table(table: "Table", known: Known, resolved: Resolved) -> dict[str, str]:
     """Return where a recipe's table comes from; ``--ortholog_table`` wins for the table of that name."""
     if table.name == ORTHOLOGS and known.ortholog_table:
         return {"name": table.name, "path": known.ortholog_table, "relative_to": "samplesheet"}
-    spec = _url_spec(table.url, ending=".csv") if table.url else None
-    place = _place(table, spec, resolved)
+    place = _place(table, table_spec(table), resolved)
     if place is None:
         raise ScfmError(f"the recipe's table '{table.name}' has neither url nor file.")
     return place
 
 
-def _spec_of_source(source: "Source") -> dict[str, Any] | None:
-    """Return what to download for a source of a recipe; None for a file, or for the row's own."""
-    if source.url:
-        return _url_spec(source.url, ending=".h5ad", size=source.size, checksum=source.sha256)
-    if source.cellxgene:
-        return _cellxgene_spec(source.cellxgene, collection=source.collection, version=source.version)
-    if source.collection:
-        key = f"cellxgene_{source.collection}_{source.name}"
-        return _spec(key, kind="cellxgene", collection_id=source.collection, version=source.version, select=dict(source.select))
-    return None
-
-
-def _spec_of_text(text: str) -> dict[str, Any] | None:
+def _spec_of_text(text: str) -> Spec | None:
     """Return what to download for a value of the column ``h5ad``; None for a path.
 
     Raises
@@ -213,30 +200,15 @@ def _spec_of_text(text: str) -> dict[str, Any] | None:
                 f"column 'h5ad': '{text}' is no id of a data set. Expected cellxgene: and the id of a data set as in the address of its explorer, "
                 f"for instance cellxgene:9f222629-9e39-47d0-b83f-e08d610c7479; `fetch_dataset.py --collection ID --list` shows those of a collection."
             )
-        return _cellxgene_spec(identifier)
-    return _url_spec(text, ending=".h5ad") if text.startswith(WEB) else None
-
-
-def _cellxgene_spec(identifier: str, *, collection: str = "", version: str = "") -> dict[str, Any]:
-    key = f"cellxgene_{identifier}" + (f"_{version}" if version else "")
-    return _spec(key, kind="cellxgene", dataset_id=identifier, collection_id=collection, version=version)
-
-
-def _url_spec(url: str, *, ending: str, size: int | None = None, checksum: str = "") -> dict[str, Any]:
-    stem = re.sub(r"[^A-Za-z0-9]+", "_", Path(url.partition("?")[0]).stem).strip("_")[:40]
-    return _spec(f"url_{stem}_{sha256(url.encode()).hexdigest()[:10]}", kind="url", url=url, ending=ending, size=size, sha256=checksum)
-
-
-def _spec(key: str, **parts: Any) -> dict[str, Any]:
-    empty = {"collection_id": "", "dataset_id": "", "version": "", "select": {}, "url": "", "size": None, "sha256": "", "ending": ".h5ad"}
-    return {"key": key, **empty, **parts}
+        return cellxgene_spec(identifier)
+    return url_spec(text) if text.startswith(WEB) else None
 
 
 def write_resolved(resolved: Resolved, outdir: Path, name: str) -> None:
     """Write ``faults.txt``, ``resolved/<name>``, ``sources.json`` and ``builds.json``."""
     (outdir / "resolved").mkdir(parents=True, exist_ok=True)
     (outdir / "faults.txt").write_text("".join(f"{' '.join(fault.split())}\n" for fault in dict.fromkeys(resolved.faults)))
-    write_json(outdir / "sources.json", [resolved.sources[key] for key in sorted(resolved.sources)])
+    write_json(outdir / "sources.json", [resolved.sources[key].as_dict() for key in sorted(resolved.sources)])
     write_json(outdir / "builds.json", resolved.builds)
     with (outdir / "resolved" / name).open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, columns_of(resolved.rows), lineterminator="\n")

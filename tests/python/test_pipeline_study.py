@@ -1,0 +1,136 @@
+"""The study on its stand-ins: from ids through a local server, recipes and the paper profile to tables and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers_pipeline import PROJECT, Run, names_of, run_pipeline, valid_rows
+from scfm.study.catalogue import load_catalogue
+from scfm.study.published import load_published
+
+pytestmark = pytest.mark.pipeline
+#: cells and genes after each recipe; tests/python/test_recipes_study.py gets them by plain pandas
+EXPECTED = {
+    "limb": (430, 220), "liver": (392, 250), "Immune": (375, 250), "HLCA_assay": (350, 250), "HLCA_disease": (363, 250), "HLCA_sn": (355, 250),
+}
+METHODS = ["pca", "harmony", "scanorama", "scvi"]
+SCIB = ["Leiden NMI", "Leiden ARI", "Silhouette label", "BRAS", "Graph connectivity", "Batch correction", "Bio conservation", "Total"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run of -profile test_study, shared by the tests of this file."""
+    run = run_pipeline(tmp_path_factory.mktemp("study"), "-profile", "test_study")
+    assert run.status == 0, run.log
+    return run
+
+
+def test_six_scenarios_go_from_ids_to_scores(study: Run) -> None:
+    status = study.table("status")
+    assert set(status["status"]) == {"ok"}
+    assert set(status["dataset"]) == set(EXPECTED)
+    expected = {f"{method}.{variant}.0" for method in METHODS for variant in ("raw", "center_l2")}
+    for dataset, rows in study.table("scores").groupby("dataset"):
+        assert set(rows["embedding"]) == expected, dataset
+        assert set(rows["metric"]) == {"leiden_nmi", "leiden_ari", "silhouette_label", "bras", "graph_connectivity"}
+    for name in ("scores", "totals", "probing", "status", "centroids"):
+        assert valid_rows(study, name) > 0
+
+
+def test_recipes_gave_the_cells_genes_batches_and_labels_of_the_catalogue(study: Run) -> None:
+    catalogue = load_catalogue()
+    for row in json.loads((study.outdir / "tables" / "datasets.json").read_text()):
+        scenario = catalogue[row["dataset"]]
+        facts = row["prepared"]
+        assert (facts["n_cells"], facts["n_genes"]) == EXPECTED[row["dataset"]]
+        assert (len(facts["batches"]), len(facts["labels"])) == (scenario.n_batches, scenario.n_labels)
+        assert (row["scenario"], row["batch_key"], row["label_key"]) == (scenario.name, scenario.batch_key, scenario.label_key)
+        assert row["recipe"]["n_cells"] == facts["n_cells"]
+        assert all(source["record"]["kind"] == "cellxgene" for source in row["recipe"]["sources"])
+    report = json.loads((study.outdir / "Immune" / "prepared" / "Immune.recipe.json").read_text())
+    assert sum(report["labels"]["unmapped"].values()) > 0
+    assert any(f["dropped"] > 0 for source in report["sources"] for f in source["filters"])
+
+
+def test_a_file_of_three_scenarios_was_downloaded_once_and_nothing_is_asked_for_again(study: Run) -> None:
+    stored = sorted(path.name for path in (study.folder / "datasets").glob("*.h5ad"))
+    assert len(stored) == 5
+    assert names_of(study.trace(), "COMPLETED").count("FETCH_DATASET") == 5
+    again = run_pipeline(study.folder, "-profile", "test_study", "--fetch_only", out="again")
+    assert again.status == 0, again.log
+    assert "FETCH_DATASET" not in names_of(again.trace(), "COMPLETED")
+    assert "Run the same command without --fetch_only" in again.log
+    assert set(names_of(again.trace(), "COMPLETED")) == {"RESOLVE_INPUTS"}
+
+
+def test_the_studys_own_tables_are_there_with_their_columns(study: Run) -> None:
+    for dataset in EXPECTED:
+        for method in METHODS:
+            folder = study.outdir / dataset / "paper"
+            scib = pd.read_csv(folder / f"{dataset}.{method}.raw.0.metrics_scib.csv", index_col=0)
+            assert list(scib.columns) == SCIB
+            probing = pd.read_csv(folder / f"{dataset}.{method}.center_l2.0.probing_results_batch.csv")
+            assert list(probing.columns) == ["model_name", "fold", "dataset", "accuracy", "f1_score", "support"]
+
+
+def test_totals_are_plain_means_with_both_weights(study: Run) -> None:
+    scores = study.table("scores")
+    whole = scores[scores["group"] == "all"].pivot_table(index=["dataset", "embedding"], columns="metric", values="value")
+    bio, batch = whole[["leiden_nmi", "leiden_ari", "silhouette_label"]].mean(axis=1), whole[["bras", "graph_connectivity"]].mean(axis=1)
+    totals = study.table("totals")
+    raw = totals[totals["scaling"] == "raw"]
+    assert sorted(raw["bio_weight"].unique()) == [0.5, 0.6]
+    for weight, rows in raw.groupby("bio_weight"):
+        found = rows.set_index(["dataset", "embedding"])["total"].sort_index()
+        expected = (weight * bio + (1 - weight) * batch).sort_index()
+        pd.testing.assert_series_equal(found, expected, check_names=False, rtol=1e-6)
+
+
+def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Run) -> None:
+    probing = study.table("probing")
+    rows = probing[(probing["scheme"] == "kfold") & (probing["classifier"] == "logistic") & (probing["fold"] == "mean") & (probing["group"] == "all")]
+    value = rows[rows["metric"] == "macro_f1"].set_index(["dataset", "embedding", "target"])["value"]
+    for dataset in EXPECTED:
+        raw, centred = (value[dataset, f"pca.{variant}.0", "batch"] for variant in ("raw", "center_l2"))
+        assert centred < raw - 0.2, dataset
+        labels = [value[dataset, f"pca.{variant}.0", "label"] for variant in ("raw", "center_l2")]
+        assert labels[1] > labels[0] - 0.1, dataset
+
+
+def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_studys_cells(study: Run) -> None:
+    html = (study.outdir / "report" / "scfmbench_report.html").read_text()
+    assert "Ours and published" in html
+    assert "These are not the study" in html
+    assert "127.0.0.1" in html
+    published = load_published().scib.set_index(["scenario", "method", "variant", "metric"])["value"]
+    ours = study.table("scores").query("group == 'all'").set_index(["dataset", "embedding", "metric"])["value"]
+    value = ours["liver", "harmony.raw.0", "bras"]
+    assert published["liver", "harmony", "raw", "bras"] == 0.81
+    assert f"{value:.3f}" in html
+    for text in ("Kendall", "Rank with and without each metric", "What the batch is", "Centroid alignment", "Chance and majority", "Where the cells come from"):
+        assert text in html, text
+    assert len(html) < 20_000_000
+
+
+def test_faults_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
+    (tmp_path / "odd.yml").write_text("name: odd\nsources:\n  all: {keep: [{column: x, equal: y}]}\n")
+    (tmp_path / "sheet.csv").write_text(
+        "dataset,h5ad,batch_key,label_key,recipe\na,scenario:livr,,,\nb,cellxgene:nothing,x,y,\nc,own.h5ad,x,y,odd.yml\n"
+    )
+    run = run_pipeline(tmp_path, "--input", "sheet.csv", "--n_hgv", "100")
+    assert run.status != 0
+    for sentence in ("'livr'", "liver", "cellxgene:nothing", "odd.yml", "equal", "n_hvg"):
+        assert sentence in run.log, f"{sentence!r} is not in:\n{run.log}"
+    assert "Traceback" not in run.log
+    assert names_of(run.trace(), "COMPLETED") == ["RESOLVE_INPUTS"]
+
+
+def test_every_scenario_has_a_profile_that_names_it() -> None:
+    config = (PROJECT / "nextflow.config").read_text()
+    for name in load_catalogue():
+        assert f"study_{name.lower()} {{" in config
+        assert f"assets/study/{name}.csv" in config
