@@ -126,6 +126,8 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
 
 
 def _rank_cell(before: float, after: float) -> str:
+    if math.isnan(before) or math.isnan(after):  # a metric that the total holds and the scores lack
+        return "<td class='scfm-none'>–</td>"
     moved = int(before - after)  # up is positive
     if not moved:
         return f"<td>{after:.0f}</td>"
