@@ -65,7 +65,11 @@ workflow FETCH_DATA {
         APPLY_RECIPE(
             ch_resolved
                 .combine(ch_fetched)
-                .flatMap { _sheet, _sources, builds, fetched -> builds.collect { build -> recipeInput(samplesheet, build, fetched) } }
+                .flatMap { _sheet, _sources, builds, fetched ->
+                    // a download that failed has ended the run already; its data sets are not asked for
+                    def ready = builds.findAll { build -> (build.sources + build.tables).every { item -> !item.key || fetched[item.key] } }
+                    ready.collect { build -> recipeInput(samplesheet, build, fetched) }
+                }
                 .filter { _item -> !options.fetch_only },
             stepSettings(options, 'apply_recipe.py', []),
         )
