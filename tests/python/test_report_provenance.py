@@ -10,6 +10,7 @@ from typing import Any
 from scfm.report.collect import describe_datasets
 from scfm.report.load import Collected, _sort_json
 from scfm.report.section_provenance import provenance_sections
+from scfm.study.catalogue import load_catalogue
 
 RECORD = {
     "key": "cellxgene_x", "kind": "cellxgene", "url": "https://example.org/x.h5ad", "dataset_id": "id-1", "dataset_version_id": "v-2",
@@ -27,7 +28,7 @@ RECIPE: dict[str, Any] = {
 
 
 def html_of(row: dict[str, Any]) -> str:
-    data = SimpleNamespace(row=lambda _name: row)
+    data = SimpleNamespace(row=lambda _name: row, catalogue=load_catalogue())
     sections = provenance_sections(data, "liver")  # type: ignore[arg-type]
     return "".join(str(s.data) + s.description for s in sections)
 
@@ -62,3 +63,10 @@ def test_everything_from_the_outside_is_escaped() -> None:
 def test_a_download_without_recipe_has_its_record_and_a_file_of_ones_own_no_section() -> None:
     assert "id-1" in html_of({"recipe": None, "download": RECORD})
     assert html_of({"recipe": None, "download": None}) == ""
+
+
+def test_a_scenario_says_whom_to_cite() -> None:
+    html = html_of({"recipe": RECIPE, "scenario": "Immune"})
+    assert "10.1038/s41590-025-02241-4" in html
+    assert "CC BY 4.0" in html
+    assert "To cite" not in html_of({"recipe": RECIPE, "scenario": ""})

@@ -17,7 +17,8 @@ def provenance_sections(data: "ReportData", dataset: str) -> list[Section]:
     row = data.row(dataset)
     recipe, download = row.get("recipe"), row.get("download")
     if recipe:
-        return [_section(_sources(recipe) + _dropped(recipe) + _unmapped(recipe), _summary(recipe))]
+        html = _sources(recipe) + _dropped(recipe) + _unmapped(recipe) + _to_cite(data, row)
+        return [_section(html, _summary(recipe))]
     return [_section(_records([("", download)]), "The file was downloaded and taken as it is.")] if download else []
 
 
@@ -38,6 +39,15 @@ def _sources(recipe: dict[str, Any]) -> str:
     ]
     html = table(["Source", "File", "Cells in it", "Cells kept", "Genes in it", "Genes kept"], rows)
     return html + _records([(s["name"], s["record"]) for s in recipe["sources"] if s.get("record")])
+
+
+def _to_cite(data: "ReportData", row: dict[str, Any]) -> str:
+    """Return whose data a scenario's are, and their licence."""
+    if not row.get("scenario"):
+        return ""
+    scenario = data.catalogue[row["scenario"]]
+    doi = f", doi {esc(scenario.reference)}" if scenario.reference else ""
+    return f"<p>To cite: {esc(scenario.citation)}{doi}. Licence of the data: {esc(scenario.licence)}.</p>"
 
 
 def _records(records: list[tuple[str, dict[str, Any]]]) -> str:
