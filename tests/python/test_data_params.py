@@ -62,7 +62,7 @@ def test_correction_names_agree_with_the_help_text():
     ({"n_hvg": "abc"}, ["--n_hvg is 'abc'; expected a whole number, at least 10."]),
     ({"n_hvg": 2.5}, ["--n_hvg is '2.5'; expected a whole number"]),
     ({"n_hvg": 3}, ["--n_hvg is 3; expected a value at least 10."]),
-    ({"scvi_validation_share": 0.9}, ["--scvi_validation_share is 0.9; expected a value above 0 and at most 0.5."]),
+    ({"scvi_validation_share": 0.9}, ["--scvi_validation_share is 0.9; expected a value at least 0 and at most 0.5."]),
     ({"round_counts": "yes"}, ["--round_counts is 'yes'; expected true or false."]),
     ({"hvg_flavor": "cell-ranger"}, ["--hvg_flavor is 'cell-ranger'", "Did you mean 'cell_ranger'?"]),
     ({"metrics_profile": "scib"}, ["--metrics_profile is 'scib'; expected one of paper, standard, full."]),
