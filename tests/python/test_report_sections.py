@@ -335,3 +335,15 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
     assert "The preparation of data set" in first.data and "E-RUN-02" in first.data
     assert "Its preparation left no result, so there is nothing to show." in second.data
     assert "failed" in parts["run"].sections[0].data
+
+
+def test_the_first_weight_given_orders_the_summary():
+    from scfm.report.view import default_total, total_columns
+
+    totals = pd.DataFrame({
+        "embedding": ["a", "a"], "scaling": ["raw", "raw"], "bio_weight": [0.6, 0.5], "bio": [0.9, 0.9], "batch": [0.1, 0.1], "total": [0.58, 0.5],
+    })
+    assert default_total(totals)["bio_weight"].tolist() == [0.6]
+    assert default_total(totals, {"total_weights": "0.5,0.6"})["bio_weight"].tolist() == [0.5]
+    assert list(total_columns(totals, {"total_weights": "0.5,0.6"})) == ["total_raw_0.5", "total_raw_0.6"]
+    assert default_total(totals, {"total_weights": 0.3})["bio_weight"].tolist() == [0.6]

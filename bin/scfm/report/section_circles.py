@@ -62,7 +62,7 @@ def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
         f" aria-label='Metrics as circles, aggregates as bars'>{''.join(parts)}</svg></div>",
         description=(
             "The metrics that make up the total as circles (larger and darker is higher and better; green bio, blue batch), their means and the totals as bars from 0 to 1."
-            f" Means over seeds; best total of equal halves first, as in the study (the summary sorts by the run's largest weight of bio). {plural(len(table), 'embedding')}, controls left out."
+            f" Means over seeds; best total of equal halves first, as in the study (the summary is ordered by the first of --total_weights). {plural(len(table), 'embedding')}, controls left out."
             " Nothing is scaled between methods, so no row depends on another. A metric without a value is a dash, and then there is no total."
         ),
     )

@@ -33,7 +33,7 @@ def score_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
     """Return the summary: one row per method and correction, best total first, controls last."""
-    totals = total_columns(data.totals)
+    totals = total_columns(data.totals, data.params)
     rows = {}
     for row in table.to_dict("records"):
         cells: dict[str, Any] = {"kind": kind_of(row)}
@@ -90,7 +90,7 @@ def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
 def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
     """Return bars of the totals, one switch per weighting and scaling."""
     sets, labels = [], []
-    for column, title in total_columns(data.totals).items():
+    for column, title in total_columns(data.totals, data.params).items():
         values = table.dropna(subset=[column])
         if len(values):
             sets.append({row["title"]: {kind_of(row): round(float(row[column]), 4)} for row in values.to_dict("records")})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from scfm.text import split_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,16 +17,23 @@ IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
 _SCALINGS = {"raw": "Total", "controls": "Scaled"}
 
 
-def default_total(totals: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the raw total with the run's largest weight of bio: one row per embedding, with ``bio``, ``batch``, ``total``."""
+def weights_of(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> list[float]:
+    """Return the weights of bio that a table of totals has: those of ``total_weights`` in the order given, then the larger ones first."""
+    known = sorted(totals["bio_weight"].dropna().unique(), reverse=True)
+    wanted = [float(w) for w in split_list((params or {}).get("total_weights", ""))]
+    return sorted(known, key=lambda w: wanted.index(w) if w in wanted else len(wanted))
+
+
+def default_total(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
+    """Return the raw total with the first of :func:`weights_of`: one row per embedding, with ``bio``, ``batch``, ``total``."""
     raw = totals[totals["scaling"] == "raw"]
-    return raw[raw["bio_weight"] == raw["bio_weight"].max()].reset_index(drop=True)
+    return raw[raw["bio_weight"].isin(weights_of(raw, params)[:1])].reset_index(drop=True)
 
 
-def total_columns(totals: "pd.DataFrame") -> dict[str, str]:
+def total_columns(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Return the totals that a run has, raw ones first: ``{column of summarise: title}``."""
     known = totals[totals["total"].notna()]
-    weights = sorted(known["bio_weight"].unique(), reverse=True)
+    weights = weights_of(known, params)
     return {
         _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
         for scaling, words in _SCALINGS.items() if (known["scaling"] == scaling).any() for weight in weights
@@ -49,11 +59,11 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     plan = data.plan[data.plan["dataset"] == dataset]
     table = plan.groupby(key, as_index=False).agg(family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique"))
     totals = data.of("totals", dataset)
-    first = default_total(totals).groupby(key)
+    first = default_total(totals, data.params).groupby(key)
     for column in ("bio", "batch", "total"):
         table = table.merge(first[column].mean().rename(column), how="left", on=key)
     table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
-    for column in total_columns(data.totals):
+    for column in total_columns(data.totals, data.params):
         scaling, weight = column.removeprefix("total_").split("_")
         rows = totals[(totals["scaling"] == {"raw": "raw"}.get(scaling, "controls")) & (totals["bio_weight"].map("{:g}".format) == weight)]
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
@@ -61,7 +71,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
     failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
-    gone = default_total(totals).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
+    gone = default_total(totals, data.params).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
     idle = plan[plan["status"] == "not_applicable"].groupby(key)["reason_code"].first().map("not run: {}".format)
     table["outcome"] = [_outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")]
     shown = table[~table["is_control"]]
