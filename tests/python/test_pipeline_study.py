@@ -132,5 +132,5 @@ def test_faults_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
 def test_every_scenario_has_a_profile_that_names_it() -> None:
     config = (PROJECT / "nextflow.config").read_text()
     for name in load_catalogue():
-        assert f"study_{name.lower()} {{" in config
+        assert f"study_{name} {{" in config
         assert f"assets/study/{name}.csv" in config
