@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
+.PHONY: help setup demo demo-models demo-study test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -29,6 +29,10 @@ demo-models: setup ## the demo with all eight models, on made-up random weights 
 	@nextflow run . -profile test --models all --random_init --weights_dir .tools/tiny_weights --model_options tests/data/demo_models.yml \
 		--accept_license scfoundation --outdir $(OUTDIR)_models -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)_models/report/scfmbench_report.html"
+
+demo-study: setup ## the study in miniature: six stand-ins from a local server to the published numbers beside ours
+	@nextflow run . -profile test_study --outdir $(OUTDIR)_study -resume
+	@printf '\nReport: %s\n' "$(OUTDIR)_study/report/scfmbench_report.html"
 
 lint: setup ## ruff and nextflow lint
 	@ruff check bin tests benchmarks

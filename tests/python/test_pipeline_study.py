@@ -57,7 +57,7 @@ def test_recipes_gave_the_cells_genes_batches_and_labels_of_the_catalogue(study:
 
 
 def test_a_file_of_three_scenarios_was_downloaded_once_and_nothing_is_asked_for_again(study: Run) -> None:
-    stored = sorted(path.name for path in (study.folder / "datasets").glob("*.h5ad"))
+    stored = sorted(path.name for path in (study.folder / "stand_ins").glob("*.h5ad"))
     assert len(stored) == 5
     assert names_of(study.trace(), "COMPLETED").count("FETCH_DATASET") == 5
     again = run_pipeline(study.folder, "-profile", "test_study", "--fetch_only", out="again")
