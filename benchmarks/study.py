@@ -2,7 +2,7 @@
 """What a scenario of the study costs: run the pipeline with the paper profile on simulated cells of several sizes, read
 Nextflow's trace, and extrapolate to the scenarios' sizes. One command::
 
-    python benchmarks/study.py --scratch /tmp/study_benchmark --cells 2000,4000,8000 --json study.json
+    python benchmarks/study.py --scratch study_benchmark --cells 2000,4000,8000 --json study.json
 
 Cells are simulated (16 batches, 18 labels, 33,159 genes, about 2,700 of them detected in a cell), with a PCA-like embedding of 50 and one of
 1,152 dimensions (that of Geneformer V2-316M) brought along as tables. Foundation models are not run: their speed is measured by
