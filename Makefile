@@ -45,8 +45,8 @@ test-models: setup ## golden fixtures of the foundation models: one table, then 
 	@python tests/python/models_table.py
 	@pytest -q tests/python/test_models_*.py
 
-test-pipeline: setup ## tests that run Nextflow and read the results back (two runs at a time: each is single-core at start and end)
-	@pytest -q -n 2 --dist loadfile -m pipeline --durations 15
+test-pipeline: setup ## tests that run Nextflow and read the results back
+	@pytest -q -m pipeline --durations 15
 
 test-nf: setup ## nf-test, when it is on PATH
 ifdef NF_TEST
