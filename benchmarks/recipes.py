@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=300_000)
     parser.add_argument("--nonzeros", type=int, default=600, help="per cell")
     parser.add_argument("--share", type=float, nargs="+", default=[0.01], help="of the rows")
-    parser.add_argument("--folder", type=Path, help="where the big file is kept and looked for; a temporary folder by default")
+    parser.add_argument("--folder", type=lambda text: Path(text).resolve(), help="where the big file is kept and looked for; a temporary folder by default")
     parser.add_argument("--limit_mb", type=float, default=1000.0, help="largest resident memory that is no failure")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
