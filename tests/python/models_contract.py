@@ -34,6 +34,12 @@ TOLERANCE = 1e-5
 GOLDEN_SETTINGS = {"strip_version": "false"}
 
 
+def assert_close(found: "pd.DataFrame", wanted: "pd.DataFrame", tolerance: float = 1e-6) -> None:
+    """Assert that two tables hold the same cells and, cell by cell, the same rows."""
+    assert set(found.index) == set(wanted.index)
+    assert np.abs(found.loc[wanted.index].to_numpy() - wanted.to_numpy()).max() <= tolerance
+
+
 @dataclass(frozen=True)
 class Golden:
     """One variant of ``expected.npz``.

@@ -13,17 +13,12 @@ from scipy import sparse
 
 import scfm.models.cellplm_parts as parts
 from models_cases_cellplm import CASES, RUNS, SEED
-from models_contract import copy_fixture, embed, read_expected, read_input, tokens_of
+from models_contract import assert_close, copy_fixture, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models.reader import Chunk, counts_of
 from scfm.models.runner import embed_frame, to_batch
 
 EXPECTED = read_expected("cellplm")
-
-
-def _close(found, wanted, tolerance: float = 1e-6) -> None:
-    assert set(found.index) == set(wanted.index)
-    assert np.abs(found.loc[wanted.index].to_numpy() - wanted.to_numpy()).max() <= tolerance
 
 
 # ---- the official run, stage by stage ------------------------------------------------------------------------------------------
@@ -193,14 +188,14 @@ def test_tokens_equal_a_slow_reading(data) -> None:
 def test_the_order_of_cells_in_a_group_does_not_matter(how) -> None:
     adata = read_input("cellplm")
     shuffled = adata[np.random.default_rng(0).permutation(adata.n_obs)].copy()
-    _close(embed(CASES.load(**how), shuffled), embed(CASES.load(**how), adata))
+    assert_close(embed(CASES.load(**how), shuffled), embed(CASES.load(**how), adata))
 
 
 @pytest.mark.parametrize("options", [{"chunk_cells": 1}, {"chunk_cells": 5}, {"batch_tokens": 1}], ids=str)
 @pytest.mark.parametrize("how", list(RUNS.values()), ids=str)
 def test_reading_in_pieces_does_not_matter(how, options) -> None:
     adata = read_input("cellplm")
-    _close(embed(CASES.load(**how), adata, **options), embed(CASES.load(**how), adata))
+    assert_close(embed(CASES.load(**how), adata, **options), embed(CASES.load(**how), adata))
 
 
 def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
@@ -208,7 +203,7 @@ def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
     plain = embed(CASES.load(), adata)
     for name, value in {"BLOCK": 5, "CACHE_VALUES": 0, "MEMORY_VALUES": 0}.items():
         monkeypatch.setattr(parts, name, value)
-        _close(embed(CASES.load(), adata), plain, 2.5e-6)  # values reach 5: some last bits
+        assert_close(embed(CASES.load(), adata), plain, 2.5e-6)  # values reach 5: some last bits
 
 
 @pytest.mark.parametrize("share", [-1.0, 0.3, 0.5, 2.0])
@@ -230,7 +225,7 @@ def test_a_row_depends_on_its_group_and_on_nothing_else() -> None:
     grouped = embed(CASES.load(group_column="batch"), adata)
     for name in batch.unique():
         own = adata[(batch == name).to_numpy()].copy()
-        _close(embed(CASES.load(), own), grouped.loc[own.obs_names])
+        assert_close(embed(CASES.load(), own), grouped.loc[own.obs_names])
     fewer = embed(CASES.load(), adata[:-1].copy())
     assert np.abs(fewer.to_numpy() - embed(CASES.load(), adata).loc[fewer.index].to_numpy()).max() > 1e-5
 
@@ -242,7 +237,7 @@ def test_a_shard_gives_the_rows_of_the_whole(how) -> None:
     whole = embed(CASES.load(**how), adata)
     for shard in (list(source.cell_ids[3::4]), list(source.cell_ids[14:])):
         found = embed_frame(CASES.load(**how), source.only(shard), min_gene_overlap=0.0)
-        _close(found, whole.loc[shard])
+        assert_close(found, whole.loc[shard])
         assert any(w["code"] == "I-MOD-04" for w in found.attrs["report"]["warnings"])
 
 

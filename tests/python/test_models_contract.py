@@ -11,6 +11,7 @@ from models_contract import (
     DATA,
     TOLERANCE,
     all_cases,
+    assert_close,
     copy_fixture,
     edit_tensors,
     embed,
@@ -26,11 +27,6 @@ CASES = all_cases()
 MODELS = pytest.mark.parametrize("cases", CASES, ids=lambda c: c.model)
 APART = pytest.mark.parametrize("cases", [c for c in CASES if c.load().cells_apart], ids=lambda c: c.model)
 GOLDEN = [pytest.param(c, g, id=f"{c.model}-{g.fixture or c.fixture}-{g.variant}") for c in CASES for g in c.golden]
-
-
-def _close(found: pd.DataFrame, wanted: pd.DataFrame, tolerance: float) -> None:
-    assert set(found.index) == set(wanted.index)
-    assert np.abs(found.loc[wanted.index].to_numpy() - wanted.to_numpy()).max() <= tolerance
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +52,7 @@ def test_equals_the_official_code(cases, golden) -> None:
 @APART
 @pytest.mark.parametrize("how", [{"chunk_cells": 5}, {"batch_tokens": 1}, {"chunk_cells": 7, "batch_tokens": 300}], ids=str)
 def test_rows_do_not_depend_on_chunks_or_batches(cases, how, plain) -> None:
-    _close(embed(cases.load(), read_input(cases.fixture), **how), plain[cases.model], 1e-6)
+    assert_close(embed(cases.load(), read_input(cases.fixture), **how), plain[cases.model], 1e-6)
 
 
 @APART
@@ -64,7 +60,7 @@ def test_rows_do_not_depend_on_the_order_of_cells(cases, plain) -> None:
     adata = read_input(cases.fixture)
     shuffled = adata[np.random.default_rng(3).permutation(adata.n_obs)].copy()
     found = embed(cases.load(), shuffled, chunk_cells=9)
-    _close(found, plain[cases.model], 1e-6)
+    assert_close(found, plain[cases.model], 1e-6)
     assert list(found.index) == [c for c in shuffled.obs_names if c in set(found.index)]
 
 
@@ -78,12 +74,12 @@ def test_a_shard_gives_the_rows_of_the_whole(cases, plain) -> None:
     shard = list(source.cell_ids[3::4])
     found = embed_frame(model, source.only(shard), min_gene_overlap=0.0)
     wanted = plain[cases.model]
-    _close(found, wanted.loc[[c for c in shard if c in wanted.index]], 1e-6)
+    assert_close(found, wanted.loc[[c for c in shard if c in wanted.index]], 1e-6)
 
 
 @MODELS
 def test_backed_file_equals_memory(cases, plain) -> None:
-    _close(embed(cases.load(), cases.folder / "input.h5ad"), plain[cases.model], 0.0)
+    assert_close(embed(cases.load(), cases.folder / "input.h5ad"), plain[cases.model], 0.0)
 
 
 @MODELS
@@ -103,7 +99,7 @@ def test_storage_of_the_matrix_does_not_matter(cases, layout, plain, tmp_path) -
     else:
         adata.X = counts.tocsc() if layout == "csc" else counts.toarray()
     adata.write_h5ad(tmp_path / "input.h5ad")
-    _close(embed(cases.load(), tmp_path / "input.h5ad"), plain[cases.model], 1e-6)
+    assert_close(embed(cases.load(), tmp_path / "input.h5ad"), plain[cases.model], 1e-6)
 
 
 @MODELS
@@ -129,7 +125,7 @@ def test_an_empty_cell_gets_no_row_and_a_reason(cases, plain) -> None:
     assert adata.obs_names[empty] in reasons
     assert set(found.index) | set(reasons) == set(adata.obs_names)
     assert any(w["code"] == "W-MOD-03" for w in found.attrs["report"]["warnings"])
-    _close(found, plain[cases.model].drop(adata.obs_names[empty]), 1e-6)
+    assert_close(found, plain[cases.model].drop(adata.obs_names[empty]), 1e-6)
 
 
 @MODELS
@@ -152,7 +148,7 @@ def test_unknown_genes_are_left_out_and_counted(cases, plain) -> None:
         var[column] = var.index
     more = anndata.AnnData(sparse.hstack([adata.X, extra]).tocsr(), obs=adata.obs.copy(), var=pd.concat([adata.var.astype(object), var]))
     found = embed(cases.load(), more)
-    _close(found, plain[cases.model], 1e-5)
+    assert_close(found, plain[cases.model], 1e-5)
     report, before = found.attrs["report"], plain[cases.model].attrs["report"]
     assert report["genes_total"] == before["genes_total"] + 30
     assert report["genes_matched"] == before["genes_matched"]
@@ -218,7 +214,7 @@ def test_version_suffixes_are_stripped_where_that_matches_more(cases, plain) -> 
     else:
         adata.var[column] = names.to_numpy()
     found = embed(cases.load(strip_version="auto"), adata)
-    _close(found, plain[cases.model], 1e-6)
+    assert_close(found, plain[cases.model], 1e-6)
     assert found.attrs["report"]["versions_stripped"] > 0
     with pytest.raises(ScfmError, match="vocabulary"):
         cases.load(strip_version="false").embed(adata, min_gene_overlap=0.2)
@@ -342,7 +338,7 @@ def test_settings_are_checked(cases) -> None:
 def test_random_weights_are_a_seeded_control(cases, plain) -> None:
     adata = read_input(cases.fixture)
     first = embed(cases.load(random_init=True, seed=1), adata)
-    _close(embed(cases.load(random_init=True, seed=1), adata), first, 0.0)
+    assert_close(embed(cases.load(random_init=True, seed=1), adata), first, 0.0)
     other = embed(cases.load(random_init=True, seed=2), adata)
     assert first.shape == plain[cases.model].shape
     assert np.abs(first.to_numpy() - other.loc[first.index].to_numpy()).max() > 1e-3
@@ -350,7 +346,7 @@ def test_random_weights_are_a_seeded_control(cases, plain) -> None:
 
 
 @MODELS
-def test_bf16_stays_close(cases, plain) -> None:
+def test_bf16_staysassert_close(cases, plain) -> None:
     found = embed(cases.load(precision="bf16"), read_input(cases.fixture))
     wanted = plain[cases.model].loc[found.index].to_numpy()
     cosine = (found.to_numpy() * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)

@@ -108,6 +108,12 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     )]
 
 
+def _gaps(missing: int, total: int, what: str, fate: str, key: str) -> dict:
+    """Return the message about cells without a batch or label, and what becomes of them."""
+    text = f"{plural(missing, 'cell')} of {total:,} {'has' if missing == 1 else 'have'} no {what}. They {fate}."
+    return message("E-IN-03", "warning", text, values={"n_missing": missing, "key": key})
+
+
 def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd.Series") -> None:
     """Check levels and gaps of the batch key."""
     levels, missing = level_counts(batch), int(batch.isna().sum())
@@ -120,11 +126,8 @@ def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd
         report.faults.append(f"{name}: obs column '{key}' (batch_key) has one batch only ('{next(iter(levels))}'); "
             "at least two are needed to ask for a batch effect. Name another batch_key.")
     elif missing:
-        report.warnings.append(message(
-            "E-IN-03", "warning", f"{plural(missing, 'cell')} of {len(batch):,} {'has' if missing == 1 else 'have'} no "
-            f"batch in '{key}'. They can't be integrated, are left out, and are listed in the dropped cells.",
-            values={"n_missing": missing, "key": key},
-        ))
+        fate = "can't be integrated, are left out, and are listed in the dropped cells"
+        report.warnings.append(_gaps(missing, len(batch), f"batch in '{key}'", fate, key))
 
 
 def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.Series") -> None:
@@ -137,11 +140,8 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
             "nothing can be scored without labels. Name another label_key.")
         return
     if missing:
-        report.warnings.append(message(
-            "E-IN-03", "warning", f"{plural(missing, 'cell')} of {len(label):,} {'has' if missing == 1 else 'have'} no "
-            f"label in '{key}'. They are integrated, dropped from scoring, and listed in the dropped cells.",
-            values={"n_missing": missing, "key": key},
-        ))
+        fate = "are integrated, dropped from scoring, and listed in the dropped cells"
+        report.warnings.append(_gaps(missing, len(label), f"label in '{key}'", fate, key))
     if len(levels) == 1:
         report.warnings.append(message(
             "W-MET-02", "warning", f"'{key}' has one label only ('{next(iter(levels))}'). Metrics that compare labels are "

@@ -52,9 +52,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from uuid import UUID
 
 from scfm.errors import ScfmError
+from scfm.fetch.spec import is_uuid
 from scfm.text import listing
 
 INDEX = "mirror.json"
@@ -228,11 +228,7 @@ class _Reader:
     def uuid(self, entry: Mapping[str, Any], key: str, where: str) -> str:
         """Return an id, once in the file."""
         value = entry.get(key)
-        try:
-            fits = isinstance(value, str) and str(UUID(value)) == value
-        except ValueError:
-            fits = False
-        if not fits:
+        if not is_uuid(value):
             self.faults.append(f"{where}: '{key}' must be a UUID in small letters; found {value!r}.")
         elif (key, str(value)) in self.seen:
             self.faults.append(f"{where}: '{key}' {value} stands twice.")

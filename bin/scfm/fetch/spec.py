@@ -22,6 +22,11 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def is_uuid(value: Any) -> bool:
+    """Whether a value is a UUID as CELLxGENE Discover writes its ids: in small letters, with hyphens."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """One file to fetch.
@@ -104,7 +109,7 @@ def _faults(spec: Spec) -> "list[str]":
         faults.append(f"'ending' is '{spec.ending}'; known are {listing(ENDINGS)}.")
     faults += [
         f"'{name}' is '{value}', which is no id of CELLxGENE Discover (such as 9f222629-9e39-47d0-b83f-e08d610c7479, small letters)."
-        for name in ("collection_id", "dataset_id", "version") if (value := getattr(spec, name)) and not _UUID.fullmatch(value)
+        for name in ("collection_id", "dataset_id", "version") if (value := getattr(spec, name)) and not is_uuid(value)
     ]
     if spec.size is not None and (not isinstance(spec.size, int) or isinstance(spec.size, bool) or spec.size < 0):
         faults.append(f"'size' must be a number of bytes; found {spec.size!r}.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scfm.report.view import default_total
+from scfm.study.published import study_probe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,31 +108,18 @@ def probing_values(data: "ReportData", dataset: str) -> "pd.DataFrame":
     -------
     Columns ``method, variant, target, metric, value, baseline_majority, baseline_permuted``, controls left out.
     """
-    rows = data.of("probing", dataset)
-    rows = rows[
-        (rows["scheme"] == "kfold") & (rows["classifier"] == "logistic") & (rows["fold"] == "mean") & (rows["group"] == "all") & (rows["status"] == "ok")
-        & ~rows["method"].isin(data.names.controls)
-    ]
+    rows = study_probe(data.of("probing", dataset))
+    rows = rows[~rows["method"].isin(data.names.controls)]
     return rows.groupby(["method", "variant", "target", "metric"], as_index=False)[["value", "baseline_majority", "baseline_permuted"]].mean()
 
 
 def pearson(x: "Sequence[float] | np.ndarray", y: "Sequence[float] | np.ndarray") -> tuple[float, float]:
-    """Return Pearson's r and its two-sided p under independent normal values (Student 1908); NaN for fewer than 3 points or no spread.
-
-    With r = sin(t), the density of r under independence is that of t with weight cos(t)^(n - 3): the tail is a smooth integral, done
-    by Gauss-Legendre quadrature, so the report needs no SciPy.
-    """
+    """Return Pearson's r and its two-sided p under independent normal values; NaN for fewer than 3 points or no spread."""
     import numpy as np
+    from scipy.stats import pearsonr
 
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan"), float("nan")
-    a, b = x - x.mean(), y - y.mean()
-    r = float(np.clip((a @ b) / np.sqrt((a @ a) * (b @ b)), -1, 1))
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-
-    def area(low: float) -> float:
-        half = (np.pi / 2 - low) / 2
-        return float(half * (weights * np.cos(low + half * (nodes + 1)) ** (len(x) - 3)).sum())
-
-    return r, min(1.0, area(float(np.arcsin(abs(r)))) / area(0.0))
+    found = pearsonr(x, y)
+    return float(found.statistic), float(found.pvalue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def load_catalogue(path: Path | str | None = None) -> dict[str, Scenario]:
     return {name: Scenario(**row | {n: int(row[n]) if row[n] else None for n in numbers}) for name, row in rows.items()}
 
 
-def find_scenario(name: str, catalogue: dict[str, Scenario]) -> Scenario:
+def find_scenario(name: str, catalogue: Mapping[str, Scenario]) -> Scenario:
     """Return a scenario by name.
 
     Raises

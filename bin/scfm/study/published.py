@@ -162,6 +162,14 @@ def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
     return _over_seeds(wide.reset_index().melt(id_vars=[*_KEY, "seed"], var_name="metric", value_name="ours"), [*_KEY, "metric"])
 
 
+def study_probe(probing: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of ``tables/probing.tsv`` that the study has: logistic regression on random folds, means over folds, all classes."""
+    return probing[
+        (probing["scheme"] == "kfold") & (probing["classifier"] == "logistic") & (probing["fold"] == "mean") & (probing["group"] == "all")
+        & (probing["status"] == "ok")
+    ]
+
+
 def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published) -> "pd.DataFrame":
     """Hold our linear probing of one data set against what can be read from the study's plots.
 
@@ -181,10 +189,8 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
     study has an accuracy or macro-F1 of for *some* method are kept.
     """
     theirs = published.probing[published.probing["scenario"] == scenario].rename(columns={"value": "published"})
-    chosen = probing[
-        (probing["scheme"] == "kfold") & (probing["classifier"] == "logistic") & (probing["fold"] == "mean") & (probing["group"] == "all")
-        & probing["variant"].isin(VARIANTS) & (probing["status"] == "ok") & probing["metric"].isin(["accuracy", "macro_f1"])
-    ].rename(columns={"value": "ours"})
+    chosen = study_probe(probing)
+    chosen = chosen[chosen["variant"].isin(VARIANTS) & chosen["metric"].isin(["accuracy", "macro_f1"])].rename(columns={"value": "ours"})
     key = [*_KEY, "target", "metric"]
     table = theirs[[*key, "published", "low", "high", "precision", "error"]].merge(_over_seeds(chosen, key), how="outer", on=key, sort=False)
     table = table.merge(theirs[["variant", "target", "metric"]].drop_duplicates(), on=["variant", "target", "metric"])

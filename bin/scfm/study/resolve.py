@@ -7,7 +7,6 @@ once however many data sets share it, and a list of builds: which recipe makes w
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.data.params import check_params
 from scfm.data.samplesheet import Located, check_rows, read_samplesheet
 from scfm.errors import ScfmError
-from scfm.fetch.spec import Spec, cellxgene_spec, url_spec
+from scfm.fetch.spec import Spec, cellxgene_spec, is_uuid, url_spec
 from scfm.recipes.downloads import source_spec, table_spec
 from scfm.recipes.recipe import load_recipe
 from scfm.study.catalogue import Scenario, find_scenario
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 SCENARIO, CELLXGENE, WEB = "scenario:", "cellxgene:", ("https://", "http://")
 #: the recipe's table that ``--ortholog_table`` takes the place of
 ORTHOLOGS = "orthologs"
-_ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 @dataclass(slots=True)
@@ -119,7 +117,7 @@ def _resolve_row(row: Mapping[str, str], known: Known, resolved: Resolved) -> di
     if given.startswith(SCENARIO):
         if "recipe" in row:
             raise ScfmError(f"column 'recipe': '{given}' has a recipe of its own. Give the scenario or a recipe, not both; to change a scenario, copy its recipe.")
-        scenario = find_scenario(given.removeprefix(SCENARIO), dict(known.catalogue))
+        scenario = find_scenario(given.removeprefix(SCENARIO), known.catalogue)
         _fill_from(row, scenario)
         text, path = f"scenarios/{Path(scenario.recipe).name}", known.scenarios / Path(scenario.recipe).name
     elif "recipe" in row:
@@ -147,7 +145,7 @@ def _fill_from(row: dict[str, str], scenario: Scenario) -> None:
 def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, resolved: Resolved) -> dict[str, Any]:
     """Return the build of one data set; its downloads are added to the outcome."""
     recipe = load_recipe(path)
-    sources = [_place(source, source_spec(source), resolved) or _from_row(source, recipe, given, resolved) for source in recipe.sources.values()]
+    sources = [_source(source, recipe, given, resolved) for source in recipe.sources.values()]
     if given and not given.startswith(SCENARIO) and not any(s.is_own_file for s in recipe.sources.values()):
         raise ScfmError(
             f"column 'h5ad': the recipe '{path.name}' names its sources itself, so '{given}' would not be read. Leave h5ad empty, or take the "
@@ -156,33 +154,34 @@ def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, res
     return {"dataset": dataset, "recipe": text, "sources": sources, "tables": [_table(table, known, resolved) for table in recipe.tables.values()]}
 
 
-def _place(item: "Source | Table", spec: Spec | None, resolved: Resolved) -> dict[str, str] | None:
-    """Return where a source or table of a recipe comes from: a download or a file beside the recipe; None: it does not say."""
-    if spec:
-        resolved.sources[spec.key] = spec
-        return {"name": item.name, "key": spec.key}
-    return {"name": item.name, "path": item.file, "relative_to": "recipe"} if item.file else None
+def _source(source: "Source", recipe: "Recipe", given: str, resolved: Resolved) -> dict[str, str]:
+    """Return where a source of a recipe comes from; one that does not say is the row's own file.
 
-
-def _from_row(source: "Source", recipe: "Recipe", given: str, resolved: Resolved) -> dict[str, str]:
-    """Return the place of the source that is the row's own file."""
+    Raises
+    ------
+    ScfmError
+        The row has no file for it.
+    """
+    if not source.is_own_file:
+        return _place(source.name, source_spec(source), source.file, "recipe", resolved)
     if not given or given.startswith(SCENARIO):
         raise ScfmError(f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name its file.")
-    spec = _spec_of_text(given)
-    if spec:
-        resolved.sources[spec.key] = spec
-        return {"name": source.name, "key": spec.key}
-    return {"name": source.name, "path": given, "relative_to": "samplesheet"}
+    return _place(source.name, _spec_of_text(given), given, "samplesheet", resolved)
 
 
 def _table(table: "Table", known: Known, resolved: Resolved) -> dict[str, str]:
     """Return where a recipe's table comes from; ``--ortholog_table`` wins for the table of that name."""
     if table.name == ORTHOLOGS and known.ortholog_table:
         return {"name": table.name, "path": known.ortholog_table, "relative_to": "samplesheet"}
-    place = _place(table, table_spec(table), resolved)
-    if place is None:
-        raise ScfmError(f"the recipe's table '{table.name}' has neither url nor file.")
-    return place
+    return _place(table.name, table_spec(table), table.file, "recipe", resolved)
+
+
+def _place(name: str, spec: Spec | None, path: str, relative_to: str, resolved: Resolved) -> dict[str, str]:
+    """Return the place of a source or table: a download, which is added to the outcome, or a path."""
+    if spec is None:
+        return {"name": name, "path": path, "relative_to": relative_to}
+    resolved.sources[spec.key] = spec
+    return {"name": name, "key": spec.key}
 
 
 def _spec_of_text(text: str) -> Spec | None:
@@ -195,7 +194,7 @@ def _spec_of_text(text: str) -> Spec | None:
     """
     if text.startswith(CELLXGENE):
         identifier = text.removeprefix(CELLXGENE).strip()
-        if not _ID.match(identifier):
+        if not is_uuid(identifier):
             raise ScfmError(
                 f"column 'h5ad': '{text}' is no id of a data set. Expected cellxgene: and the id of a data set as in the address of its explorer, "
                 f"for instance cellxgene:9f222629-9e39-47d0-b83f-e08d610c7479; `fetch_dataset.py --collection ID --list` shows those of a collection."

@@ -22,8 +22,9 @@ workflow FETCH_DATA {
     ch_provenance = channel.empty()
     ch_source = channel.empty()
 
-    if (readCsv(samplesheet).any { row -> row.recipe || isElsewhere(row.h5ad) }) {
-        def texts = (readCsv(samplesheet).collect { row -> row.recipe } + [options.ortholog_table]).findAll { text -> text }.unique()
+    def rows = readCsv(samplesheet)
+    if (rows.any { row -> row.recipe || isElsewhere(row.h5ad) }) {
+        def texts = (rows.collect { row -> row.recipe } + [options.ortholog_table]).findAll { text -> text }.unique()
         def named = texts.collect { text -> [text, findPath(samplesheet, text)] }
         def found = named.findAll { pair -> pair[1] }
 
