@@ -170,6 +170,21 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def ceiling(found: dict[str, Any]) -> str:
+    """Say how near the forward pass is to the fastest matrix product of the device, and what ratio that product would allow."""
+    ours, official = (found["sides"].get(s, {}) for s in ("ours", "official"))
+    if "error" in ours:
+        return ""
+    flop, best = ours["flop_per_cell"], ours["fastest_product"]
+    text = (
+        f"{found['model']}: {flop / 1e9:.4g} GFLOP per cell at {flop / ours['forward']['wall'] / 1e9:.4g} GFLOP/s, "
+        f"{flop / ours['forward']['wall'] / best:.0%} of the fastest matrix product here ({best / 1e9:.4g} GFLOP/s)"
+    )
+    if "forward" in official:
+        text += f"; were everything as fast, the ratio would be {official['forward']['wall'] * best / flop:.2f}x"
+    return text
+
+
 def show(rows: list[list[str]]) -> None:
     """Print a table with columns of even width."""
     widths = [max(len(r[i]) for r in rows if len(r) > i and len(r) > 3) for i in range(max(map(len, rows)))]
@@ -194,6 +209,7 @@ def main() -> None:
                 args.json.write_text(json.dumps({"settings": setting, "cpu": torch.backends.cpu.get_cpu_capability(), "models": every}, indent=1))
             head = ["model", "side", "tokens", "cells/s", "forward ms", "cpu ms", "tokenise ms", "cpu ms", "peak MB"]
             show([head, *lines_of(every[-1])])
+            print(ceiling(every[-1]), flush=True)
             if agreement := every[-1]["agreement"]:
                 print(f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine {agreement['min_cosine']:.6f}", flush=True)
 

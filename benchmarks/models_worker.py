@@ -117,6 +117,42 @@ class OursAcrossCells(Ours):
         return np.concatenate([part.embedding for part in self.model.stream(self.counts, self.runner)])
 
 
+def operations(call: Any) -> tuple[Any, float]:
+    """Return what a call returns, with the floating point operations of its matrix products and attention (PyTorch's counter, which lacks oneDNN's product)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def packed(x: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return 2 * x[0] * x[1] * out_shape[1]
+
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: packed}) as counter:
+        found = call()
+    return found, float(counter.get_total_flops())
+
+
+def fastest_product(device: str, precision: str) -> float:
+    """Return the operations per second of the fastest matrix product found on this device: the ceiling of everything above."""
+    import torch
+
+    from scfm.models.blocks import Linear
+
+    best, is_gpu = 0.0, device == "cuda"
+    for n in (4096, 8192) if is_gpu else (1024, 2048):
+        for width in (n,) if is_gpu else (768, 1024, 1280):
+            how = {"device": device, "dtype": torch.bfloat16 if precision == "bf16" else torch.float32}
+            layer = Linear(torch.randn(width, width, **how), torch.randn(width, **how)).pack()
+            x = torch.randn(n, width, **how)
+            seconds = []
+            for _ in range(12):
+                start = time.perf_counter()
+                layer(x)
+                if is_gpu:
+                    torch.cuda.synchronize()
+                seconds.append(time.perf_counter() - start)
+            best = max(best, 2 * n * width * width / min(seconds))
+    return best
+
+
 def peak_mb() -> float:
     """Return the largest resident memory of this program (``ru_maxrss`` would start with that of the parent)."""
     status = Path("/proc/self/status")
@@ -157,8 +193,12 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
             np.save(spec["rows"], np.asarray(found, dtype=np.float32))
         seconds["n"] = spec["token_cells"] if order == "tokenize" else len(found)
         print(json.dumps(seconds), file=reply, flush=True)
+    last = {}
+    if spec["side"] == "ours":
+        found, flop = operations(side.forward)
+        last = {"flop_per_cell": flop / len(found), "fastest_product": fastest_product(spec["device"], spec["precision"])}
     gpu = torch.cuda.max_memory_allocated() / 2**20 if spec["device"] == "cuda" else None
-    print(json.dumps({"peak_rss_mb": peak_mb(), "peak_gpu_mb": gpu}), file=reply, flush=True)
+    print(json.dumps({"peak_rss_mb": peak_mb(), "peak_gpu_mb": gpu} | last), file=reply, flush=True)
 
 
 def main() -> None:

@@ -33,11 +33,14 @@ def _official_streams(model: Any) -> None:
     ties = np.random.RandomState(0)
     subsets = torch.Generator().manual_seed(0)
 
-    def tie_draws(chunk: Any, rows: Any, kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def tie_draws(rows: Any, bits: np.ndarray, kept: np.ndarray) -> np.ndarray:
         return np.concatenate([ties.rand(n) for n in rows.lengths])[kept]
 
-    def choose(chunk: Any, rows: Any, long: np.ndarray, keep: int) -> np.ndarray:
-        return np.concatenate([rows.offsets[c] + torch.randperm(int(rows.lengths[c]), generator=subsets).numpy()[:keep] for c in long])
+    def choose(rows: Any, bits: np.ndarray, keep: int) -> np.ndarray:
+        def genes(n: int) -> np.ndarray:
+            return torch.randperm(n, generator=subsets).numpy()[:keep] if n > keep else np.arange(n)
+
+        return np.concatenate([start + genes(int(n)) for start, n in zip(rows.offsets[:-1], rows.lengths, strict=True)])
 
     model.tie_draws = tie_draws
     model.choose = choose

@@ -206,16 +206,14 @@ def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
         assert_close(embed(CASES.load(), adata), plain, 2.5e-6)  # values reach 5: some last bits
 
 
-@pytest.mark.parametrize("share", [-1.0, 0.3, 0.5, 2.0])
-def test_common_and_rare_genes_add_up(share, monkeypatch) -> None:
+@pytest.mark.parametrize("columns", [1, 7, 1000])
+def test_a_table_of_genes_in_parts_gives_the_official_sum(columns, monkeypatch) -> None:
     import scfm.models.cellplm as module
 
-    adata = read_input("cellplm")
-    monkeypatch.setattr(module, "DENSE_SHARE", share)
+    monkeypatch.setattr(module, "TABLE_COLUMNS", columns)
     model = CASES.load()
-    tokens = tokens_of(model, adata)
-    n_common = {-1.0: 120, 2.0: 0}.get(share)
-    assert 0 < len(model.dense_table) < 120 if n_common is None else len(model.dense_table) == n_common
+    assert len(model.gene_tables) == -(-model.width // columns)
+    tokens = tokens_of(model, read_input("cellplm"))
     np.testing.assert_allclose(model.features(to_batch(tokens, "cpu")).numpy(), EXPECTED["tiny_vae/batch_bs/feat"], atol=1e-5)
 
 

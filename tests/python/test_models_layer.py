@@ -93,18 +93,32 @@ def test_keyed_draws_are_the_same_everywhere_and_uniform() -> None:
     # frozen: a change of the generator would silently change every embedding that draws
     assert keys.tolist() == [16554069327972456938, 16050891046560369145]
     assert keyed.keyed_bits(keys, np.arange(2)).tolist() == [8702729729080335149, 12936747194281929158]
-    draws = keyed.keyed_uniform(keys[0], np.arange(200_000))
-    assert draws.min() >= 0 and draws.max() < 1
-    counts = np.bincount((draws * 100).astype(int), minlength=100)
-    assert ((counts - 2000) ** 2 / 2000).sum() < 160  # chi-square, 99 degrees of freedom
-    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.01
-    assert abs(np.corrcoef(draws, keyed.keyed_uniform(keys[1], np.arange(200_000)))[0, 1]) < 0.01
+    bits = [keyed.keyed_bits(key, np.arange(200_000)) for key in keys]
+    upper, lower, other = (x.astype(np.uint32) * 2.0**-32 for x in (bits[0] >> np.uint64(32), bits[0], bits[1]))
+    for draws in (upper, lower):  # both halves serve as draws of their own
+        counts = np.bincount((draws * 100).astype(int), minlength=100)
+        assert ((counts - 2000) ** 2 / 2000).sum() < 160  # chi-square, 99 degrees of freedom
+        assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.01
+    assert abs(np.corrcoef(upper, lower)[0, 1]) < 0.01
+    assert abs(np.corrcoef(lower, other)[0, 1]) < 0.01
 
 
 def test_splitmix_is_the_published_generator() -> None:
     # first outputs of SplitMix64 seeded with 1234567
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
     assert keyed.keyed_bits(np.uint64(1234567), np.arange(5)).tolist() == published
+
+
+_draw = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**24 - 1, 2**24, 2**31, 2**32 - 1]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(_draw, max_size=40), min_size=1, max_size=5), st.integers(1, 30))
+def test_the_smallest_draws_of_each_row_are_marked(rows: list[list[int]], n: int) -> None:
+    draws = np.array([x for row in rows for x in row], dtype=np.uint32)
+    mask = keyed.smallest(draws, tokens.offsets_of(np.array([len(row) for row in rows])), n)
+    expected = [place in sorted(range(len(row)), key=lambda i: (row[i], i))[:n] for row in rows for place in range(len(row))]
+    assert mask.tolist() == expected
 
 
 def test_streams_and_seeds_differ() -> None:

@@ -146,7 +146,7 @@ def test_subsets_are_uniform_over_genes() -> None:
 def test_equal_draws_at_the_limit_keep_the_right_number(monkeypatch) -> None:
     import scfm.models.scgpt as module
 
-    monkeypatch.setattr(module, "keyed_bits", lambda keys, counters: (np.asarray(counters).astype(np.uint64) % np.uint64(3)) << np.uint64(40))
+    monkeypatch.setattr(module, "bits_at", lambda keys, states: (states % np.uint64(3)) << np.uint64(40))
     adata = read_input("scgpt")
     full = tokens_of(CASES.load(max_length=None), adata)
     cut = tokens_of(CASES.load(max_length=64, sampling="random"), adata)

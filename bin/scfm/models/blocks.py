@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -139,6 +139,8 @@ class Norm:
 
 #: below a few rows BLAS takes kernels that sum in another order (seen for fewer than 4), and a row would depend on its batch
 _MIN_ROWS = 16
+#: values between the two products of a feed-forward that are computed at a time on a CPU
+_INNER_VALUES = 5 * 2**20
 #: rows for which oneDNN lays out a weight; other numbers of rows read the same layout
 _PACKED_FOR = 4096
 
@@ -155,6 +157,10 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 def _can_pack() -> bool:
     """Whether this PyTorch has oneDNN's matrix product with weights laid out once (the one that torch.compile uses on CPUs)."""
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+
+
+Activation = Literal["none", "relu", "gelu"]
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"none": lambda x: x, "relu": F.relu_, "gelu": F.gelu}
 
 
 @dataclass(frozen=True)
@@ -179,11 +185,11 @@ class Linear:
             return self
         return replace(self, packed=torch.ops.mkldnn._reorder_linear_weight(self.weight, _PACKED_FOR))
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x @ weight.T + bias``."""
+    def __call__(self, x: torch.Tensor, activation: Activation = "none") -> torch.Tensor:
+        """Return ``activation(x @ weight.T + bias)``; ``gelu`` is the exact one."""
         if self.packed is None or len(x) < _MIN_ROWS:
-            return linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+            return _ACTIVATIONS[activation](linear(x, self.weight, self.bias))
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, activation, [], "none")
 
 
 @dataclass(frozen=True)
@@ -196,9 +202,6 @@ class Layer:
     up: Linear
     down: Linear
     norm2: Norm
-
-
-_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": F.relu_, "gelu": F.gelu}
 
 
 def attention_of_one(
@@ -234,7 +237,7 @@ def attention_of_one(
 
 
 def post_norm_layer(
-    x: torch.Tensor, layer: Layer, segments: Segments, *, heads: int, activation: str = "relu", read: Some | None = None,
+    x: torch.Tensor, layer: Layer, segments: Segments, *, heads: int, activation: Activation = "relu", read: Some | None = None,
     keys: Some | None = None, key_bias: torch.Tensor | None = None, qkv: torch.Tensor | None = None, fold: bool = False,
 ) -> torch.Tensor:
     """Run ``x = norm1(x + out(attention(x))); x = norm2(x + down(act(up(x))))`` on a packed batch.
@@ -265,8 +268,7 @@ def post_norm_layer(
     width = x.shape[1]
     if fold and read is not None and keys is None and x.device.type == "cpu" and read.segments.longest == 1:
         mixed = attention_of_one(x, layer.qkv, read, segments, heads=heads, key_bias=key_bias)
-        x = layer.norm1(layer.out(mixed).add_(x[read.index]))
-        return layer.norm2(layer.down(_ACTIVATIONS[activation](layer.up(x))).add_(x))
+        return _after_attention(mixed, x[read.index], layer, activation)
     if read is None and keys is None:
         q, k, v = (layer.qkv(x) if qkv is None else qkv).split(width, dim=1)
         q_segments = k_segments = segments
@@ -277,8 +279,18 @@ def post_norm_layer(
         x = x if read is None else x[read.index]
         q = linear(x, layer.qkv.weight[:width], layer.qkv.bias[:width])
         k, v = linear(source, layer.qkv.weight[width:], layer.qkv.bias[width:]).split(width, dim=1)
-    x = layer.norm1(layer.out(attention(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)).add_(x))
-    return layer.norm2(layer.down(_ACTIVATIONS[activation](layer.up(x))).add_(x))
+    mixed = attention(q, k, v, q_segments, k_segments, heads=heads, key_bias=key_bias)
+    return _after_attention(mixed, x, layer, activation)
+
+
+def _after_attention(mixed: torch.Tensor, x: torch.Tensor, layer: Layer, activation: Activation) -> torch.Tensor:
+    """Return ``norm2(h + down(act(up(h))))`` of ``h = norm1(x + out(mixed))``; on a CPU in parts that stay in its cache."""
+    n_parts = -(-len(x) * len(layer.up.weight) // _INNER_VALUES) if x.device.type == "cpu" else 1
+    done = torch.empty_like(mixed)
+    for part, add, into in zip(*(t.tensor_split(n_parts) for t in (mixed, x, done)), strict=True):
+        h = layer.norm1(layer.out(part).add_(add))
+        into.copy_(layer.norm2(layer.down(layer.up(h, activation)).add_(h)))
+    return done
 
 
 @dataclass(frozen=True)

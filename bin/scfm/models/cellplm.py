@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 #: the checkpoint of the tutorials and of the paper's benchmark; taken where several are there and none is named
 USUAL = "20231027_85M"
-#: genes detected in a larger share of the cells are multiplied as a dense matrix: on a CPU a value of a sparse row costs about as
-#: much as 18 of a dense one
-DENSE_SHARE = 0.055
+#: columns of the gene table that are summed at a time on a CPU: all genes of so narrow a table stay in the processor's cache
+TABLE_COLUMNS = 32
 _ENDINGS = (".best.ckpt", ".config.json")
 
 
@@ -139,7 +138,8 @@ class CellPLM(EmbeddingModel):
 
         h, z, place = self.width, self.n_dims, self.place
         # the table stays float32: it is read once per value, and bf16 would cost precision without saving time
-        self.gene_table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(self.device, torch.float32)
+        table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(self.device, torch.float32)
+        self.gene_tables = [part.contiguous() for part in table.split(h if self.device.type == "cuda" else TABLE_COLUMNS, dim=1)]
         self.embedder = read_linear(checkpoint, ["embedder.extra_linear.0"], h, h, place)
         self.embedder_norm = read_norm(checkpoint, "embedder.extra_linear.3", h, place)
         self.layers = [read_flow_layer(checkpoint, i, h, place) for i in range(self.n_layers)]
@@ -175,7 +175,6 @@ class CellPLM(EmbeddingModel):
         self.plan = plan_chunks(counts, self.settings.group_column, self.settings.cells_per_chunk)
         self.noise = Noise(self.seed) if self.latent == "gmvae" and self.settings.latent_draw == "sample" else None
         self.is_fractional = bool(counts.scan().n_fractional)
-        self._split_genes(counts)
         asked = np.zeros(len(counts.cell_ids), dtype=bool)
         asked[counts.rows] = True
         computed = sum(len(rows) for rows in self.plan if asked[rows].any())
@@ -184,17 +183,6 @@ class CellPLM(EmbeddingModel):
                 "I-MOD-04", f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
                 "along group_column (or at multiples of cells_per_chunk) to compute each cell once.", severity="info",
             )
-
-    def _split_genes(self, counts: "Counts") -> None:
-        """Set the genes apart that are detected in many cells of the file; see :meth:`features`."""
-        import torch
-
-        share = counts.scan().cells_per_gene / max(1, len(counts.cell_ids))
-        common = torch.from_numpy(self.genes.ids[self.genes.known & (share > DENSE_SHARE)])
-        self.dense_place = torch.full((len(self.vocabulary),), -1)
-        self.dense_place[common] = torch.arange(len(common))
-        self.dense_place = self.dense_place.to(self.device)
-        self.dense_table = self.gene_table[common.to(self.device)]
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Return rows of the gene table (``ids``) and log1p of the counts (``values``)."""
@@ -256,24 +244,15 @@ class CellPLM(EmbeddingModel):
         return self.read_latent(states.read(0, len(x)), uniform)
 
     def features(self, batch: Batch) -> "torch.Tensor":
-        """Return the weighted sum of gene embeddings of each cell, shape (n_cells, width): common genes by a dense product, rare ones by rows."""
+        """Return the weighted sum of gene embeddings of each cell, shape (n_cells, width)."""
         import torch
         import torch.nn.functional as F
 
-        from scfm.models.blocks import linear
-
-        ids, values, segments = batch.fields["ids"], batch.fields["values"], batch.segments
-        place = self.dense_place[ids]
-        is_rare = place < 0
-        before = F.pad(is_rare.cumsum(0), (1, 0))[segments.offsets.long()]
-        x = F.embedding_bag(
-            ids[is_rare], self.gene_table, before, mode="sum", per_sample_weights=values[is_rare], include_last_offset=True
-        )
-        if len(self.dense_table):
-            dense = torch.zeros(len(segments), len(self.dense_table), device=x.device)
-            dense[segments.cell[~is_rare], place[~is_rare]] = values[~is_rare]
-            x += linear(dense, self.dense_table.T, None)
-        return x
+        ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets.int()
+        sums = [
+            F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True) for table in self.gene_tables
+        ]
+        return torch.cat(sums, dim=1)
 
     def embed_cells(self, features: "torch.Tensor") -> "torch.Tensor":
         """Return the encoder's input: Norm(ReLU(Linear(features)))."""
@@ -281,7 +260,7 @@ class CellPLM(EmbeddingModel):
 
         from scfm.models.cellplm_parts import apply
 
-        x, norm = F.relu_(apply(self.embedder, features)), self.embedder_norm
+        x, norm = apply(self.embedder, features, "relu"), self.embedder_norm
         return F.group_norm(x, 4, norm.weight, norm.bias, norm.eps) if self.norm_kind == "groupnorm" else norm(x)
 
     def read_latent(self, x: "torch.Tensor", uniform: "torch.Tensor | None") -> "torch.Tensor":
@@ -297,7 +276,7 @@ class CellPLM(EmbeddingModel):
         if uniform is not None:
             logits = logits - (-(uniform.to(x.device) + 1e-20).log() + 1e-20).log()  # Gumbel noise
         y = F.one_hot(logits.argmax(1), self.n_clusters).to(x.dtype)
-        return apply(self.mean, F.relu_(apply(self.joint, _beside(x, y))))
+        return apply(self.mean, apply(self.joint, _beside(x, y), "relu"))
 
     def cluster_logits(self, x: "torch.Tensor") -> "torch.Tensor":
         """Return the logits of the mixture's clusters from normed states, shape (n_cells, n_clusters)."""

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from scfm.models.blocks import Linear, Norm
+from scfm.models.blocks import Activation, Linear, Norm, linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +108,9 @@ def read_flow_layer(checkpoint: "Checkpoint", number: int, width: int, place: "C
     )
 
 
-def apply(layer: Linear, x: torch.Tensor) -> torch.Tensor:
+def apply(layer: Linear, x: torch.Tensor, activation: Activation = "none") -> torch.Tensor:
     """Apply a linear layer in its own precision to float32 states."""
-    return layer(x.to(layer.weight.dtype)).float()
+    return layer(x.to(layer.weight.dtype), activation).float()
 
 
 class _Projections:
@@ -135,7 +134,9 @@ class _Projections:
 
 def _against(x: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Return sum_d (x + eps)(total + eps) per cell and head, shape (n, heads, 1)."""
-    return ((x + FLOW_EPS) * (total.float() + FLOW_EPS)).sum(2, keepdim=True)
+    total = total + FLOW_EPS
+    apart = torch.block_diag(*total.float()[:, None])  # (heads, width): one product for all heads
+    return linear(x.flatten(1), apart, (FLOW_EPS * total.sum(1)).float())[:, :, None]
 
 
 def run_layer(states: States, layer: FlowLayer, heads: int) -> None:
@@ -163,4 +164,4 @@ def run_layer(states: States, layer: FlowLayer, heads: int) -> None:
         allowed = _against(q, sums["kb"]).sigmoid() / _against(q, sums["k"])
         attended = torch.bmm((q * allowed).transpose(0, 1), mixed).transpose(0, 1).flatten(1)
         x = states.read(start, stop) + apply(layer.out, attended)
-        states.write(start, x + apply(layer.down, F.gelu(apply(layer.up, layer.norm2(x)))))
+        states.write(start, x + apply(layer.down, apply(layer.up, layer.norm2(x), "gelu")))

@@ -40,20 +40,62 @@ def cell_keys(seed: int, cell_ids: Iterable[str], *, stream: str = "") -> np.nda
 
 def _mix(values: np.ndarray) -> np.ndarray:
     """Scramble 64-bit integers in place (the finaliser of SplitMix64)."""
-    values ^= values >> np.uint64(30)
-    values *= _MIX_1
-    values ^= values >> np.uint64(27)
-    values *= _MIX_2
-    values ^= values >> np.uint64(31)
+    shifted = np.empty_like(values)
+    for shift, factor in ((30, _MIX_1), (27, _MIX_2), (31, None)):
+        values ^= np.right_shift(values, np.uint64(shift), out=shifted)
+        if factor is not None:
+            values *= factor
     return values
+
+
+def states_of(counters: np.ndarray) -> np.ndarray:
+    """Return the states of the generator at some counters, uint64: what :func:`bits_at` wants where counters come again and again."""
+    with np.errstate(over="ignore"):
+        return (np.asarray(counters).astype(np.uint64) + np.uint64(1)) * _GOLDEN
+
+
+def bits_at(keys: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """Return 64 random bits for each key and state (see :func:`states_of`), elementwise with broadcasting, uint64."""
+    with np.errstate(over="ignore"):
+        return _mix(states + keys)
 
 
 def keyed_bits(keys: np.ndarray, counters: np.ndarray) -> np.ndarray:
     """Return 64 random bits for each (key, counter), elementwise with broadcasting, uint64."""
-    with np.errstate(over="ignore"):
-        return _mix((np.asarray(counters).astype(np.uint64) + np.uint64(1)) * _GOLDEN + keys)
+    return bits_at(keys, states_of(counters))
 
 
-def keyed_uniform(keys: np.ndarray, counters: np.ndarray) -> np.ndarray:
-    """Return uniform draws in [0, 1), float64, for each (key, counter); see :func:`keyed_bits`."""
-    return (keyed_bits(keys, counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def smallest(draws: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
+    """Mark the n smallest draws of every row; of equal draws the earlier one counts as smaller.
+
+    The upper eight bits say at once where nearly all draws belong; only those that share them with the n-th smallest are sorted.
+
+    Parameters
+    ----------
+    draws
+        Uniform, shape (n_values,), uint32.
+    offsets
+        Row limits, shape (n_rows + 1,); rows of at most n values are marked whole.
+    n
+        At least 1.
+
+    Returns
+    -------
+    Mask, shape (n_values,).
+    """
+    lengths = np.diff(offsets)
+    upper = (draws >> np.uint32(24)).astype(np.uint8)
+    row_base = np.repeat(np.arange(len(lengths)) << 8, lengths)
+    row_base += upper
+    up_to = np.bincount(row_base, minlength=len(lengths) << 8).reshape(-1, 256).cumsum(axis=1)
+    edge = np.minimum((up_to < np.minimum(lengths, n)[:, None]).sum(axis=1), 255).astype(np.uint8)
+    edge_of_value = np.repeat(edge, lengths)
+    mask = upper < edge_of_value
+    at_edge = np.flatnonzero(upper == edge_of_value)
+    row = np.searchsorted(offsets, at_edge, side="right") - 1
+    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | draws[at_edge], kind="stable")
+    first = np.searchsorted(row, np.arange(len(lengths)))
+    below = np.where(edge == 0, 0, up_to[np.arange(len(lengths)), edge - np.uint8(1)])
+    rank = np.arange(len(row)) - first[row] + below[row]
+    mask[at_edge[order[rank < n]]] = True
+    return mask

@@ -43,10 +43,17 @@ class Chunk:
     obs: "pd.DataFrame"
 
     def blocks(self, size: int) -> "Iterator[Chunk]":
-        """Go over the chunk in smaller ones."""
+        """Go over the chunk in smaller ones; their counts are views."""
+        from scipy.sparse import csr_matrix
+
+        counts = self.counts
         for start in range(0, len(self.rows), size):
             part = slice(start, start + size)
-            yield Chunk(self.counts[part], self.cell_ids[part], self.rows[part], self.obs.iloc[part])
+            indptr = counts.indptr[start : start + size + 1]
+            values = slice(indptr[0], indptr[-1])
+            block = csr_matrix((counts.data[values], counts.indices[values], indptr - indptr[0]), shape=(len(indptr) - 1, counts.shape[1]))
+            block.has_sorted_indices = counts.has_sorted_indices
+            yield Chunk(block, self.cell_ids[part], self.rows[part], self.obs.iloc[part])
 
 
 @dataclass

@@ -7,7 +7,6 @@ bin. There is no position, so the order of genes means nothing. The row of a cel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +15,7 @@ import numpy as np
 from scfm.errors import ScfmError
 from scfm.models import genes, tokens
 from scfm.models.base import Batch, EmbeddingModel
-from scfm.models.keyed import cell_keys, keyed_bits, keyed_uniform
+from scfm.models.keyed import bits_at, cell_keys, smallest, states_of
 from scfm.models.pickles import require_file
 from scfm.models.scgpt_bins import N_BINS, bin_limits, digits
 from scfm.models.settings import ModelSettings
@@ -125,51 +124,41 @@ class ScGPT(EmbeddingModel):
         table = {token: i for token, i in self.vocabulary.items() if token not in special}
         found = genes.look_up(names, table, strip_version=self.settings.strip_version)
         # a draw belongs to cell and gene; a repeated gene gets draws of its own
-        found.extra["counter"] = found.ids + genes.occurrence(found.ids) * len(self.vocabulary)
+        found.extra["states"] = states_of(found.ids + genes.occurrence(found.ids) * len(self.vocabulary))
         return found
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Bin the expressed genes of each cell, cut long cells, put ``<cls>`` in front (``bins`` 0 = the value of ``<cls>``)."""
         rows = tokens.detected(chunk.counts, self.genes.known)
-        below, up_to = bin_limits(rows.values.astype(np.float32, copy=False), rows.offsets)
-        kept, offsets = self._cut(chunk, rows)
-        draws = self.tie_draws(chunk, rows, kept, offsets) if self.settings.ties == "random" else None
-        bins = digits(below[kept], up_to[kept], draws)
-        ids = self.genes.ids[rows.columns[kept]]
+        # 64 random bits per value, a function of seed, cell id and gene: the upper half cuts, the lower one breaks ties
+        keys = np.repeat(cell_keys(self.seed, chunk.cell_ids, stream="scgpt"), rows.lengths)
+        bits = bits_at(keys, self.genes.extra["states"].take(rows.columns))
+        kept, offsets = self._cut(rows, bits)
+        below, up_to = bin_limits(rows.values.astype(np.float32, copy=False), rows.offsets, kept)
+        bins = digits(below, up_to, self.tie_draws(rows, bits, kept) if self.settings.ties == "random" else None)
+        ids = self.genes.ids.take(rows.columns.take(kept))
         return tokens.Tokens(
             tokens.surrounded_offsets(offsets, 1),
             {"ids": tokens.surround(ids, offsets, before=self.vocabulary["<cls>"]), "bins": tokens.surround(bins, offsets, before=0)},
             rows.lengths,
         )
 
-    def tie_draws(self, chunk: "Chunk", rows: tokens.Rows, kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Return a uniform draw per kept value, a function of seed, cell id and gene only."""
-        keys = cell_keys(self.seed, chunk.cell_ids, stream="scgpt.ties")
-        return keyed_uniform(np.repeat(keys, np.diff(offsets)), self.genes.extra["counter"][rows.columns[kept]])
-
-    def _cut(self, chunk: "Chunk", rows: tokens.Rows) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, rows: tokens.Rows, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return flat positions of the values that stay when cells keep at most ``max_length - 1`` genes, and the new offsets."""
         keep = len(rows.columns) if self.settings.max_length is None else self.settings.max_length - 1
-        long = np.flatnonzero(rows.lengths > keep)
-        if not len(long):
+        if (rows.lengths <= keep).all():
             return np.arange(len(rows.columns)), rows.offsets
-        kept, offsets = tokens.take_rows(rows.offsets, np.arange(len(rows.lengths)), np.full(len(rows.lengths), keep))
         if self.settings.sampling == "random":
-            kept[np.repeat(rows.lengths > keep, np.diff(offsets))] = self.choose(chunk, rows, long, keep)
-        return kept, offsets
+            return self.choose(rows, bits, keep), tokens.offsets_of(np.minimum(rows.lengths, keep))
+        return tokens.take_rows(rows.offsets, np.arange(len(rows.lengths)), np.full(len(rows.lengths), keep))
 
-    def choose(self, chunk: "Chunk", rows: tokens.Rows, long: np.ndarray, keep: int) -> np.ndarray:
-        """Return flat positions, (len(long) * keep,), of the genes that long cells keep: the smallest draws keyed by cell and gene."""
-        flat, offsets = tokens.take_rows(rows.offsets, long)
-        keys = cell_keys(self.seed, chunk.cell_ids[long], stream="scgpt.subset")
-        bits = keyed_bits(np.repeat(keys, np.diff(offsets)), self.genes.extra["counter"][rows.columns[flat]])
-        priority = (bits >> np.uint64(32)).astype(np.uint32)  # partitions several times faster than 64 bits
-        limits = [np.partition(priority[i:j], keep - 1)[keep - 1] for i, j in pairwise(offsets.tolist())]
-        mask = priority <= np.repeat(np.array(limits), np.diff(offsets))
-        if mask.sum() > keep * len(long):  # two equal draws at a limit, once in millions of cells: the earlier column stays
-            surplus = np.cumsum(mask) - np.repeat(np.concatenate([[0], np.cumsum(np.add.reduceat(mask, offsets[:-1]))[:-1]]), np.diff(offsets))
-            mask &= surplus <= keep
-        return flat[np.flatnonzero(mask)]
+    def choose(self, rows: tokens.Rows, bits: np.ndarray, keep: int) -> np.ndarray:
+        """Return flat positions of the genes that cells keep: those with the smallest draws."""
+        return np.flatnonzero(smallest((bits >> np.uint64(32)).astype(np.uint32), rows.offsets, keep))
+
+    def tie_draws(self, rows: tokens.Rows, bits: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Return a uniform draw in [0, 1) per kept value."""
+        return bits.take(kept).astype(np.uint32) * 2.0**-32
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, of unit length with ``normalize``."""

@@ -12,8 +12,8 @@ from scfm.models import tokens
 N_BINS = 51
 
 
-def bin_limits(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count, for every value, the quantile edges of its row that lie below it, and those that lie at or below it.
+def bin_limits(values: np.ndarray, offsets: np.ndarray, of: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Count, for every value or some of them, the quantile edges of its row that lie below it, and those that lie at or below it.
 
     The edges are the quantiles 0, 1/49 ... 1 of the row with linear interpolation, in float64 from float32 values, as NumPy
     computes them. Nothing is searched per value: counts go through a histogram of each row, other values through a sort.
@@ -24,10 +24,12 @@ def bin_limits(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
         Positive values, shape (n_values,), float32.
     offsets
         Row limits, shape (n_rows + 1,); rows may be empty.
+    of
+        Flat positions of the values whose limits are wanted; None = all.
 
     Returns
     -------
-    ``below`` and ``up_to``, shape (n_values,), int64, 0 <= below <= up_to <= 50.
+    ``below`` and ``up_to``, shape (n_values,) or (len(of),), int64, 0 <= below <= up_to <= 50.
     """
     lengths = np.diff(offsets)
     rows = np.flatnonzero(lengths)
@@ -37,10 +39,11 @@ def bin_limits(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
     row_max = np.maximum.reduceat(values, start)
     # a histogram pays where its bins are not many more than the values
     if row_max.max() < 2**24 and row_max.sum() < 8 * len(values) + 4096:
-        whole = values.astype(np.int64)
-        if np.array_equal(whole, values):
-            return _limits_of_counts(whole, row_max.astype(np.int64), start, last)
-    return _limits_of_any(values, offsets, start, last)
+        whole = values.astype(np.int32)
+        if (whole.astype(np.float32) == values).all():
+            return _limits_of_counts(whole, row_max.astype(np.int64), start, last, of)
+    limits = _limits_of_any(values, offsets, start, last)
+    return limits if of is None else (limits[0].take(of), limits[1].take(of))
 
 
 def _edges(place: Callable[[np.ndarray], np.ndarray], start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -55,11 +58,14 @@ def _edges(place: Callable[[np.ndarray], np.ndarray], start: np.ndarray, last: n
     return np.where(t < 0.5, a + step * t, b - step * (1 - t)), a, b, left, right
 
 
-def _limits_of_counts(values: np.ndarray, row_max: np.ndarray, start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _limits_of_counts(
+    values: np.ndarray, row_max: np.ndarray, start: np.ndarray, last: np.ndarray, of: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Limits of whole numbers: edges are counted per possible value of a row, and looked up by value."""
     base = tokens.offsets_of(row_max + 2)
     bins, base = int(base[-1]), base[:-1]
-    slot = values + np.repeat(base, last + 1)
+    slot = np.repeat(base, last + 1)
+    slot += values
     up_to_here = np.cumsum(np.bincount(slot, minlength=bins))
 
     def place(flat: np.ndarray) -> np.ndarray:
@@ -70,8 +76,9 @@ def _limits_of_counts(values: np.ndarray, row_max: np.ndarray, start: np.ndarray
     for reached in (np.floor(edges) + 1, np.ceil(edges)):  # the first whole number above the edge; at or above it
         count = np.cumsum(np.bincount((reached.astype(np.int64) + base[:, None]).ravel(), minlength=bins))
         count -= np.repeat((N_BINS - 1) * np.arange(len(base)), row_max + 2)
-        found.append(count[slot])
-    return found[0], found[1]
+        found.append(count)
+    asked = slot if of is None else slot.take(of)
+    return found[0].take(asked), found[1].take(asked)
 
 
 def _limits_of_any(values: np.ndarray, offsets: np.ndarray, start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,4 +134,6 @@ def digits(below: np.ndarray, up_to: np.ndarray, draws: np.ndarray | None) -> np
     """
     if draws is None:
         return up_to
-    return np.ceil(draws * (below - up_to) + up_to).astype(np.int64)
+    found = draws * (below - up_to)
+    found += up_to
+    return np.ceil(found, out=found).astype(np.int64)

@@ -68,12 +68,13 @@ def detected(counts: "csr_matrix", keep: np.ndarray) -> Rows:
     """
     if not counts.has_sorted_indices:
         counts = counts.sorted_indices()
-    mask = keep[counts.indices] & (counts.data != 0)
-    running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-    values = counts.data[mask]
-    if values.dtype.kind != "f":
-        values = values.astype(np.float32)
-    return Rows(counts.indices[mask].astype(np.int64), values, running[counts.indptr])
+    columns, values, offsets = counts.indices.astype(np.int64), counts.data, counts.indptr.astype(np.int64)
+    mask = keep.take(columns)
+    mask &= values != 0
+    if not mask.all():
+        places = np.flatnonzero(mask)
+        columns, values, offsets = columns.take(places), values.take(places), np.searchsorted(places, offsets)
+    return Rows(columns, values if values.dtype.kind == "f" else values.astype(np.float32), offsets)
 
 
 def rank_rows(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -126,7 +127,8 @@ def surround(values: np.ndarray, offsets: np.ndarray, *, before: float | None = 
     new = surrounded_offsets(offsets, n_extra)
     out = np.empty(new[-1], dtype=values.dtype)
     shift = 1 if before is not None else 0
-    out[np.repeat(new[:-1] + shift, np.diff(offsets)) + within(offsets)] = values
+    for start, stop, at in zip(offsets[:-1].tolist(), offsets[1:].tolist(), (new[:-1] + shift).tolist(), strict=True):
+        out[at : at + stop - start] = values[start:stop]
     if before is not None:
         out[new[:-1]] = before
     if after is not None:
