@@ -23,17 +23,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods_table", type=Path, required=True, help="assets/methods.tsv; models.tsv beside it is read too")
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
     parser.add_argument("--trace", type=Path, help="Nextflow's execution trace, if it is at hand")
-    parser.add_argument("--steps_off", default="", help="comma list of steps that the run was asked to leave out")
     parser.add_argument("--outdir", type=Path, default=Path("tables"), help="where the tables are written")
     args = parser.parse_args(argv)
 
     from scfm.report.collect import collect_results
     from scfm.tables import read_json
-    from scfm.text import split_list
 
     verdict = collect_results(
         plan=args.plan, datasets=args.datasets, results=args.results, metrics_table=args.metrics_table, methods_table=args.methods_table,
-        params=read_json(args.params), outdir=args.outdir, messages=args.messages, trace=args.trace, steps_off=split_list(args.steps_off),
+        params=read_json(args.params), outdir=args.outdir, messages=args.messages, trace=args.trace,
     )
     log.info("verdict: %s", verdict)
 

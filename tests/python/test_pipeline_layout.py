@@ -85,7 +85,7 @@ def test_help_prints_every_parameter() -> None:
 def test_one_method_gets_its_own_resources_from_a_users_config(tmp_path) -> None:
     # with the first parser: the second one of Nextflow 25.04.4 does not apply a profile beside -c
     (tmp_path / "my.config").write_text("params.method_resources.pca.gpu = true\n")
-    options = ["-profile", "test", "-c", "my.config", "--methods", "pca,combat", "--controls", "none", "--corrections", "none"]
+    options = ["-profile", "test", "-c", "my.config", "--methods", "pca,combat", "--controls", "none", "--corrections", "none", "--skip_umap", "--skip_probing"]
     run = run_pipeline(tmp_path, *options, parser="v1")
     assert run.status == 0, run.log
     scripts = [path.read_text() for path in tmp_path.glob("work/*/*/.command.sh")]

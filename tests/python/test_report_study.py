@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -293,7 +294,12 @@ def test_lines_hold_every_data_set(data):
 
 
 def test_one_data_set_or_too_few_models_show_less():
-    assert across_sections(study_data(("liver",))) == []
+    one = study_data(("liver",))
+    assert list(by_key(across_sections(one))) == ["sizes"]
+    titles = {module.key: module.name for module in build_modules(one)}
+    assert titles["across"] == "Across models"
+    six_made_up = replace(one, names=replace(one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})))
+    assert across_sections(six_made_up) == []
     scores = study_scores(("liver", "limb"))
     plain = study_data(("liver", "limb"), scores=scores[scores["family"] != "foundation_model"])
     assert list(by_key(across_sections(plain))) == ["totals", "mean_rank", "probing"]

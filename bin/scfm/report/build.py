@@ -29,7 +29,8 @@ def build_modules(data: ReportData) -> list[Module]:
     names = data.dataset_names()
     budget, map_budget = (total // max(1, len(names)) for total in (PICTURE_BUDGET, MAP_BUDGET))
     modules = [Module("overview", "Overview", overview(data), describe_run(data))]
-    modules.append(Module("across", "Across data sets", across_sections(data), "Every data set beside the others: methods as they come, nothing subtracted afterwards."))
+    title, what = ("Across data sets", "Every data set beside the others") if len(names) > 1 else ("Across models", "The foundation models beside each other")
+    modules.append(Module("across", title, across_sections(data), f"{what}: methods as they come, nothing subtracted afterwards."))
     for name in names:
         sections = data_sections(data, name, picture_budget=budget, map_budget=map_budget)
         modules.append(Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", sections, describe_size(data, name)))

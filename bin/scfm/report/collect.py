@@ -24,7 +24,7 @@ NAMELESS = Names()
 
 def build_tables(
     found: Collected, metrics: "pd.DataFrame", params: dict[str, Any], *, names: Names = NAMELESS,
-    trace: "pd.DataFrame | None" = None, steps_off: Iterable[str] = (),
+    trace: "pd.DataFrame | None" = None,
 ) -> dict[str, Any]:
     """Return the published tables by name (``warnings`` and ``verdict`` as plain objects).
 
@@ -35,18 +35,17 @@ def build_tables(
     metrics
         ``assets/metrics.tsv``.
     params
-        Parameters of the run; ``metrics_profile`` and ``total_weights`` are read.
+        Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of :data:`scfm.report.status.SWITCHES` are read.
     names
         Titles for the messages.
     trace
         Nextflow's trace (``resources.read_trace``), if there is one.
-    steps_off
-        Steps the run was asked to leave out.
     """
     from scfm.metrics.totals import compute_totals
 
     attempts = resources.last_attempts(trace) if trace is not None else {}
     weights = tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5")))
+    steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
     totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
     return {
@@ -86,7 +85,7 @@ def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None
 
 def collect_results(
     *, plan: Path, datasets: Path, results: Iterable[Path], metrics_table: Path, methods_table: Path, params: dict[str, Any], outdir: Path,
-    messages: Path | None = None, trace: Path | None = None, steps_off: Iterable[str] = (),
+    messages: Path | None = None, trace: Path | None = None,
 ) -> dict[str, int | str]:
     """Collect a run into tables; log every message once; return the verdict.
 
@@ -96,7 +95,7 @@ def collect_results(
     metrics = read_metrics(metrics_table)
     tables = build_tables(
         found, metrics, params, names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
-        trace=resources.read_trace(trace) if trace else None, steps_off=steps_off,
+        trace=resources.read_trace(trace) if trace else None,
     )
     write_tables(tables, found.schemas, outdir)
     levels = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}

@@ -26,14 +26,12 @@ _GUESS = "Guess: largest class"
 
 
 def across_sections(data: "ReportData") -> list[Section]:
-    """Return the sections over all data sets; nothing for a single one."""
+    """Return the sections over all data sets; of a single one what compares models: their sizes."""
     names = data.dataset_names()
-    if len(names) < 2:
-        return []
     tables = {name: study_table(data, name).query("variant == @RAW", local_dict={"RAW": RAW}) for name in names}
     tables = {name: t for name, t in tables.items() if t["total"].notna().any()}
     sections = [totals_lines(tables), rank_table(tables)] if len(tables) > 1 else []
-    return [*sections, *probe_lines(data, names), *size_section(data, tables)]
+    return [*sections, *(probe_lines(data, names) if len(names) > 1 else []), *size_section(data, tables)]
 
 
 def _lines(frames: dict[str, "pd.DataFrame"], title: Callable[[dict], str], column: str) -> dict[str, dict[str, float]]:
@@ -117,8 +115,10 @@ def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
 
 
 def size_section(data: "ReportData", tables: dict[str, "pd.DataFrame"]) -> list[Section]:
-    """Return size of model and of its corpus against the total; needs three foundation models with a total in a data set."""
-    models = {name: t[(t["family"] == "foundation_model") & t["total"].notna()] for name, t in tables.items()}
+    """Return size of model and of its corpus against the total; needs three foundation models, with weights of their own, with a total in a data set."""
+    models = {
+        name: t[(t["family"] == "foundation_model") & t["total"].notna() & ~t["method"].isin(data.names.made_up)] for name, t in tables.items()
+    }
     if max((len(m) for m in models.values()), default=0) < MIN_MODELS:
         return []
     return _size_section(data, models)

@@ -53,7 +53,7 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
     )
     return Section(
         f"status_{slug(dataset)}", _heading("What became of every step", data, dataset), "html", content,
-        description="Every planned embedding and step. n/a: not defined here (a model without weights …), or a step before it gave no result; point at a cell for the reason.",
+        description="Every planned embedding and step. n/a: not defined here (a model without weights …), a step before it gave no result, or the run was asked to leave it out; point at a cell for the reason.",
     )
 
 

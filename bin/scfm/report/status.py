@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 RAW_STEPS = {"embed": None, "validate": "embed", "neighbors": "validate", "score": "neighbors", "probe": "validate", "umap": "neighbors"}
 CORRECTED_STEPS = {"correct": None, "validate": "correct", **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}}}
 STEPS = ("embed", "correct", "validate", "neighbors", "score", "probe", "umap")
+#: step -> the parameter that leaves it out
+SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
 
 NO_RESULT = "no_result"
 EARLIER_FAILED = "earlier_step_failed"
@@ -101,7 +103,7 @@ def _planned(step: str, row: Any) -> dict[str, str] | None:
 def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[str, str] | None:
     """Return the outcome of a step without a status file, if the settings or an earlier step account for it."""
     if step in off:
-        return {"status": "not_applicable", "reason_code": SWITCHED_OFF, "reason": f"The step '{step}' was switched off for this run."}
+        return {"status": "not_applicable", "reason_code": SWITCHED_OFF, "reason": f"The run was asked to leave this step out (--{SWITCHES[step]})."}
     if earlier is None or earlier["status"] == "ok":
         return None
     if earlier["status"] == "failed":

@@ -54,7 +54,10 @@ workflow EVALUATE_EMBEDDINGS {
     )
 
     PROBE_EMBEDDING(
-        withDataset(ch_embedding, ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] }),
+        withDataset(
+            ch_embedding.filter { _item -> !options.skip_probing },
+            ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] },
+        ),
         stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile']),
     )
 
@@ -62,6 +65,7 @@ workflow EVALUATE_EMBEDDINGS {
     DRAW_UMAPS(
         withDataset(
             FIND_NEIGHBORS.out.neighbors
+                .filter { _item -> !options.skip_umap }
                 .map { meta, parquet, sidecar, knn -> [meta.dataset, [meta.family, meta.id, parquet, sidecar, knn]] }
                 .groupTuple()
                 .flatMap { dataset, items ->
