@@ -134,7 +134,7 @@ def fastest_product(device: str, precision: str) -> float:
     """Return the operations per second of the fastest matrix product found on this device: the ceiling of everything above."""
     import torch
 
-    from scfm.models.blocks import Linear
+    from scfm.models.linear import Linear
 
     best, is_gpu = 0.0, device == "cuda"
     for n in (4096, 8192) if is_gpu else (1024, 2048):

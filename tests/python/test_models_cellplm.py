@@ -107,7 +107,7 @@ def _layer(rng: np.random.Generator, width: int) -> tuple[parts.FlowLayer, dict[
     """A random layer, and its parameters as arrays."""
     import torch
 
-    from scfm.models.blocks import Linear, Norm
+    from scfm.models.linear import Linear, Norm
 
     sizes = {"qkv": (3 * width, width), "out": (width, width), "up": (2 * width, width), "down": (width, 2 * width)}
     raw = {n: (rng.normal(0, 0.6, s), rng.normal(0, 0.3, s[0])) for n, s in sizes.items()}

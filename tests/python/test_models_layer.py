@@ -203,7 +203,8 @@ def _slow_attention(qkv, lengths, heads, bias=None):
 def test_packed_attention_equals_loops(lengths, biased) -> None:
     import torch
 
-    from scfm.models.blocks import Segments, attention, attention_padded
+    from scfm.models.attention import attention, attention_padded
+    from scfm.models.segments import Segments
 
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(sum(n), 12)) for n in (lengths[0], lengths[1], lengths[1]))
@@ -229,8 +230,9 @@ def _torch_layer(width: int, heads: int, inner: int, activation: str):
 def test_layer_equals_pytorch_with_all_its_shortcuts(activation) -> None:
     import torch
 
-    from scfm.models.blocks import TORCH_NAMES, Segments, Some, first_rows, post_norm_layer, read_layer
+    from scfm.models.blocks import TORCH_NAMES, post_norm_layer, read_layer
     from scfm.models.checkpoint import Checkpoint
+    from scfm.models.segments import Segments, Some, first_rows
 
     official = _torch_layer(16, 4, 24, activation)
     checkpoint = Checkpoint("layer.pt", {f"x.{k}": v for k, v in official.state_dict().items()})
@@ -278,7 +280,7 @@ def test_bert_names_are_fused_in_the_same_order() -> None:
 def test_pooling_over_segments() -> None:
     import torch
 
-    from scfm.models.blocks import Segments
+    from scfm.models.segments import Segments
 
     segments = Segments([2, 3, 1], "cpu")
     x = torch.randn(6, 5)

@@ -193,7 +193,8 @@ def test_the_first_layer() -> None:
     """``layer0_input`` and ``layer0_output`` of two cells."""
     import torch
 
-    from scfm.models.blocks import Segments, Some, post_norm_layer
+    from scfm.models.blocks import post_norm_layer
+    from scfm.models.segments import Segments, Some
 
     model, expected = CASES.load(), read_expected("nicheformer")
     ids = torch.from_numpy(tokens_of(model, read_input("nicheformer")).fields["ids"].reshape(24, -1)[:2])

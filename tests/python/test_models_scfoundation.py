@@ -20,8 +20,8 @@ from models_cases_scfoundation import BASE, CASES, LIST
 from models_contract import copy_fixture, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models import load_model
-from scfm.models.blocks import Segments
 from scfm.models.scfoundation import TOO_SHORT, parse_resolution
+from scfm.models.segments import Segments
 
 #: not in alphabetical order, as the official list is not in that of any input
 GENES = [f"G{(7 * i) % 25}" for i in range(25)]

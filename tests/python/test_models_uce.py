@@ -301,7 +301,9 @@ def test_other_sizes_equal_pytorch_modules(size, masked, tmp_path) -> None:
 def test_attention_of_one_equals_attention_over_keys_and_values(lengths, with_bias) -> None:
     import torch
 
-    from scfm.models.blocks import Linear, Segments, attention, attention_of_one, first_rows
+    from scfm.models.attention import attention, attention_of_one
+    from scfm.models.linear import Linear
+    from scfm.models.segments import Segments, first_rows
 
     torch.manual_seed(0)
     segments, width, heads = Segments(lengths, "cpu"), 30, 5

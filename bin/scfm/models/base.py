@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from scfm.models.blocks import Segments
     from scfm.models.reader import Chunk, Counts
     from scfm.models.runner import Part, Runner
+    from scfm.models.segments import Segments
 
 
 @dataclass

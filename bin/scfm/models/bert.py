@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import torch
 
     from scfm.models.base import EmbeddingModel
-    from scfm.models.blocks import Layer, Segments, Some
+    from scfm.models.blocks import Layer
     from scfm.models.checkpoint import Checkpoint
+    from scfm.models.segments import Segments, Some
 
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings", "vocab_size")
 
@@ -156,7 +157,7 @@ def read_embeddings(
     prefix
         Text in front of the names.
     """
-    from scfm.models.blocks import Norm
+    from scfm.models.linear import Norm
 
     def table(name: str, rows: int) -> "torch.Tensor":
         return checkpoint.take(f"{prefix}{name}.weight", rows, config.width, init=config.init)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scfm.models.blocks import Activation, Linear, Norm, linear
+from scfm.models.linear import Activation, Linear, Norm, linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import torch
 
     from scfm.models.bert import BertConfig
-    from scfm.models.blocks import Segments, Some
     from scfm.models.checkpoint import Checkpoint
     from scfm.models.reader import Chunk, Counts
+    from scfm.models.segments import Segments, Some
 
 SPECIES = ("human", "mouse")
 #: epsilon of the norm inside the embedding; the other norms take that of the configuration
@@ -123,7 +123,7 @@ class GeneCompass(EmbeddingModel):
         """
         import torch
 
-        from scfm.models.blocks import Linear, Norm
+        from scfm.models.linear import Linear, Norm
 
         d = config.width
         take = checkpoint.take
@@ -234,7 +234,7 @@ class GeneCompass(EmbeddingModel):
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of the species vector, or the mean over the places behind it."""
-        from scfm.models.blocks import first_rows
+        from scfm.models.segments import first_rows
 
         segments = batch.segments
         ids, positions = batch.fields["ids"], segments.positions
@@ -251,7 +251,7 @@ def without_first(segments: "Segments") -> "Some":
     """Return all tokens but the first of every cell."""
     import torch
 
-    from scfm.models.blocks import Segments, Some
+    from scfm.models.segments import Segments, Some
 
     inner = Segments([length - 1 for length in segments.lengths], segments.device)
     return Some(torch.arange(inner.total, device=segments.device) + inner.cell + 1, inner)

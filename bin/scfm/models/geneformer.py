@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
     from scipy.sparse import csr_matrix
 
-    from scfm.models.blocks import Segments, Some
     from scfm.models.reader import Chunk, Counts
+    from scfm.models.segments import Segments, Some
 
 #: reason of a cell that has no gene left to average
 TOO_SHORT = "fewer than three genes are detected, and the mean of this setting leaves out the first and the last one"
@@ -179,7 +179,7 @@ class Geneformer(EmbeddingModel):
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the state of ``<cls>`` or the mean over genes; the last layer that runs is computed for what is read."""
-        from scfm.models.blocks import first_rows
+        from scfm.models.segments import first_rows
 
         segments = batch.segments
         x = self.embeddings(batch.fields["ids"], segments.positions)
@@ -246,7 +246,7 @@ def inner_rows(segments: "Segments") -> "Some":
     """Return all tokens but the first and the last of every cell."""
     import torch
 
-    from scfm.models.blocks import Segments, Some
+    from scfm.models.segments import Segments, Some
 
     inner = Segments([length - 2 for length in segments.lengths], segments.device)
     return Some(torch.arange(inner.total, device=segments.device) + 2 * inner.cell + 1, inner)

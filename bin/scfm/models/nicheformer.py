@@ -270,7 +270,8 @@ class Nicheformer(EmbeddingModel):
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the mean over the positions; padding is computed and read, but nothing attends to it."""
-        from scfm.models.blocks import Segments, Some, post_norm_layer
+        from scfm.models.blocks import post_norm_layer
+        from scfm.models.segments import Segments, Some
 
         ids, n = batch.fields["ids"], len(batch.segments)
         keys = Some((ids != PAD).nonzero().squeeze(1), Segments(batch.cells["real"].tolist(), ids.device))

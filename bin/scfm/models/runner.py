@@ -159,7 +159,7 @@ def to_batch(tokens: Tokens, device: "torch.device | str") -> Batch:
     """Turn tokens into tensors on a device."""
     import torch
 
-    from scfm.models.blocks import Segments
+    from scfm.models.segments import Segments
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         kind = np.int64 if array.dtype.kind in "iu" else np.float32 if array.dtype.kind == "f" else array.dtype

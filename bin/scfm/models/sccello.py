@@ -87,7 +87,7 @@ class ScCello(EmbeddingModel):
         """Read the projection head ``cell_cls`` (its further ``bias`` is an alias of ``dense_2.bias``)."""
         import torch.nn.functional as F
 
-        from scfm.models.blocks import Linear, Norm
+        from scfm.models.linear import Linear, Norm
 
         d, prefix = config.width, "cell_cls.predictions."
 
@@ -144,7 +144,7 @@ class ScCello(EmbeddingModel):
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, projected or normed where asked for."""
-        from scfm.models.blocks import first_rows
+        from scfm.models.segments import first_rows
 
         x = self.embeddings(batch.fields["ids"], batch.segments.positions)
         x = self.encoder(x, batch.segments, read=first_rows(batch.segments))

@@ -20,6 +20,7 @@ from scfm.models import genes, tokens
 from scfm.models.base import Batch, EmbeddingModel
 from scfm.models.checkpoint import ANY
 from scfm.models.pickles import require_file
+from scfm.models.scfoundation_files import find, flat_config, read_gene_list
 from scfm.models.settings import ModelSettings
 from scfm.text import plural
 
@@ -118,7 +119,8 @@ class ScFoundation(EmbeddingModel):
 
     def _read_tensors(self, checkpoint: "Checkpoint", path: Path) -> None:
         """Read value embedding, positions, layers and the final norm."""
-        from scfm.models.blocks import TORCH_NAMES, Linear, Norm, read_layer
+        from scfm.models.blocks import TORCH_NAMES, read_layer
+        from scfm.models.linear import Linear, Norm
 
         table = checkpoint.take("token_emb.emb.weight", ANY, ANY, init=1.0)
         bins, width = table.shape
@@ -243,43 +245,11 @@ class ScFoundation(EmbeddingModel):
         """Turn values into vectors: soft weights over bins, from a small network, times the bins' vectors."""
         import torch.nn.functional as F
 
-        from scfm.models.blocks import linear
+        from scfm.models.linear import linear
 
         hidden = F.leaky_relu_(values[:, None] * self.first.weight[:, 0] + self.first.bias, 0.1)
         weights = self.second(hidden).add_(hidden, alpha=self.bin_alpha).softmax(dim=1)
         return linear(weights, self.bins, None)
-
-
-def find(top: Path, name: str, folders: tuple[str, ...]) -> Path:
-    """Return a file in the first of some folders below ``top`` that has it, else where it should be (a flat folder, or the official clone)."""
-    return next((path for folder in folders if (path := top / folder / name).is_file()), top / name)
-
-
-def read_gene_list(path: Path) -> dict[str, int]:
-    """Read the gene list: symbol -> place in the sequence; columns ``gene_name`` and ``index``, the latter 0, 1, 2 ... in order."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(require_file(path), sep="\t", dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ScfmError(f"{path}: not readable as a table with tabs ({str(error).splitlines()[0][:120]}).") from error
-    if not {"gene_name", "index"} <= set(table.columns):
-        raise ScfmError(f"{path}: expected the columns gene_name and index, found {', '.join(map(str, table.columns))}.")
-    if list(table["index"]) != [str(i) for i in range(len(table))] or table["gene_name"].duplicated().any() or not len(table):
-        raise ScfmError(f"{path}: expected every symbol once, and index 0 to {max(0, len(table) - 1)} in order. The file is damaged or was edited.")
-    return dict(zip(table["gene_name"], range(len(table)), strict=True))
-
-
-def flat_config(config: Any, where: str) -> dict[str, Any]:
-    """Return the part of an entry's configuration that counts: that of its model, with that of the data set on top."""
-    try:
-        name = config["model"]
-        flat = {**config["model_config"][name], **config["dataset_config"]["rnaseq"]}
-    except (KeyError, TypeError) as error:
-        raise ScfmError(f"{where}: the configuration lacks {error}; expected model, model_config and dataset_config.rnaseq.") from error
-    if name != "mae_autobin":
-        raise ScfmError(f"{where}: the model is '{name}'; only mae_autobin can be computed here, which the released models are.")
-    return flat
 
 
 def parse_resolution(text: str) -> tuple[str, float]:
@@ -334,10 +304,10 @@ def added(rows: tokens.Rows, *, as_logs: bool) -> tokens.Rows:
 
 
 def without_last_two(segments: Any) -> Any:
-    """Return all tokens of each cell but the last two, as :class:`scfm.models.blocks.Some`."""
+    """Return all tokens of each cell but the last two, as :class:`scfm.models.segments.Some`."""
     import torch
 
-    from scfm.models.blocks import Segments, Some
+    from scfm.models.segments import Segments, Some
 
     inner = Segments([length - 2 for length in segments.lengths], segments.device)
     return Some(torch.arange(inner.total, device=segments.device) + 2 * inner.cell, inner)

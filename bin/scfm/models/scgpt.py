@@ -162,7 +162,8 @@ class ScGPT(EmbeddingModel):
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>``, of unit length with ``normalize``."""
-        from scfm.models.blocks import first_rows, post_norm_layer
+        from scfm.models.blocks import post_norm_layer
+        from scfm.models.segments import first_rows
 
         x = self.gene_table[batch.fields["ids"]] + self.value_table[batch.fields["bins"]]
         for layer in self.layers[:-1]:

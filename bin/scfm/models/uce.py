@@ -30,8 +30,8 @@ from scfm.text import listing
 if TYPE_CHECKING:
     import torch
 
-    from scfm.models.blocks import Linear, Norm
     from scfm.models.checkpoint import Checkpoint
+    from scfm.models.linear import Linear, Norm
     from scfm.models.reader import Chunk, Counts
     from scfm.models.runner import Runner
 
@@ -132,7 +132,8 @@ class UCE(EmbeddingModel):
         """Read everything but the token table; sizes are those of the tensors, the number of layers is counted."""
         import torch
 
-        from scfm.models.blocks import TORCH_NAMES, Linear, Norm, read_layer
+        from scfm.models.blocks import TORCH_NAMES, read_layer
+        from scfm.models.linear import Linear, Norm
 
         self.width, self.vector_size = checkpoint.shape("encoder.0.weight")
         if self.width % self.settings.heads:
@@ -351,7 +352,8 @@ class UCE(EmbeddingModel):
 
     def cls_states(self, x: "torch.Tensor", batch: Batch) -> "torch.Tensor":
         """Return the last state of ``<cls>`` of each cell, shape (n_cells, width); the last layer is computed for it only."""
-        from scfm.models.blocks import first_rows, post_norm_layer
+        from scfm.models.blocks import post_norm_layer
+        from scfm.models.segments import first_rows
 
         x, bias, heads = x.to(self.dtype), batch.fields.get("bias"), self.settings.heads
         for i, layer in enumerate(self.layers[:-1]):
