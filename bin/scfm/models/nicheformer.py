@@ -1,4 +1,4 @@
-"""Nicheformer (Tejada-Lapuerta et al., doi:10.1101/2024.04.15.589472): inference, written from ``docs/models/nicheformer.md``.
+"""Nicheformer (Tejada-Lapuerta et al., Nature Methods 2025, doi:10.1038/s41592-025-02814-z): inference, written from ``docs/models/nicheformer.md``.
 
 A cell is organism, assay and modality, followed by its genes from the highest to the lowest count relative to the gene's mean on that
 technology, and by padding up to a fixed length. The row of a cell is the mean over all positions behind the context, padding included.
