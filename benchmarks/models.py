@@ -209,7 +209,8 @@ def main() -> None:
                 args.json.write_text(json.dumps({"settings": setting, "cpu": torch.backends.cpu.get_cpu_capability(), "models": every}, indent=1))
             head = ["model", "side", "tokens", "cells/s", "forward ms", "cpu ms", "tokenise ms", "cpu ms", "peak MB"]
             show([head, *lines_of(every[-1])])
-            print(ceiling(every[-1]), flush=True)
+            if limit := ceiling(every[-1]):
+                print(limit, flush=True)
             if agreement := every[-1]["agreement"]:
                 print(f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine {agreement['min_cosine']:.6f}", flush=True)
 

@@ -346,7 +346,7 @@ def test_random_weights_are_a_seeded_control(cases, plain) -> None:
 
 
 @MODELS
-def test_bf16_staysassert_close(cases, plain) -> None:
+def test_bf16_stays_close(cases, plain) -> None:
     found = embed(cases.load(precision="bf16"), read_input(cases.fixture))
     wanted = plain[cases.model].loc[found.index].to_numpy()
     cosine = (found.to_numpy() * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)

@@ -85,11 +85,11 @@ def post_norm_layer(
 def _after_attention(mixed: torch.Tensor, x: torch.Tensor, layer: Layer, activation: Activation) -> torch.Tensor:
     """Return ``norm2(h + down(act(up(h))))`` of ``h = norm1(x + out(mixed))``; on a CPU in parts that stay in its cache."""
     n_parts = -(-len(x) * len(layer.up.weight) // _INNER_VALUES) if x.device.type == "cpu" else 1
-    done = torch.empty_like(mixed)
-    for part, add, into in zip(*(t.tensor_split(n_parts) for t in (mixed, x, done)), strict=True):
+    done = []
+    for part, add in zip(mixed.tensor_split(n_parts), x.tensor_split(n_parts), strict=True):
         h = layer.norm1(layer.out(part).add_(add))
-        into.copy_(layer.norm2(layer.down(layer.up(h, activation)).add_(h)))
-    return done
+        done.append(layer.norm2(layer.down(layer.up(h, activation)).add_(h)))
+    return torch.cat(done) if n_parts > 1 else done[0]
 
 
 @dataclass(frozen=True)

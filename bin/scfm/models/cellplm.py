@@ -249,7 +249,7 @@ class CellPLM(EmbeddingModel):
         import torch
         import torch.nn.functional as F
 
-        ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets.int()
+        ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets
         sums = [
             F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True) for table in self.gene_tables
         ]

@@ -87,15 +87,17 @@ def smallest(draws: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
     upper = (draws >> np.uint32(24)).astype(np.uint8)
     row_base = np.repeat(np.arange(len(lengths)) << 8, lengths)
     row_base += upper
-    up_to = np.bincount(row_base, minlength=len(lengths) << 8).reshape(-1, 256).cumsum(axis=1)
-    edge = np.minimum((up_to < np.minimum(lengths, n)[:, None]).sum(axis=1), 255).astype(np.uint8)
-    edge_of_value = np.repeat(edge, lengths)
+    counts = np.bincount(row_base, minlength=len(lengths) << 8).reshape(-1, 256)
+    up_to = counts.cumsum(axis=1)
+    edge = (up_to < np.minimum(lengths, n)[:, None]).sum(axis=1)
+    place = np.arange(len(lengths)), edge
+    below = up_to[place] - counts[place]
+    edge_of_value = np.repeat(edge.astype(np.uint8), lengths)
     mask = upper < edge_of_value
     at_edge = np.flatnonzero(upper == edge_of_value)
     row = np.searchsorted(offsets, at_edge, side="right") - 1
     order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | draws[at_edge], kind="stable")
     first = np.searchsorted(row, np.arange(len(lengths)))
-    below = np.where(edge == 0, 0, up_to[np.arange(len(lengths)), edge - np.uint8(1)])
     rank = np.arange(len(row)) - first[row] + below[row]
     mask[at_edge[order[rank < n]]] = True
     return mask
