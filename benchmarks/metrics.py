@@ -101,19 +101,31 @@ def compare(data: Any) -> list[dict[str, Any]]:
         ours, value = timed(lambda f=function: f(replace(data, _kept={})).overall.value)
         first, _ = timed(reference)
         second, expected = timed(reference)
-        rows.append({
-            "metric": name, "ours_s": ours, "scib_first_s": first, "scib_second_s": second, "ratio_first": first / ours,
-            "ratio_second": second / ours, "value": value, "difference": value - expected,
-        })
+        rows.append(
+            {
+                "metric": name,
+                "ours_s": ours,
+                "scib_first_s": first,
+                "scib_second_s": second,
+                "ratio_first": first / ours,
+                "ratio_second": second / ours,
+                "value": value,
+                "difference": value - expected,
+            }
+        )
     return rows
 
 
 def show(rows: list[dict[str, Any]], imports: dict[str, float]) -> None:
     """Print the table."""
-    print(f"{'metric':20}{'ours s':>9}{'scib first s':>14}{'scib again s':>14}{'x first':>9}{'x again':>9}{'value':>9}{'difference':>12}")
+    print(
+        f"{'metric':20}{'ours s':>9}{'scib first s':>14}{'scib again s':>14}{'x first':>9}{'x again':>9}{'value':>9}{'difference':>12}"
+    )
     for r in rows:
-        print(f"{r['metric']:20}{r['ours_s']:9.3f}{r['scib_first_s']:14.3f}{r['scib_second_s']:14.3f}{r['ratio_first']:9.1f}"
-              f"{r['ratio_second']:9.1f}{r['value']:9.4f}{r['difference']:12.1e}")
+        print(
+            f"{r['metric']:20}{r['ours_s']:9.3f}{r['scib_first_s']:14.3f}{r['scib_second_s']:14.3f}{r['ratio_first']:9.1f}"
+            f"{r['ratio_second']:9.1f}{r['value']:9.4f}{r['difference']:12.1e}"
+        )
     ours, first, again = (sum(r[k] for r in rows) for k in ("ours_s", "scib_first_s", "scib_second_s"))
     print(f"{'sum':20}{ours:9.3f}{first:14.3f}{again:14.3f}{first / ours:9.1f}{again / ours:9.1f}")
     print(f"import: ours {imports['ours']:.2f} s, scib_metrics {imports['scib_metrics']:.2f} s")
@@ -121,7 +133,9 @@ def show(rows: list[dict[str, Any]], imports: dict[str, float]) -> None:
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--cells", type=int, default=1200)
     parser.add_argument("--dims", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -130,12 +144,17 @@ def main() -> None:
     args = parser.parse_args()
     limit_threads(args.cpus)
     data = make_data(args.cells, args.dims, args.seed)
-    imports = {"ours": import_seconds("scfm.metrics.run, igraph, scipy.sparse.csgraph"), "scib_metrics": import_seconds("scib_metrics")}
+    imports = {
+        "ours": import_seconds("scfm.metrics.run, igraph, scipy.sparse.csgraph"),
+        "scib_metrics": import_seconds("scib_metrics"),
+    }
     rows = compare(data)
     show(rows, imports)
     about = {"cells": args.cells, "dims": args.dims, "seed": args.seed, "cpus": args.cpus}
     versions = versions_of(["scib-metrics", "jax", "numpy", "scipy", "igraph", "scikit-learn"])
-    args.json.write_text(json.dumps({**about, "versions": versions, "import_s": imports, "metrics": rows}, indent=2) + "\n")
+    args.json.write_text(
+        json.dumps({**about, "versions": versions, "import_s": imports, "metrics": rows}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

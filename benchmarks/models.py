@@ -44,12 +44,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="all", help=f"comma-separated, or all: {','.join(VOCABULARY)}")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of our side; the official side is fp32")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="of our side; the official side is fp32"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
     parser.add_argument("--cells", type=int, help="cells of a forward pass (by model where not given)")
     parser.add_argument("--token_cells", type=int, default=256, help="cells of a tokenising pass")
     parser.add_argument("--median_genes", type=float, default=2000, help="median of detected genes per cell")
-    parser.add_argument("--rounds", type=int, default=3, help="alternations; one more, not counted, warms up tokenisers")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="alternations; one more, not counted, warms up tokenisers"
+    )
     parser.add_argument("--batch_tokens", type=int, help="padded tokens per batch (ours; by device where not given)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, metavar="DIR", help="keep made-up weights here for the next run")
@@ -68,10 +72,17 @@ class Worker:
 
     def __init__(self, python: str, spec: dict[str, Any]) -> None:
         threads = str(spec["threads"])
-        env = os.environ | {k: threads for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+        env = os.environ | {
+            k: threads for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+        }
         self.rows, self.name = Path(spec["rows"]), f"{spec['name']} ({spec['side']})"
         self.process = subprocess.Popen(
-            [python, str(HERE / "models_worker.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=spec_log(spec), text=True, env=env
+            [python, str(HERE / "models_worker.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=spec_log(spec),
+            text=True,
+            env=env,
         )
         self.facts = self.ask(json.dumps(spec))
 
@@ -104,9 +115,17 @@ def spec_log(spec: dict[str, Any]) -> Any:
 def measure(name: str, args: argparse.Namespace, weights: Path, scratch: Path) -> dict[str, Any]:
     """Measure a model on one or both sides; an official side that does not run is reported with its reason."""
     spec = {
-        "name": name, "weights": str(make_weights(name, weights)), "device": args.device, "precision": args.precision, "threads": args.threads,
-        "cells": args.cells or CELLS.get(name, 12), "token_cells": args.token_cells, "median_genes": args.median_genes, "seed": args.seed,
-        "batch_tokens": args.batch_tokens, "official": str(args.official) if args.official else None,
+        "name": name,
+        "weights": str(make_weights(name, weights)),
+        "device": args.device,
+        "precision": args.precision,
+        "threads": args.threads,
+        "cells": args.cells or CELLS.get(name, 12),
+        "token_cells": args.token_cells,
+        "median_genes": args.median_genes,
+        "seed": args.seed,
+        "batch_tokens": args.batch_tokens,
+        "official": str(args.official) if args.official else None,
     }
     found: dict[str, Any] = {"model": name, "sides": {}}
     workers: dict[str, Worker] = {}
@@ -160,12 +179,26 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
         if "error" in f:
             rows.append([found["model"], side, f["error"][:90]])
             continue
-        numbers = [f"{1 / f['forward']['wall']:.3f}", *(f"{1e3 * f['forward'][k]:.4g}" for k in ("wall", "cpu")), *(f"{1e3 * f['tokenize'][k]:.2f}" for k in ("wall", "cpu"))]
-        rows.append([found["model"], f["official"] or side, f"{f.get('tokens_per_cell', '')}", *numbers, f"{f['peak_rss_mb']:.0f}"])
+        numbers = [
+            f"{1 / f['forward']['wall']:.3f}",
+            *(f"{1e3 * f['forward'][k]:.4g}" for k in ("wall", "cpu")),
+            *(f"{1e3 * f['tokenize'][k]:.2f}" for k in ("wall", "cpu")),
+        ]
+        rows.append(
+            [
+                found["model"],
+                f["official"] or side,
+                f"{f.get('tokens_per_cell', '')}",
+                *numbers,
+                f"{f['peak_rss_mb']:.0f}",
+            ]
+        )
     both = [found["sides"].get(s) for s in ("ours", "official")]
     if all(b and "error" not in b for b in both):
         ours, official = both
-        ratios = [f"{official[part][k] / ours[part][k]:.2f}x" for part in ("forward", "tokenize") for k in ("wall", "cpu")]
+        ratios = [
+            f"{official[part][k] / ours[part][k]:.2f}x" for part in ("forward", "tokenize") for k in ("wall", "cpu")
+        ]
         rows.append([found["model"], "ratio", "", "", *ratios, f"{official['peak_rss_mb'] / ours['peak_rss_mb']:.2f}x"])
     return rows
 
@@ -205,14 +238,23 @@ def main() -> None:
         for name in args.names:
             every.append(measure(name, args, weights, Path(scratch)))
             if args.json:
-                setting = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()} | versions_of(["torch", "numpy", "anndata"])
-                args.json.write_text(json.dumps({"settings": setting, "cpu": torch.backends.cpu.get_cpu_capability(), "models": every}, indent=1))
+                setting = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()} | versions_of(
+                    ["torch", "numpy", "anndata"]
+                )
+                args.json.write_text(
+                    json.dumps(
+                        {"settings": setting, "cpu": torch.backends.cpu.get_cpu_capability(), "models": every}, indent=1
+                    )
+                )
             head = ["model", "side", "tokens", "cells/s", "forward ms", "cpu ms", "tokenise ms", "cpu ms", "peak MB"]
             show([head, *lines_of(every[-1])])
             if limit := ceiling(every[-1]):
                 print(limit, flush=True)
             if agreement := every[-1]["agreement"]:
-                print(f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine {agreement['min_cosine']:.6f}", flush=True)
+                print(
+                    f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine {agreement['min_cosine']:.6f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

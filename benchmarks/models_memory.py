@@ -48,19 +48,40 @@ def write_file(path: Path, n: int, *, median_genes: float, seed: int) -> None:
         if "X" in file:
             del file["X"]
         group = file.create_group("X")
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": np.array([n, N_GENES])})
+        group.attrs.update(
+            {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": np.array([n, N_GENES])}
+        )
         group["indptr"] = offsets
         data = group.create_dataset("data", (offsets[-1],), "f4", chunks=(1 << 18,))
         indices = group.create_dataset("indices", (offsets[-1],), "i4", chunks=(1 << 18,))
         for first in range(0, n, block.n_obs):
             part = slice(offsets[first], offsets[min(first + block.n_obs, n)])
-            data[part], indices[part] = block.X.data[: part.stop - part.start], block.X.indices[: part.stop - part.start]
+            data[part], indices[part] = (
+                block.X.data[: part.stop - part.start],
+                block.X.indices[: part.stop - part.start],
+            )
 
 
 def run(model: str, weights: Path, source: Path, output: Path, max_length: int) -> dict[str, Any]:
     """Embed a file in a process of its own; return its peak memory, seconds and what its sidecar says."""
-    command = [sys.executable, str(HERE.parent / "bin" / "embed_cells.py"), "--model", model, "--weights", str(weights), "--input", str(source),
-               "--output", str(output), "--device", "cpu", "--threads", "1", "--set", f"max_length={max_length}"]
+    command = [
+        sys.executable,
+        str(HERE.parent / "bin" / "embed_cells.py"),
+        "--model",
+        model,
+        "--weights",
+        str(weights),
+        "--input",
+        str(source),
+        "--output",
+        str(output),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--set",
+        f"max_length={max_length}",
+    ]
     if model == "nicheformer":
         command += ["--set", "gene_column=ensembl_id"]
     start, peak = time.perf_counter(), 0.0
@@ -71,7 +92,12 @@ def run(model: str, weights: Path, source: Path, output: Path, max_length: int) 
     if process.returncode:
         raise SystemExit(f"{model} on {source.name} ended with {process.returncode}")
     sidecar = json.loads(output.with_suffix(".json").read_text())
-    return {"peak_rss_mb": round(peak, 1), "seconds": round(time.perf_counter() - start, 1), "cells_out": sidecar["cells_out"], "n_dims": sidecar["n_dims"]}
+    return {
+        "peak_rss_mb": round(peak, 1),
+        "seconds": round(time.perf_counter() - start, 1),
+        "cells_out": sidecar["cells_out"],
+        "n_dims": sidecar["n_dims"],
+    }
 
 
 def high_water(pid: int) -> float:
@@ -91,7 +117,12 @@ def main() -> None:
     parser.add_argument("--cells", default="50000,200000", help="numbers of cells, ascending")
     parser.add_argument("--models", default="scgpt,geneformer")
     parser.add_argument("--median_genes", type=float, default=1000, help="median of detected genes per cell")
-    parser.add_argument("--max_length", type=int, default=64, help="longest sequence: the tokeniser reads whole cells, attention stays short")
+    parser.add_argument(
+        "--max_length",
+        type=int,
+        default=64,
+        help="longest sequence: the tokeniser reads whole cells, attention stays short",
+    )
     parser.add_argument("--limit_mb", type=float, default=3000, help="largest accepted resident memory")
     parser.add_argument("--growth", type=float, default=1.1, help="largest accepted ratio of the last to the first run")
     parser.add_argument("--seed", type=int, default=0)
@@ -109,7 +140,10 @@ def main() -> None:
                 weights = top / model
                 if not weights.is_dir():
                     make_tiny(model, gene_table(zip(symbols, ids, strict=True)), weights)
-                found.append({"model": model, "cells": n, "file_mb": round(source.stat().st_size / 2**20)} | run(model, weights, source, top / "rows.parquet", args.max_length))
+                found.append(
+                    {"model": model, "cells": n, "file_mb": round(source.stat().st_size / 2**20)}
+                    | run(model, weights, source, top / "rows.parquet", args.max_length)
+                )
                 print("  ".join(f"{k} {v}" for k, v in found[-1].items()), flush=True)
             source.unlink()
     if args.json:
@@ -117,7 +151,9 @@ def main() -> None:
     bad = [r for r in found if r["peak_rss_mb"] > args.limit_mb or r["cells_out"] != r["cells"]]
     for model in args.models.split(","):
         of = [r["peak_rss_mb"] for r in found if r["model"] == model]
-        print(f"{model}: {of[0]:.0f} -> {of[-1]:.0f} MB, {of[-1] / of[0]:.3f}x for {sizes[-1] / sizes[0]:.1f}x the cells")
+        print(
+            f"{model}: {of[0]:.0f} -> {of[-1]:.0f} MB, {of[-1] / of[0]:.3f}x for {sizes[-1] / sizes[0]:.1f}x the cells"
+        )
         bad += [model] if of[-1] > args.growth * of[0] else []
     sys.exit(1 if bad else 0)
 

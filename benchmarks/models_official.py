@@ -53,7 +53,12 @@ class Official:
     official = "official"
 
     def __init__(self, spec: dict[str, Any], adata: "anndata.AnnData") -> None:
-        self.weights, self.clones, self.adata, self.n = Path(spec["weights"]), Path(spec["official"]), adata, spec["cells"]
+        self.weights, self.clones, self.adata, self.n = (
+            Path(spec["weights"]),
+            Path(spec["official"]),
+            adata,
+            spec["cells"],
+        )
         self.spec = spec
         self.load()
 
@@ -84,16 +89,33 @@ class ScGPT(Official):
 
         args, self.vocab = (json.loads((self.weights / f"{name}.json").read_text()) for name in ("args", "vocab"))
         self.model = TransformerModel(
-            len(self.vocab), args["embsize"], args["nheads"], args["d_hid"], args["nlayers"], nlayers_cls=args["n_layers_cls"], n_cls=1,
-            vocab=self.vocab, dropout=args["dropout"], pad_token="<pad>", pad_value=args["pad_value"], do_mvc=True, use_fast_transformer=False,
+            len(self.vocab),
+            args["embsize"],
+            args["nheads"],
+            args["d_hid"],
+            args["nlayers"],
+            nlayers_cls=args["n_layers_cls"],
+            n_cls=1,
+            vocab=self.vocab,
+            dropout=args["dropout"],
+            pad_token="<pad>",
+            pad_value=args["pad_value"],
+            do_mvc=True,
+            use_fast_transformer=False,
         )
         state = torch.load(self.weights / "best_model.pt", weights_only=True)
         state = {k.replace("self_attn.Wqkv.", "self_attn.in_proj_"): v for k, v in state.items()}
         self.model.load_state_dict(state, strict=False)
         self.model.to(self.spec["device"]).eval()
         self.collate = DataCollator(
-            do_padding=True, pad_token_id=self.vocab["<pad>"], pad_value=args["pad_value"], do_mlm=False, do_binning=True, max_length=1200,
-            sampling=True, keep_first_n_tokens=1,
+            do_padding=True,
+            pad_token_id=self.vocab["<pad>"],
+            pad_value=args["pad_value"],
+            do_mlm=False,
+            do_binning=True,
+            max_length=1200,
+            sampling=True,
+            keep_first_n_tokens=1,
         )
         self.pad_value = args["pad_value"]
         self.batches = self.tokenize(self.n)
@@ -110,7 +132,9 @@ class ScGPT(Official):
             for i, row in enumerate(dense[start : start + 64], start=start):
                 there = np.nonzero(row)[0]
                 genes, values = np.insert(ids[there], 0, self.vocab["<cls>"]), np.insert(row[there], 0, self.pad_value)
-                examples.append({"id": i, "genes": torch.from_numpy(genes).long(), "expressions": torch.from_numpy(values).float()})
+                examples.append(
+                    {"id": i, "genes": torch.from_numpy(genes).long(), "expressions": torch.from_numpy(values).float()}
+                )
             batches.append(self.collate(examples))
         return batches
 
@@ -123,7 +147,11 @@ class ScGPT(Official):
             for batch in self.batches:
                 genes = batch["gene"].to(self.spec["device"])
                 mask = genes.eq(self.vocab["<pad>"])
-                rows.append(self.model._encode(genes, batch["expr"].to(self.spec["device"]), src_key_padding_mask=mask)[:, 0].cpu().numpy())
+                rows.append(
+                    self.model._encode(genes, batch["expr"].to(self.spec["device"]), src_key_padding_mask=mask)[:, 0]
+                    .cpu()
+                    .numpy()
+                )
         found = np.concatenate(rows)
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
@@ -140,10 +168,15 @@ class Geneformer(Official):
         top = self.clones / "Geneformer" / "geneformer"
         sub, ending = ("gene_dictionaries_30m", "gc30M") if self.version == "V1" else (".", "gc104M")
         base = self.weights / "geneformer" / sub
-        files = {k: base / f"{stem}_{ending}.pkl" for k, stem in (
-            ("GENE_MEDIAN_FILE", "gene_median_dictionary"), ("TOKEN_DICTIONARY_FILE", "token_dictionary"),
-            ("ENSEMBL_DICTIONARY_FILE", "gene_name_id_dict"), ("ENSEMBL_MAPPING_FILE", "ensembl_mapping_dict"),
-        )}
+        files = {
+            k: base / f"{stem}_{ending}.pkl"
+            for k, stem in (
+                ("GENE_MEDIAN_FILE", "gene_median_dictionary"),
+                ("TOKEN_DICTIONARY_FILE", "token_dictionary"),
+                ("ENSEMBL_DICTIONARY_FILE", "gene_name_id_dict"),
+                ("ENSEMBL_MAPPING_FILE", "ensembl_mapping_dict"),
+            )
+        }
         package("geneformer", top, **files, **{f"{k}_30M": v for k, v in files.items()})
         without("loompy", "peft", "bitsandbytes", "tdigest", "seaborn", "geneformer.classifier_utils")
         from geneformer import emb_extractor, perturber_utils, tokenizer
@@ -157,9 +190,16 @@ class Geneformer(Official):
         self.model = perturber_utils.load_model("Pretrained", 0, str(folder), "eval")
         how = {"gene_median_file": files["GENE_MEDIAN_FILE"], "token_dictionary_file": files["TOKEN_DICTIONARY_FILE"]}
         self.tokenizer = tokenizer.TranscriptomeTokenizer(
-            {"cell": "cell"}, nproc=None, model_version=self.version, gene_mapping_file=files["ENSEMBL_MAPPING_FILE"], **how
+            {"cell": "cell"},
+            nproc=None,
+            model_version=self.version,
+            gene_mapping_file=files["ENSEMBL_MAPPING_FILE"],
+            **how,
         )
-        self.adata.obs["n_counts"], self.adata.obs["cell"] = np.asarray(self.adata.X.sum(1)).ravel(), np.arange(self.adata.n_obs)
+        self.adata.obs["n_counts"], self.adata.obs["cell"] = (
+            np.asarray(self.adata.X.sum(1)).ravel(),
+            np.arange(self.adata.n_obs),
+        )
         self.paths = {}
         for n in (self.n, self.adata.n_obs):
             self.paths[n] = self.weights / f".bench_{n}.h5ad"
@@ -176,7 +216,16 @@ class Geneformer(Official):
         data = self.utils.downsample_and_sort(self.data, None)
         names = {v: k for k, v in self.tokenizer.gene_token_dict.items()}
         n_layers = self.utils.quant_layers(self.model)
-        rows = self.extractor.get_embs(self.model, data, self.mode, n_layers - 1, self.tokenizer.gene_token_dict["<pad>"], self.batch, names, silent=True)
+        rows = self.extractor.get_embs(
+            self.model,
+            data,
+            self.mode,
+            n_layers - 1,
+            self.tokenizer.gene_token_dict["<pad>"],
+            self.batch,
+            names,
+            silent=True,
+        )
         found = np.empty(rows.shape, dtype=np.float32)
         found[np.asarray(data["cell"])] = rows.cpu().numpy()
         return found
@@ -223,14 +272,26 @@ class ScFoundation(Official):
         config = content["config"]["model_config"]["mae_autobin"]
         encoder, self.gather, self.pad = config["encoder"], gatherData, config["pad_token_id"]
         self.model = MaeAutobin(
-            num_tokens=config["n_class"], max_seq_len=config["seq_len"], embed_dim=encoder["hidden_dim"], decoder_embed_dim=encoder["hidden_dim"],
-            bin_alpha=config["bin_alpha"], bin_num=config["bin_num"], pad_token_id=self.pad, mask_token_id=config["mask_token_id"],
+            num_tokens=config["n_class"],
+            max_seq_len=config["seq_len"],
+            embed_dim=encoder["hidden_dim"],
+            decoder_embed_dim=encoder["hidden_dim"],
+            bin_alpha=config["bin_alpha"],
+            bin_num=config["bin_num"],
+            pad_token_id=self.pad,
+            mask_token_id=config["mask_token_id"],
         )
-        self.model.encoder = pytorchTransformerModule(config["seq_len"], encoder["hidden_dim"], encoder["depth"], encoder["heads"])
-        self.model.load_state_dict({k.removeprefix("model."): v for k, v in content["state_dict"].items()}, strict=False)
+        self.model.encoder = pytorchTransformerModule(
+            config["seq_len"], encoder["hidden_dim"], encoder["depth"], encoder["heads"]
+        )
+        self.model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in content["state_dict"].items()}, strict=False
+        )
         self.model.to(self.spec["device"]).eval()
         self.seq_len = config["seq_len"]
-        self.make_frame = lambda n: pd.DataFrame(self.adata.X[:n, : self.seq_len - 2].toarray(), columns=self.adata.var_names[: self.seq_len - 2])
+        self.make_frame = lambda n: pd.DataFrame(
+            self.adata.X[:n, : self.seq_len - 2].toarray(), columns=self.adata.var_names[: self.seq_len - 2]
+        )
         self.cells = self.tokenize(self.n)
 
     def tokenize(self, n: int | None = None) -> list[tuple]:
@@ -283,12 +344,16 @@ class UCE(Official):
 
         top = self.weights / "model_files"
         state = torch.load(top / "4layer_model.torch", weights_only=True, mmap=True)
-        self.model = TransformerModel(token_dim=5120, d_model=1280, nhead=20, d_hid=5120, nlayers=4, dropout=0.05, output_dim=1280)
+        self.model = TransformerModel(
+            token_dim=5120, d_model=1280, nhead=20, d_hid=5120, nlayers=4, dropout=0.05, output_dim=1280
+        )
         table = torch.nn.Embedding.from_pretrained(torch.empty_like(state["pe_embedding.weight"], device="meta"))
         self.model.pe_embedding = table
         self.model.load_state_dict(state, strict=False, assign=True)
         self.model.eval()
-        names = torch.load(top / "protein_embeddings" / "Homo_sapiens.GRCh38.gene_symbol_to_embedding_ESM2.pt", weights_only=True)
+        names = torch.load(
+            top / "protein_embeddings" / "Homo_sapiens.GRCh38.gene_symbol_to_embedding_ESM2.pt", weights_only=True
+        )
         offset = pickle.loads((top / "species_offsets.pkl").read_bytes())["human"]
         numbers = {name: i + offset for i, name in enumerate(names)}
         places = pd.read_csv(top / "species_chrom.csv").set_index("gene_symbol")
@@ -298,10 +363,16 @@ class UCE(Official):
         known = list(np.array(known)[found])
         self.counts = self.adata[:, known].X.toarray().astype(np.int64)
         self.args = types.SimpleNamespace(
-            pad_length=1536, sample_size=1024, cls_token_idx=3, CHROM_TOKEN_OFFSET=143574, chrom_token_right_idx=2, pad_token_idx=0
+            pad_length=1536,
+            sample_size=1024,
+            cls_token_idx=3,
+            CHROM_TOKEN_OFFSET=143574,
+            chrom_token_right_idx=2,
+            pad_token_idx=0,
         )
         self.where = {
-            "dataset_to_protein_embeddings": {"x": torch.tensor([numbers[k] for k in known])}, "dataset_to_chroms": {"x": codes[known]},
+            "dataset_to_protein_embeddings": {"x": torch.tensor([numbers[k] for k in known])},
+            "dataset_to_chroms": {"x": codes[known]},
             "dataset_to_starts": {"x": places["start"][known].to_numpy()},
         }
         self.sample, self.collate = sample_cell_sentences, MultiDatasetSentenceCollator(self.args)
@@ -353,7 +424,10 @@ class ScCello(Official):
         sys.modules["sccello.src.cell_ontology"] = sys.modules["sccello.src"].cell_ontology = ontology
         loading = types.ModuleType("sccello.src.utils.data_loading")
         folder = self.weights / "token_vocabulary"
-        stored = {f"{k}_pkl": pickle.loads((folder / f"{k}.pkl").read_bytes()) for k in ("token_dictionary", "gene_median_dictionary")}
+        stored = {
+            f"{k}_pkl": pickle.loads((folder / f"{k}.pkl").read_bytes())
+            for k in ("token_dictionary", "gene_median_dictionary")
+        }
         stored["token_dictionary_pkl"]["<cls>"] = len(stored["token_dictionary_pkl"])
         loading.get_prestored_data = stored.__getitem__
         sys.modules["sccello.src.utils.data_loading"] = sys.modules["sccello.src.utils"].data_loading = loading
@@ -370,7 +444,15 @@ class ScCello(Official):
         self.model.to(self.spec["device"]).eval()
         self.process, self.tokenizer = ProcessSingleCellData, TranscriptomeTokenizer(num_proc=None)
         self.adata.obs["is_primary_data"] = True
-        for column in ("disease", "donor_id", "cell_type_ontology_term_id", "cell_type", "tissue", "tissue_ontology_term_id", "development_stage"):
+        for column in (
+            "disease",
+            "donor_id",
+            "cell_type_ontology_term_id",
+            "cell_type",
+            "tissue",
+            "tissue_ontology_term_id",
+            "development_stage",
+        ):
             self.adata.obs[column] = "x"
         self.adata.raw = self.adata
         self.data = self.tokenize(self.n)
@@ -419,16 +501,27 @@ class Nicheformer(Official):
         at = pd.Index(names).get_indexer(self.adata.var["ensembl_id"])
         found = self.adata.X.tocoo()
         keep = at[found.col] >= 0
-        counts = sparse.csr_matrix((found.data[keep].astype(np.float64), (found.row[keep], at[found.col[keep]])), shape=(self.adata.n_obs, len(names)))
-        obs = pd.DataFrame({"nicheformer_split": "train", "modality": 3, "specie": 5, "assay": 11}, index=self.adata.obs_names)
+        counts = sparse.csr_matrix(
+            (found.data[keep].astype(np.float64), (found.row[keep], at[found.col[keep]])),
+            shape=(self.adata.n_obs, len(names)),
+        )
+        obs = pd.DataFrame(
+            {"nicheformer_split": "train", "modality": 3, "specie": 5, "assay": 11}, index=self.adata.obs_names
+        )
         self.aligned, self.dataset = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=names)), NicheformerDataset
         self.means = np.load(self.weights / "dissociated_mean_script.npy")
         self.data = self.tokenize(self.n)
 
     def tokenize(self, n: int | None = None) -> Any:
         """Build the data set, which densifies 1,000 cells at a time."""
-        return self.dataset(self.aligned[:n], self.means.copy(), max_seq_len=1500, aux_tokens=30, chunk_size=1000,
-                            metadata_fields={"obs": ["modality", "specie", "assay"]})
+        return self.dataset(
+            self.aligned[:n],
+            self.means.copy(),
+            max_seq_len=1500,
+            aux_tokens=30,
+            chunk_size=1000,
+            metadata_fields={"obs": ["modality", "specie", "assay"]},
+        )
 
     def forward(self) -> np.ndarray:
         """Run batches of 32 through ``get_embeddings``."""
@@ -456,19 +549,32 @@ class CellPLM(Official):
         config = next(self.weights.glob("*.config.json"))
         decoder = {"dec_mod": "mlp", "dec_hid": 64, "dec_layers": 2, "head_type": "embedder"}
         self.pipeline, self.dataset = CellEmbeddingPipeline.__new__(CellEmbeddingPipeline), TranscriptomicDataset
-        self.pipeline.fitted, self.pipeline.model = False, load_pretrain(config.name.removesuffix(".config.json"), decoder, str(self.weights))
+        self.pipeline.fitted, self.pipeline.model = (
+            False,
+            load_pretrain(config.name.removesuffix(".config.json"), decoder, str(self.weights)),
+        )
         self.adata.var_names = self.adata.var["ensembl_id"].astype(str).to_list()
 
     def tokenize(self) -> Any:
         """Keep the genes of the model, make the sparse tensor."""
-        return self.dataset(self.pipeline.common_preprocess(self.adata, 0, None, ensembl_auto_conversion=False), order_required=True)
+        return self.dataset(
+            self.pipeline.common_preprocess(self.adata, 0, None, ensembl_auto_conversion=False), order_required=True
+        )
 
     def forward(self) -> np.ndarray:
         """Embed all cells as one group."""
-        return self.pipeline.predict(self.adata, device=self.spec["device"], ensembl_auto_conversion=False).cpu().numpy()
+        return (
+            self.pipeline.predict(self.adata, device=self.spec["device"], ensembl_auto_conversion=False).cpu().numpy()
+        )
 
 
 SIDES: dict[str, type[Official]] = {
-    "scgpt": ScGPT, "geneformer": Geneformer, "geneformer-v2": GeneformerV2, "scfoundation": ScFoundation, "uce": UCE, "sccello": ScCello,
-    "nicheformer": Nicheformer, "cellplm": CellPLM,
+    "scgpt": ScGPT,
+    "geneformer": Geneformer,
+    "geneformer-v2": GeneformerV2,
+    "scfoundation": ScFoundation,
+    "uce": UCE,
+    "sccello": ScCello,
+    "nicheformer": Nicheformer,
+    "cellplm": CellPLM,
 }

@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 N_GENES = 20_000
 #: variant of the weights and genes of the official vocabulary, by name in the benchmark
 VOCABULARY = {
-    "scgpt": ("scgpt", "", 60_694), "geneformer": ("geneformer", "V1", 25_424), "geneformer-v2": ("geneformer", "V2", 20_271),
-    "genecompass": ("genecompass", "", 50_556), "scfoundation": ("scfoundation", "", 19_264), "uce": ("uce", "", 19_790),
-    "cellplm": ("cellplm", "", 19_374), "sccello": ("sccello", "", 25_424), "nicheformer": ("nicheformer", "", 20_310),
+    "scgpt": ("scgpt", "", 60_694),
+    "geneformer": ("geneformer", "V1", 25_424),
+    "geneformer-v2": ("geneformer", "V2", 20_271),
+    "genecompass": ("genecompass", "", 50_556),
+    "scfoundation": ("scfoundation", "", 19_264),
+    "uce": ("uce", "", 19_790),
+    "cellplm": ("cellplm", "", 19_374),
+    "sccello": ("sccello", "", 25_424),
+    "nicheformer": ("nicheformer", "", 20_310),
 }
 
 
@@ -35,7 +41,9 @@ def gene_names(n: int) -> tuple[list[str], list[str]]:
     return [f"GENE{i:05d}" for i in range(n)], [f"ENSG{i:011d}" for i in range(n)]
 
 
-def make_cells(n: int, *, seed: int, median_genes: float, spread: float = 0.4, n_genes: int = N_GENES) -> "anndata.AnnData":
+def make_cells(
+    n: int, *, seed: int, median_genes: float, spread: float = 0.4, n_genes: int = N_GENES
+) -> "anndata.AnnData":
     """Make counts whose sequences are as long as those of real cells.
 
     Detected genes per cell are log-normal (median ``median_genes``; ``spread`` is the standard deviation of the logarithm), cut to
@@ -50,12 +58,18 @@ def make_cells(n: int, *, seed: int, median_genes: float, spread: float = 0.4, n
     rng = np.random.default_rng(seed)
     popularity = rng.normal(0.0, 1.5, n_genes)
     lengths = np.clip(rng.lognormal(np.log(median_genes), spread, n), 200, min(8000, n_genes)).astype(int)
-    rows = [np.sort(np.argpartition(-(popularity + rng.gumbel(size=n_genes)), length - 1)[:length]) for length in lengths]
+    rows = [
+        np.sort(np.argpartition(-(popularity + rng.gumbel(size=n_genes)), length - 1)[:length]) for length in lengths
+    ]
     values = (1 + rng.negative_binomial(0.2, 0.105, int(lengths.sum()))).astype(np.float32)
-    counts = sparse.csr_matrix((values, np.concatenate(rows).astype(np.int32), np.concatenate([[0], np.cumsum(lengths)])), shape=(n, n_genes))
+    counts = sparse.csr_matrix(
+        (values, np.concatenate(rows).astype(np.int32), np.concatenate([[0], np.cumsum(lengths)])), shape=(n, n_genes)
+    )
     symbols, ids = gene_names(n_genes)
     obs = pd.DataFrame({"assay": "10x 3' v3", "organism": "Homo sapiens"}, index=[f"cell_{i:06d}" for i in range(n)])
-    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame({"ensembl_id": ids, "ensembl_ids": ids, "gene_name": symbols}, index=symbols))
+    return anndata.AnnData(
+        counts, obs=obs, var=pd.DataFrame({"ensembl_id": ids, "ensembl_ids": ids, "gene_name": symbols}, index=symbols)
+    )
 
 
 def make_weights(name: str, top: Path) -> Path:
@@ -183,7 +197,11 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
         from models_official import SIDES
 
         (side, seconds) = measured(lambda: SIDES[spec["name"]](spec, adata))
-    print(json.dumps({"ready": True, "load": seconds, "rss_before_mb": base, "official": side.official, **side.facts()}), file=reply, flush=True)
+    print(
+        json.dumps({"ready": True, "load": seconds, "rss_before_mb": base, "official": side.official, **side.facts()}),
+        file=reply,
+        flush=True,
+    )
     for line in sys.stdin:
         order = line.strip()
         if order == "quit":
@@ -197,7 +215,10 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
     last = {"peak_rss_mb": peak_mb(), "peak_gpu_mb": gpu}
     if spec["side"] == "ours":
         found, flop = operations(side.forward)
-        last |= {"flop_per_cell": flop / len(found), "fastest_product": fastest_product(spec["device"], spec["precision"])}
+        last |= {
+            "flop_per_cell": flop / len(found),
+            "fastest_product": fastest_product(spec["device"], spec["precision"]),
+        }
     print(json.dumps(last), file=reply, flush=True)
 
 

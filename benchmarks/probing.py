@@ -26,9 +26,14 @@ def make_study(n_cells: int, n_dims: int, *, n_labels: int, n_batches: int) -> t
     values = 1.5 * rng.normal(size=(n_labels, n_dims))[label] / np.sqrt(n_dims / 16)
     values += rng.normal(size=(n_batches, n_dims))[batch] / np.sqrt(n_dims / 16) + rng.normal(size=(n_cells, n_dims))
     values = values @ (rng.normal(size=(n_dims, n_dims)) * np.exp(rng.normal(size=n_dims)) / np.sqrt(n_dims))
-    obs = pd.DataFrame({
-        "cell_id": [f"c{i:06d}" for i in range(n_cells)], "batch": batch.astype(str), "label": label.astype(str), "scored": True,
-    })
+    obs = pd.DataFrame(
+        {
+            "cell_id": [f"c{i:06d}" for i in range(n_cells)],
+            "batch": batch.astype(str),
+            "label": label.astype(str),
+            "scored": True,
+        }
+    )
     return obs, values.astype(np.float32)
 
 

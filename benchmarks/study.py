@@ -60,17 +60,31 @@ def simulate(cells: int, folder: Path, seed: int = 0) -> Path:
     blocks = [_draw(np.flatnonzero(label == k), batch, profile[k], technique, rng) for k in range(LABELS)]
     order = np.argsort(np.concatenate([rows for rows, _ in blocks]))
     counts = sparse.vstack([block for _, block in blocks], format="csr")[order]
-    obs = pd.DataFrame({"donor_id": pd.Categorical([f"C{b}" for b in batch]), "cell_type": pd.Categorical([f"type {k}" for k in label])}, index=ids)
+    obs = pd.DataFrame(
+        {
+            "donor_id": pd.Categorical([f"C{b}" for b in batch]),
+            "cell_type": pd.Categorical([f"type {k}" for k in label]),
+        },
+        index=ids,
+    )
     var = pd.DataFrame(index=[f"ENSG{i:011d}" for i in range(GENES)])
     ad.AnnData(counts.astype(np.float32), obs=obs, var=var).write_h5ad(folder / f"{cells}.h5ad")
-    wide = rng.standard_normal((cells, WIDE)) + rng.standard_normal((LABELS, WIDE))[label] + 0.5 * rng.standard_normal((BATCHES, WIDE))[batch]
+    wide = (
+        rng.standard_normal((cells, WIDE))
+        + rng.standard_normal((LABELS, WIDE))[label]
+        + 0.5 * rng.standard_normal((BATCHES, WIDE))[batch]
+    )
     write_embedding(folder / f"{cells}.wide.parquet", ids, wide.astype(np.float32))
     sheet = folder / f"{cells}.csv"
-    sheet.write_text(f"dataset,h5ad,batch_key,label_key,organism,embeddings\nsize_{cells},{cells}.h5ad,donor_id,cell_type,human,wide={cells}.wide.parquet\n")
+    sheet.write_text(
+        f"dataset,h5ad,batch_key,label_key,organism,embeddings\nsize_{cells},{cells}.h5ad,donor_id,cell_type,human,wide={cells}.wide.parquet\n"
+    )
     return sheet
 
 
-def _draw(rows: "np.ndarray", batch: "np.ndarray", profile: "np.ndarray", technique: "np.ndarray", rng: "np.random.Generator") -> tuple[Any, Any]:
+def _draw(
+    rows: "np.ndarray", batch: "np.ndarray", profile: "np.ndarray", technique: "np.ndarray", rng: "np.random.Generator"
+) -> tuple[Any, Any]:
     """Draw the counts of the cells of one label: about ``COUNTS`` a cell, from the profile of label and batch."""
     import numpy as np
     from scipy import sparse
@@ -89,10 +103,26 @@ def run(cells: int, scratch: Path, epochs: int) -> list[dict[str, str]]:
     out = scratch / f"out_{cells}"
     trace = out / "pipeline_info" / "execution_trace.txt"
     if not (out / "tables").is_dir():
-        env = os.environ | {"PATH": f"{PROJECT}/.tools/bin:{PROJECT}/.venv/bin:{os.environ['PATH']}", "NXF_OFFLINE": "true", "NXF_SYNTAX_PARSER": "v2", "NXF_ANSI_LOG": "false"}
+        env = os.environ | {
+            "PATH": f"{PROJECT}/.tools/bin:{PROJECT}/.venv/bin:{os.environ['PATH']}",
+            "NXF_OFFLINE": "true",
+            "NXF_SYNTAX_PARSER": "v2",
+            "NXF_ANSI_LOG": "false",
+        }
         command = [
-            "nextflow", "run", str(PROJECT), "-profile", "paper", "--models", "none", "--input", str(simulate(cells, scratch)), "--scvi_max_epochs", str(epochs),
-            "--outdir", str(out),
+            "nextflow",
+            "run",
+            str(PROJECT),
+            "-profile",
+            "paper",
+            "--models",
+            "none",
+            "--input",
+            str(simulate(cells, scratch)),
+            "--scvi_max_epochs",
+            str(epochs),
+            "--outdir",
+            str(out),
         ]
         subprocess.run(command, check=True, cwd=scratch, env=env, stdin=subprocess.DEVNULL)
     with trace.open() as handle:
@@ -126,11 +156,18 @@ def summarise(trace: list[dict[str, str]]) -> dict[str, dict[str, float]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in trace:
         share = float(row["%cpu"].rstrip("%") or 100) / 100 if row["%cpu"] not in {"-", ""} else 1.0
-        found.setdefault(step_of(row["name"]), []).append((seconds(row["realtime"]) * share, megabytes(row["peak_rss"])))
-    return {step: {"seconds": sum(s for s, _ in rows) / len(rows), "mb": max(m for _, m in rows)} for step, rows in found.items()}
+        found.setdefault(step_of(row["name"]), []).append(
+            (seconds(row["realtime"]) * share, megabytes(row["peak_rss"]))
+        )
+    return {
+        step: {"seconds": sum(s for s, _ in rows) / len(rows), "mb": max(m for _, m in rows)}
+        for step, rows in found.items()
+    }
 
 
-def extrapolate(by_size: dict[int, dict[str, dict[str, float]]], targets: list[int], epochs: int) -> dict[str, dict[str, Any]]:
+def extrapolate(
+    by_size: dict[int, dict[str, dict[str, float]]], targets: list[int], epochs: int
+) -> dict[str, dict[str, Any]]:
     """Return per step the power of its time, and seconds and memory (MB) at the targets."""
     import numpy as np
 
@@ -149,7 +186,10 @@ def extrapolate(by_size: dict[int, dict[str, dict[str, float]]], targets: list[i
             more = grown[-1] * (target / largest) ** power
             if step == "INTEGRATE_CELLS scvi":
                 more *= default_epochs(target) / epochs
-            entry[str(target)] = {"seconds": start["seconds"] + float(more), "mb": float(max(line[1] + max(line[0], 0.0) * target, start["mb"]))}
+            entry[str(target)] = {
+                "seconds": start["seconds"] + float(more),
+                "mb": float(max(line[1] + max(line[0], 0.0) * target, start["mb"])),
+            }
         result[step] = entry
     return result
 
@@ -160,7 +200,9 @@ def show(by_size: dict[int, Any], result: dict[str, Any], targets: list[int]) ->
     print(f"{'step':42}" + "".join(f"{n:>9,}" for n in sizes) + f"{'power':>6}" + "".join(f"{n:>16,}" for n in targets))
     for step in sorted(result):
         row = "".join(f"{by_size[n][step]['seconds']:9.1f}" for n in sizes)
-        far = "".join(f"{result[step][str(n)]['seconds']:8.0f} s{result[step][str(n)]['mb'] / 1e3:4.1f}GB" for n in targets)
+        far = "".join(
+            f"{result[step][str(n)]['seconds']:8.0f} s{result[step][str(n)]['mb'] / 1e3:4.1f}GB" for n in targets
+        )
         print(f"{step:42}{row}{result[step]['power']:6.2f}  {far}")
 
 
@@ -179,7 +221,9 @@ def main() -> None:
     result = extrapolate(by_size, targets, args.scvi_epochs)
     show(by_size, result, targets)
     if args.json:
-        args.json.write_text(json.dumps({"measured": by_size, "extrapolated": result, "scvi_epochs": args.scvi_epochs}, indent=2))
+        args.json.write_text(
+            json.dumps({"measured": by_size, "extrapolated": result, "scvi_epochs": args.scvi_epochs}, indent=2)
+        )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML file (docs/recipes.md)")
     parser.add_argument("--dataset", required=True, help="name of the data set, stem of the files written")
-    for option, text in (("source", "local file of a source"), ("table", "local file of a table"), ("record", "record of a download, for the report")):
-        parser.add_argument(f"--{option}", type=named_path, nargs="+", action="extend", default=[], metavar="NAME=PATH", help=text)
+    for option, text in (
+        ("source", "local file of a source"),
+        ("table", "local file of a table"),
+        ("record", "record of a download, for the report"),
+    ):
+        parser.add_argument(
+            f"--{option}", type=named_path, nargs="+", action="extend", default=[], metavar="NAME=PATH", help=text
+        )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
@@ -50,7 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = build(recipe, args.dataset, given["source"], args.outdir, tables=given["table"], records=given["record"])
     for warning in report["warnings"]:
         log.warning("%s", warning["text"])
-    log.info("%s: %d cells x %d genes by the recipe '%s'", args.dataset, report["n_cells"], report["n_genes"], report["recipe"])
+    log.info(
+        "%s: %d cells x %d genes by the recipe '%s'",
+        args.dataset,
+        report["n_cells"],
+        report["n_genes"],
+        report["recipe"],
+    )
     return 0
 
 

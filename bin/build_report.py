@@ -18,7 +18,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--histories", type=Path, help="folder with the loss histories (*.history.csv)")
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
     parser.add_argument("--versions", type=Path, help="versions of the tools by process (YAML)")
-    parser.add_argument("--assets", type=Path, required=True, help="folder with metrics.tsv, methods.tsv, citations.tsv and schema_*.json")
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        required=True,
+        help="folder with metrics.tsv, methods.tsv, citations.tsv and schema_*.json",
+    )
     parser.add_argument("--outdir", type=Path, default=Path("content"), help="where the sections are written")
     args = parser.parse_args(argv)
 
@@ -27,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     build_report(
         load_report_data(
-            tables=args.tables, plan=args.plan, assets=args.assets, params=args.params, versions=args.versions, plots=args.plots,
+            tables=args.tables,
+            plan=args.plan,
+            assets=args.assets,
+            params=args.params,
+            versions=args.versions,
+            plots=args.plots,
             histories=args.histories,
         ),
         args.outdir,

@@ -25,13 +25,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(__doc__)
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
     parser.add_argument("--input", type=Path, required=True, help="samplesheet")
-    parser.add_argument("--staged", type=Path, help="JSON map of path text to local path; without it paths are taken from the samplesheet's folder")
-    parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters")
-    parser.add_argument("--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet")
+    parser.add_argument(
+        "--staged",
+        type=Path,
+        help="JSON map of path text to local path; without it paths are taken from the samplesheet's folder",
+    )
+    parser.add_argument(
+        "--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters"
+    )
+    parser.add_argument(
+        "--input_schema", type=Path, default=ASSETS / "schema_input.json", help="schema of the samplesheet"
+    )
     parser.add_argument("--methods_table", type=Path, default=ASSETS / "methods.tsv", help="methods table")
-    parser.add_argument("--methods_schema", type=Path, help="schema of the methods table (default: the one beside the table)")
-    parser.add_argument("--models_assets", type=Path, help="folder of models.tsv, weights.tsv, weights_files.tsv and their schemas (default: that of the methods table)")
-    parser.add_argument("--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null")
+    parser.add_argument(
+        "--methods_schema", type=Path, help="schema of the methods table (default: the one beside the table)"
+    )
+    parser.add_argument(
+        "--models_assets",
+        type=Path,
+        help="folder of models.tsv, weights.tsv, weights_files.tsv and their schemas (default: that of the methods table)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
     args = parser.parse_args(argv)
@@ -39,15 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     assets = args.models_assets or args.methods_table.parent
     assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
     outcome = check_run(
-        read_json(args.params), schema=read_json(args.schema), input_schema=read_json(args.input_schema),
-        methods=load_methods(args.methods_table, args.methods_schema), samplesheet=args.input,
+        read_json(args.params),
+        schema=read_json(args.schema),
+        input_schema=read_json(args.input_schema),
+        methods=load_methods(args.methods_table, args.methods_schema),
+        samplesheet=args.input,
         located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
-        model_table=load_model_table(assets / "models.tsv"), weights_table=load_weights_table(assets),
+        model_table=load_model_table(assets / "models.tsv"),
+        weights_table=load_weights_table(assets),
         weights=read_json(args.weights) if args.weights else None,
     )
     write_outcome(outcome, args.outdir)
-    log.info("%d data sets, %d embeddings planned, %d faults, %d warnings",
-             len(outcome.datasets), len(outcome.plan), len(outcome.faults), len(outcome.warnings))
+    log.info(
+        "%d data sets, %d embeddings planned, %d faults, %d warnings",
+        len(outcome.datasets),
+        len(outcome.plan),
+        len(outcome.faults),
+        len(outcome.warnings),
+    )
     if args.fail and outcome.faults:
         for fault in outcome.faults:
             print(f"FAULT: {fault}", file=sys.stderr)

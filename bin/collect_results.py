@@ -19,8 +19,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--datasets", type=Path, required=True, help="datasets.json from the check of the inputs")
     parser.add_argument("--messages", type=Path, help="input_warnings.json from the check of the inputs")
     parser.add_argument("--results", type=Path, nargs="+", required=True, help="files and folders that the steps left")
-    parser.add_argument("--metrics_table", type=Path, required=True, help="assets/metrics.tsv, with schema_*.json in the same folder")
-    parser.add_argument("--methods_table", type=Path, required=True, help="assets/methods.tsv; models.tsv beside it is read too")
+    parser.add_argument(
+        "--metrics_table", type=Path, required=True, help="assets/metrics.tsv, with schema_*.json in the same folder"
+    )
+    parser.add_argument(
+        "--methods_table", type=Path, required=True, help="assets/methods.tsv; models.tsv beside it is read too"
+    )
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
     parser.add_argument("--trace", type=Path, help="Nextflow's execution trace, if it is at hand")
     parser.add_argument("--outdir", type=Path, default=Path("tables"), help="where the tables are written")
@@ -30,8 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.tables import read_json
 
     verdict = collect_results(
-        plan=args.plan, datasets=args.datasets, results=args.results, metrics_table=args.metrics_table, methods_table=args.methods_table,
-        params=read_json(args.params), outdir=args.outdir, messages=args.messages, trace=args.trace,
+        plan=args.plan,
+        datasets=args.datasets,
+        results=args.results,
+        metrics_table=args.metrics_table,
+        methods_table=args.methods_table,
+        params=read_json(args.params),
+        outdir=args.outdir,
+        messages=args.messages,
+        trace=args.trace,
     )
     log.info("verdict: %s", verdict)
 

@@ -19,7 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--variant", required=True, help="center, l2, center_l2, center_label_balanced or drop_pc1")
     parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a failing correction does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a failing correction does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)

@@ -17,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
     parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
     parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
-    parser.add_argument("--params", type=Path, required=True, help="JSON with umap_min_dist, umap_max_cells and centroid_maps")
+    parser.add_argument(
+        "--params", type=Path, required=True, help="JSON with umap_min_dist, umap_max_cells and centroid_maps"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of layout, sample and drawing order")
     parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
     parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")
@@ -27,8 +29,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.umaps import draw_families
 
     draw_families(
-        sidecars=args.sidecars, embeddings=args.embeddings, knn=args.knn, obs_path=args.obs,
-        params=read_json(args.params), seed=args.seed, n_threads=args.cpus, outdir=args.outdir, on_error=args.on_error,
+        sidecars=args.sidecars,
+        embeddings=args.embeddings,
+        knn=args.knn,
+        obs_path=args.obs,
+        params=read_json(args.params),
+        seed=args.seed,
+        n_threads=args.cpus,
+        outdir=args.outdir,
+        on_error=args.on_error,
     )
 
 

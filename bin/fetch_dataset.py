@@ -16,22 +16,79 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--dest", type=Path, default=Path("datasets"), metavar="DIR", help="folder for the files (--data_dir of the pipeline)")
-    add("--scenario", action="append", default=[], metavar="NAME", help="what a scenario of the study needs (assets/datasets.tsv); may be given several times")
-    add("--recipe", type=Path, action="append", default=[], metavar="YAML", help="what a recipe needs; may be given several times")
-    add("--cellxgene", action="append", default=[], metavar="DATASET_ID", help="a data set of CELLxGENE Discover; may be given several times")
-    add("--collection", default="", metavar="ID", help="a collection: with --list its data sets; with --select the one that fits; else where --cellxgene is looked for")
+    add(
+        "--dest",
+        type=Path,
+        default=Path("datasets"),
+        metavar="DIR",
+        help="folder for the files (--data_dir of the pipeline)",
+    )
+    add(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what a scenario of the study needs (assets/datasets.tsv); may be given several times",
+    )
+    add(
+        "--recipe",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="what a recipe needs; may be given several times",
+    )
+    add(
+        "--cellxgene",
+        action="append",
+        default=[],
+        metavar="DATASET_ID",
+        help="a data set of CELLxGENE Discover; may be given several times",
+    )
+    add(
+        "--collection",
+        default="",
+        metavar="ID",
+        help="a collection: with --list its data sets; with --select the one that fits; else where --cellxgene is looked for",
+    )
     add("--list", action="store_true", help="download nothing: list the data sets of --collection")
-    add("--select", action="append", default=[], metavar="KEY=VALUE", help="organism, disease, tissue or assay that a data set must have, or title_contains")
-    add("--version", default="", metavar="ID", help="dataset_version_id of the one --cellxgene; the current one where not given")
+    add(
+        "--select",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="organism, disease, tissue or assay that a data set must have, or title_contains",
+    )
+    add(
+        "--version",
+        default="",
+        metavar="ID",
+        help="dataset_version_id of the one --cellxgene; the current one where not given",
+    )
     add("--url", default="", help="a file at a web address")
     add("--file", type=Path, metavar="PATH", help="a local file: verified, then linked or copied")
     add("--size", type=int, metavar="BYTES", help="expected size of --url or --file")
     add("--sha256", default="", metavar="HEX", help="expected checksum of --url or --file")
-    add("--spec", type=Path, action="append", default=[], metavar="JSON", help="what to fetch as an object, or a list of them")
-    add("--update", action="store_true", help="ask whether what is there is still the current version, and replace it where it is not")
+    add(
+        "--spec",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="what to fetch as an object, or a list of them",
+    )
+    add(
+        "--update",
+        action="store_true",
+        help="ask whether what is there is still the current version, and replace it where it is not",
+    )
     add("--verify", action="store_true", help="compute the checksums of files that are there")
-    add("--api", default="", metavar="URL", help="the interface of a mirror; else the environment variable CELLXGENE_API, else the official one")
+    add(
+        "--api",
+        default="",
+        metavar="URL",
+        help="the interface of a mirror; else the environment variable CELLXGENE_API, else the official one",
+    )
     add("--tries", type=int, default=6, help="attempts in a row without a new byte, before giving up")
     return parser.parse_args(argv)
 
@@ -53,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     specs = list(wanted(args, discover))
     if not specs:
-        raise ScfmError("Nothing to fetch: give --scenario, --recipe, --cellxgene, --collection, --url, --file or --spec; --collection ID --list shows what there is.")
+        raise ScfmError(
+            "Nothing to fetch: give --scenario, --recipe, --cellxgene, --collection, --url, --file or --spec; --collection ID --list shows what there is."
+        )
     for spec in specs:
         path = fetch_source(spec, args.dest, api=args.api, update=args.update, verify=args.verify, patience=patience)
         sys.stdout.write(f"{path}\n")

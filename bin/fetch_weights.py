@@ -17,11 +17,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="", metavar="NAME", help="the model; see --list")
     parser.add_argument("--variant", default="", metavar="NAME", help="released variant; the usual one where not given")
-    parser.add_argument("--dest", type=Path, default=Path("weights"), metavar="DIR", help="folder of all weights: the files go to DIR/<model> (--weights_dir of the pipeline)")
-    parser.add_argument("--accept_license", action="append", default=[], metavar="NAME", help="accept a licence with limits, after reading it")
+    parser.add_argument(
+        "--dest",
+        type=Path,
+        default=Path("weights"),
+        metavar="DIR",
+        help="folder of all weights: the files go to DIR/<model> (--weights_dir of the pipeline)",
+    )
+    parser.add_argument(
+        "--accept_license",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept a licence with limits, after reading it",
+    )
     parser.add_argument("--optional", action="store_true", help="also the files that the model can do without")
     parser.add_argument("--yes", action="store_true", help="do not ask before the download")
-    parser.add_argument("--check", action="store_true", help="download nothing: say what is missing, verify what is there")
+    parser.add_argument(
+        "--check", action="store_true", help="download nothing: say what is missing, verify what is there"
+    )
     parser.add_argument("--list", action="store_true", help="list models and variants")
     return parser.parse_args(argv)
 
@@ -33,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     table = load_weights_table()
     if args.list:
-        rows = [("model", "variant", "dims", "licence"), *((v.model, v.variant, ",".join(v.dims), v.licence) for v in table.variants)]
+        rows = [
+            ("model", "variant", "dims", "licence"),
+            *((v.model, v.variant, ",".join(v.dims), v.licence) for v in table.variants),
+        ]
         sys.stdout.write("".join("\t".join(row) + "\n" for row in rows))
         return
     if not args.model:
@@ -45,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.weights.fetch import check_licence, fetch
 
     variant = table.variant(args.model, args.variant)
-    check_licence(variant, args.accept_license, fetch_command(variant, str(args.dest), usual=not args.variant).partition(" --accept_license")[0])
+    check_licence(
+        variant,
+        args.accept_license,
+        fetch_command(variant, str(args.dest), usual=not args.variant).partition(" --accept_license")[0],
+    )
     fetch(table, variant, args.dest, confirm=agree if args.yes else ask, with_optional=args.optional)
 
 

@@ -13,14 +13,20 @@ from scfm.resources import limit_threads
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<id>.knn.npz`` and ``<id>.neighbors.status.json``."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py")
+    parser.add_argument(
+        "--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py"
+    )
     parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar")
     parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
-    parser.add_argument("--exact_max_cells", type=int, default=200_000, help="above this many cells the search is approximate")
+    parser.add_argument(
+        "--exact_max_cells", type=int, default=200_000, help="above this many cells the search is approximate"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the approximate search")
     parser.add_argument("--cpus", type=int, default=1, help="threads")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path("."), help="where the files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -35,12 +41,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     with step("neighbors", dataset=dataset, embedding=embedding, outdir=args.outdir, on_error=args.on_error) as status:
         cells = load_scored_cells(args.embedding, sidecar, args.obs)
         found = find_neighbors(
-            cells.values, cells.cell_ids, k=args.k, exact_max_cells=args.exact_max_cells, seed=args.seed, cpus=args.cpus,
+            cells.values,
+            cells.cell_ids,
+            k=args.k,
+            exact_max_cells=args.exact_max_cells,
+            seed=args.seed,
+            cpus=args.cpus,
         )
         exact = len(found.cell_ids) <= args.exact_max_cells
-        status.update(n_cells=len(found.cell_ids), k=found.k, k_asked=args.k, exact=exact, metric="euclidean", self_counted=True)
+        status.update(
+            n_cells=len(found.cell_ids), k=found.k, k_asked=args.k, exact=exact, metric="euclidean", self_counted=True
+        )
         if found.k < args.k:
-            status["note"] = f"Only {found.k} cells are scored, so every cell has all {found.k} as neighbours instead of {args.k}."
+            status["note"] = (
+                f"Only {found.k} cells are scored, so every cell has all {found.k} as neighbours instead of {args.k}."
+            )
         found.write(args.outdir / f"{dataset}.{embedding}.knn.npz")
 
 

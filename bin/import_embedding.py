@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
     parser.add_argument("--seed", type=int, default=0, help="seed in the embedding's name")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a faulty file does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a faulty file does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -31,10 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     n_cells = len(read_cells(args.obs))
     args.outdir.mkdir(parents=True, exist_ok=True)
-    with step("embed", dataset=args.dataset, embedding=f"{args.name}.raw.{args.seed}", outdir=args.outdir, on_error=args.on_error):
+    with step(
+        "embed",
+        dataset=args.dataset,
+        embedding=f"{args.name}.raw.{args.seed}",
+        outdir=args.outdir,
+        on_error=args.on_error,
+    ):
         import_embedding(
-            args.source, dataset=args.dataset, name=args.name, seed=args.seed, n_cells=n_cells,
-            obsm_key=args.obsm_key or None, outdir=args.outdir,
+            args.source,
+            dataset=args.dataset,
+            name=args.name,
+            seed=args.seed,
+            n_cells=n_cells,
+            obsm_key=args.obsm_key or None,
+            outdir=args.outdir,
         )
     return 0
 

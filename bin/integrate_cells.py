@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods_table", required=True, type=Path, help="assets/methods.tsv")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where models are trained")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a failing method does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a failing method does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -44,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory(dir=args.outdir) as work,
     ):
         inputs = MethodInputs(
-            dataset=args.dataset, obs_path=args.obs, workdir=Path(work), pca_path=args.pca, prepared_path=args.prepared,
-            cpus=args.cpus, device=args.device,
+            dataset=args.dataset,
+            obs_path=args.obs,
+            workdir=Path(work),
+            pca_path=args.pca,
+            prepared_path=args.prepared,
+            cpus=args.cpus,
+            device=args.device,
         )
         run_method(method, inputs, params, args.seed, args.outdir)
     return 0

@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = make_demo(args.seed)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     data.write_h5ad(args.output, compression="gzip")
-    logging.getLogger("make_demo_data").info("%s: %d cells x %d genes in %d batches", args.output, *data.shape, data.obs["batch"].nunique())
+    logging.getLogger("make_demo_data").info(
+        "%s: %d cells x %d genes in %d batches", args.output, *data.shape, data.obs["batch"].nunique()
+    )
     return 0
 
 

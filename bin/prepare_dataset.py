@@ -39,8 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     rows = {row["dataset"]: row for row in read_json(args.datasets)}
     if args.dataset not in rows:
-        raise ScfmError(f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
-            f"{', '.join(rows)}.")
+        raise ScfmError(
+            f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
+            f"{', '.join(rows)}."
+        )
     row, params = rows[args.dataset], read_json(args.params)
     if args.schema:
         params = with_defaults(params, read_json(args.schema))
@@ -48,15 +50,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_store(args.h5ad) as store:
         obs, var = store.frame("obs"), read_var(store, row["counts_source"])
     prepared = prepare(
-        load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])), obs, var, row=row, params=params,
+        load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])),
+        obs,
+        var,
+        row=row,
+        params=params,
         exclude=read_gene_list(args.hvg_exclude) if args.hvg_exclude else None,
         force=read_gene_list(args.hvg_force) if args.hvg_force else None,
     )
-    prepared.facts["warnings"] += [{**w, "dataset": args.dataset} for w in small_classes(prepared.obs, n_folds=int(params["probe_folds"]))]
+    prepared.facts["warnings"] += [
+        {**w, "dataset": args.dataset} for w in small_classes(prepared.obs, n_folds=int(params["probe_folds"]))
+    ]
     splits = make_splits(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
     write_prepared(prepared, splits, args.outdir)
-    log.info("%s: %d cells (%d scored), %d genes, %d variable", args.dataset, prepared.facts["n_cells"],
-             prepared.facts["n_scored"], prepared.facts["n_genes"], prepared.facts["n_hvg"])
+    log.info(
+        "%s: %d cells (%d scored), %d genes, %d variable",
+        args.dataset,
+        prepared.facts["n_cells"],
+        prepared.facts["n_scored"],
+        prepared.facts["n_genes"],
+        prepared.facts["n_hvg"],
+    )
     return 0
 
 

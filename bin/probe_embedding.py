@@ -26,14 +26,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     sidecar = read_json(args.sidecar)
-    with step("probe", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir,
-              on_error=args.on_error) as status:
+    with step(
+        "probe", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir, on_error=args.on_error
+    ) as status:
         from scfm.probing.run import probe_files
 
-        status.update(probe_files(
-            args.embedding, sidecar, args.obs, args.splits, read_json(args.params), n_threads=args.cpus,
-            outdir=args.outdir, is_paper=args.profile == "paper",
-        ))
+        status.update(
+            probe_files(
+                args.embedding,
+                sidecar,
+                args.obs,
+                args.splits,
+                read_json(args.params),
+                n_threads=args.cpus,
+                outdir=args.outdir,
+                is_paper=args.profile == "paper",
+            )
+        )
 
 
 if __name__ == "__main__":

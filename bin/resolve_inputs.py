@@ -22,24 +22,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--input", type=Path, required=True, help="samplesheet")
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
-    parser.add_argument("--staged", type=Path, help="JSON map of path text to local path; without it paths are taken from the samplesheet's folder")
-    parser.add_argument("--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters")
-    parser.add_argument("--assets", type=Path, default=ASSETS, help="folder of datasets.tsv, methods.tsv and their schemas")
+    parser.add_argument(
+        "--staged",
+        type=Path,
+        help="JSON map of path text to local path; without it paths are taken from the samplesheet's folder",
+    )
+    parser.add_argument(
+        "--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters"
+    )
+    parser.add_argument(
+        "--assets", type=Path, default=ASSETS, help="folder of datasets.tsv, methods.tsv and their schemas"
+    )
     parser.add_argument("--scenarios", type=Path, default=ASSETS / "recipes", help="folder of the scenarios' recipes")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
     params = read_json(args.params)
     known = Known(
-        load_catalogue(args.assets / "datasets.tsv"), args.scenarios,
-        Located(read_json(args.staged) if args.staged else None, args.input.parent), params.get("ortholog_table") or "",
+        load_catalogue(args.assets / "datasets.tsv"),
+        args.scenarios,
+        Located(read_json(args.staged) if args.staged else None, args.input.parent),
+        params.get("ortholog_table") or "",
     )
     resolved = resolve_run(
-        params, schema=read_json(args.schema), input_schema=read_json(args.assets / "schema_input.json"),
-        methods=load_methods(args.assets / "methods.tsv"), samplesheet=args.input, known=known,
+        params,
+        schema=read_json(args.schema),
+        input_schema=read_json(args.assets / "schema_input.json"),
+        methods=load_methods(args.assets / "methods.tsv"),
+        samplesheet=args.input,
+        known=known,
     )
     write_resolved(resolved, args.outdir, args.input.name)
-    log.info("%d to download, %d to build, %d faults", len(resolved.sources), len(resolved.builds), len(resolved.faults))
+    log.info(
+        "%d to download, %d to build, %d faults", len(resolved.sources), len(resolved.builds), len(resolved.faults)
+    )
 
 
 if __name__ == "__main__":

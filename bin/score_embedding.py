@@ -13,16 +13,22 @@ from scfm.resources import limit_threads
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<id>.scores.tsv``, ``<id>.score.status.json`` and, in profile ``paper``, ``<id>.metrics_scib.csv``."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py")
+    parser.add_argument(
+        "--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py"
+    )
     parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar")
     parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet, the uncorrected PCA")
-    parser.add_argument("--knn", type=Path, help="<id>.knn.npz of this embedding; without it metrics of neighbours are NA")
+    parser.add_argument(
+        "--knn", type=Path, help="<id>.knn.npz of this embedding; without it metrics of neighbours are NA"
+    )
     parser.add_argument("--profile", choices=["paper", "standard", "full"], default="standard", help="set of metrics")
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
     parser.add_argument("--seed", type=int, default=42, help="seed of the Leiden clusterings; 42 in scib-metrics")
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path("."), help="where the files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -36,10 +42,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     ) as status:
         from scfm.metrics.run import score_files
 
-        status.update(score_files(
-            args.embedding, sidecar, args.obs, args.pca, args.knn, profile=args.profile, metrics_table=args.metrics_table,
-            seed=args.seed, on_error=args.on_error, outdir=args.outdir,
-        ))
+        status.update(
+            score_files(
+                args.embedding,
+                sidecar,
+                args.obs,
+                args.pca,
+                args.knn,
+                profile=args.profile,
+                metrics_table=args.metrics_table,
+                seed=args.seed,
+                on_error=args.on_error,
+                outdir=args.outdir,
+            )
+        )
 
 
 if __name__ == "__main__":

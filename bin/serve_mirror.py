@@ -15,9 +15,20 @@ from scfm.cli import make_parser, run
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="folder with mirror.json and the files (format: bin/scfm/fetch/mirror.py)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with mirror.json and the files (format: bin/scfm/fetch/mirror.py)",
+    )
     parser.add_argument("--port", type=int, default=0, help="0: any that is free")
-    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="runs with CELLXGENE_API set to the mirror; its exit status is returned")
+    parser.add_argument(
+        "command",
+        nargs="*",
+        metavar="-- COMMAND",
+        help="runs with CELLXGENE_API set to the mirror; its exit status is returned",
+    )
     return parser.parse_args(argv)
 
 

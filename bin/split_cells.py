@@ -13,9 +13,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write ``shard_000.txt`` and so on."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--obs", type=Path, required=True, metavar="FILE.obs.parquet", help="obs table of the data set")
-    parser.add_argument("--shard_cells", type=int, default=0, metavar="N", help="cells per shard; 0 = one shard with all cells")
-    parser.add_argument("--groups", type=on_off, default=False, metavar="true|false", help="cells see each other: keep groups whole")
-    parser.add_argument("--group_column", default="", metavar="NAME", help="with --groups: column of the obs table; none = one shard")
+    parser.add_argument(
+        "--shard_cells", type=int, default=0, metavar="N", help="cells per shard; 0 = one shard with all cells"
+    )
+    parser.add_argument(
+        "--groups", type=on_off, default=False, metavar="true|false", help="cells see each other: keep groups whole"
+    )
+    parser.add_argument(
+        "--group_column", default="", metavar="NAME", help="with --groups: column of the obs table; none = one shard"
+    )
     parser.add_argument("--outdir", type=Path, default=Path("shards"), help="folder to write to")
     args = parser.parse_args(argv)
 

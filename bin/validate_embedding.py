@@ -17,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sidecar", required=True, type=Path, help="<id>.unchecked.json")
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
-    parser.add_argument("--on_error", choices=["continue", "stop"], default="continue", help="what a refused embedding does to the run")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="continue", help="what a refused embedding does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -28,7 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sidecar = read_sidecar(args.sidecar)
     args.outdir.mkdir(parents=True, exist_ok=True)
-    with step("validate", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir, on_error=args.on_error):
+    with step(
+        "validate",
+        dataset=sidecar["dataset"],
+        embedding=sidecar["embedding"],
+        outdir=args.outdir,
+        on_error=args.on_error,
+    ):
         validate_embedding(args.embedding, sidecar, args.obs, args.outdir)
     return 0
 

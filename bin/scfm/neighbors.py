@@ -82,7 +82,9 @@ def read_neighbors(path: Path | str) -> Neighbors:
     with np.load(path, allow_pickle=False) as content:
         missing = {"cell_ids", "indices", "distances"} - set(content.files)
         if missing:
-            raise ScfmError(f"{path}: arrays missing: {', '.join(sorted(missing))}. Expected a file written by find_neighbors.py.")
+            raise ScfmError(
+                f"{path}: arrays missing: {', '.join(sorted(missing))}. Expected a file written by find_neighbors.py."
+            )
         found = Neighbors(content["cell_ids"].astype(object), content["indices"], content["distances"])
     rows = np.arange(len(found.cell_ids))
     if not np.array_equal(found.indices[:, 0], rows) or found.distances[:, 0].any():
@@ -93,7 +95,13 @@ def read_neighbors(path: Path | str) -> Neighbors:
 
 
 def find_neighbors(
-    values: "np.ndarray", cell_ids: "np.ndarray", *, k: int = 90, exact_max_cells: int = 200_000, seed: int = 0, cpus: int = 1,
+    values: "np.ndarray",
+    cell_ids: "np.ndarray",
+    *,
+    k: int = 90,
+    exact_max_cells: int = 200_000,
+    seed: int = 0,
+    cpus: int = 1,
 ) -> Neighbors:
     """Find the k nearest neighbours of every cell, exact up to ``exact_max_cells`` cells, else by NN-descent.
 
@@ -127,7 +135,9 @@ def find_neighbors(
     order = np.argsort(ids, kind="stable")
     ids, values = ids[order], np.ascontiguousarray(np.asarray(values)[order])
     if (ids[1:] == ids[:-1]).any():
-        raise ScfmError(f"{int((ids[1:] == ids[:-1]).sum())} cell ids occur twice; neighbours are keyed by unique cell ids.")
+        raise ScfmError(
+            f"{int((ids[1:] == ids[:-1]).sum())} cell ids occur twice; neighbours are keyed by unique cell ids."
+        )
     if not np.isfinite(values).all():
         raise ScfmError("The embedding has coordinates that are not finite; it must pass validate_embedding.py first.")
     k = min(k, len(ids))
@@ -165,7 +175,11 @@ def _blocks(n: int, row_bytes: int) -> Iterator[slice]:
 
 
 def _sort_candidates(
-    values: "np.ndarray", hashes: "np.ndarray", rows: "np.ndarray", candidates: "np.ndarray", k: int,
+    values: "np.ndarray",
+    hashes: "np.ndarray",
+    rows: "np.ndarray",
+    candidates: "np.ndarray",
+    k: int,
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Return the k nearest of each row's candidates by distances recomputed from the differences, self first."""
     import numpy as np
@@ -222,7 +236,11 @@ def _exact(values: "np.ndarray", hashes: "np.ndarray", k: int) -> "tuple[np.ndar
 
 
 def _settle_ties(
-    values: "np.ndarray", hashes: "np.ndarray", rows: "np.ndarray", slack: "np.ndarray", k: int,
+    values: "np.ndarray",
+    hashes: "np.ndarray",
+    rows: "np.ndarray",
+    slack: "np.ndarray",
+    k: int,
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Search among all cells, for rows whose k-th neighbour is tied with cells beyond the candidates."""
     import numpy as np
@@ -265,7 +283,9 @@ def _draw_from_heap(members: "np.ndarray", hashes: "np.ndarray", k: int) -> "np.
     return chosen
 
 
-def _approximate(values: "np.ndarray", hashes: "np.ndarray", k: int, *, seed: int, cpus: int) -> "tuple[np.ndarray, np.ndarray]":
+def _approximate(
+    values: "np.ndarray", hashes: "np.ndarray", k: int, *, seed: int, cpus: int
+) -> "tuple[np.ndarray, np.ndarray]":
     """NN-descent with the settings that UMAP and scib-metrics use; distances and order settled as in the exact search."""
     import numpy as np
     from pynndescent import NNDescent
@@ -273,8 +293,15 @@ def _approximate(values: "np.ndarray", hashes: "np.ndarray", k: int, *, seed: in
     n = len(values)
     asked = min(n, k + _MARGIN)
     index = NNDescent(
-        values, n_neighbors=asked, random_state=seed, n_jobs=cpus, low_memory=True, compressed=False, max_candidates=60,
-        n_trees=min(64, 5 + round(n**0.5 / 20)), n_iters=max(5, round(np.log2(n))),
+        values,
+        n_neighbors=asked,
+        random_state=seed,
+        n_jobs=cpus,
+        low_memory=True,
+        compressed=False,
+        max_candidates=60,
+        n_trees=min(64, 5 + round(n**0.5 / 20)),
+        n_iters=max(5, round(np.log2(n))),
     )
     candidates = index.neighbor_graph[0].astype(np.int64)
     rows = np.arange(n)

@@ -31,7 +31,9 @@ def meter(name: str, start: int, total: int | None) -> Iterator[Callable[[int], 
     if bar_type is None:
         yield _Lines(name, start, total).add
         return
-    with bar_type(total=total, initial=start, desc=name, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr) as bar:
+    with bar_type(
+        total=total, initial=start, desc=name, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr
+    ) as bar:
         yield bar.update
 
 

@@ -56,8 +56,10 @@ def _read_rows(path: Path, properties: dict[str, dict], kind: str) -> list[dict[
     missing = [c for c in properties if c not in header]
     unknown = [c for c in header if c not in properties]
     if missing or unknown:
-        raise ScfmError(f"{path}: the header lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; "
-            f"expected {list(properties)}.")
+        raise ScfmError(
+            f"{path}: the header lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; "
+            f"expected {list(properties)}."
+        )
     rows = []
     for number, line in enumerate(body, start=2):
         if len(line) != len(header):

@@ -46,7 +46,12 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
     measured here unless the body sets them.
     """
     status: dict = {
-        "dataset": dataset, "embedding": embedding, "step": name, "status": "ok", "reason": "", "reason_code": "",
+        "dataset": dataset,
+        "embedding": embedding,
+        "step": name,
+        "status": "ok",
+        "reason": "",
+        "reason_code": "",
     }
     watch = Stopwatch()
     try:
@@ -56,7 +61,11 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
     except Exception as error:  # the documented failure policy: a fault becomes a row of status.tsv
         if on_error == "stop" or exit_code_of(error) == EXIT_RESOURCE:
             raise
-        status.update(status="failed", reason=describe_error(error), reason_code=getattr(error, "reason_code", type(error).__name__))
+        status.update(
+            status="failed",
+            reason=describe_error(error),
+            reason_code=getattr(error, "reason_code", type(error).__name__),
+        )
         log.error("%s of %s failed: %s", name, embedding, describe_error(error))
         log.debug("traceback", exc_info=True)
     status = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()} | status

@@ -60,7 +60,9 @@ def read_embedding(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
 
     table = pq.read_table(path)
     if CELL_ID not in table.column_names:
-        raise ScfmError(f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id.")
+        raise ScfmError(
+            f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
+        )
     ids = np.asarray(table.column(CELL_ID).to_pylist(), dtype=object)
     names = [c for c in table.column_names if c != CELL_ID]
     values = np.empty((table.num_rows, len(names)), dtype=np.float32)
@@ -116,7 +118,16 @@ def read_json(path: Path | str) -> Any:
         raise ScfmError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}.") from error
 
 
-def message(code: str, severity: str, text: str, *, dataset: str = "", method: str = "", values: dict | None = None, threshold: Any = None) -> dict:
+def message(
+    code: str,
+    severity: str,
+    text: str,
+    *,
+    dataset: str = "",
+    method: str = "",
+    values: dict | None = None,
+    threshold: Any = None,
+) -> dict:
     """Return one entry of ``warnings.json``.
 
     Parameters
@@ -133,6 +144,11 @@ def message(code: str, severity: str, text: str, *, dataset: str = "", method: s
         The numbers behind it and the limit they were held against.
     """
     return {
-        "code": code, "severity": severity, "dataset": dataset, "method": method,
-        "text": text, "values": values or {}, "threshold": threshold,
+        "code": code,
+        "severity": severity,
+        "dataset": dataset,
+        "method": method,
+        "text": text,
+        "values": values or {},
+        "threshold": threshold,
     }

@@ -23,8 +23,15 @@ BLOCK = 1 << 20
 
 
 def download(
-    url: str, path: Path | str, *, size: int | None = None, sha256: str = "", patience: Patience | None = None, advice: str = "",
-    check: Callable[[Path], None] | None = None, replace: bool = False,
+    url: str,
+    path: Path | str,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    patience: Patience | None = None,
+    advice: str = "",
+    check: Callable[[Path], None] | None = None,
+    replace: bool = False,
 ) -> str:
     """Download a file.
 
@@ -119,10 +126,14 @@ class _Part:
         found, digest = self.length, sha256_of(self.file)
         if size is not None and found != size:
             self.drop()
-            raise ScfmError(f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed on the way; nothing was kept.")
+            raise ScfmError(
+                f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed on the way; nothing was kept."
+            )
         if sha256 and digest != sha256:
             self.drop()
-            raise ScfmError(f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was changed on the way; nothing was kept.")
+            raise ScfmError(
+                f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was changed on the way; nothing was kept."
+            )
         try:
             if check is not None:
                 check(self.file)
@@ -154,7 +165,13 @@ def _fill(part: _Part, size: int | None, patience: Patience, advice: str) -> Non
             f"What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
         )
 
-    persist(lambda: _ask(part, size, patience, advice), patience, name=part.path.name, give_up=give_up, progress=lambda: part.length)
+    persist(
+        lambda: _ask(part, size, patience, advice),
+        patience,
+        name=part.path.name,
+        give_up=give_up,
+        progress=lambda: part.length,
+    )
 
 
 def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
@@ -184,7 +201,9 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
     """Write the body of an answer behind the bytes so far, or from the beginning where the server sends all of it."""
     kind = answer.headers.get_content_type()
     if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
-        raise ScfmError(f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a browser and put the file in place by hand.")
+        raise ScfmError(
+            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a browser and put the file in place by hand."
+        )
     goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
     if answer.status == 206 and not goes_on:
         part.drop()
@@ -218,4 +237,6 @@ def _check_space(folder: Path, total: int | None, at: int) -> None:
         return
     free = shutil.disk_usage(folder).free
     if total - at > free:
-        raise ResourceError(f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another --dest.")
+        raise ResourceError(
+            f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another --dest."
+        )

@@ -21,8 +21,26 @@ _FEW = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E4
 _MUTED = ("#332288", "#DDCC77", "#117733", "#CC6677", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
 #: Tol's discrete rainbow (same note), without its palest and darkest tones
 _MORE = (
-    "#CAACCB", "#BA8DB4", "#AA6F9E", "#994F88", "#882E72", "#1965B0", "#437DBF", "#6195CF", "#7BAFDE", "#4EB265", "#90C987",
-    "#CAE0AB", "#F7F056", "#F7CB45", "#F4A736", "#EE8026", "#E65518", "#DC050C", "#A5170E", "#72190E",
+    "#CAACCB",
+    "#BA8DB4",
+    "#AA6F9E",
+    "#994F88",
+    "#882E72",
+    "#1965B0",
+    "#437DBF",
+    "#6195CF",
+    "#7BAFDE",
+    "#4EB265",
+    "#90C987",
+    "#CAE0AB",
+    "#F7F056",
+    "#F7CB45",
+    "#F4A736",
+    "#EE8026",
+    "#E65518",
+    "#DC050C",
+    "#A5170E",
+    "#72190E",
 )
 _MAX_LEGEND, _MAX_NAMED = 36, 30
 
@@ -66,8 +84,14 @@ def _scatter(axes: "Axes", table: "pd.DataFrame", key: str, *, colors: Mapping[s
     if key == "label" and len(colors) <= _MAX_NAMED:
         for name in sorted(colors):
             if (names == name).any():
-                axes.text(*_densest_place(points[names == name]), name, fontsize=7, ha="center", va="center",
-                          path_effects=[withStroke(linewidth=2, foreground="white")])
+                axes.text(
+                    *_densest_place(points[names == name]),
+                    name,
+                    fontsize=7,
+                    ha="center",
+                    va="center",
+                    path_effects=[withStroke(linewidth=2, foreground="white")],
+                )
 
 
 def _densest_place(points: "np.ndarray") -> "np.ndarray":
@@ -125,8 +149,17 @@ def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int) -> None:
     _scatter(axes, table, key, colors=colors, seed=seed)
     axes.set_title(f"{table['embedding'].iloc[0]}: {key}", loc="left", fontsize=11)
     handles, texts = _legend_entries(table, key, colors)
-    axes.legend(handles, texts, title=f"{key} (cells)", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
-                fontsize=8, ncols=1 + len(texts) // 24, alignment="left")
+    axes.legend(
+        handles,
+        texts,
+        title=f"{key} (cells)",
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+        frameon=False,
+        fontsize=8,
+        ncols=1 + len(texts) // 24,
+        alignment="left",
+    )
     figure.supxlabel(NOTE, fontsize=7, color="#555555")
     figure.savefig(path, dpi=120)
 
@@ -160,11 +193,20 @@ def draw_gallery(tables: "Mapping[str, pd.DataFrame]", path: Path, *, title: str
             axes.set_title(f"{name}: {key}", loc="left", fontsize=10)
     side = figure.add_subplot(grid[:, 2])
     side.set_axis_off()
-    first = side.legend(*entries["batch"], title="batch (cells)", loc="upper left", frameon=False, fontsize=8, alignment="left")
+    first = side.legend(
+        *entries["batch"], title="batch (cells)", loc="upper left", frameon=False, fontsize=8, alignment="left"
+    )
     side.add_artist(first)
     below = 1 - 0.19 * (len(entries["batch"][1]) + 2.5) / figure.get_figheight()
-    side.legend(*entries["label"], title="label (cells)", loc="upper left", bbox_to_anchor=(0, below), frameon=False, fontsize=8,
-                alignment="left")
+    side.legend(
+        *entries["label"],
+        title="label (cells)",
+        loc="upper left",
+        bbox_to_anchor=(0, below),
+        frameon=False,
+        fontsize=8,
+        alignment="left",
+    )
     figure.suptitle(title, fontsize=12)
     figure.supxlabel(NOTE, fontsize=8, color="#555555")
     figure.savefig(path, dpi=90)

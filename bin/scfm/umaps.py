@@ -86,9 +86,23 @@ def layout(
         # the same weights as umap-learn's own graph (tested), whose compilation takes longer than all else here
         graph = csr_matrix(umap_connectivities(indices, distances))
         coordinates, _ = umap.simplicial_set_embedding(
-            values, graph, n_components=2, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5, n_epochs=None,
-            init="spectral", random_state=np.random.RandomState(seed), metric="euclidean", metric_kwds={}, densmap=False,
-            densmap_kwds={}, output_dens=False, parallel=False,
+            values,
+            graph,
+            n_components=2,
+            initial_alpha=1.0,
+            a=a,
+            b=b,
+            gamma=1.0,
+            negative_sample_rate=5,
+            n_epochs=None,
+            init="spectral",
+            random_state=np.random.RandomState(seed),
+            metric="euclidean",
+            metric_kwds={},
+            densmap=False,
+            densmap_kwds={},
+            output_dens=False,
+            parallel=False,
         )
     return coordinates.astype(np.float32)
 
@@ -127,12 +141,16 @@ def umap_table(
 
     ids, indices, distances = load_neighbors(knn)
     if len(ids) < MIN_CELLS:
-        raise NotApplicable(f"A UMAP of {len(ids)} cells says nothing; at least {MIN_CELLS} are needed.", "too_few_cells")
+        raise NotApplicable(
+            f"A UMAP of {len(ids)} cells says nothing; at least {MIN_CELLS} are needed.", "too_few_cells"
+        )
     rows, values = read_embedding(embedding)
     position = pd.Series(np.arange(len(rows)), index=rows.astype(str))
     absent = int((~pd.Index(ids).isin(position.index)).sum())
     if absent:
-        raise ScfmError(f"{embedding}: {absent} of the {len(ids)} cells in {knn} have no row. Are the two of one embedding?")
+        raise ScfmError(
+            f"{embedding}: {absent} of the {len(ids)} cells in {knn} have no row. Are the two of one embedding?"
+        )
     values = values[position.loc[ids].to_numpy()]
     if len(ids) > max_cells:
         chosen = np.sort(np.random.default_rng(seed).choice(len(ids), max_cells, replace=False))
@@ -188,7 +206,10 @@ def restrict_neighbors(
         missed = away.min(axis=1) >= 0
         found[missed, -1], away[missed, -1] = short[missed], -1.0
         order = np.argsort(away, axis=1, kind="stable")
-        near[short], far[short] = np.take_along_axis(found, order, axis=1), np.maximum(np.take_along_axis(away, order, axis=1), 0)
+        near[short], far[short] = (
+            np.take_along_axis(found, order, axis=1),
+            np.maximum(np.take_along_axis(away, order, axis=1), 0),
+        )
     return near, far
 
 
@@ -207,8 +228,17 @@ def draw_families(*, sidecars: Sequence[Path], **rest: Any) -> None:
 
 
 def draw_group(
-    group: str, *, sidecars: Sequence[Path], embeddings: Sequence[Path], knn: Sequence[Path], obs_path: Path,
-    params: Mapping[str, Any], seed: int, n_threads: int, outdir: Path, on_error: str,
+    group: str,
+    *,
+    sidecars: Sequence[Path],
+    embeddings: Sequence[Path],
+    knn: Sequence[Path],
+    obs_path: Path,
+    params: Mapping[str, Any],
+    seed: int,
+    n_threads: int,
+    outdir: Path,
+    on_error: str,
 ) -> None:
     """Compute and draw the UMAPs of a group of embeddings of one data set.
 
@@ -239,7 +269,16 @@ def draw_group(
             try:
                 if stem not in neighbors_of:
                     raise ScfmError(f"{stem}: no neighbours among the files given; names must start with the id.")
-                drawn[name] = _draw(tables_of[stem], neighbors_of[stem], obs, name=name, stem=outdir / stem, params=params, seed=seed, n_threads=n_threads)
+                drawn[name] = _draw(
+                    tables_of[stem],
+                    neighbors_of[stem],
+                    obs,
+                    name=name,
+                    stem=outdir / stem,
+                    params=params,
+                    seed=seed,
+                    n_threads=n_threads,
+                )
             finally:
                 rows, notes = centroid_table(tables_of[stem], obs, identity=_identity(fact, group), maps=maps)
                 centroids.append(rows)
@@ -252,18 +291,33 @@ def draw_group(
     rows = pd.concat(centroids, ignore_index=True) if centroids else pd.DataFrame(columns=CENTROID_COLUMNS)
     write_table(rows, outdir / f"{datasets[0]}.{group}.centroids.tsv")
     if drawn:
-        draw_gallery(drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed)
+        draw_gallery(
+            drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed
+        )
     _log.info("%d of %d embeddings drawn", len(drawn), len(facts))
 
 
 def _draw(
-    embedding: Path, knn: Path, obs: "pd.DataFrame", *, name: str, stem: Path, params: Mapping[str, Any], seed: int, n_threads: int
+    embedding: Path,
+    knn: Path,
+    obs: "pd.DataFrame",
+    *,
+    name: str,
+    stem: Path,
+    params: Mapping[str, Any],
+    seed: int,
+    n_threads: int,
 ) -> "pd.DataFrame":
     """Compute the UMAP of one embedding, draw it by batch and by label, and return it with both."""
     from scfm.umap_plots import draw_one
 
     table = umap_table(
-        embedding, knn, name=name, min_dist=float(params.get("umap_min_dist", 0.5)), max_cells=int(params.get("umap_max_cells", 50000)), seed=seed,
+        embedding,
+        knn,
+        name=name,
+        min_dist=float(params.get("umap_min_dist", 0.5)),
+        max_cells=int(params.get("umap_max_cells", 50000)),
+        seed=seed,
         n_threads=n_threads,
     )
     joined = table.join(obs, on=CELL_ID)
@@ -276,6 +330,10 @@ def _identity(fact: Mapping[str, Any], group: str) -> dict[str, Any]:
     """Return what names an embedding in every table, from its sidecar; the name is ``<method>.<variant>.<seed>``."""
     method, variant, seed = fact["embedding"].rsplit(".", 2)
     return {
-        "dataset": fact["dataset"], "embedding": fact["embedding"], "method": method, "family": fact.get("family", group), "variant": variant,
+        "dataset": fact["dataset"],
+        "embedding": fact["embedding"],
+        "method": method,
+        "family": fact.get("family", group),
+        "variant": variant,
         "seed": int(seed),
     }

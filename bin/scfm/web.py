@@ -85,7 +85,12 @@ def check_url(url: str) -> None:
 
 
 def persist(
-    attempt: Callable[[], Answer], patience: Patience, *, name: str, give_up: Callable[[str], str], progress: Callable[[], int] = lambda: 0,
+    attempt: Callable[[], Answer],
+    patience: Patience,
+    *,
+    name: str,
+    give_up: Callable[[str], str],
+    progress: Callable[[], int] = lambda: 0,
 ) -> Answer:
     """Return what an attempt returns; after a fault of the network or a :class:`Passing` one, try again after a pause.
 
@@ -120,7 +125,9 @@ def persist(
                 raise ScfmError(give_up(why)) from error
             asked = getattr(error, "wait", None)
             wait = min(patience.longest, patience.pause * 2 ** max(0, failures - 1) if asked is None else asked)
-            log.warning("%s: %s; %s in %.0f s", name, why, f"going on at byte {so_far}" if so_far else "asking again", wait)
+            log.warning(
+                "%s: %s; %s in %.0f s", name, why, f"going on at byte {so_far}" if so_far else "asking again", wait
+            )
             patience.sleep(wait)
 
 
@@ -187,4 +194,6 @@ def get_json(url: str, patience: Patience | None = None) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise ScfmError(f"{url}: the answer is not JSON but begins with {body[:60]!r}. Is it the address of the interface, or a login page?") from error
+        raise ScfmError(
+            f"{url}: the answer is not JSON but begins with {body[:60]!r}. Is it the address of the interface, or a login page?"
+        ) from error

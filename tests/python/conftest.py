@@ -10,7 +10,14 @@ import pytest
 
 # one thread for every numerical library, before any of them is imported: workers share the cores, and numba refuses a
 # change of its number of threads once it has started
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,17 @@ from safetensors.torch import save_file
 def tiny_config(vocab_size: int, **more: Any) -> dict[str, Any]:
     """Return a ``config.json`` with sizes that nothing divides but the heads."""
     return {
-        "hidden_size": 18, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 11, "max_position_embeddings": 23,
-        "vocab_size": vocab_size, "type_vocab_size": 2, "hidden_act": "relu", "layer_norm_eps": 1e-12, "model_type": "bert", **more,
+        "hidden_size": 18,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 11,
+        "max_position_embeddings": 23,
+        "vocab_size": vocab_size,
+        "type_vocab_size": 2,
+        "hidden_act": "relu",
+        "layer_norm_eps": 1e-12,
+        "model_type": "bert",
+        **more,
     }
 
 
@@ -33,20 +42,31 @@ def bert_tensors(config: Mapping[str, Any], constants: Mapping[str, int], seed: 
     }
     for i in range(config["num_hidden_layers"]):
         at = f"encoder.layer.{i}."
-        dense = {"attention.self.query": (d, d), "attention.self.key": (d, d), "attention.self.value": (d, d), "attention.output.dense": (d, d)}
+        dense = {
+            "attention.self.query": (d, d),
+            "attention.self.key": (d, d),
+            "attention.self.value": (d, d),
+            "attention.output.dense": (d, d),
+        }
         dense |= {"intermediate.dense": (inner, d), "output.dense": (d, inner)}
         for name, shape in dense.items():
             shapes |= {f"{at}{name}.weight": shape, f"{at}{name}.bias": shape[:1]}
     tensors = {f"bert.{name}": torch.randn(shape, generator=generator) * 0.4 for name, shape in shapes.items()}
     norms = ["bert.embeddings.LayerNorm"]
-    norms += [f"bert.encoder.layer.{i}.{name}.LayerNorm" for i in range(config["num_hidden_layers"]) for name in ("attention.output", "output")]
+    norms += [
+        f"bert.encoder.layer.{i}.{name}.LayerNorm"
+        for i in range(config["num_hidden_layers"])
+        for name in ("attention.output", "output")
+    ]
     for name in norms:
         tensors[f"{name}.weight"] = 1 + 0.3 * torch.randn(d, generator=generator)
         tensors[f"{name}.bias"] = 0.3 * torch.randn(d, generator=generator)
     return tensors
 
 
-def save_model(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], *, name: str = "model.safetensors") -> None:
+def save_model(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], *, name: str = "model.safetensors"
+) -> None:
     """Write ``config.json`` and the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
@@ -67,7 +87,10 @@ def slow_hidden_states(
 ) -> list[np.ndarray]:
     """Return all hidden states of ONE cell, float64, straight from the definition: (layers + 1) x (length, width)."""
     t = {name: tensor.double().numpy() for name, tensor in tensors.items()}
-    x = t["bert.embeddings.word_embeddings.weight"][list(ids)] + t["bert.embeddings.position_embeddings.weight"][: len(ids)]
+    x = (
+        t["bert.embeddings.word_embeddings.weight"][list(ids)]
+        + t["bert.embeddings.position_embeddings.weight"][: len(ids)]
+    )
     for name in constants:
         x = x + t[f"bert.embeddings.{name}.weight"][0]
     return slow_layers(slow_norm(x, t, "bert.embeddings.LayerNorm", config["layer_norm_eps"]), config, tensors)
@@ -101,7 +124,9 @@ def slow_layers(x: np.ndarray, config: Mapping[str, Any], tensors: Mapping[str, 
             scores = q[:, rows] @ k[:, rows].T / math.sqrt(len(rows))
             weights = np.exp(scores - scores.max(1, keepdims=True))
             mixed.append(weights / weights.sum(1, keepdims=True) @ v[:, rows])
-        x = slow_norm(x + linear(np.hstack(mixed), f"{at}.attention.output.dense"), t, f"{at}.attention.output.LayerNorm", eps)
+        x = slow_norm(
+            x + linear(np.hstack(mixed), f"{at}.attention.output.dense"), t, f"{at}.attention.output.LayerNorm", eps
+        )
         inner = act(linear(x, f"{at}.intermediate.dense"))
         states.append(slow_norm(x + linear(inner, f"{at}.output.dense"), t, f"{at}.output.LayerNorm", eps))
     return states

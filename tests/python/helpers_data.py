@@ -31,7 +31,9 @@ def make_counts(n_cells: int = 60, n_genes: int = 40, seed: int = 0) -> np.ndarr
     return counts.astype(np.float32)
 
 
-def make_adata(counts: np.ndarray | None = None, *, storage: str = "csr", dtype: str = "float32", seed: int = 0) -> ad.AnnData:
+def make_adata(
+    counts: np.ndarray | None = None, *, storage: str = "csr", dtype: str = "float32", seed: int = 0
+) -> ad.AnnData:
     """Return a valid object: 3 batches, 3 labels, donor and time, symbols as var index."""
     counts = make_counts(seed=seed) if counts is None else counts
     n_cells, n_genes = counts.shape
@@ -40,8 +42,11 @@ def make_adata(counts: np.ndarray | None = None, *, storage: str = "csr", dtype:
     number = np.arange(n_cells)
     obs = pd.DataFrame(
         {
-            "batch": pd.Categorical([f"b{i % 3}" for i in number]), "cell_type": [f"t{i // 3 % 3}" for i in number],
-            "donor": [f"d{i % 2}" for i in number], "time": number // 2 % 3, "covariate": np.linspace(0, 1, n_cells),
+            "batch": pd.Categorical([f"b{i % 3}" for i in number]),
+            "cell_type": [f"t{i // 3 % 3}" for i in number],
+            "donor": [f"d{i % 2}" for i in number],
+            "time": number // 2 % 3,
+            "covariate": np.linspace(0, 1, n_cells),
         },
         index=[f"cell{i:03d}" for i in number],
     )
@@ -68,15 +73,25 @@ def check(folder: Path, rows: list[dict], **params: object) -> Outcome:
     """Check a samplesheet; paths are relative to the folder."""
     sheet = write_sheet(folder, rows)
     return check_run(
-        {"input": str(sheet), "outdir": "results", **params}, schema=SCHEMA, input_schema=INPUT_SCHEMA, methods=load_methods(),
-        samplesheet=sheet, located=Located(None, folder),
+        {"input": str(sheet), "outdir": "results", **params},
+        schema=SCHEMA,
+        input_schema=INPUT_SCHEMA,
+        methods=load_methods(),
+        samplesheet=sheet,
+        located=Located(None, folder),
     )
 
 
-def check_one(folder: Path, data: ad.AnnData, *, file: str = "d.h5ad", row: dict | None = None, **params: object) -> Outcome:
+def check_one(
+    folder: Path, data: ad.AnnData, *, file: str = "d.h5ad", row: dict | None = None, **params: object
+) -> Outcome:
     """Write one object and check it."""
     write(data, folder / file)
-    return check(folder, [{"dataset": "d", "h5ad": file, "batch_key": "batch", "label_key": "cell_type", **(row or {})}], **params)
+    return check(
+        folder,
+        [{"dataset": "d", "h5ad": file, "batch_key": "batch", "label_key": "cell_type", **(row or {})}],
+        **params,
+    )
 
 
 def defaults(**params: object) -> dict:

@@ -26,7 +26,14 @@ def uuid(number: int) -> str:
 
 LIVER, LUNG, GONE, EMPTY = uuid(1), uuid(2), uuid(3), uuid(4)
 HEALTHY, ALL, MOUSE, WITHDRAWN, ATLAS = uuid(11), uuid(12), uuid(13), uuid(14), uuid(15)
-HEALTHY_NEW, HEALTHY_OLD, ALL_V, MOUSE_V, WITHDRAWN_V, ATLAS_V = uuid(21), uuid(20), uuid(22), uuid(23), uuid(24), uuid(25)
+HEALTHY_NEW, HEALTHY_OLD, ALL_V, MOUSE_V, WITHDRAWN_V, ATLAS_V = (
+    uuid(21),
+    uuid(20),
+    uuid(22),
+    uuid(23),
+    uuid(24),
+    uuid(25),
+)
 UNKNOWN = uuid(99)
 
 
@@ -37,27 +44,52 @@ def content_of(name: str, size: int = 200_000) -> bytes:
 
 def entry(dataset: str, version: str, title: str, file: str, **more: Any) -> dict[str, Any]:
     """A data set of ``mirror.json``."""
-    known = {"organism": ["Homo sapiens"], "disease": ["normal"], "tissue": ["liver"], "assay": ["10x 3' v3"], "cell_count": 1200}
+    known = {
+        "organism": ["Homo sapiens"],
+        "disease": ["normal"],
+        "tissue": ["liver"],
+        "assay": ["10x 3' v3"],
+        "cell_count": 1200,
+    }
     return {"dataset_id": dataset, "dataset_version_id": version, "title": title, "file": file} | known | more
 
 
 def index() -> dict[str, Any]:
     """``mirror.json`` of the tests."""
     healthy = entry(
-        HEALTHY, HEALTHY_NEW, "Healthy liver", "healthy.h5ad", citation="Somebody et al.", schema_version="5.2.0",
+        HEALTHY,
+        HEALTHY_NEW,
+        "Healthy liver",
+        "healthy.h5ad",
+        citation="Somebody et al.",
+        schema_version="5.2.0",
         previous=[{"dataset_version_id": HEALTHY_OLD, "file": "healthy_old.h5ad", "cell_count": 1100}],
     )
     liver = [
         healthy,
-        entry(ALL, ALL_V, "All cells of the liver", "all.h5ad", disease=["normal", "biliary atresia"], assay=["10x 3' v3", "10x 3' v2"]),
+        entry(
+            ALL,
+            ALL_V,
+            "All cells of the liver",
+            "all.h5ad",
+            disease=["normal", "biliary atresia"],
+            assay=["10x 3' v3", "10x 3' v2"],
+        ),
         entry(MOUSE, MOUSE_V, "Mouse liver", "mouse.h5ad", organism=["Mus musculus"]),
         {"dataset_id": WITHDRAWN, "dataset_version_id": WITHDRAWN_V, "title": "Withdrawn", "tombstone": True},
     ]
-    return {"collections": [
-        {"collection_id": LIVER, "name": "Liver", "doi": "10.1000/liver", "datasets": liver},
-        {"collection_id": LUNG, "name": "Lung", "datasets": [entry(ATLAS, ATLAS_V, "Lung atlas", "atlas.h5ad", tissue=["lung"])]},
-        {"collection_id": EMPTY, "datasets": []},
-    ], "files": ["orthologs.csv", "page.html"]}
+    return {
+        "collections": [
+            {"collection_id": LIVER, "name": "Liver", "doi": "10.1000/liver", "datasets": liver},
+            {
+                "collection_id": LUNG,
+                "name": "Lung",
+                "datasets": [entry(ATLAS, ATLAS_V, "Lung atlas", "atlas.h5ad", tissue=["lung"])],
+            },
+            {"collection_id": EMPTY, "datasets": []},
+        ],
+        "files": ["orthologs.csv", "page.html"],
+    }
 
 
 def write_folder(folder: Path, content: dict[str, Any] | None = None) -> Path:

@@ -35,7 +35,9 @@ class Prepared:
         return pd.read_parquet(self.obs).set_index("cell_id")
 
 
-def simulate_counts(n_per_group: int = 40, n_genes: int = 150, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def simulate_counts(
+    n_per_group: int = 40, n_genes: int = 150, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return counts (n, g), batches and labels: labels shift 20 genes each, batches scale every gene and the depth."""
     rng = np.random.default_rng(seed)
     base = rng.gamma(1.0, 1.0, n_genes)
@@ -54,13 +56,18 @@ def simulate_counts(n_per_group: int = 40, n_genes: int = 150, seed: int = 0) ->
     return np.vstack(blocks).astype(np.float32), np.array(batches, dtype=object), np.array(labels, dtype=object)
 
 
-def write_prepared(folder: Path, *, order_seed: int | None = None, n_unlabelled: int = 5, n_per_group: int = 40) -> Prepared:
+def write_prepared(
+    folder: Path, *, order_seed: int | None = None, n_unlabelled: int = 5, n_per_group: int = 40
+) -> Prepared:
     """Write the files of a simulated data set; ``order_seed`` shuffles its rows, the cells stay the same."""
     counts, batches, labels = simulate_counts(n_per_group)
     n_cells, n_genes = counts.shape
     cell_ids = np.array([f"cell_{i * 7919 % n_cells:04d}" for i in range(n_cells)], dtype=object)
     labels[np.random.default_rng(5).choice(n_cells, n_unlabelled, replace=False)] = None
-    more = {"percent_mito": np.random.default_rng(1).random(n_cells), "chemistry": np.where(batches == "b1", "v2", "v3")}
+    more = {
+        "percent_mito": np.random.default_rng(1).random(n_cells),
+        "chemistry": np.where(batches == "b1", "v2", "v3"),
+    }
     obs = pd.DataFrame({"cell_id": cell_ids, "batch": batches, "label": labels, **more})
     return write_files(folder, counts, obs, hvg=np.arange(n_genes) < 120, n_pcs=20, order_seed=order_seed)
 
@@ -85,9 +92,11 @@ def write_files(
     write_embedding(prepared.pca, obs["cell_id"].to_numpy(), pca[rows])
     full = obs.set_index("cell_id").astype({"batch": "category", "label": "category"})
     adata = AnnData(
-        sparse.csr_matrix(logged[rows], dtype=np.float32), obs=full,
+        sparse.csr_matrix(logged[rows], dtype=np.float32),
+        obs=full,
         var=pd.DataFrame({"highly_variable": hvg}, index=[f"gene_{j}" for j in range(counts.shape[1])]),
-        layers={"counts": sparse.csr_matrix(counts[rows])}, obsm={"X_pca": pca[rows]},
+        layers={"counts": sparse.csr_matrix(counts[rows])},
+        obsm={"X_pca": pca[rows]},
     )
     adata.write_h5ad(prepared.h5ad)
     return prepared

@@ -10,8 +10,20 @@ from scfm.metrics.inputs import Groups, MetricInputs
 from scfm.neighbors import find_neighbors
 
 SIDECAR = {
-    "dataset": "d", "embedding": "m.raw.0", "method": "m", "family": "imported", "variant": "raw", "seed": 0, "is_control": False,
-    "output_type": "embedding", "settings": {}, "versions": {}, "device": "cpu", "seconds": 1.0, "cells_in": 1, "warnings": [],
+    "dataset": "d",
+    "embedding": "m.raw.0",
+    "method": "m",
+    "family": "imported",
+    "variant": "raw",
+    "seed": 0,
+    "is_control": False,
+    "output_type": "embedding",
+    "settings": {},
+    "versions": {},
+    "device": "cpu",
+    "seconds": 1.0,
+    "cells_in": 1,
+    "warnings": [],
 }
 
 
@@ -22,7 +34,10 @@ def make_inputs(values, labels, batches, *, ids=None, pca=None, k=90) -> MetricI
     order = np.argsort(ids.astype(str), kind="stable")
     values = None if values is None else np.asarray(values, dtype=np.float32)[order]
     return MetricInputs(
-        ids[order], Groups.of(np.asarray(labels, dtype=object)[order]), Groups.of(np.asarray(batches, dtype=object)[order]), values,
+        ids[order],
+        Groups.of(np.asarray(labels, dtype=object)[order]),
+        Groups.of(np.asarray(batches, dtype=object)[order]),
+        values,
         None if values is None else find_neighbors(values, ids[order], k=k),
         values if pca is None else np.asarray(pca, dtype=np.float32)[order],
     )
@@ -57,5 +72,9 @@ def uneven(seed: int = 0, n: int = 330, dims: int = 12, shift: float = 1.0):
 
 def with_codes(data: MetricInputs, *, labels=None, batches=None) -> MetricInputs:
     """Return a copy with other names of labels or batches, without anything computed before."""
-    changed = {key: Groups.of(np.asarray(v, dtype=object)) for key, v in (("labels", labels), ("batches", batches)) if v is not None}
+    changed = {
+        key: Groups.of(np.asarray(v, dtype=object))
+        for key, v in (("labels", labels), ("batches", batches))
+        if v is not None
+    }
     return replace(data, _kept={}, **changed)

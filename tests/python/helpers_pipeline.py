@@ -18,7 +18,17 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 #: what Nextflow needs of a checkout
-PARTS = ["assets", "bin", "conf", "main.nf", "modules", "nextflow.config", "nextflow_schema.json", "subworkflows", "workflows"]
+PARTS = [
+    "assets",
+    "bin",
+    "conf",
+    "main.nf",
+    "modules",
+    "nextflow.config",
+    "nextflow_schema.json",
+    "subworkflows",
+    "workflows",
+]
 KEYS = ["dataset", "embedding", "metric", "group"]
 
 
@@ -50,7 +60,12 @@ class Run:
 def environment() -> dict[str, str]:
     """The environment of a run: the project's own tools first, the v2 parser."""
     paths = [str(PROJECT / ".tools" / "bin"), str(PROJECT / ".venv" / "bin"), os.environ["PATH"]]
-    return os.environ | {"PATH": os.pathsep.join(paths), "NXF_SYNTAX_PARSER": "v2", "NXF_OFFLINE": "true", "NXF_ANSI_LOG": "false"}
+    return os.environ | {
+        "PATH": os.pathsep.join(paths),
+        "NXF_SYNTAX_PARSER": "v2",
+        "NXF_OFFLINE": "true",
+        "NXF_ANSI_LOG": "false",
+    }
 
 
 def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
@@ -58,14 +73,23 @@ def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
     return ["nextflow", "run", str(project), "--outdir", str(outdir), *options]
 
 
-def run_pipeline(folder: Path, *options: str, project: Path = PROJECT, out: str = "out", parser: str = "v2", timeout: int = 1500) -> Run:
+def run_pipeline(
+    folder: Path, *options: str, project: Path = PROJECT, out: str = "out", parser: str = "v2", timeout: int = 1500
+) -> Run:
     """Run the pipeline in ``folder`` and wait for its end."""
     if shutil.which("nextflow", path=environment()["PATH"]) is None:
         pytest.skip("nextflow is not on PATH; run `make setup`")
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        command(*options, project=project, outdir=folder / out), cwd=folder, env=environment() | {"NXF_SYNTAX_PARSER": parser}, timeout=timeout,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL,
+        command(*options, project=project, outdir=folder / out),
+        cwd=folder,
+        env=environment() | {"NXF_SYNTAX_PARSER": parser},
+        timeout=timeout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     return Run(folder, folder / out, done.returncode, done.stdout)
 
@@ -84,8 +108,13 @@ def kill_at(pattern: str, folder: Path, *options: str, out: str = "out") -> None
     """Start a run and kill, at once, the task whose command line holds the pattern and Nextflow itself."""
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        command(*options, outdir=folder / out), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        command(*options, outdir=folder / out),
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     os.kill(wait_for(pattern), signal.SIGKILL)
     os.killpg(process.pid, signal.SIGKILL)

@@ -19,9 +19,14 @@ def study(n: int = 240, *, label_signal: float = 0.0, batch_signal: float = 0.0,
     values[:, :4] += label_signal * np.eye(4)[label]
     values[:, -3:] += batch_signal * np.eye(3)[batch]
     ids = rng.permutation([f"cell{i:04d}" for i in range(n)])
-    obs = pd.DataFrame({
-        "cell_id": ids, "batch": np.array(BATCHES)[batch], "label": np.array(LABELS)[label], "scored": True,
-    })
+    obs = pd.DataFrame(
+        {
+            "cell_id": ids,
+            "batch": np.array(BATCHES)[batch],
+            "label": np.array(LABELS)[label],
+            "scored": True,
+        }
+    )
     return obs, values.astype(np.float32)
 
 
@@ -33,9 +38,25 @@ def run_probe(obs: pd.DataFrame, values: np.ndarray, *, n_folds: int = 5, **sett
     return probe(cells, values[position[cells["cell_id"]].to_numpy()], splits, ProbeSettings(**settings))[0]
 
 
-def pick(table: pd.DataFrame, target: str, scheme: str, classifier: str, *, metric: str, fold: str = "mean", group: str = "all"):
+def pick(
+    table: pd.DataFrame,
+    target: str,
+    scheme: str,
+    classifier: str,
+    *,
+    metric: str,
+    fold: str = "mean",
+    group: str = "all",
+):
     """Return the one row that these keys name."""
-    keys = {"target": target, "scheme": scheme, "classifier": classifier, "metric": metric, "fold": fold, "group": group}
+    keys = {
+        "target": target,
+        "scheme": scheme,
+        "classifier": classifier,
+        "metric": metric,
+        "fold": fold,
+        "group": group,
+    }
     rows = table[np.logical_and.reduce([table[k] == v for k, v in keys.items()])]
     assert len(rows) == 1, f"{len(rows)} rows for {keys}"
     return rows.iloc[0]

@@ -21,30 +21,85 @@ FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_g
 RANGED = ("value", "low", "high")
 
 
-def score_rows(scenario: str, published: Published, *, dataset: str = "own", shift: Callable[[str, str, str], float] | None = None) -> pd.DataFrame:
+def score_rows(
+    scenario: str, published: Published, *, dataset: str = "own", shift: Callable[[str, str, str], float] | None = None
+) -> pd.DataFrame:
     """Return ``scores.tsv`` rows: the five published metrics of every method plus ``shift(method, variant, metric)``."""
     rows = []
     table = published.scib[(published.scib["scenario"] == scenario) & published.scib["metric"].isin(METRICS)]
     for r in table.itertuples():
-        rows.append(score_row(r.method, r.metric, r.value + (shift(r.method, r.variant, r.metric) if shift else 0), variant=r.variant, dataset=dataset))
+        rows.append(
+            score_row(
+                r.method,
+                r.metric,
+                r.value + (shift(r.method, r.variant, r.metric) if shift else 0),
+                variant=r.variant,
+                dataset=dataset,
+            )
+        )
     return pd.DataFrame(rows)
 
 
-def score_row(method: str, metric: str, value: float, *, variant: str = "raw", seed: int = 0, status: str = "ok", dataset: str = "own") -> dict[str, Any]:
+def score_row(
+    method: str,
+    metric: str,
+    value: float,
+    *,
+    variant: str = "raw",
+    seed: int = 0,
+    status: str = "ok",
+    dataset: str = "own",
+) -> dict[str, Any]:
     """Return one row of ``scores.tsv``."""
     return {
-        "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": FAMILIES.get(method, "foundation_model"), "variant": variant,
-        "seed": seed, "metric": metric, "group": "all", "value": value if status == "ok" else np.nan, "n_cells": 100, "status": status,
-        "reason": "" if status == "ok" else "too_few_cells", "higher_is_better": True,
+        "dataset": dataset,
+        "embedding": f"{method}.{variant}.{seed}",
+        "method": method,
+        "family": FAMILIES.get(method, "foundation_model"),
+        "variant": variant,
+        "seed": seed,
+        "metric": metric,
+        "group": "all",
+        "value": value if status == "ok" else np.nan,
+        "n_cells": 100,
+        "status": status,
+        "reason": "" if status == "ok" else "too_few_cells",
+        "higher_is_better": True,
     }
 
 
-def probing_row(method: str, target: str, metric: str, value: float, *, variant: str = "raw", seed: int = 0, dataset: str = "own", **other: Any) -> dict[str, Any]:
+def probing_row(
+    method: str,
+    target: str,
+    metric: str,
+    value: float,
+    *,
+    variant: str = "raw",
+    seed: int = 0,
+    dataset: str = "own",
+    **other: Any,
+) -> dict[str, Any]:
     """Return one row of ``probing.tsv``: logistic regression, mean over random folds, unless told otherwise."""
     return {
-        "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": FAMILIES.get(method, "foundation_model"), "variant": variant,
-        "seed": seed, "target": target, "scheme": "kfold", "classifier": "logistic", "fold": "mean", "group": "all", "metric": metric, "value": value,
-        "n_test": 100, "baseline_majority": 0.1, "baseline_permuted": 0.1, "status": "ok", "reason": "", **other,
+        "dataset": dataset,
+        "embedding": f"{method}.{variant}.{seed}",
+        "method": method,
+        "family": FAMILIES.get(method, "foundation_model"),
+        "variant": variant,
+        "seed": seed,
+        "target": target,
+        "scheme": "kfold",
+        "classifier": "logistic",
+        "fold": "mean",
+        "group": "all",
+        "metric": metric,
+        "value": value,
+        "n_test": 100,
+        "baseline_majority": 0.1,
+        "baseline_permuted": 0.1,
+        "status": "ok",
+        "reason": "",
+        **other,
     }
 
 
@@ -53,7 +108,9 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
     rows = []
     for r in published.probing[published.probing["scenario"] == scenario].itertuples():
         value = np.nanmean([getattr(r, c) for c in RANGED]) + shift
-        rows.append(probing_row(r.method, r.target, r.metric, float(np.clip(value, 0, 1)), variant=r.variant, dataset=dataset))
+        rows.append(
+            probing_row(r.method, r.target, r.metric, float(np.clip(value, 0, 1)), variant=r.variant, dataset=dataset)
+        )
     return pd.DataFrame(rows)
 
 
@@ -61,20 +118,42 @@ def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[st
     """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published values with seeded noise."""
     run = write_run(root / "run", datasets=("pbmc",))
     collect_results(
-        plan=run.plan, datasets=run.datasets, results=[run.results], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params), messages=run.messages, trace=run.trace, outdir=root / "tables",
+        plan=run.plan,
+        datasets=run.datasets,
+        results=[run.results],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        messages=run.messages,
+        trace=run.trace,
+        outdir=root / "tables",
     )
     data = load_report_data(
-        tables=root / "tables", plan=run.plan, assets=ASSETS, params=run.params, versions=run.versions, plots=run.plots, histories=run.histories,
+        tables=root / "tables",
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=run.versions,
+        plots=run.plots,
+        histories=run.histories,
     )
     rng = np.random.default_rng(7)
     scores = score_rows(scenario, data.published, dataset="pbmc", shift=lambda *_: float(rng.normal(0, noise)))
     others = data.scores[~data.scores["method"].isin(FAMILIES) & data.scores["metric"].isin(METRICS)]
-    models = scores.loc[scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "variant", "seed"]].drop_duplicates()
-    plan = models.assign(is_control=False, output_type="embedding", model=models["method"], status="", reason_code="", reason="")
+    models = scores.loc[
+        scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "variant", "seed"]
+    ].drop_duplicates()
+    plan = models.assign(
+        is_control=False, output_type="embedding", model=models["method"], status="", reason_code="", reason=""
+    )
     datasets = [{**d, "scenario": scenario, **(row or {})} for d in data.datasets]
     scores = pd.concat([others, scores], ignore_index=True)
     return replace(
-        data, scores=scores, totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"), params={**data.params, "metrics_profile": "paper"},
-        probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015), plan=pd.concat([data.plan, plan], ignore_index=True), datasets=datasets,
+        data,
+        scores=scores,
+        totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"),
+        params={**data.params, "metrics_profile": "paper"},
+        probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015),
+        plan=pd.concat([data.plan, plan], ignore_index=True),
+        datasets=datasets,
     )

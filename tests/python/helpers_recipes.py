@@ -43,11 +43,15 @@ def apply(folder: Path, text: str, **files: Path) -> tuple[dict, ad.AnnData]:
     """Apply a recipe to files (``orthologs`` is a table); return report and result."""
     recipe = load_recipe(write_recipe(folder, text))
     tables = {name: path for name, path in files.items() if name in recipe.tables}
-    report = build(recipe, "out", {name: path for name, path in files.items() if name not in tables}, folder, tables=tables)
+    report = build(
+        recipe, "out", {name: path for name, path in files.items() if name not in tables}, folder, tables=tables
+    )
     return report, ad.read_h5ad(folder / "out.recipe.h5ad")
 
 
-def cells(n: int = 12, n_genes: int = 8, *, prefix: str = "c", seed: int = 0, genes: list[str] | None = None, **columns) -> ad.AnnData:
+def cells(
+    n: int = 12, n_genes: int = 8, *, prefix: str = "c", seed: int = 0, genes: list[str] | None = None, **columns
+) -> ad.AnnData:
     """Return an object with counts in raw.X, logs in X, and obs columns as given (lists of n values)."""
     rng = np.random.default_rng(seed)
     counts = sparse.csr_matrix(rng.poisson(2.0, (n, n_genes)).astype(np.float32) + np.eye(n, n_genes, dtype=np.float32))

@@ -13,21 +13,31 @@ from scfm.tables import message, write_json, write_table
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
-    "pbmc": {"batches": {"3' v1": 400, "3' v2": 420, "5'": 380}, "labels": {"B": 200, "CD4 T": 500, "Mono": 450, "HSC": 50}},
+    "pbmc": {
+        "batches": {"3' v1": 400, "3' v2": 420, "5'": 380},
+        "labels": {"B": 200, "CD4 T": 500, "Mono": 450, "HSC": 50},
+    },
     "ifnb": {"batches": {"ctrl": 300, "stim": 310}, "labels": {"B": 210, "Mono": 400}},
 }
 #: method: (family, is_control, how well biology is kept, how well batches are mixed)
 METHODS = {
-    "pca": ("none", False, 0.78, 0.30), "harmony": ("neighbor_graph", False, 0.76, 0.72),
-    "scanorama": ("neighbor_graph", False, 0.77, 0.66), "scvi": ("generative", False, 0.70, 0.74),
-    "combat": ("linear", False, 0.60, 0.52), "mymodel": ("imported", False, 0.64, 0.35),
-    "random": ("control", True, 0.10, 0.98), "shuffled": ("control", True, 0.12, 0.97), "shuffled_within_label": ("control", True, 0.90, 0.96),
+    "pca": ("none", False, 0.78, 0.30),
+    "harmony": ("neighbor_graph", False, 0.76, 0.72),
+    "scanorama": ("neighbor_graph", False, 0.77, 0.66),
+    "scvi": ("generative", False, 0.70, 0.74),
+    "combat": ("linear", False, 0.60, 0.52),
+    "mymodel": ("imported", False, 0.64, 0.35),
+    "random": ("control", True, 0.10, 0.98),
+    "shuffled": ("control", True, 0.12, 0.97),
+    "shuffled_within_label": ("control", True, 0.90, 0.96),
     "label_onehot": ("control", True, 1.0, 0.97),
 }
 STOCHASTIC = {"scvi", "random", "shuffled"}
 SEEDS = (0, 1)
 BY_LABEL = ("bras", "cilisi", "kbet", "silhouette", "isolated")
-FAILURE = "ComBat needs at least two cells per batch & gene; batch 'ctrl' <has> a gene with none. Raise --min_cells_per_gene."
+FAILURE = (
+    "ComBat needs at least two cells per batch & gene; batch 'ctrl' <has> a gene with none. Raise --min_cells_per_gene."
+)
 
 
 @dataclass
@@ -54,30 +64,65 @@ def plan_rows(datasets=tuple(DATASETS), methods=tuple(METHODS)) -> pd.DataFrame:
             family, control, _, _ = METHODS[method]
             for seed in SEEDS if method in STOCHASTIC else SEEDS[:1]:
                 for variant in ("raw",) if control else ("raw", "center_l2"):
-                    rows.append({
-                        "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": family,
-                        "variant": variant, "seed": seed, "is_control": control, "output_type": "embedding",
-                        "model": "", "status": "", "reason_code": "", "reason": "",
-                    })
+                    rows.append(
+                        {
+                            "dataset": dataset,
+                            "embedding": f"{method}.{variant}.{seed}",
+                            "method": method,
+                            "family": family,
+                            "variant": variant,
+                            "seed": seed,
+                            "is_control": control,
+                            "output_type": "embedding",
+                            "model": "",
+                            "status": "",
+                            "reason_code": "",
+                            "reason": "",
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
 def status_of(row, step: str, status: str = "ok", reason: str = "", code: str = "") -> dict:
     """Return a status file's content."""
     return {
-        "dataset": row.dataset, "embedding": row.embedding, "step": step, "status": status, "reason": reason,
-        "reason_code": code, "seconds": 2.5, "peak_rss_mb": 300.0, "peak_gpu_mb": None,
+        "dataset": row.dataset,
+        "embedding": row.embedding,
+        "step": step,
+        "status": status,
+        "reason": reason,
+        "reason_code": code,
+        "seconds": 2.5,
+        "peak_rss_mb": 300.0,
+        "peak_gpu_mb": None,
     }
 
 
 def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
     """Return a sidecar."""
     return {
-        "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family, "variant": row.variant,
-        "seed": int(row.seed), "is_control": bool(row.is_control), "output_type": "embedding", "settings": {"theta": 2},
-        "versions": {"python": "3.11.7"}, "device": "cpu", "seconds": 3.0, "peak_rss_mb": 512.0, "peak_gpu_mb": None,
-        "cells_in": n, "cells_out": n - lost, "n_dims": 50, "cells_per_second": (n - lost) / 3.0, "warnings": [], "status": "ok",
-        "reason": "", "not_embedded": [{"cell_id": f"c{i}", "reason": "no gene in the vocabulary"} for i in range(lost)],
+        "dataset": row.dataset,
+        "embedding": row.embedding,
+        "method": row.method,
+        "family": row.family,
+        "variant": row.variant,
+        "seed": int(row.seed),
+        "is_control": bool(row.is_control),
+        "output_type": "embedding",
+        "settings": {"theta": 2},
+        "versions": {"python": "3.11.7"},
+        "device": "cpu",
+        "seconds": 3.0,
+        "peak_rss_mb": 512.0,
+        "peak_gpu_mb": None,
+        "cells_in": n,
+        "cells_out": n - lost,
+        "n_dims": 50,
+        "cells_per_second": (n - lost) / 3.0,
+        "warnings": [],
+        "status": "ok",
+        "reason": "",
+        "not_embedded": [{"cell_id": f"c{i}", "reason": "no gene in the vocabulary"} for i in range(lost)],
     }
 
 
@@ -93,13 +138,28 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
         for group in groups:
             value, state, reason = float(np.clip(base + rng.normal(0, 0.04), 0, 1)), "ok", ""
             if (group == "HSC" and m.group == "batch") or (row.dataset == "ifnb" and "kbet" in m.name):
-                value, state, reason = np.nan, "not_applicable", "label_in_one_batch" if group == "HSC" else "too_few_cells"
-            rows.append({
-                "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family,
-                "variant": row.variant, "seed": row.seed, "metric": m.name, "group": group, "value": value,
-                "n_cells": facts["labels"].get(group, sum(facts["labels"].values())), "status": state, "reason": reason,
-                "higher_is_better": m.higher_is_better,
-            })
+                value, state, reason = (
+                    np.nan,
+                    "not_applicable",
+                    "label_in_one_batch" if group == "HSC" else "too_few_cells",
+                )
+            rows.append(
+                {
+                    "dataset": row.dataset,
+                    "embedding": row.embedding,
+                    "method": row.method,
+                    "family": row.family,
+                    "variant": row.variant,
+                    "seed": row.seed,
+                    "metric": m.name,
+                    "group": group,
+                    "value": value,
+                    "n_cells": facts["labels"].get(group, sum(facts["labels"].values())),
+                    "status": state,
+                    "reason": reason,
+                    "higher_is_better": m.higher_is_better,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -118,13 +178,28 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                 for fold in ("0", "1", "mean", "sd"):
                     for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
                         value = 0.02 if fold == "sd" else float(np.clip(centre + rng.normal(0, 0.02), 0, 1))
-                        rows.append({
-                            "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family,
-                            "variant": row.variant, "seed": row.seed, "target": target, "scheme": scheme,
-                            "classifier": classifier, "fold": fold, "group": "all", "metric": metric, "value": value,
-                            "n_test": 240, "baseline_majority": 1 / len(classes), "baseline_permuted": 1 / len(classes) + 0.01,
-                            "status": "ok", "reason": "",
-                        })
+                        rows.append(
+                            {
+                                "dataset": row.dataset,
+                                "embedding": row.embedding,
+                                "method": row.method,
+                                "family": row.family,
+                                "variant": row.variant,
+                                "seed": row.seed,
+                                "target": target,
+                                "scheme": scheme,
+                                "classifier": classifier,
+                                "fold": fold,
+                                "group": "all",
+                                "metric": metric,
+                                "value": value,
+                                "n_test": 240,
+                                "baseline_majority": 1 / len(classes),
+                                "baseline_permuted": 1 / len(classes) + 0.01,
+                                "status": "ok",
+                                "reason": "",
+                            }
+                        )
     return pd.DataFrame(rows)
 
 
@@ -132,7 +207,9 @@ def centroid_rows(row, rng: np.random.Generator) -> pd.DataFrame:
     """Return centroids of every batch and label: ``HSC`` lies in one batch only; ``pbmc`` has maps, ``ifnb`` none."""
     _, _, _, batch = METHODS[row.method]
     facts = DATASETS[row.dataset]
-    groups = [(b, x) for b in facts["batches"] for x in facts["labels"] if x != "HSC" or b == next(iter(facts["batches"]))]
+    groups = [
+        (b, x) for b in facts["batches"] for x in facts["labels"] if x != "HSC" or b == next(iter(facts["batches"]))
+    ]
     rows = []
     for name, label in groups:
         others = [g for g in groups if g[0] != name]
@@ -140,12 +217,24 @@ def centroid_rows(row, rng: np.random.Generator) -> pd.DataFrame:
         good = bool(rng.random() < batch)
         near = (likes if good and likes else others)[0]
         place = rng.normal(size=4) if row.dataset == "pbmc" else [np.nan] * 4
-        rows.append({
-            "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family, "variant": row.variant, "seed": row.seed,
-            "batch": name, "label": label, "n_cells": 40, "nearest_batch": near[0], "nearest_label": near[1],
-            "aligned": near[1] == label if likes else pd.NA, "chance": len(likes) / len(others) if likes else np.nan,
-            **dict(zip(("umap_1", "umap_2", "tsne_1", "tsne_2"), place, strict=True)),
-        })
+        rows.append(
+            {
+                "dataset": row.dataset,
+                "embedding": row.embedding,
+                "method": row.method,
+                "family": row.family,
+                "variant": row.variant,
+                "seed": row.seed,
+                "batch": name,
+                "label": label,
+                "n_cells": 40,
+                "nearest_batch": near[0],
+                "nearest_label": near[1],
+                "aligned": near[1] == label if likes else pd.NA,
+                "chance": len(likes) / len(others) if likes else np.nan,
+                **dict(zip(("umap_1", "umap_2", "tsne_1", "tsne_2"), place, strict=True)),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -159,12 +248,27 @@ def load_metrics() -> pd.DataFrame:
 def write_facts(results: Path, dataset: str) -> None:
     """Write what PREPARE_DATASET says of a data set."""
     facts = DATASETS[dataset]
-    write_json(results / f"{dataset}.facts.json", {
-        "n_cells": sum(facts["batches"].values()), "n_genes": 1767, "n_hvg": 1000, "batches": facts["batches"],
-        "labels": facts["labels"], "batch_role": "biological" if dataset == "ifnb" else "technical",
-        "keys": {"batch": "batch", "label": "cell_type"}, "dropped": {"no_label": 4} if dataset == "pbmc" else {},
-        "warnings": [message("W-BAL-01", "warning", "Batch sizes differ 4-fold. Mixing scores favour large batches.", dataset=dataset)],
-    })
+    write_json(
+        results / f"{dataset}.facts.json",
+        {
+            "n_cells": sum(facts["batches"].values()),
+            "n_genes": 1767,
+            "n_hvg": 1000,
+            "batches": facts["batches"],
+            "labels": facts["labels"],
+            "batch_role": "biological" if dataset == "ifnb" else "technical",
+            "keys": {"batch": "batch", "label": "cell_type"},
+            "dropped": {"no_label": 4} if dataset == "pbmc" else {},
+            "warnings": [
+                message(
+                    "W-BAL-01",
+                    "warning",
+                    "Batch sizes differ 4-fold. Mixing scores favour large batches.",
+                    dataset=dataset,
+                )
+            ],
+        },
+    )
 
 
 def write_plot(path: Path, width: int = 900, height: int = 420) -> None:
@@ -184,7 +288,10 @@ def write_history(path: Path, rng: np.random.Generator) -> None:
     epochs = np.arange(60)
     train = 400 + 300 * np.exp(-epochs / 8)
     validation = train + 8 + np.where(epochs > 30, (epochs - 30) * 1.5, 0) + rng.normal(0, 0.5, 60)
-    write_table(pd.DataFrame({"epoch": epochs, "elbo_train": train, "elbo_validation": validation}), str(path).replace(".csv", ".tsv"))
+    write_table(
+        pd.DataFrame({"epoch": epochs, "elbo_train": train, "elbo_validation": validation}),
+        str(path).replace(".csv", ".tsv"),
+    )
     pd.DataFrame({"epoch": epochs, "elbo_train": train, "elbo_validation": validation}).to_csv(path, index=False)
     Path(str(path).replace(".csv", ".tsv")).unlink()
 
@@ -201,13 +308,31 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     rng = np.random.default_rng(seed)
     plan, metrics = plan_rows(datasets), load_metrics()
     write_table(plan, root / "plan.tsv")
-    write_json(root / "datasets.json", [
-        {"dataset": d, "h5ad": f"{d}.h5ad", "batch_key": "batch", "label_key": "cell_type", "n_cells": sum(DATASETS[d]["batches"].values())}
-        for d in datasets
-    ])
-    write_json(root / "input_warnings.json", [
-        message("W-IN-01", "warning", "4 cells have no label; they are dropped from scoring.", dataset=datasets[0], values={"n": 4}),
-    ])
+    write_json(
+        root / "datasets.json",
+        [
+            {
+                "dataset": d,
+                "h5ad": f"{d}.h5ad",
+                "batch_key": "batch",
+                "label_key": "cell_type",
+                "n_cells": sum(DATASETS[d]["batches"].values()),
+            }
+            for d in datasets
+        ],
+    )
+    write_json(
+        root / "input_warnings.json",
+        [
+            message(
+                "W-IN-01",
+                "warning",
+                "4 cells have no label; they are dropped from scoring.",
+                dataset=datasets[0],
+                values={"n": 4},
+            ),
+        ],
+    )
     for dataset in datasets:
         write_facts(results, dataset)
     for row in plan.itertuples():
@@ -219,8 +344,12 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
             write_history(histories / f"{row.dataset}.{row.embedding}.history.csv", rng)
     for family in sorted(plan["family"].unique()):
         write_plot(plots / f"{datasets[0]}.{family}.umap_gallery.png", 1800, 700)
-    (root / "params.json").write_text(json.dumps({"metrics_profile": "full", "total_weights": "0.6,0.5", "seeds": "0,1"}))
-    (root / "versions.yml").write_text("INTEGRATE_CELLS:\n  python: \"3.11.7\"\n  scvi-tools: \"1.4.2\"\nWorkflow:\n  scfmbench: \"0.1.0\"\n")
+    (root / "params.json").write_text(
+        json.dumps({"metrics_profile": "full", "total_weights": "0.6,0.5", "seeds": "0,1"})
+    )
+    (root / "versions.yml").write_text(
+        'INTEGRATE_CELLS:\n  python: "3.11.7"\n  scvi-tools: "1.4.2"\nWorkflow:\n  scfmbench: "0.1.0"\n'
+    )
     (root / "trace.tsv").write_text(
         "task_id\tname\tstatus\texit\tattempt\trealtime\tpeak_rss\n"
         "1\tNFCORE:PREPARE_DATASET (pbmc)\tCOMPLETED\t0\t1\t1m 3s\t1.5 GB\n"
@@ -228,8 +357,16 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
         "3\tSCFM:SCORE_EMBEDDING (pbmc.mymodel.raw.0)\tFAILED\t137\t2\t250\t-\n"
     )
     return Run(
-        root, root / "plan.tsv", root / "datasets.json", root / "input_warnings.json", results, root / "params.json",
-        root / "trace.tsv", root / "versions.yml", plots, histories,
+        root,
+        root / "plan.tsv",
+        root / "datasets.json",
+        root / "input_warnings.json",
+        results,
+        root / "params.json",
+        root / "trace.tsv",
+        root / "versions.yml",
+        plots,
+        histories,
     )
 
 

@@ -74,7 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(416, {"Content-Range": f"bytes */{len(content)}"}, b"")
                 return
             said = start + 1 if remote.wrong_range else start
-            self._answer(206, headers | {"Content-Range": f"bytes {said}-{len(content) - 1}/{len(content)}"}, content[start:])
+            self._answer(
+                206, headers | {"Content-Range": f"bytes {said}-{len(content) - 1}/{len(content)}"}, content[start:]
+            )
             return
         self._answer(200, headers, content)
 

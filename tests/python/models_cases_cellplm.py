@@ -14,8 +14,11 @@ from models_contract import Golden, ModelCases
 
 #: settings of the official runs; the seed is what torch.manual_seed was given
 RUNS = {
-    "batch_bs": {"group_column": "batch", "cells_per_chunk": 7}, "batch_all": {"group_column": "batch"}, "nobatch_bs": {"cells_per_chunk": 7},
-    "nobatch_all": {}, "lognorm_nobatch_all": {},
+    "batch_bs": {"group_column": "batch", "cells_per_chunk": 7},
+    "batch_all": {"group_column": "batch"},
+    "nobatch_bs": {"cells_per_chunk": 7},
+    "nobatch_all": {},
+    "lognorm_nobatch_all": {},
 }
 SEED = 123
 
@@ -36,7 +39,9 @@ def _tokens(model: Any, tokens: Any, expected: Mapping[str, np.ndarray]) -> Iter
     column = np.full(len(model.vocabulary), -1)
     column[expected["gene_idx"]] = np.arange(len(known))
     found = np.zeros_like(expected["counts_kept"])
-    found[np.repeat(np.arange(len(tokens)), tokens.lengths), column[tokens.fields["ids"]]] = np.rint(np.expm1(tokens.fields["values"]))
+    found[np.repeat(np.arange(len(tokens)), tokens.lengths), column[tokens.fields["ids"]]] = np.rint(
+        np.expm1(tokens.fields["values"])
+    )
     yield "counts", found, expected["counts_kept"]
 
 
@@ -46,7 +51,9 @@ def _golden(checkpoint: str, run: str) -> Golden:
     if checkpoint == "tiny_gmvae" and not is_argmax:
         how |= {"latent_draw": "sample", "seed": SEED}
     name, rows = f"{checkpoint}, {run}", f"{checkpoint}/{run}/emb"
-    return Golden(name, how, rows, change_input=log_normalised) if "lognorm" in run else Golden(name, how, rows, _tokens)
+    return (
+        Golden(name, how, rows, change_input=log_normalised) if "lognorm" in run else Golden(name, how, rows, _tokens)
+    )
 
 
 def _break_vocabulary(folder: Path) -> None:
@@ -57,8 +64,13 @@ def _break_vocabulary(folder: Path) -> None:
 
 
 CASES = ModelCases(
-    model="cellplm", fixture="cellplm", settings={"checkpoint": "tiny_vae"},
+    model="cellplm",
+    fixture="cellplm",
+    settings={"checkpoint": "tiny_vae"},
     golden=tuple(_golden(c, r) for c in ("tiny_vae", "tiny_gmvae") for r in RUNS)
     + tuple(_golden("tiny_gmvae", f"argmax_{r}") for r in ("batch_bs", "nobatch_all")),
-    tensors="tiny_vae.best.ckpt", needed="encoder.layers.1.norm2.weight", state=("model_state_dict",), break_vocabulary=_break_vocabulary,
+    tensors="tiny_vae.best.ckpt",
+    needed="encoder.layers.1.norm2.weight",
+    state=("model_state_dict",),
+    break_vocabulary=_break_vocabulary,
 )

@@ -35,12 +35,24 @@ def add_token(path: Path) -> None:
 
 
 CASES = ModelCases(
-    model="genecompass", fixture="genecompass", settings=BASE,
+    model="genecompass",
+    fixture="genecompass",
+    settings=BASE,
     golden=(
-        _golden("default settings", "embedding"), _golden("cls", "embedding_cls", pooling="cls"), _golden("mean", "embedding_mean", pooling="mean"),
-        _golden("cls, padding masked", "embedding_cls_masked", attend_padding=False), _golden("cls, species 1", "embedding_cls_species1", species="mouse"),
+        _golden("default settings", "embedding"),
+        _golden("cls", "embedding_cls", pooling="cls"),
+        _golden("mean", "embedding_mean", pooling="mean"),
+        _golden("cls, padding masked", "embedding_cls_masked", attend_padding=False),
+        _golden("cls, species 1", "embedding_cls_species1", species="mouse"),
     ),
-    tensors="GeneCompass_Base/pytorch_model.bin", needed="bert.encoder.layer.1.intermediate.dense.weight",
-    pickles=(TOKENS, "dict/Gene_id_name_dict1.pickle", "dict/gene_id_hpromoter.pickle", "dict/human_gene_median_after_filter.pickle"),
-    break_vocabulary=lambda folder: add_token(folder / TOKENS), needs_both_ids=True,
+    tensors="GeneCompass_Base/pytorch_model.bin",
+    needed="bert.encoder.layer.1.intermediate.dense.weight",
+    pickles=(
+        TOKENS,
+        "dict/Gene_id_name_dict1.pickle",
+        "dict/gene_id_hpromoter.pickle",
+        "dict/human_gene_median_after_filter.pickle",
+    ),
+    break_vocabulary=lambda folder: add_token(folder / TOKENS),
+    needs_both_ids=True,
 )

@@ -25,7 +25,11 @@ def _tokens(prefix: str) -> Any:
 
 def _golden(fixture: str, pooling: str, layer: int, **more: Any) -> Golden:
     return Golden(
-        f"{pooling}, layer {layer}", {"pooling": pooling, "layer": layer, **more}, f"emb_{pooling}_layer{layer}", _tokens(""), fixture=fixture
+        f"{pooling}, layer {layer}",
+        {"pooling": pooling, "layer": layer, **more},
+        f"emb_{pooling}_layer{layer}",
+        _tokens(""),
+        fixture=fixture,
     )
 
 
@@ -37,13 +41,20 @@ def add_token(path: Path) -> None:
 
 
 CASES = ModelCases(
-    model="geneformer", fixture=V2, settings={"gene_column": "ensembl_id"},
+    model="geneformer",
+    fixture=V2,
+    settings={"gene_column": "ensembl_id"},
     golden=(
-        _golden(V1, "cell", -1), _golden(V1, "cell", 0),
+        _golden(V1, "cell", -1),
+        _golden(V1, "cell", 0),
         Golden("cls asked of V1, layer -1", {"pooling": "cls"}, "emb_cell_layer-1", _tokens(""), fixture=V1),
         *(_golden(V2, pooling, layer) for pooling in ("cls", "cell") for layer in (-1, 0)),
     ),
-    tensors="Geneformer-V2-104M/model.safetensors", needed="bert.encoder.layer.1.intermediate.dense.weight",
-    pickles=tuple(f"geneformer/{name}_gc104M.pkl" for name in ("token_dictionary", "gene_median_dictionary", "ensembl_mapping_dict")),
+    tensors="Geneformer-V2-104M/model.safetensors",
+    needed="bert.encoder.layer.1.intermediate.dense.weight",
+    pickles=tuple(
+        f"geneformer/{name}_gc104M.pkl"
+        for name in ("token_dictionary", "gene_median_dictionary", "ensembl_mapping_dict")
+    ),
     break_vocabulary=lambda folder: add_token(folder / TOKENS_V2),
 )

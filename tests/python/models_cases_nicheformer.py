@@ -34,11 +34,20 @@ def drop_a_gene(folder: Path) -> None:
 
 
 CASES = ModelCases(
-    model="nicheformer", fixture="nicheformer", settings={"checkpoint": "nicheformer.ckpt"},
+    model="nicheformer",
+    fixture="nicheformer",
+    settings={"checkpoint": "nicheformer.ckpt"},
     golden=tuple(
         _golden(checkpoint, key, **settings)
         for checkpoint in ("nicheformer.ckpt", "hf")
-        for key, settings in (("embedding", {}), ("embedding_with_context", {"with_context": True}), ("embedding_layer_minus2", {"layer": -2}))
+        for key, settings in (
+            ("embedding", {}),
+            ("embedding_with_context", {"with_context": True}),
+            ("embedding_layer_minus2", {"layer": -2}),
+        )
     ),
-    tensors="nicheformer.ckpt", needed="encoder.layers.1.linear2.weight", state=("state_dict",), break_vocabulary=drop_a_gene,
+    tensors="nicheformer.ckpt",
+    needed="encoder.layers.1.linear2.weight",
+    state=("state_dict",),
+    break_vocabulary=drop_a_gene,
 )

@@ -27,9 +27,19 @@ def _tokens(name: str) -> Any:
 
 
 def _golden(variant: Mapping[str, str]) -> Golden:
-    settings = {"pooling": variant["pool_type"], "resolution": variant["tgthighres"], **{k: variant[k] for k in ("pre_normalized", "version")}}
+    settings = {
+        "pooling": variant["pool_type"],
+        "resolution": variant["tgthighres"],
+        **{k: variant[k] for k in ("pre_normalized", "version")},
+    }
     change = None if variant["input"] == "raw counts" else log_normalised
-    return Golden(variant["name"], {**BASE, **settings}, f"embedding_{variant['name']}", _tokens(variant["name"]), change_input=change)
+    return Golden(
+        variant["name"],
+        {**BASE, **settings},
+        f"embedding_{variant['name']}",
+        _tokens(variant["name"]),
+        change_input=change,
+    )
 
 
 def _break_vocabulary(folder: Path) -> None:
@@ -39,11 +49,15 @@ def _break_vocabulary(folder: Path) -> None:
 
 
 CASES = ModelCases(
-    model="scfoundation", fixture="scfoundation", settings=BASE,
+    model="scfoundation",
+    fixture="scfoundation",
+    settings=BASE,
     golden=(
         *(_golden(json.loads(str(text))) for text in read_expected("scfoundation")["variants"]),
         Golden("default settings", BASE, "embedding"),
     ),
-    tensors="models.ckpt", needed="model.encoder.transformer_encoder.1.linear2.weight", state=("cell", "state_dict"),
+    tensors="models.ckpt",
+    needed="model.encoder.transformer_encoder.1.linear2.weight",
+    state=("cell", "state_dict"),
     break_vocabulary=_break_vocabulary,
 )

@@ -53,7 +53,13 @@ def _golden(prefix: str, **settings: Any) -> Golden:
 
 def _raw(prefix: str, **settings: Any) -> Golden:
     patch = _official_streams if settings.get("ties") != "upper" else None
-    return Golden(f"{prefix}, not normalised", {**BASE, "normalize": False, **settings}, f"{prefix}_cls_raw", _tokens(prefix), patch=patch)
+    return Golden(
+        f"{prefix}, not normalised",
+        {**BASE, "normalize": False, **settings},
+        f"{prefix}_cls_raw",
+        _tokens(prefix),
+        patch=patch,
+    )
 
 
 def _break_vocabulary(folder: Path) -> None:
@@ -64,11 +70,18 @@ def _break_vocabulary(folder: Path) -> None:
 
 
 CASES = ModelCases(
-    model="scgpt", fixture="scgpt", settings={**BASE, "max_length": 64, "ties": "upper", "sampling": "first"},
+    model="scgpt",
+    fixture="scgpt",
+    settings={**BASE, "max_length": 64, "ties": "upper", "sampling": "first"},
     golden=(
-        _golden("seeded", max_length=64), _golden("nosample", max_length=1200),
-        _golden("det", max_length=64, ties="upper", sampling="first"), _golden("detfull", max_length=1200, ties="upper", sampling="first"),
-        _raw("seeded", max_length=64), _raw("detfull", ties="upper", sampling="first"),
+        _golden("seeded", max_length=64),
+        _golden("nosample", max_length=1200),
+        _golden("det", max_length=64, ties="upper", sampling="first"),
+        _golden("detfull", max_length=1200, ties="upper", sampling="first"),
+        _raw("seeded", max_length=64),
+        _raw("detfull", ties="upper", sampling="first"),
     ),
-    tensors="best_model.pt", needed="transformer_encoder.layers.1.linear2.weight", break_vocabulary=_break_vocabulary,
+    tensors="best_model.pt",
+    needed="transformer_encoder.layers.1.linear2.weight",
+    break_vocabulary=_break_vocabulary,
 )

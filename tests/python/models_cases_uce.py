@@ -11,7 +11,14 @@ import numpy as np
 from models_contract import Golden, ModelCases
 
 CHECKPOINT = "model_files/tiny_2layer_model.torch"
-BASE = {"species": "human", "checkpoint": CHECKPOINT, "heads": 4, "sample_size": 64, "pad_length": 128, "chrom_token_offset": 216}
+BASE = {
+    "species": "human",
+    "checkpoint": CHECKPOINT,
+    "heads": 4,
+    "sample_size": 64,
+    "pad_length": 128,
+    "chrom_token_offset": 216,
+}
 OFFICIAL = {**BASE, "filter": True, "rng": "legacy", "numpy_seed": 0, "batch_size": 5}
 
 
@@ -35,13 +42,19 @@ def _break_vocabulary(folder: Path) -> None:
 
 
 CASES = ModelCases(
-    model="uce", fixture="uce", settings={**BASE, "filter": False},
+    model="uce",
+    fixture="uce",
+    settings={**BASE, "filter": False},
     golden=(
         Golden("batches of 5, padding attended", {**OFFICIAL, "pad_mode": "official"}, "emb", _tokens),
         Golden("batches of 1", {**OFFICIAL, "pad_mode": "official", "batch_size": 1}, "emb_batch1", _tokens),
         Golden("padding masked", {**OFFICIAL, "pad_mode": "masked"}, "emb_batch1", _tokens),
-        Golden("token table by name", {**OFFICIAL, "token_table": "model_files/all_tokens.torch"}, "emb_batch1", _tokens),
+        Golden(
+            "token table by name", {**OFFICIAL, "token_table": "model_files/all_tokens.torch"}, "emb_batch1", _tokens
+        ),
     ),
-    tensors=CHECKPOINT, needed="transformer_encoder.layers.1.linear2.weight", pickles=("model_files/species_offsets.pkl",),
+    tensors=CHECKPOINT,
+    needed="transformer_encoder.layers.1.linear2.weight",
+    pickles=("model_files/species_offsets.pkl",),
     break_vocabulary=_break_vocabulary,
 )

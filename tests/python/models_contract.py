@@ -125,7 +125,9 @@ class ModelCases:
     def load(self, weights: Path | None = None, **more: Any) -> "EmbeddingModel":
         """Load the model on the CPU with the deterministic settings."""
         how = {k: more.pop(k) for k in ("precision", "seed", "random_init") if k in more}
-        return load_model(self.model, weights or self.folder, device="cpu", **how, **{**GOLDEN_SETTINGS, **self.settings, **more})
+        return load_model(
+            self.model, weights or self.folder, device="cpu", **how, **{**GOLDEN_SETTINGS, **self.settings, **more}
+        )
 
 
 def cases_of(model: str) -> ModelCases:
@@ -196,7 +198,13 @@ def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
     ids = [ids[i] for i in compared]
     wrong = [c for c in ids if c not in frame.index] + [c for c in golden.no_row if c in frame.index]
     difference = float("inf") if wrong else float(np.abs(frame.loc[ids].to_numpy() - wanted[compared]).max())
-    return Outcome(cases.model, f"{fixture}: {golden.variant}" if golden.fixture else golden.variant, difference, not unequal if golden.tokens else None, tuple(unequal))
+    return Outcome(
+        cases.model,
+        f"{fixture}: {golden.variant}" if golden.fixture else golden.variant,
+        difference,
+        not unequal if golden.tokens else None,
+        tuple(unequal),
+    )
 
 
 def expected_ids(expected: Mapping[str, np.ndarray], adata: "anndata.AnnData", n: int, key: str = "") -> list[str]:

@@ -20,7 +20,9 @@ def main() -> int:
         tokens = {None: "-", True: "equal"}.get(o.tokens_equal, f"UNEQUAL: {', '.join(o.unequal)}")
         bad = not o.difference <= TOLERANCE or o.tokens_equal is False
         wrong += bad
-        sys.stdout.write(f"{o.model:<14}{o.variant:<{width + 2}}{o.difference:>18.2e}  {tokens}{'  <-- FAILS' if bad else ''}\n")
+        sys.stdout.write(
+            f"{o.model:<14}{o.variant:<{width + 2}}{o.difference:>18.2e}  {tokens}{'  <-- FAILS' if bad else ''}\n"
+        )
     sys.stdout.write(f"{len(outcomes) - wrong} of {len(outcomes)} variants within {TOLERANCE:g}, tokens exact\n")
     return int(wrong > 0)
 

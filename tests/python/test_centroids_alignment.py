@@ -24,7 +24,9 @@ def groups(places: dict[tuple[str, str], list[float]]) -> Centroids:
     """Return centroids from ``{(batch, label): place}``."""
     names = sorted(places)
     return Centroids(
-        np.array([b for b, _ in names], dtype=object), np.array([x for _, x in names], dtype=object), np.ones(len(names), dtype=int),
+        np.array([b for b, _ in names], dtype=object),
+        np.array([x for _, x in names], dtype=object),
+        np.ones(len(names), dtype=int),
         np.array([places[n] for n in names], dtype=float),
     )
 
@@ -34,10 +36,16 @@ def cells(n: int = 240, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, 
     rng = np.random.default_rng(1)
     label, batch = np.arange(n) % 3, (np.arange(n) // 3) % 2
     values = (10 * np.eye(6)[label] + shift * np.eye(6)[3 + batch] + rng.normal(size=(n, 6))).astype(np.float32)
-    return np.array([f"c{i:03d}" for i in range(n)]), values, np.array(["b0", "b1"], dtype=object)[batch], np.array(list("xyz"), dtype=object)[label]
+    return (
+        np.array([f"c{i:03d}" for i in range(n)]),
+        values,
+        np.array(["b0", "b1"], dtype=object)[batch],
+        np.array(list("xyz"), dtype=object)[label],
+    )
 
 
 # ---------------------------------------------------------------- rates by hand
+
 
 def test_batches_that_lie_on_each_other_are_aligned():
     found = align(groups({(b, x): [10.0 * i, 0.1 * j] for j, b in enumerate("AB") for i, x in enumerate("xyz")}))
@@ -53,7 +61,13 @@ def test_batches_that_are_torn_apart_are_not():
 
 def test_a_mixed_case():
     """x is shared, y of B lies beside x of A, z occurs in B only: 2 of the 4 that count are aligned."""
-    places = {("A", "x"): [0.0, 0.0], ("A", "y"): [9.0, 0.0], ("B", "x"): [0.2, 0.0], ("B", "y"): [1.0, 0.0], ("B", "z"): [8.0, 0.0]}
+    places = {
+        ("A", "x"): [0.0, 0.0],
+        ("A", "y"): [9.0, 0.0],
+        ("B", "x"): [0.2, 0.0],
+        ("B", "y"): [1.0, 0.0],
+        ("B", "z"): [8.0, 0.0],
+    }
     found = align(groups(places))
     assert found.counts.tolist() == [True, True, True, True, False]
     assert found.aligned[:4].tolist() == [True, False, True, False]
@@ -127,6 +141,7 @@ def test_many_centroids_go_in_blocks(monkeypatch):
 
 # ---------------------------------------------------------------- means and rows
 
+
 def test_means_are_those_of_the_cells():
     ids, values, batch, label = cells()
     found = compute_centroids(ids, values, batch, label)
@@ -173,10 +188,13 @@ def test_cells_without_a_label_are_left_out_and_strangers_are_refused(tmp_path):
     assert table["umap_1"].isna().all()
     write_embedding(tmp_path / "toy.parquet", [*ids[:-1], "who"], values)
     with pytest.raises(ScfmError, match="1 of 240 cells are not in the obs table"):
-        centroid_table(tmp_path / "toy.parquet", pd.DataFrame({"batch": batch, "label": label}, index=ids), identity=IDENTITY)
+        centroid_table(
+            tmp_path / "toy.parquet", pd.DataFrame({"batch": batch, "label": label}, index=ids), identity=IDENTITY
+        )
 
 
 # ---------------------------------------------------------------- maps
+
 
 def test_maps_are_the_same_every_time_and_small_ones_are_left_out():
     values = np.random.default_rng(0).normal(size=(40, 5))
@@ -186,7 +204,9 @@ def test_maps_are_the_same_every_time_and_small_ones_are_left_out():
         assert np.isnan(map_centroids(values[:4], kind)).all()
 
 
-@pytest.mark.parametrize(("text", "maps"), [("none", ()), ("umap", ("umap",)), ("tsne, umap", ("umap", "tsne")), (None, ())])
+@pytest.mark.parametrize(
+    ("text", "maps"), [("none", ()), ("umap", ("umap",)), ("tsne, umap", ("umap", "tsne")), (None, ())]
+)
 def test_the_parameter_is_read(text, maps):
     assert parse_maps(text) == maps
 

@@ -22,17 +22,31 @@ def group(tmp_path) -> dict:
     """Return the arguments for a group of one embedding of 60 cells: three labels in two batches."""
     rng = np.random.default_rng(0)
     ids, label, batch = np.array([f"c{i:02d}" for i in range(60)]), np.arange(60) % 3, (np.arange(60) // 3) % 2
-    stem = write_files(tmp_path, "pca.raw.0", ids, (20 * np.eye(4)[label] + rng.normal(size=(60, 4))).astype(np.float32))
-    write_table(pd.DataFrame({"cell_id": ids, "batch": [f"b{i}" for i in batch], "label": [f"t{i}" for i in label]}), tmp_path / "obs.parquet")
+    stem = write_files(
+        tmp_path, "pca.raw.0", ids, (20 * np.eye(4)[label] + rng.normal(size=(60, 4))).astype(np.float32)
+    )
+    write_table(
+        pd.DataFrame({"cell_id": ids, "batch": [f"b{i}" for i in batch], "label": [f"t{i}" for i in label]}),
+        tmp_path / "obs.parquet",
+    )
     return {
-        "sidecars": [tmp_path / f"{stem}.json"], "embeddings": [tmp_path / f"{stem}.parquet"], "knn": [tmp_path / f"{stem}.knn.npz"],
-        "obs_path": tmp_path / "obs.parquet", "params": {"centroid_maps": "umap"}, "seed": 0, "n_threads": 1, "outdir": tmp_path, "on_error": "continue",
+        "sidecars": [tmp_path / f"{stem}.json"],
+        "embeddings": [tmp_path / f"{stem}.parquet"],
+        "knn": [tmp_path / f"{stem}.knn.npz"],
+        "obs_path": tmp_path / "obs.parquet",
+        "params": {"centroid_maps": "umap"},
+        "seed": 0,
+        "n_threads": 1,
+        "outdir": tmp_path,
+        "on_error": "continue",
     }
 
 
 def written(folder: Path) -> tuple[pd.DataFrame, dict]:
     """Return the centroids, read as COLLECT_RESULTS does, and the status."""
-    return read_typed(folder / "toy.none.centroids.tsv", "centroids", Schemas()), read_json(folder / "toy.pca.raw.0.umap.status.json")
+    return read_typed(folder / "toy.none.centroids.tsv", "centroids", Schemas()), read_json(
+        folder / "toy.pca.raw.0.umap.status.json"
+    )
 
 
 def test_the_table_fits_its_schema(group, tmp_path):

@@ -12,33 +12,64 @@ from scfm.report.status import build_status
 from scfm.tables import message
 
 NAMES = Names(methods={"harmony": "Harmony", "pca": "PCA", "scvi": "scVI"}, metrics={"bras": "BRAS", "kbet": "kBET"})
-METRICS = pd.DataFrame({
-    "name": ["nmi", "bras", "kbet", "asw"], "title": ["NMI", "BRAS", "kBET", "ASW"], "group": ["bio", "batch", "batch", "batch"],
-    "in_total": [True, True, True, False], "higher_is_better": True,
-})
+METRICS = pd.DataFrame(
+    {
+        "name": ["nmi", "bras", "kbet", "asw"],
+        "title": ["NMI", "BRAS", "kBET", "ASW"],
+        "group": ["bio", "batch", "batch", "batch"],
+        "in_total": [True, True, True, False],
+        "higher_is_better": True,
+    }
+)
 
 
-def scores(values: dict[str, dict[str, float | None]], *, group: str = "all", family: str = "none", reason: str = "one_batch") -> pd.DataFrame:
+def scores(
+    values: dict[str, dict[str, float | None]], *, group: str = "all", family: str = "none", reason: str = "one_batch"
+) -> pd.DataFrame:
     """Return scores of ``{method: {metric: value}}``; None is not applicable."""
-    return pd.DataFrame([
-        {
-            "dataset": "d", "embedding": f"{m}.raw.0", "method": m, "family": family, "variant": "raw", "seed": 0, "metric": k,
-            "group": group, "value": v, "status": "not_applicable" if v is None else "ok", "reason": reason if v is None else "",
-            "higher_is_better": True,
-        }
-        for m, row in values.items() for k, v in row.items()
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "d",
+                "embedding": f"{m}.raw.0",
+                "method": m,
+                "family": family,
+                "variant": "raw",
+                "seed": 0,
+                "metric": k,
+                "group": group,
+                "value": v,
+                "status": "not_applicable" if v is None else "ok",
+                "reason": reason if v is None else "",
+                "higher_is_better": True,
+            }
+            for m, row in values.items()
+            for k, v in row.items()
+        ]
+    )
 
 
 def totals(values: dict[str, list[float]], family: str = "none") -> pd.DataFrame:
     """Return raw totals of ``{method: totals by seed}``."""
-    return pd.DataFrame([
-        {
-            "dataset": "d", "embedding": f"{m}.raw.{s}", "method": m, "family": family, "variant": "raw", "seed": s, "bio_weight": 0.6,
-            "scaling": "raw", "bio": t, "batch": t, "total": t,
-        }
-        for m, row in values.items() for s, t in enumerate(row)
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "d",
+                "embedding": f"{m}.raw.{s}",
+                "method": m,
+                "family": family,
+                "variant": "raw",
+                "seed": s,
+                "bio_weight": 0.6,
+                "scaling": "raw",
+                "bio": t,
+                "batch": t,
+                "total": t,
+            }
+            for m, row in values.items()
+            for s, t in enumerate(row)
+        ]
+    )
 
 
 def failed(code: str, reason: str) -> pd.DataFrame:
@@ -46,7 +77,9 @@ def failed(code: str, reason: str) -> pd.DataFrame:
     plan = plan_rows(("pbmc",), ("scvi",))
     files = [status_of(r, "embed", "failed", reason, code) for r in plan.itertuples() if r.variant == "raw"]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
-    return build_status(Collected(plan=plan, datasets=[], statuses=files, scores=empty, probing=empty, facts={"pbmc": {}}))
+    return build_status(
+        Collected(plan=plan, datasets=[], statuses=files, scores=empty, probing=empty, facts={"pbmc": {}})
+    )
 
 
 def test_failed_method_is_one_error_for_all_its_seeds_with_the_reason():
@@ -57,14 +90,18 @@ def test_failed_method_is_one_error_for_all_its_seeds_with_the_reason():
 
 
 def test_missing_result_has_its_own_code():
-    assert [m["code"] for m in checks.failed_steps(failed("no_result", "The task left no result."), NAMES)] == ["E-RUN-02"]
+    assert [m["code"] for m in checks.failed_steps(failed("no_result", "The task left no result."), NAMES)] == [
+        "E-RUN-02"
+    ]
 
 
 def test_results_that_nobody_planned_are_an_error():
     plan = plan_rows(("pbmc",), ("pca",))
     stray = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
     empty = pd.DataFrame({"dataset": [], "embedding": []})
-    found = checks.unplanned_results(Collected(plan=plan, datasets=[], statuses=[status_of(stray, "embed")], scores=empty, probing=empty))
+    found = checks.unplanned_results(
+        Collected(plan=plan, datasets=[], statuses=[status_of(stray, "embed")], scores=empty, probing=empty)
+    )
     assert [m["code"] for m in found] == ["E-RUN-03"] and "'pbmc.harmony.raw.0'" in found[0]["text"]
     known = Collected(plan=plan, datasets=[], statuses=[], scores=empty, probing=empty)
     assert checks.unplanned_results(known) == []
@@ -74,7 +111,10 @@ def test_cells_missing_from_an_embedding_are_counted_with_their_reasons():
     row = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
     found = checks.missing_cells([sidecar_of(row, 1200, lost=7), sidecar_of(row, 1200)], NAMES)
     assert [m["code"] for m in found] == ["E-ID-01"]
-    assert "Harmony (harmony.raw.0) has 1,193 of 1,200 cells, 7 missing. Reasons given: 'no gene in the vocabulary'." in found[0]["text"]
+    assert (
+        "Harmony (harmony.raw.0) has 1,193 of 1,200 cells, 7 missing. Reasons given: 'no gene in the vocabulary'."
+        in found[0]["text"]
+    )
     assert found[0]["threshold"] == 1200
 
 
@@ -84,38 +124,64 @@ def test_the_door_and_the_collector_do_not_tell_the_same_twice():
     sidecar["warnings"] = [message("E-ID-01", "error", "7 cells are missing.", dataset="pbmc", method="harmony")]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     found = Collected(
-        plan=plan_rows(("pbmc",), ("harmony",)), datasets=[], sidecars=[sidecar], scores=scores({}).reindex(columns=[*scores({"a": {"b": 1}})]),
-        probing=empty, facts={"pbmc": {}},
+        plan=plan_rows(("pbmc",), ("harmony",)),
+        datasets=[],
+        sidecars=[sidecar],
+        scores=scores({}).reindex(columns=[*scores({"a": {"b": 1}})]),
+        probing=empty,
+        facts={"pbmc": {}},
     )
-    all_of_them = checks.all_messages(found, {"status": build_status(found), "totals": totals({"harmony": [0.5]})}, METRICS, NAMES)
+    all_of_them = checks.all_messages(
+        found, {"status": build_status(found), "totals": totals({"harmony": [0.5]})}, METRICS, NAMES
+    )
     assert [m["text"] for m in all_of_them if m["code"] == "E-ID-01"] == ["7 cells are missing."]
 
 
 def test_undefined_metrics_share_a_message_by_reason():
-    table = pd.concat([
-        scores({"pca": {"bras": None, "kbet": None}, "harmony": {"bras": None, "nmi": 0.5}}),
-        scores({"pca": {"bras": None, "nmi": 0.4}}, group="HSC", reason="label_in_one_batch"),
-    ])
+    table = pd.concat(
+        [
+            scores({"pca": {"bras": None, "kbet": None}, "harmony": {"bras": None, "nmi": 0.5}}),
+            scores({"pca": {"bras": None, "nmi": 0.4}}, group="HSC", reason="label_in_one_batch"),
+        ]
+    )
     found = {m["values"]["reason"]: m for m in checks.undefined_metrics(table, NAMES)}
     assert set(found) == {"one_batch", "label_in_one_batch"}
-    assert found["one_batch"]["severity"] == "warning" and "'BRAS', 'kBET' for 2 embeddings" in found["one_batch"]["text"]
+    assert (
+        found["one_batch"]["severity"] == "warning" and "'BRAS', 'kBET' for 2 embeddings" in found["one_batch"]["text"]
+    )
     assert found["label_in_one_batch"]["severity"] == "info" and "1 label 'HSC'" in found["label_in_one_batch"]["text"]
     assert checks.undefined_metrics(scores({"pca": {"bras": 0.1}}), NAMES) == []
 
 
 def test_metrics_disagree_when_first_by_one_is_in_the_worst_third_by_another():
-    table = scores({"harmony": {"bras": 0.9, "kbet": 0.1}, "pca": {"bras": 0.5, "kbet": 0.5}, "scvi": {"bras": 0.6, "kbet": 0.6}})
+    table = scores(
+        {"harmony": {"bras": 0.9, "kbet": 0.1}, "pca": {"bras": 0.5, "kbet": 0.5}, "scvi": {"bras": 0.6, "kbet": 0.6}}
+    )
     found = checks.disagreeing_metrics(table, METRICS, NAMES)
     assert [(m["code"], m["method"]) for m in found] == [("W-MET-01", "harmony")]
-    assert "Harmony ranks 1st of 3 by BRAS and 3rd by kBET" in found[0]["text"] and "no single winner" in found[0]["text"]
+    assert (
+        "Harmony ranks 1st of 3 by BRAS and 3rd by kBET" in found[0]["text"] and "no single winner" in found[0]["text"]
+    )
 
 
 def test_metrics_that_agree_bio_metrics_controls_and_two_methods_are_silent():
-    agreed = {"harmony": {"bras": 0.9, "kbet": 0.9}, "pca": {"bras": 0.5, "kbet": 0.5}, "scvi": {"bras": 0.6, "kbet": 0.6}}
+    agreed = {
+        "harmony": {"bras": 0.9, "kbet": 0.9},
+        "pca": {"bras": 0.5, "kbet": 0.5},
+        "scvi": {"bras": 0.6, "kbet": 0.6},
+    }
     assert checks.disagreeing_metrics(scores(agreed), METRICS, NAMES) == []
-    turned = {"harmony": {"bras": 0.9, "nmi": 0.1, "asw": 0.1}, "pca": {"bras": 0.5, "nmi": 0.5, "asw": 0.5}, "scvi": {"bras": 0.6, "nmi": 0.6, "asw": 0.6}}
+    turned = {
+        "harmony": {"bras": 0.9, "nmi": 0.1, "asw": 0.1},
+        "pca": {"bras": 0.5, "nmi": 0.5, "asw": 0.5},
+        "scvi": {"bras": 0.6, "nmi": 0.6, "asw": 0.6},
+    }
     assert checks.disagreeing_metrics(scores(turned), METRICS, NAMES) == []  # one batch metric in the total only
-    split = {"harmony": {"bras": 0.9, "kbet": 0.1}, "pca": {"bras": 0.5, "kbet": 0.5}, "scvi": {"bras": 0.6, "kbet": 0.6}}
+    split = {
+        "harmony": {"bras": 0.9, "kbet": 0.1},
+        "pca": {"bras": 0.5, "kbet": 0.5},
+        "scvi": {"bras": 0.6, "kbet": 0.6},
+    }
     assert checks.disagreeing_metrics(scores(split, family="control"), METRICS, NAMES) == []
     assert checks.disagreeing_metrics(scores({k: split[k] for k in ("harmony", "pca")}), METRICS, NAMES) == []
 
@@ -130,7 +196,10 @@ def test_ties_are_no_disagreement():
 def test_spread_over_seeds_wider_than_the_gap_to_the_nearest_method():
     found = checks.unstable_over_seeds(totals({"scvi": [0.60, 0.70], "harmony": [0.66], "pca": [0.30]}), NAMES)
     assert [(m["code"], m["method"]) for m in found] == [("W-SEED-01", "scvi")]
-    assert "varies over 2 seeds with a standard deviation of 0.071, more than its gap of 0.010 to Harmony" in found[0]["text"]
+    assert (
+        "varies over 2 seeds with a standard deviation of 0.071, more than its gap of 0.010 to Harmony"
+        in found[0]["text"]
+    )
     assert abs(found[0]["threshold"] - 0.01) < 1e-9
 
 

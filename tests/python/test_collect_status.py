@@ -20,8 +20,12 @@ def collected(statuses, methods=("harmony",), *, facts=("pbmc",), scores=None, p
     plan = plan_rows(("pbmc",), methods)
     rows = pd.DataFrame({"dataset": "pbmc", "embedding": plan["embedding"]})
     return Collected(
-        plan=plan, datasets=[{"dataset": "pbmc"}], statuses=statuses, scores=rows if scores is None else scores,
-        probing=rows if probing is None else probing, facts={name: {} for name in facts},
+        plan=plan,
+        datasets=[{"dataset": "pbmc"}],
+        statuses=statuses,
+        scores=rows if scores is None else scores,
+        probing=rows if probing is None else probing,
+        facts={name: {} for name in facts},
     )
 
 
@@ -58,7 +62,10 @@ def test_a_failed_method_explains_everything_after_it_also_of_its_corrections():
     files = complete(plan, harmony_raw_0=raw, harmony_center_l2_0={s: None for s in steps_of("center_l2")})
     table = build_status(collected(files, ("harmony", "pca")))
     assert outcome(table, "harmony.raw.0")["embed"] == ("failed", "code_failed")
-    rest = {**outcome(table, "harmony.raw.0"), **{f"c_{k}": v for k, v in outcome(table, "harmony.center_l2.0").items()}}
+    rest = {
+        **outcome(table, "harmony.raw.0"),
+        **{f"c_{k}": v for k, v in outcome(table, "harmony.center_l2.0").items()},
+    }
     del rest["embed"]
     assert set(rest.values()) == {("not_applicable", "earlier_step_failed")}
     assert set(outcome(table, "pca.raw.0").values()) == {("ok", "")}
@@ -76,16 +83,26 @@ def test_a_step_missing_without_any_explanation_is_failed_and_unexplained():
     assert steps["score"] == steps["umap"] == ("not_applicable", "earlier_step_failed")
     assert steps["probe"] == ("ok", "")  # probing needs the door only
     reason = table.loc[table["reason_code"] == "no_result", "reason"].item()
-    assert reason.startswith("The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace")
+    assert reason.startswith(
+        "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace"
+    )
     assert verdict(table) | {"message": ""} == {
-        "n_ok": 9, "n_not_applicable": 2, "n_failed": 1, "unexplained": 1, "exit_status": 1, "message": "",
+        "n_ok": 9,
+        "n_not_applicable": 2,
+        "n_failed": 1,
+        "unexplained": 1,
+        "exit_status": 1,
+        "message": "",
     }
 
 
 def test_the_trace_adds_why_a_task_left_nothing():
     plan = plan_rows(("pbmc",), ("harmony",))
     files = complete(plan, harmony_raw_0={"score": None})
-    table = build_status(collected(files), attempts={("score", "pbmc.harmony.raw.0"): "The trace says: failed with exit status 137 in attempt 3."})
+    table = build_status(
+        collected(files),
+        attempts={("score", "pbmc.harmony.raw.0"): "The trace says: failed with exit status 137 in attempt 3."},
+    )
     assert "exit status 137 in attempt 3" in table.loc[table["step"] == "score", "reason"].str.cat()
 
 
@@ -132,7 +149,12 @@ def test_results_are_found_in_folders_and_files_and_sorted_by_what_they_are(tmp_
     write_json(tmp_path / "deep" / "input_warnings.json", [{"code": "W-IN-01"}])
     write_json(tmp_path / "deep" / "unrelated.json", {"a": 1})
     found = collect(tmp_path / "plan.tsv", tmp_path / "datasets.json", [tmp_path / "deep"])
-    assert (len(found.statuses), len(found.sidecars), found.facts["pbmc"]["n_cells"], len(found.messages)) == (1, 1, 10, 1)
+    assert (len(found.statuses), len(found.sidecars), found.facts["pbmc"]["n_cells"], len(found.messages)) == (
+        1,
+        1,
+        10,
+        1,
+    )
     assert found.scores.empty and list(found.scores.columns) == Schemas().columns("scores")
 
 
@@ -155,15 +177,36 @@ def test_a_plan_with_a_column_missing_or_an_embedding_twice_is_refused(tmp_path)
 
 def test_a_label_called_na_is_a_label(tmp_path):
     columns = Schemas().columns("scores")
-    values = ["pbmc", "pca.raw.0", "pca", "none", "raw", "0", "bras", "NA", "NA", "NA", "not_applicable", "one_batch", "True"]
+    values = [
+        "pbmc",
+        "pca.raw.0",
+        "pca",
+        "none",
+        "raw",
+        "0",
+        "bras",
+        "NA",
+        "NA",
+        "NA",
+        "not_applicable",
+        "one_batch",
+        "True",
+    ]
     (tmp_path / "x.scores.tsv").write_text("\t".join(columns) + "\n" + "\t".join(values) + "\n")
     row = read_typed(tmp_path / "x.scores.tsv", "scores", Schemas()).iloc[0]
-    assert row["group"] == "NA" and pd.isna(row["value"]) and pd.isna(row["n_cells"]) and bool(row["higher_is_better"]) is True
+    assert (
+        row["group"] == "NA"
+        and pd.isna(row["value"])
+        and pd.isna(row["n_cells"])
+        and bool(row["higher_is_better"]) is True
+    )
 
 
 def test_a_value_of_the_wrong_type_is_named_with_file_and_column(tmp_path):
     columns = Schemas().columns("scores")
     values = ["pbmc", "pca.raw.0", "pca", "none", "raw", "zero", "bras", "all", "0.5", "10", "ok", "", "true"]
     (tmp_path / "x.scores.tsv").write_text("\t".join(columns) + "\n" + "\t".join(values) + "\n")
-    with pytest.raises(ScfmError, match=r"x\.scores\.tsv, column 'seed': 1 values are not of type integer, first: 'zero'"):
+    with pytest.raises(
+        ScfmError, match=r"x\.scores\.tsv, column 'seed': 1 values are not of type integer, first: 'zero'"
+    ):
         read_typed(tmp_path / "x.scores.tsv", "scores", Schemas())

@@ -28,8 +28,14 @@ BIN = Path(__file__).resolve().parents[2] / "bin"
 def collect_run(run, outdir: Path, **changes) -> dict:
     """Collect a made-up run."""
     arguments = {
-        "plan": run.plan, "datasets": run.datasets, "results": [run.results], "metrics_table": ASSETS / "metrics.tsv",
-        "methods_table": ASSETS / "methods.tsv", "params": read_json(run.params), "messages": run.messages, "trace": run.trace,
+        "plan": run.plan,
+        "datasets": run.datasets,
+        "results": [run.results],
+        "metrics_table": ASSETS / "metrics.tsv",
+        "methods_table": ASSETS / "methods.tsv",
+        "params": read_json(run.params),
+        "messages": run.messages,
+        "trace": run.trace,
     }
     return collect_results(outdir=outdir, **{**arguments, **changes})
 
@@ -74,10 +80,15 @@ def test_the_messages_are_valid_and_sorted(tables):
 def test_the_status_table_has_every_planned_step_and_the_verdict_counts_it(run, tables):
     status = read_typed(tables / "status.tsv", "status", SCHEMAS)
     plan = pd.read_csv(run.plan, sep="\t")
-    assert set(zip(status["dataset"], status["embedding"], strict=True)) == set(zip(plan["dataset"], plan["embedding"], strict=True))
+    assert set(zip(status["dataset"], status["embedding"], strict=True)) == set(
+        zip(plan["dataset"], plan["embedding"], strict=True)
+    )
     assert len(status) == 6 * len(plan)
     bad = status[status["status"] == "failed"]
-    assert sorted(zip(bad["embedding"], bad["step"], strict=True)) == [("combat.raw.0", "embed"), ("mymodel.raw.0", "score")]
+    assert sorted(zip(bad["embedding"], bad["step"], strict=True)) == [
+        ("combat.raw.0", "embed"),
+        ("mymodel.raw.0", "score"),
+    ]
     assert (status.loc[status["status"] != "ok", "reason"].str.len() > 10).all()
     end = read_json(tables / "verdict.json")
     assert (end["n_failed"], end["unexplained"], end["exit_status"]) == (2, 1, 1)
@@ -111,11 +122,28 @@ def test_a_run_that_left_nothing_still_gives_tables_and_a_verdict(run, tmp_path)
 
 def test_the_executable_writes_the_tables_and_says_what_is_wrong(run, tmp_path):
     command = [
-        sys.executable, BIN / "collect_results.py", "--plan", run.plan, "--datasets", run.datasets, "--messages", run.messages, "--results",
-        run.results, "--metrics_table", ASSETS / "metrics.tsv", "--methods_table", ASSETS / "methods.tsv", "--params", run.params,
-        "--outdir", tmp_path / "tables",
+        sys.executable,
+        BIN / "collect_results.py",
+        "--plan",
+        run.plan,
+        "--datasets",
+        run.datasets,
+        "--messages",
+        run.messages,
+        "--results",
+        run.results,
+        "--metrics_table",
+        ASSETS / "metrics.tsv",
+        "--methods_table",
+        ASSETS / "methods.tsv",
+        "--params",
+        run.params,
+        "--outdir",
+        tmp_path / "tables",
     ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr
     assert "ERROR E-RUN-01 ifnb ComBat (combat.raw.0): the step 'embed' failed." in done.stderr
     assert (tmp_path / "tables" / "verdict.json").is_file()
@@ -126,23 +154,35 @@ def test_the_executable_writes_the_tables_and_says_what_is_wrong(run, tmp_path):
 def good_status() -> pd.DataFrame:
     """Return two valid rows of the status table."""
     row = {
-        "dataset": "d", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0, "is_control": False,
-        "step": "embed", "status": "ok", "reason_code": "", "reason": "",
+        "dataset": "d",
+        "embedding": "pca.raw.0",
+        "method": "pca",
+        "family": "none",
+        "variant": "raw",
+        "seed": 0,
+        "is_control": False,
+        "step": "embed",
+        "status": "ok",
+        "reason_code": "",
+        "reason": "",
     }
     return pd.DataFrame([row, {**row, "step": "score"}])
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"status": "fine"}, r"column 'status': 2 values against enum"),
-    ({"seed": -1}, r"column 'seed': 2 values against minimum 0, first: -1"),
-    ({"seed": 0.5}, r"column 'seed': 2 values are not of type integer"),
-    ({"is_control": "no"}, r"column 'is_control': 2 values are not of type boolean, first: 'no'"),
-    ({"dataset": ""}, r"column 'dataset': 2 values against minLength 1"),
-    ({"reason": None}, r"column 'reason': 2 missing values"),
-    ({"reason_code": "two words"}, r"column 'reason_code': 2 values against pattern"),
-    ({"step": "embed"}, r"1 rows repeat a key \(dataset, embedding, step\), first: d, pca.raw.0, embed"),
-    ({"extra": 1}, r"columns not in the schema: extra"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"status": "fine"}, r"column 'status': 2 values against enum"),
+        ({"seed": -1}, r"column 'seed': 2 values against minimum 0, first: -1"),
+        ({"seed": 0.5}, r"column 'seed': 2 values are not of type integer"),
+        ({"is_control": "no"}, r"column 'is_control': 2 values are not of type boolean, first: 'no'"),
+        ({"dataset": ""}, r"column 'dataset': 2 values against minLength 1"),
+        ({"reason": None}, r"column 'reason': 2 missing values"),
+        ({"reason_code": "two words"}, r"column 'reason_code': 2 values against pattern"),
+        ({"step": "embed"}, r"1 rows repeat a key \(dataset, embedding, step\), first: d, pca.raw.0, embed"),
+        ({"extra": 1}, r"columns not in the schema: extra"),
+    ],
+)
 def test_a_table_against_its_schema_is_refused_with_every_fault(change, sentence):
     SCHEMAS.check(good_status(), "status")
     with pytest.raises(ScfmError, match=sentence):
@@ -169,12 +209,17 @@ def test_an_infinite_number_is_not_a_number_of_a_table():
         SCHEMAS.check(table, "resources")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("1m 3s", 63.0), ("250", 0.25), ("2h 1m", 7260.0), ("12ms", 0.012), ("1d", 86400.0), ("-", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1m 3s", 63.0), ("250", 0.25), ("2h 1m", 7260.0), ("12ms", 0.012), ("1d", 86400.0), ("-", None), ("", None)],
+)
 def test_durations_of_the_trace(text, seconds):
     assert resources.parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("text", "mib"), [("1.5 GB", 1536.0), ("1048576", 1.0), ("512 KB", 0.5), ("0", 0.0), ("-", None), ("many", None)])
+@pytest.mark.parametrize(
+    ("text", "mib"), [("1.5 GB", 1536.0), ("1048576", 1.0), ("512 KB", 0.5), ("0", 0.0), ("-", None), ("many", None)]
+)
 def test_sizes_of_the_trace(text, mib):
     assert resources.parse_size(text) == pytest.approx(mib)
 
@@ -182,7 +227,13 @@ def test_sizes_of_the_trace(text, mib):
 def test_the_trace_names_data_set_embedding_and_step_by_the_plan(tables):
     table = read_typed(tables / "resources.tsv", "resources", SCHEMAS)
     rows = table[table["source"] == "trace"].set_index("task")
-    assert rows.loc["PREPARE_DATASET (pbmc)", ["dataset", "embedding", "step", "seconds", "peak_rss_mb"]].tolist() == ["pbmc", "", "", 63.0, 1536.0]
+    assert rows.loc["PREPARE_DATASET (pbmc)", ["dataset", "embedding", "step", "seconds", "peak_rss_mb"]].tolist() == [
+        "pbmc",
+        "",
+        "",
+        63.0,
+        1536.0,
+    ]
     retried = rows.loc["SCORE_EMBEDDING (pbmc.mymodel.raw.0) attempt 2"]
     assert (retried["embedding"], retried["step"], retried["seconds"]) == ("mymodel.raw.0", "score", 0.25)
     assert pd.isna(retried["peak_rss_mb"])
@@ -196,10 +247,17 @@ def test_the_cost_of_an_embedding_is_its_own_measurement(tables):
 
 
 def test_an_attempt_that_succeeded_later_explains_nothing():
-    trace = pd.DataFrame({
-        "process": ["SCORE_EMBEDDING"] * 2, "tag": ["a.b.raw.0"] * 2, "status": ["FAILED", "COMPLETED"], "exit": ["137", "0"],
-        "attempt": [1, 2], "seconds": 1.0, "peak_rss_mb": 1.0,
-    })
+    trace = pd.DataFrame(
+        {
+            "process": ["SCORE_EMBEDDING"] * 2,
+            "tag": ["a.b.raw.0"] * 2,
+            "status": ["FAILED", "COMPLETED"],
+            "exit": ["137", "0"],
+            "attempt": [1, 2],
+            "seconds": 1.0,
+            "peak_rss_mb": 1.0,
+        }
+    )
     assert resources.last_attempts(trace) == {}
     assert "exit status 137 in attempt 1" in resources.last_attempts(trace.iloc[:1])["score", "a.b.raw.0"]
 
@@ -213,4 +271,6 @@ def test_the_data_sets_carry_what_the_preparation_found(tables):
 @pytest.mark.parametrize("name", TABLES)
 def test_the_page_on_outputs_has_the_columns_of_the_schema(name):
     page = (Path(__file__).resolve().parents[2] / "docs" / "output.md").read_text()
-    assert SCHEMAS.describe(name) in page, f"docs/output.md is behind schema_{name}.json; the text is Schemas().describe('{name}')"
+    assert SCHEMAS.describe(name) in page, (
+        f"docs/output.md is behind schema_{name}.json; the text is Schemas().describe('{name}')"
+    )

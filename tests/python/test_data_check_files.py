@@ -33,9 +33,15 @@ def _logged(data: ad.AnnData) -> ad.AnnData:
     return data
 
 
-@pytest.mark.parametrize(("place", "row", "expected"), [
-    ("layer", {"counts_layer": "umi"}, "layers/umi"), ("counts", {}, "layers/counts"), ("raw", {}, "raw"), ("raw", {"counts_layer": "raw"}, "raw"),
-])
+@pytest.mark.parametrize(
+    ("place", "row", "expected"),
+    [
+        ("layer", {"counts_layer": "umi"}, "layers/umi"),
+        ("counts", {}, "layers/counts"),
+        ("raw", {}, "raw"),
+        ("raw", {"counts_layer": "raw"}, "raw"),
+    ],
+)
 def test_counts_are_found_where_they_are(tmp_path, place, row, expected):
     data = make_adata()
     counts = data.X.copy()
@@ -62,7 +68,11 @@ def test_counts_layer_with_log_data_is_passed_over_with_a_warning(tmp_path):
 def test_log_data_is_refused_even_with_rounding(tmp_path):
     for rounding in (False, True):
         outcome = check_one(tmp_path, _logged(make_adata()), round_counts=rounding)
-        said = assert_says(outcome.faults, "d (d.h5ad): X looks log-transformed (E-IN-02)", f"a maximum of {np.log1p(make_counts().max()):.4g}")
+        said = assert_says(
+            outcome.faults,
+            "d (d.h5ad): X looks log-transformed (E-IN-02)",
+            f"a maximum of {np.log1p(make_counts().max()):.4g}",
+        )
         assert "counts_layer" in said
 
 
@@ -78,7 +88,9 @@ def test_fractions_are_refused_and_can_be_rounded(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
-@pytest.mark.parametrize(("value", "words"), [(-2.0, "3 negative values"), (np.inf, "3 infinite values"), (np.nan, "3 NaN values")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(-2.0, "3 negative values"), (np.inf, "3 infinite values"), (np.nan, "3 NaN values")]
+)
 def test_bad_values_are_counted(tmp_path, storage, value, words):
     counts = make_counts()
     counts[[1, 2, 3], [4, 5, 6]] = value
@@ -106,7 +118,13 @@ def test_duplicate_ids(tmp_path):
     data.obs_names = ["same", "same", "same", *data.obs_names[3:]]
     data.var_names = ["ACTB", "ACTB", *data.var_names[2:]]
     outcome = check_one(tmp_path, data)
-    assert_says(outcome.faults, "1 cell id of the index of obs occurs more than once", "2 surplus rows", "'same'", "obs_names_make_unique()")
+    assert_says(
+        outcome.faults,
+        "1 cell id of the index of obs occurs more than once",
+        "2 surplus rows",
+        "'same'",
+        "obs_names_make_unique()",
+    )
     assert_says(outcome.faults, "1 gene id of the index of var occurs more than once", "1 surplus row", "'ACTB'")
 
 
@@ -124,7 +142,10 @@ def test_missing_layer_offers_the_nearest(tmp_path):
     data.layers["counts_raw"] = data.X.copy()
     outcome = check_one(tmp_path, data, row={"counts_layer": "count_raw"})
     assert_says(outcome.faults, "there is no layer 'count_raw'", "Did you mean 'counts_raw'?")
-    assert_says(check_one(tmp_path, make_adata(), row={"counts_layer": "raw"}).faults, "asks for counts in 'raw', and the file has none")
+    assert_says(
+        check_one(tmp_path, make_adata(), row={"counts_layer": "raw"}).faults,
+        "asks for counts in 'raw', and the file has none",
+    )
 
 
 @pytest.mark.parametrize("gap", [None, np.nan, "", "nan", "NA"])
@@ -132,7 +153,9 @@ def test_cells_without_label_are_a_counted_warning(tmp_path, gap):
     data = make_adata()
     labels = data.obs["cell_type"].astype(object).to_numpy()
     labels[:4] = gap
-    data.obs["cell_type"] = pd.Categorical(labels) if gap is None else pd.Series(labels, index=data.obs_names, dtype=object)
+    data.obs["cell_type"] = (
+        pd.Categorical(labels) if gap is None else pd.Series(labels, index=data.obs_names, dtype=object)
+    )
     outcome = check_one(tmp_path, data)
     assert outcome.faults == []
     warning = next(w for w in outcome.warnings if w["code"] == "E-IN-03")
@@ -172,7 +195,9 @@ def test_too_few_cells_in_a_batch(tmp_path):
 
 
 def test_batch_as_label_is_a_fault(tmp_path):
-    assert_says(check_one(tmp_path, make_adata(), row={"label_key": "batch"}).faults, "batch_key and label_key are both 'batch'")
+    assert_says(
+        check_one(tmp_path, make_adata(), row={"label_key": "batch"}).faults, "batch_key and label_key are both 'batch'"
+    )
 
 
 def test_genes_without_a_name(tmp_path):
@@ -191,7 +216,9 @@ def test_organism_is_held_against_the_ids(tmp_path):
     data.var_names = [f"ENSMUSG{i:011d}.3" for i in range(40)]
     outcome = check_one(tmp_path, data, row={"organism": "Homo sapiens"})
     assert outcome.faults == []
-    assert [w["values"] for w in outcome.warnings if w["code"] == "W-IN-06"] == [{"declared": "human", "found": "mouse"}]
+    assert [w["values"] for w in outcome.warnings if w["code"] == "W-IN-06"] == [
+        {"declared": "human", "found": "mouse"}
+    ]
     assert not [w for w in check_one(tmp_path, data, row={"organism": "mouse"}).warnings if w["code"] == "W-IN-06"]
 
 
@@ -199,7 +226,10 @@ def test_composite_keys(tmp_path):
     outcome = check_one(tmp_path, make_adata(), row={"batch_key": "donor+time"})
     assert outcome.faults == []
     note = next(w for w in outcome.warnings if w["code"] == "I-KEY-01")
-    assert note["values"] == {"parts": {"donor": 2, "time": 3}, "levels": dict.fromkeys(("d0+0", "d0+1", "d0+2", "d1+0", "d1+1", "d1+2"), 10)}
+    assert note["values"] == {
+        "parts": {"donor": 2, "time": 3},
+        "levels": dict.fromkeys(("d0+0", "d0+1", "d0+2", "d1+0", "d1+1", "d1+2"), 10),
+    }
     assert outcome.datasets[0]["batches"]["d0+1"] == 10
     outcome = check_one(tmp_path, make_adata(), row={"batch_key": "donor+tme"})
     assert_says(outcome.faults, "obs has no column 'tme'", "Did you mean 'time'?")
@@ -212,7 +242,10 @@ def test_unreadable_files(tmp_path):
     with h5py.File(tmp_path / "other.h5ad", "w") as handle:
         handle["numbers"] = [1, 2]
     (tmp_path / "empty.zarr").mkdir()
-    rows = [{"dataset": n.split(".")[0], "h5ad": n, "batch_key": "batch", "label_key": "cell_type"} for n in ("text.h5ad", "cut.h5ad", "other.h5ad", "empty.zarr", "absent.h5ad")]
+    rows = [
+        {"dataset": n.split(".")[0], "h5ad": n, "batch_key": "batch", "label_key": "cell_type"}
+        for n in ("text.h5ad", "cut.h5ad", "other.h5ad", "empty.zarr", "absent.h5ad")
+    ]
     faults = check(tmp_path, rows).faults
     assert_says(faults, "text (text.h5ad): not a readable h5ad file")
     assert_says(faults, "cut (cut.h5ad): not a readable h5ad file")
@@ -228,7 +261,9 @@ def test_damaged_column_and_wrong_shapes_are_named(tmp_path):
         del handle["obs/cell_type"]  # still listed in column-order
         del handle["X"]
         handle["X"] = np.ones((59, 40))
-    faults = check(tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type"}]).faults
+    faults = check(
+        tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type"}]
+    ).faults
     assert_says(faults, "'obs/cell_type' can't be read")
     assert_says(faults, "X has 59 rows and obs 60; the file is damaged")
 
@@ -253,7 +288,9 @@ def test_object_without_x(tmp_path):
     empty = ad.AnnData(obs=data.obs, var=data.var, layers={"counts": data.X})
     assert check_one(tmp_path, empty).datasets[0]["counts_source"] == "layers/counts"
     empty.layers = None
-    assert_says(check_one(tmp_path, empty).faults, "there are no counts: neither layers['counts'] nor raw.X nor X exists")
+    assert_says(
+        check_one(tmp_path, empty).faults, "there are no counts: neither layers['counts'] nor raw.X nor X exists"
+    )
 
 
 def test_file_of_anndata_0_7_keeps_its_categories(tmp_path):
@@ -293,9 +330,20 @@ def test_all_faults_of_all_files_in_one_run(tmp_path):
     ]
     faults = check(tmp_path, rows, methods="harmny", n_hvg="many", sees=1).faults
     for parts in (
-        ("Unknown parameter '--sees'. Did you mean '--seeds'?",), ("--n_hvg is 'many'; expected a whole number, at least 10",), ("unknown method 'harmny'", "'harmony'"),
-        ("unknown column 'batch_rol'. Did you mean 'batch_role'?",), ("the dataset name 'worse' stands in 2 rows",), ("log-transformed",), ("more than once",),
-        ("one batch only",), ("bad", "no column 'nope'"), ("worse", "no column 'nope'"), ("1 NaN value;",), ("1 infinite value;",), ("1 negative value;",), ("'gone.h5ad' does not exist",),
+        ("Unknown parameter '--sees'. Did you mean '--seeds'?",),
+        ("--n_hvg is 'many'; expected a whole number, at least 10",),
+        ("unknown method 'harmny'", "'harmony'"),
+        ("unknown column 'batch_rol'. Did you mean 'batch_role'?",),
+        ("the dataset name 'worse' stands in 2 rows",),
+        ("log-transformed",),
+        ("more than once",),
+        ("one batch only",),
+        ("bad", "no column 'nope'"),
+        ("worse", "no column 'nope'"),
+        ("1 NaN value;",),
+        ("1 infinite value;",),
+        ("1 negative value;",),
+        ("'gone.h5ad' does not exist",),
     ):
         assert_says(faults, *parts)
     assert len(faults) == 14
@@ -306,7 +354,12 @@ def test_all_faults_of_all_files_in_one_run(tmp_path):
 def test_real_data_pass(tmp_path):
     rows = [
         {"dataset": "tech", "h5ad": str(SHARED / "pbmc_3tech.h5ad"), "batch_key": "batch", "label_key": "cell_type"},
-        {"dataset": "ifnb", "h5ad": str(SHARED / "pbmc_ifnb.h5ad"), "batch_key": "condition", "label_key": "cell_type_marker"},
+        {
+            "dataset": "ifnb",
+            "h5ad": str(SHARED / "pbmc_ifnb.h5ad"),
+            "batch_key": "condition",
+            "label_key": "cell_type_marker",
+        },
     ]
     outcome = check(tmp_path, rows)
     assert outcome.faults == []

@@ -38,7 +38,9 @@ def test_counts_are_recovered_exactly():
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.7, (30, 80)) + np.eye(30, 80, dtype=int)
     factor = rng.uniform(0.5, 5.0, (30, 1))
-    np.testing.assert_array_equal(recover_counts(sparse.csr_matrix(np.log1p(counts * factor).astype(np.float32))).toarray(), counts)
+    np.testing.assert_array_equal(
+        recover_counts(sparse.csr_matrix(np.log1p(counts * factor).astype(np.float32))).toarray(), counts
+    )
 
 
 def test_what_is_no_count_is_refused():
@@ -79,7 +81,9 @@ def test_truth_is_in_the_object(demo, original):
 
 def test_gene_factors_are_in_the_data(demo, original):
     counts, _ = original
-    for batch, ambient, depth in zip(demo.uns["planted"]["batches"], demo.uns["planted"]["ambient_share"], demo.uns["planted"]["depth"], strict=True):
+    for batch, ambient, depth in zip(
+        demo.uns["planted"]["batches"], demo.uns["planted"]["ambient_share"], demo.uns["planted"]["depth"], strict=True
+    ):
         rows = (demo.obs["batch"] == batch).to_numpy()
         before, after = counts[rows].sum(axis=0), np.asarray(demo.X[rows].sum(axis=0)).ravel()
         strong = before > 200
@@ -146,10 +150,20 @@ def test_batches_are_apart_and_a_correction_helps(demo):
     from helpers_data import defaults
     from scfm.data.prepare import prepare
 
-    prepared = prepare(demo.X, demo.obs, demo.var, row={"dataset": "demo", "batch_key": "batch", "label_key": "cell_type"}, params=defaults())
+    prepared = prepare(
+        demo.X,
+        demo.obs,
+        demo.var,
+        row={"dataset": "demo", "batch_key": "batch", "label_key": "cell_type"},
+        params=defaults(),
+    )
     obs = prepared.obs
     batch, label = obs["batch"].to_numpy(dtype=str), obs["label"].to_numpy(dtype=str)
-    corrected = np.asarray(run_harmony(prepared.pca.scores.astype(np.float32), obs[["batch"]], ["batch"], theta=2, lamb=1, verbose=False).Z_corr)
+    corrected = np.asarray(
+        run_harmony(
+            prepared.pca.scores.astype(np.float32), obs[["batch"]], ["batch"], theta=2, lamb=1, verbose=False
+        ).Z_corr
+    )
     corrected = corrected if corrected.shape[0] == 700 else corrected.T
     assert _mixing(prepared.pca.scores, batch) < 0.15
     assert _mixing(corrected, batch) > 0.4
@@ -159,10 +173,23 @@ def test_batches_are_apart_and_a_correction_helps(demo):
 
 
 def test_executable_makes_a_file_the_check_accepts(tmp_path):
-    command = [sys.executable, str(ROOT / "bin" / "make_demo_data.py"), "--quiet", "--output", str(tmp_path / "new" / "demo.h5ad")]
+    command = [
+        sys.executable,
+        str(ROOT / "bin" / "make_demo_data.py"),
+        "--quiet",
+        "--output",
+        str(tmp_path / "new" / "demo.h5ad"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    row = {"dataset": "demo", "h5ad": "new/demo.h5ad", "batch_key": "batch", "label_key": "cell_type", "donor_key": "donor", "organism": "human"}
+    row = {
+        "dataset": "demo",
+        "h5ad": "new/demo.h5ad",
+        "batch_key": "batch",
+        "label_key": "cell_type",
+        "donor_key": "donor",
+        "organism": "human",
+    }
     outcome = check(tmp_path, [row])
     assert outcome.faults == []
     assert outcome.datasets[0]["batches"] == {"batch_1": 252, "batch_2": 248, "batch_3": 200}

@@ -13,11 +13,57 @@ from scfm.errors import ScfmError
 from scfm.text import did_you_mean, listing, plural, split_list
 
 
-@pytest.mark.parametrize(("kind", "ids"), [
-    ("ensembl", ["ENSG00000010610", "ENSG00000010610.12", "ENSMUSG00000023274", "ENSDARG00000002768", "ENSG00000182378.15_PAR_Y", "FBgn0000003", "WBGene00000001"]),
-    ("symbol", ["CD4", "Cd4", "HLA-DRA", "MT-CO1", "AL645608.1", "7SK", "C1orf112", "RP11-34P13.7", "5S_rRNA", "nkx2.5", "PEAK1"]),
-    ("unknown", ["", "nan", "1017", "gene_1", "Gene12", "feature-3", "peak_12", "chr1:100-200", "chr1_100_200", "ILMN_1234567", "1007_s_at", "x" * 60, "a b"]),
-])
+@pytest.mark.parametrize(
+    ("kind", "ids"),
+    [
+        (
+            "ensembl",
+            [
+                "ENSG00000010610",
+                "ENSG00000010610.12",
+                "ENSMUSG00000023274",
+                "ENSDARG00000002768",
+                "ENSG00000182378.15_PAR_Y",
+                "FBgn0000003",
+                "WBGene00000001",
+            ],
+        ),
+        (
+            "symbol",
+            [
+                "CD4",
+                "Cd4",
+                "HLA-DRA",
+                "MT-CO1",
+                "AL645608.1",
+                "7SK",
+                "C1orf112",
+                "RP11-34P13.7",
+                "5S_rRNA",
+                "nkx2.5",
+                "PEAK1",
+            ],
+        ),
+        (
+            "unknown",
+            [
+                "",
+                "nan",
+                "1017",
+                "gene_1",
+                "Gene12",
+                "feature-3",
+                "peak_12",
+                "chr1:100-200",
+                "chr1_100_200",
+                "ILMN_1234567",
+                "1007_s_at",
+                "x" * 60,
+                "a b",
+            ],
+        ),
+    ],
+)
 def test_kinds_of_ids(kind, ids):
     assert list(classify_ids(ids)) == [kind] * len(ids)
 
@@ -26,11 +72,20 @@ def test_organism_by_prefix():
     assert organism_of(["ENSG00000010610"] * 2 + ["ENSMUSG00000023274"]) == "human"
     assert organism_of(["ENSMUSG00000023274.1"]) == "mouse"
     assert organism_of(["CD4"]) == ""
-    assert [normal_organism(o) for o in ("Homo_sapiens", "NCBITaxon:10090", "Axolotl", None)] == ["human", "mouse", "axolotl", ""]
+    assert [normal_organism(o) for o in ("Homo_sapiens", "NCBITaxon:10090", "Axolotl", None)] == [
+        "human",
+        "mouse",
+        "axolotl",
+        "",
+    ]
 
 
 def test_version_is_stripped_from_ensembl_ids_only():
-    assert [strip_version(t) for t in ("ENSG00000010610.12", "AL645608.1", "ENSMUSG00000023274")] == ["ENSG00000010610", "AL645608.1", "ENSMUSG00000023274"]
+    assert [strip_version(t) for t in ("ENSG00000010610.12", "AL645608.1", "ENSMUSG00000023274")] == [
+        "ENSG00000010610",
+        "AL645608.1",
+        "ENSMUSG00000023274",
+    ]
 
 
 def test_both_names_are_found():
@@ -40,7 +95,9 @@ def test_both_names_are_found():
     assert (names.ids_from, names.symbols_from, names.n_mapped) == ("var index", "feature_name", 4)
     assert list(names.symbols) == ["CD4", "CD4", "", ""]  # duplicates stay; an id is no symbol
     assert list(names.ids) == [e.removesuffix(".2") for e in ensembl]
-    by_symbol = pd.DataFrame({"gene_ids": pd.Categorical([*ensembl[:3], ""]), "n": range(4)}, index=["CD4", "CD8A", "MS4A1", "LYZ"])
+    by_symbol = pd.DataFrame(
+        {"gene_ids": pd.Categorical([*ensembl[:3], ""]), "n": range(4)}, index=["CD4", "CD8A", "MS4A1", "LYZ"]
+    )
     names = find_names(by_symbol)
     assert (names.ids_from, names.symbols_from) == ("gene_ids", "var index")
     assert names.ids[3] == ""

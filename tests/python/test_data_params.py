@@ -54,40 +54,58 @@ def test_correction_names_agree_with_the_help_text():
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("params", "words"), [
-    ({"n_hvgs": 5}, ["Unknown parameter '--n_hvgs'. Did you mean '--n_hvg'?"]),
-    ({"n-hvg": 5}, ["Unknown parameter '--n-hvg'. Did you mean '--n_hvg'?"]),
-    ({"nHvg": 5}, ["Unknown parameter '--nHvg'. Did you mean '--n_hvg'?"]),
-    ({"xyzzy": 5}, ["Unknown parameter '--xyzzy'. 'nextflow run"]),
-    ({"n_hvg": "abc"}, ["--n_hvg is 'abc'; expected a whole number, at least 10."]),
-    ({"n_hvg": 2.5}, ["--n_hvg is '2.5'; expected a whole number"]),
-    ({"n_hvg": 3}, ["--n_hvg is 3; expected a value at least 10."]),
-    ({"scvi_validation_share": 0.9}, ["--scvi_validation_share is 0.9; expected a value at least 0 and at most 0.5."]),
-    ({"round_counts": "yes"}, ["--round_counts is 'yes'; expected true or false."]),
-    ({"hvg_flavor": "cell-ranger"}, ["--hvg_flavor is 'cell-ranger'", "Did you mean 'cell_ranger'?"]),
-    ({"metrics_profile": "scib"}, ["--metrics_profile is 'scib'; expected one of paper, standard, full."]),
-    ({"seeds": "0;1"}, ["--seeds is '0;1'", "comma list of whole numbers"]),
-    ({"seeds": -1}, ["--seeds is -1"]),
-    ({"total_weights": "0.6,2"}, ["--total_weights is '0.6,2'"]),
-    ({"methods": "pca,harmny"}, ["unknown method 'harmny'. Did you mean 'harmony'?"]),
-    ({"methods": "pca,all"}, ["'all' stands alone"]),
-    ({"methods": "shuffled"}, ["'shuffled' belongs to --controls"]),
-    ({"controls": "pca"}, ["'pca' belongs to --methods"]),
-    ({"controls": "randm"}, ["unknown control 'randm'. Did you mean 'random'?"]),
-    ({"corrections": "centre"}, ["unknown correction 'centre'. Did you mean 'center'?"]),
-    ({"input": None}, ["Parameter --input is missing"]),
-    ({"hvg_exclude": "gone.txt"}, ["--hvg_exclude: the file 'gone.txt' does not exist"]),
-])
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"n_hvgs": 5}, ["Unknown parameter '--n_hvgs'. Did you mean '--n_hvg'?"]),
+        ({"n-hvg": 5}, ["Unknown parameter '--n-hvg'. Did you mean '--n_hvg'?"]),
+        ({"nHvg": 5}, ["Unknown parameter '--nHvg'. Did you mean '--n_hvg'?"]),
+        ({"xyzzy": 5}, ["Unknown parameter '--xyzzy'. 'nextflow run"]),
+        ({"n_hvg": "abc"}, ["--n_hvg is 'abc'; expected a whole number, at least 10."]),
+        ({"n_hvg": 2.5}, ["--n_hvg is '2.5'; expected a whole number"]),
+        ({"n_hvg": 3}, ["--n_hvg is 3; expected a value at least 10."]),
+        (
+            {"scvi_validation_share": 0.9},
+            ["--scvi_validation_share is 0.9; expected a value at least 0 and at most 0.5."],
+        ),
+        ({"round_counts": "yes"}, ["--round_counts is 'yes'; expected true or false."]),
+        ({"hvg_flavor": "cell-ranger"}, ["--hvg_flavor is 'cell-ranger'", "Did you mean 'cell_ranger'?"]),
+        ({"metrics_profile": "scib"}, ["--metrics_profile is 'scib'; expected one of paper, standard, full."]),
+        ({"seeds": "0;1"}, ["--seeds is '0;1'", "comma list of whole numbers"]),
+        ({"seeds": -1}, ["--seeds is -1"]),
+        ({"total_weights": "0.6,2"}, ["--total_weights is '0.6,2'"]),
+        ({"methods": "pca,harmny"}, ["unknown method 'harmny'. Did you mean 'harmony'?"]),
+        ({"methods": "pca,all"}, ["'all' stands alone"]),
+        ({"methods": "shuffled"}, ["'shuffled' belongs to --controls"]),
+        ({"controls": "pca"}, ["'pca' belongs to --methods"]),
+        ({"controls": "randm"}, ["unknown control 'randm'. Did you mean 'random'?"]),
+        ({"corrections": "centre"}, ["unknown correction 'centre'. Did you mean 'center'?"]),
+        ({"input": None}, ["Parameter --input is missing"]),
+        ({"hvg_exclude": "gone.txt"}, ["--hvg_exclude: the file 'gone.txt' does not exist"]),
+    ],
+)
 def test_wrong_parameter_is_one_sentence(params, words):
     faults = _faults(**params)
     assert_says(faults, *words)
     assert len(faults) == 1
 
 
-@pytest.mark.parametrize("params", [
-    {"seeds": 0}, {"seeds": "0,1, 2"}, {"total_weights": 0.5}, {"total_weights": "0.6,0.5"}, {"total_weights": 1}, {"harmony_theta": 2},
-    {"probe_c": 1}, {"scvi_max_epochs": None}, {"n_hvg": 500, "n-hvg": 500, "nHvg": 500}, {"methods": "none", "controls": "none"}, {"corrections": "l2, center"},
-])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"seeds": 0},
+        {"seeds": "0,1, 2"},
+        {"total_weights": 0.5},
+        {"total_weights": "0.6,0.5"},
+        {"total_weights": 1},
+        {"harmony_theta": 2},
+        {"probe_c": 1},
+        {"scvi_max_epochs": None},
+        {"n_hvg": 500, "n-hvg": 500, "nHvg": 500},
+        {"methods": "none", "controls": "none"},
+        {"corrections": "l2, center"},
+    ],
+)
 def test_what_nextflow_hands_over_is_accepted(params):
     assert _faults(**params) == []
 
@@ -106,15 +124,43 @@ def test_files_of_parameters_are_looked_for_where_they_are_staged(tmp_path):
 
 
 def test_choice():
-    choice, faults = check_params({**BASE, "methods": "scvi,pca,scvi", "controls": "none", "corrections": "all", "seeds": "3,1,3"}, SCHEMA, load_methods())
+    choice, faults = check_params(
+        {**BASE, "methods": "scvi,pca,scvi", "controls": "none", "corrections": "all", "seeds": "3,1,3"},
+        SCHEMA,
+        load_methods(),
+    )
     assert faults == []
-    assert (choice.methods, choice.controls, choice.corrections, choice.seeds) == (["scvi", "pca"], [], list(CORRECTIONS), [3, 1])
+    assert (choice.methods, choice.controls, choice.corrections, choice.seeds) == (
+        ["scvi", "pca"],
+        [],
+        list(CORRECTIONS),
+        [3, 1],
+    )
     everything, _ = check_params(BASE, SCHEMA, load_methods())
     assert everything.methods == ["pca", "harmony", "scanorama", "scvi", "combat"]
-    assert everything.controls == ["random", "shuffled", "shuffled_within_batch", "shuffled_within_label", "label_onehot"]
+    assert everything.controls == [
+        "random",
+        "shuffled",
+        "shuffled_within_batch",
+        "shuffled_within_label",
+        "label_onehot",
+    ]
 
 
-@given(st.dictionaries(st.text(max_size=12), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=3)), max_size=5))
+@given(
+    st.dictionaries(
+        st.text(max_size=12),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(),
+            st.text(max_size=8),
+            st.lists(st.integers(), max_size=3),
+        ),
+        max_size=5,
+    )
+)
 def test_whatever_is_given_the_check_speaks_and_does_not_break(params):
     known = properties_of(SCHEMA)
     faults = _faults(**params)
@@ -144,9 +190,15 @@ def test_samplesheet_faults_all_at_once():
     assert len(faults) == 7
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("", "is empty"), ("dataset,h5ad\n", "is empty"), ("a,b\n1,2,3\n", "row 2 has 3 values, the header has 2 columns"), ("a,a\n1,2\n", "the column 'a' stands more than once"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("dataset,h5ad\n", "is empty"),
+        ("a,b\n1,2,3\n", "row 2 has 3 values, the header has 2 columns"),
+        ("a,a\n1,2\n", "the column 'a' stands more than once"),
+    ],
+)
 def test_broken_samplesheet(tmp_path, text, words):
     path = tmp_path / "s.csv"
     path.write_text(text)
@@ -157,7 +209,7 @@ def test_broken_samplesheet(tmp_path, text, words):
 def test_samplesheet_of_a_spreadsheet(tmp_path):
     """Byte order mark, Windows line ends, blanks and empty lines do no harm."""
     path = tmp_path / "s.csv"
-    path.write_bytes("\ufeffdataset, h5ad ,batch_key\r\n a , \"x,y.h5ad\",\r\n,,\r\n".encode())
+    path.write_bytes('\ufeffdataset, h5ad ,batch_key\r\n a , "x,y.h5ad",\r\n,,\r\n'.encode())
     assert read_samplesheet(path) == [{"dataset": "a", "h5ad": "x,y.h5ad"}]
 
 
@@ -167,11 +219,30 @@ def test_embeddings_column(tmp_path):
         (tmp_path / "tables" / name).touch()
     (tmp_path / "mine.npz").touch()
     located = Located(None, tmp_path)
-    found, faults = resolve_embeddings({"embeddings": "tables; own=mine.npz ; obsm:X_scvi;gf = obsm:X_gf"}, located, ["pca"], "row 2")
+    found, faults = resolve_embeddings(
+        {"embeddings": "tables; own=mine.npz ; obsm:X_scvi;gf = obsm:X_gf"}, located, ["pca"], "row 2"
+    )
     assert faults == []
-    assert found == {"geneformer": "tables/geneformer.parquet", "uce": "tables/uce.csv.gz", "own": "mine.npz", "scvi": "obsm:X_scvi", "gf": "obsm:X_gf"}
-    _, faults = resolve_embeddings({"embeddings": "pca=mine.npz;own=mine.npz;own=obsm:X;gone.csv;a.b=mine.npz;t=tables/notes.txt"}, located, ["pca"], "row 2")
-    for parts in (("'pca' is the name of a method",), ("the name 'own' stands twice",), ("'gone.csv' does not exist",), ("'a.b' can't be the name",), ("'tables/notes.txt' is of no known kind",)):
+    assert found == {
+        "geneformer": "tables/geneformer.parquet",
+        "uce": "tables/uce.csv.gz",
+        "own": "mine.npz",
+        "scvi": "obsm:X_scvi",
+        "gf": "obsm:X_gf",
+    }
+    _, faults = resolve_embeddings(
+        {"embeddings": "pca=mine.npz;own=mine.npz;own=obsm:X;gone.csv;a.b=mine.npz;t=tables/notes.txt"},
+        located,
+        ["pca"],
+        "row 2",
+    )
+    for parts in (
+        ("'pca' is the name of a method",),
+        ("the name 'own' stands twice",),
+        ("'gone.csv' does not exist",),
+        ("'a.b' can't be the name",),
+        ("'tables/notes.txt' is of no known kind",),
+    ):
         assert_says(faults, *parts)
 
 
@@ -190,15 +261,34 @@ def test_plan_holds_every_embedding(tmp_path):
     data.obsm["X_own"] = np.zeros((60, 2))
     write(data, tmp_path / "d.h5ad")
     row = {"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type", "embeddings": "obsm:X_own"}
-    outcome = check(tmp_path, [row], methods="pca,scvi", controls="random,label_onehot", corrections="center,l2", seeds="7,8")
+    outcome = check(
+        tmp_path, [row], methods="pca,scvi", controls="random,label_onehot", corrections="center,l2", seeds="7,8"
+    )
     assert outcome.faults == []
     assert [r["embedding"] for r in outcome.plan] == [
-        "pca.raw.7", "pca.center.7", "pca.l2.7", "scvi.raw.7", "scvi.center.7", "scvi.l2.7", "scvi.raw.8", "scvi.center.8", "scvi.l2.8",
-        "random.raw.7", "random.raw.8", "label_onehot.raw.7", "own.raw.7", "own.center.7", "own.l2.7",
+        "pca.raw.7",
+        "pca.center.7",
+        "pca.l2.7",
+        "scvi.raw.7",
+        "scvi.center.7",
+        "scvi.l2.7",
+        "scvi.raw.8",
+        "scvi.center.8",
+        "scvi.l2.8",
+        "random.raw.7",
+        "random.raw.8",
+        "label_onehot.raw.7",
+        "own.raw.7",
+        "own.center.7",
+        "own.l2.7",
     ]
     assert {r["family"] for r in outcome.plan if r["method"] == "own"} == {"imported"}
     assert_says(check(tmp_path, [{**row, "embeddings": ""}], methods="none", controls="none").faults, "nothing to do")
-    assert_says(check(tmp_path, [{**row, "embeddings": "obsm:X_on"}]).faults, "there is no obsm key 'X_on'", "Did you mean 'X_own'?")
+    assert_says(
+        check(tmp_path, [{**row, "embeddings": "obsm:X_on"}]).faults,
+        "there is no obsm key 'X_on'",
+        "Did you mean 'X_own'?",
+    )
 
 
 # --- methods table ----------------------------------------------------------------------------------------------------
@@ -216,16 +306,25 @@ def test_methods_table():
 def test_every_method_has_its_code():
     code = ROOT / "bin" / "scfm" / "integration"
     for name in load_methods():
-        assert (code / f"{name}.py").is_file(), f"{name} is in assets/methods.tsv and has no bin/scfm/integration/{name}.py"
+        assert (code / f"{name}.py").is_file(), (
+            f"{name} is in assets/methods.tsv and has no bin/scfm/integration/{name}.py"
+        )
 
 
-@pytest.mark.parametrize(("old", "new", "words"), [
-    ("\tnone\tembedding", "\tnon\tembedding", "row 2, column 'family': 'non' is not one of"),
-    ("\tfalse\tfalse\tfalse\tfalse\tpca,obs\t", "\tfalse\tperhaps\tfalse\tfalse\tpca,obs\t", "row 2, column 'stochastic': 'perhaps' is not of type 'boolean'"),
-    ("harmony\tHarmony", "pca\tHarmony", "row 3, column 'name': 'pca' stands twice"),
-    ("\treads\t", "\treds\t", r"lacks \['reads'\] and has unknown \['reds'\]"),
-    ("pca,obs\tharmonypy", "pca,x\tharmonypy", "row 3, column 'reads': 'x' is not one of"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\tnone\tembedding", "\tnon\tembedding", "row 2, column 'family': 'non' is not one of"),
+        (
+            "\tfalse\tfalse\tfalse\tfalse\tpca,obs\t",
+            "\tfalse\tperhaps\tfalse\tfalse\tpca,obs\t",
+            "row 2, column 'stochastic': 'perhaps' is not of type 'boolean'",
+        ),
+        ("harmony\tHarmony", "pca\tHarmony", "row 3, column 'name': 'pca' stands twice"),
+        ("\treads\t", "\treds\t", r"lacks \['reads'\] and has unknown \['reds'\]"),
+        ("pca,obs\tharmonypy", "pca,x\tharmonypy", "row 3, column 'reads': 'x' is not one of"),
+    ],
+)
 def test_wrong_methods_table_names_row_and_column(tmp_path, old, new, words):
     text = (ROOT / "assets" / "methods.tsv").read_text()
     assert old in text
@@ -240,14 +339,25 @@ def test_wrong_methods_table_names_row_and_column(tmp_path, old, new, words):
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run check_inputs.py in a folder."""
-    command = [sys.executable, str(ROOT / "bin" / "check_inputs.py"), "--quiet", "--params", "params.json", "--input", "s.csv", *arguments]
+    command = [
+        sys.executable,
+        str(ROOT / "bin" / "check_inputs.py"),
+        "--quiet",
+        "--params",
+        "params.json",
+        "--input",
+        "s.csv",
+        *arguments,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_executable_writes_its_four_files(tmp_path):
     write(make_adata(), tmp_path / "staged.h5ad")
     (tmp_path / "s.csv").write_text("dataset,h5ad,batch_key,label_key\nd,far/away.h5ad,batch,cell_type\n")
-    (tmp_path / "params.json").write_text(json.dumps({"input": "s.csv", "outdir": "results", "seeds": 0, "neighbors_k": 16}))
+    (tmp_path / "params.json").write_text(
+        json.dumps({"input": "s.csv", "outdir": "results", "seeds": 0, "neighbors_k": 16})
+    )
     (tmp_path / "staged.json").write_text(json.dumps({"far/away.h5ad": "staged.h5ad"}))
     done = _run(tmp_path, "--staged", "staged.json", "--outdir", "out", "--fail")
     assert (done.returncode, done.stderr) == (0, "")

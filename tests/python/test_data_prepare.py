@@ -28,7 +28,13 @@ SMALL = {"n_hvg": 20, "n_pcs": 5}
 
 def _prepare(data: ad.AnnData, row: dict | None = None, **params: object):
     """Prepare an object with a few genes and components."""
-    return prepare(sparse.csr_matrix(data.X), data.obs, data.var, row={**ROW, **(row or {})}, params=defaults(**{**SMALL, **params}))
+    return prepare(
+        sparse.csr_matrix(data.X),
+        data.obs,
+        data.var,
+        row={**ROW, **(row or {})},
+        params=defaults(**{**SMALL, **params}),
+    )
 
 
 def _codes(prepared) -> list[str]:
@@ -143,9 +149,15 @@ def test_count_flavors_equal_scanpy(flavor):
     counts = sparse.csr_matrix(make_counts(150, 300))
     batch = np.array(["a", "b", "c"] * 50)
     genes = np.array([f"G{j:03d}" for j in range(300)], dtype=object)
-    frame = ad.AnnData(counts, obs=pd.DataFrame({"batch": pd.Categorical(batch)}, index=[str(i) for i in range(150)]), var=pd.DataFrame(index=genes))
+    frame = ad.AnnData(
+        counts,
+        obs=pd.DataFrame({"batch": pd.Categorical(batch)}, index=[str(i) for i in range(150)]),
+        var=pd.DataFrame(index=genes),
+    )
     function = sc.pp.highly_variable_genes if flavor == "seurat_v3" else sc.experimental.pp.highly_variable_genes
-    expected = function(frame, flavor=flavor, n_top_genes=60, batch_key="batch", inplace=False)["highly_variable"].to_numpy()
+    expected = function(frame, flavor=flavor, n_top_genes=60, batch_key="batch", inplace=False)[
+        "highly_variable"
+    ].to_numpy()
     chosen = select_genes(log_cp10k(counts), counts, batch, genes, n_hvg=60, flavor=flavor)
     assert chosen.mask.sum() == 60
     assert (chosen.mask == expected).mean() > 0.99  # ties at the edge may fall either way
@@ -166,7 +178,9 @@ def test_singular_fit_of_seurat_v3_takes_a_wider_span(monkeypatch):
     monkeypatch.setattr(sc.pp, "highly_variable_genes", singular)
     counts = sparse.csr_matrix(make_counts(90, 200))
     genes = np.array([f"G{j:03d}" for j in range(200)], dtype=object)
-    chosen = select_genes(log_cp10k(counts), counts, np.array(["a", "b", "c"] * 30), genes, n_hvg=30, flavor="seurat_v3")
+    chosen = select_genes(
+        log_cp10k(counts), counts, np.array(["a", "b", "c"] * 30), genes, n_hvg=30, flavor="seurat_v3"
+    )
     assert spans == [0.3, 0.4, 0.5] and chosen.mask.sum() == 30
     assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-05", {"span": 0.5})]
 
@@ -188,7 +202,15 @@ def test_forced_gene_without_counts_is_said():
     counts = make_counts(90, 50)
     counts[:, 4] = 0
     matrix, genes = sparse.csr_matrix(counts), np.array([f"G{j:03d}" for j in range(50)], dtype=object)
-    chosen = select_genes(log_cp10k(matrix), matrix, np.array(["a", "b", "c"] * 30), genes, n_hvg=10, flavor="cell_ranger", force=np.isin(genes, ["G004", "G005"]))
+    chosen = select_genes(
+        log_cp10k(matrix),
+        matrix,
+        np.array(["a", "b", "c"] * 30),
+        genes,
+        n_hvg=10,
+        flavor="cell_ranger",
+        force=np.isin(genes, ["G004", "G005"]),
+    )
     assert chosen.mask.sum() == 10 and chosen.mask[5] and not chosen.mask[4]
     assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-04", {"genes": ["G004"]})]
 
@@ -331,7 +353,13 @@ def test_composite_and_optional_keys():
     obs = prepared.obs.set_index("cell_id")
     assert obs.loc["cell003", ["batch", "donor", "condition"]].tolist() == ["d1+1", "d1", "1"]
     assert obs["tissue"].isna().all()
-    assert prepared.facts["keys"] == {"batch": "donor+time", "label": "cell_type", "condition": "time", "donor": "donor", "tissue": ""}
+    assert prepared.facts["keys"] == {
+        "batch": "donor+time",
+        "label": "cell_type",
+        "condition": "time",
+        "donor": "donor",
+        "tissue": "",
+    }
 
 
 def test_all_genes_stay_and_names_are_carried():
@@ -345,7 +373,15 @@ def test_all_genes_stay_and_names_are_carried():
 
 def test_names_of_gene_lists_that_are_absent_are_said():
     data = make_adata()
-    prepared = prepare(sparse.csr_matrix(data.X), data.obs, data.var, row=ROW, params=defaults(**SMALL), exclude=["ABC1", "GONE"], force=["ABC2"])
+    prepared = prepare(
+        sparse.csr_matrix(data.X),
+        data.obs,
+        data.var,
+        row=ROW,
+        params=defaults(**SMALL),
+        exclude=["ABC1", "GONE"],
+        force=["ABC2"],
+    )
     assert not prepared.var.loc["ABC1", "highly_variable"] and prepared.var.loc["ABC2", "highly_variable"]
     assert [w["values"] for w in prepared.facts["warnings"] if w["code"] == "W-HVG-03"] == [{"absent": ["GONE"]}]
 
@@ -380,8 +416,19 @@ def _run(folder, dataset: str, file, row_facts: list[dict], **params: object):
     (folder / "datasets.json").write_text(json.dumps(row_facts))
     (folder / "params.json").write_text(json.dumps(defaults(**params)))
     command = [
-        sys.executable, str(ROOT / "bin" / "prepare_dataset.py"), "--quiet", "--dataset", dataset, "--datasets", str(folder / "datasets.json"),
-        "--h5ad", str(file), "--params", str(folder / "params.json"), "--outdir", str(folder / "out"),
+        sys.executable,
+        str(ROOT / "bin" / "prepare_dataset.py"),
+        "--quiet",
+        "--dataset",
+        dataset,
+        "--datasets",
+        str(folder / "datasets.json"),
+        "--h5ad",
+        str(file),
+        "--params",
+        str(folder / "params.json"),
+        "--outdir",
+        str(folder / "out"),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -408,19 +455,36 @@ def test_executable_writes_the_contract(tmp_path):
     done = _run(tmp_path, "d", tmp_path / "d.h5ad", outcome.datasets, n_hvg=20, n_pcs=5)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
-    assert {p.name for p in out.iterdir()} == {f"d.{e}" for e in ("prepared.h5ad", "obs.parquet", "pca.parquet", "splits.parquet", "facts.json", "dropped_cells.tsv")}
+    assert {p.name for p in out.iterdir()} == {
+        f"d.{e}"
+        for e in ("prepared.h5ad", "obs.parquet", "pca.parquet", "splits.parquet", "facts.json", "dropped_cells.tsv")
+    }
     result = ad.read_h5ad(out / "d.prepared.h5ad")
     np.testing.assert_array_equal(result.layers["counts"].toarray(), data.raw.X.toarray())
     assert result.X.dtype == np.float32 and sparse.issparse(result.X)
-    assert isinstance(result.obs["label"].dtype, pd.CategoricalDtype) and isinstance(result.obs["batch"].dtype, pd.CategoricalDtype)
+    assert isinstance(result.obs["label"].dtype, pd.CategoricalDtype) and isinstance(
+        result.obs["batch"].dtype, pd.CategoricalDtype
+    )
     assert set(result.obs["label_input"]) == {"something else"} and "batch_input" not in result.obs
     assert result.obs["gaps"].isna().sum() == 30
-    np.testing.assert_allclose((result.X - result.var["pca_mean"].to_numpy()) @ result.varm["PCs"], result.obsm["X_pca"], atol=1e-4)
+    np.testing.assert_allclose(
+        (result.X - result.var["pca_mean"].to_numpy()) @ result.varm["PCs"], result.obsm["X_pca"], atol=1e-4
+    )
     facts = read_json(out / "d.facts.json")
     assert json.loads(result.uns["scfmbench"]) == facts
     assert facts["counts_source"] == "raw"
     obs = read_table(out / "d.obs.parquet")
-    assert list(obs.columns) == ["cell_id", "batch", "label", "condition", "donor", "tissue", "n_counts", "n_genes", "scored"]
+    assert list(obs.columns) == [
+        "cell_id",
+        "batch",
+        "label",
+        "condition",
+        "donor",
+        "tissue",
+        "n_counts",
+        "n_genes",
+        "scored",
+    ]
     assert obs["cell_id"].tolist() == result.obs_names.tolist() and obs["condition"].isna().all()
     ids, scores = read_embedding(out / "d.pca.parquet")
     assert ids.tolist() == result.obs_names.tolist()

@@ -58,7 +58,8 @@ def test_missing_cells_are_accounted_for_with_and_without_a_reason():
         ["c00", "c01"], {"c01": "fewer than 25 genes"}, N, dataset="d", method="uce", embedding="uce.raw.0"
     )
     assert entries == [
-        {"cell_id": "c00", "reason": "no row, and no reason given"}, {"cell_id": "c01", "reason": "fewer than 25 genes"},
+        {"cell_id": "c00", "reason": "no row, and no reason given"},
+        {"cell_id": "c01", "reason": "fewer than 25 genes"},
     ]
     assert (warning["code"], warning["dataset"], warning["method"]) == ("E-ID-01", "d", "uce")
     assert warning["values"]["missing"] == 2
@@ -69,7 +70,9 @@ def test_missing_cells_are_accounted_for_with_and_without_a_reason():
 
 
 def test_extra_cells_are_left_out_and_named(ids, values):
-    checked = check_embedding(np.append(ids, ["other"]), np.vstack([values, values[:1] * np.nan]), ids, embedding="m.raw.0")
+    checked = check_embedding(
+        np.append(ids, ["other"]), np.vstack([values, values[:1] * np.nan]), ids, embedding="m.raw.0"
+    )
     assert checked.extra == ["other"]
     np.testing.assert_array_equal(checked.values, values.astype(np.float32))
     assert [w["code"] for w in checked.warnings] == ["W-ID-02"]

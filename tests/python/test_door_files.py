@@ -57,9 +57,20 @@ def params(tmp_path):
 def unchecked(folder, ids, values, **changes):
     """Write an embedding as a method would."""
     fields = {
-        "dataset": "sim", "method": "toy", "family": "imported", "variant": "raw", "seed": 0, "is_control": False,
-        "output_type": "embedding", "settings": {}, "packages": ["numpy"], "device": "cpu", "seconds": 2.0, "cells_in": len(ids),
-        "n_cells": len(ids), "n_dims": values.shape[1],
+        "dataset": "sim",
+        "method": "toy",
+        "family": "imported",
+        "variant": "raw",
+        "seed": 0,
+        "is_control": False,
+        "output_type": "embedding",
+        "settings": {},
+        "packages": ["numpy"],
+        "device": "cpu",
+        "seconds": 2.0,
+        "cells_in": len(ids),
+        "n_cells": len(ids),
+        "n_dims": values.shape[1],
     }
     sidecar = make_sidecar(**fields | {k: v for k, v in changes.items() if k in fields}, details=changes.get("details"))
     write_json(folder / "toy.unchecked.json", sidecar)
@@ -83,18 +94,28 @@ def cells(prepared):
 def test_validate_writes_the_rows_in_the_order_of_the_data_set(prepared, cells, tmp_path):
     ids, values = cells
     order = np.random.default_rng(1).permutation(len(ids))
-    assert call("validate_embedding", **unchecked(tmp_path, ids[order], values[order]), obs=prepared.obs, outdir=tmp_path) == 0
+    assert (
+        call("validate_embedding", **unchecked(tmp_path, ids[order], values[order]), obs=prepared.obs, outdir=tmp_path)
+        == 0
+    )
     got_ids, got = read_embedding(tmp_path / "sim.toy.raw.0.parquet")
     np.testing.assert_array_equal(got_ids, ids)
     np.testing.assert_array_equal(got, values)
     sidecar = read_sidecar(tmp_path / "sim.toy.raw.0.json")
-    assert (sidecar["cells_in"], sidecar["cells_out"], sidecar["n_dims"], sidecar["cells_per_second"]) == (360, 360, 6, 180.0)
+    assert (sidecar["cells_in"], sidecar["cells_out"], sidecar["n_dims"], sidecar["cells_per_second"]) == (
+        360,
+        360,
+        6,
+        180.0,
+    )
     assert status_of(tmp_path, "validate")["status"] == "ok"
 
 
 def test_validate_lists_missing_cells_with_the_reason_of_the_model(prepared, cells, tmp_path):
     ids, values = cells
-    files = unchecked(tmp_path, ids[3:], values[3:], details={"not_embedded": [{"cell_id": ids[0], "reason": "fewer than 25 genes"}]})
+    files = unchecked(
+        tmp_path, ids[3:], values[3:], details={"not_embedded": [{"cell_id": ids[0], "reason": "fewer than 25 genes"}]}
+    )
     call("validate_embedding", **files, obs=prepared.obs, outdir=tmp_path)
     sidecar = read_sidecar(tmp_path / "sim.toy.raw.0.json")
     assert (sidecar["cells_in"], sidecar["cells_out"]) == (360, 357)
@@ -112,7 +133,12 @@ def broken_tables(ids, values):
     yield "gap", frame.drop(columns="dim_3"), "wrong_columns", "should be dim_0 to dim_4"
     yield "no_ids", frame.drop(columns="cell_id"), "wrong_columns", "expected one column 'cell_id'"
     yield "null_id", frame.assign(cell_id=[None, *ids[1:]]), "missing_ids", "rows without a cell id: 1"
-    yield "null_value", frame.assign(dim_1=[None, *values[1:, 1]]), "non_finite", "NaN or infinite: 1, in 1 cell and 1 dimension"
+    yield (
+        "null_value",
+        frame.assign(dim_1=[None, *values[1:, 1]]),
+        "non_finite",
+        "NaN or infinite: 1, in 1 cell and 1 dimension",
+    )
     yield "twice", pd.concat([frame, frame.iloc[[5]]]), "duplicate_ids", "Cell ids that occur more than once: 1"
     yield "empty", frame.iloc[:0], "wrong_shape", "no rows"
     yield "others", frame.assign(cell_id=[f"z{i}" for i in range(len(ids))]), "no_common_cells", "None of the 360 ids"
@@ -142,7 +168,9 @@ def test_on_error_stop_raises(prepared, cells, tmp_path):
     ids, values = cells
     values[0, 0] = np.nan
     with pytest.raises(ScfmError, match="NaN or infinite"):
-        call("validate_embedding", **unchecked(tmp_path, ids, values), obs=prepared.obs, outdir=tmp_path, on_error="stop")
+        call(
+            "validate_embedding", **unchecked(tmp_path, ids, values), obs=prepared.obs, outdir=tmp_path, on_error="stop"
+        )
 
 
 def test_a_sidecar_must_be_complete_and_agree_with_itself(tmp_path, cells):
@@ -167,8 +195,11 @@ def test_integrate_then_validate(name, prepared, params, tmp_path):
     call("integrate_cells", method=name, seed=2, methods_table=METHODS_TABLE, outdir=tmp_path, **options)
     stem = f"sim.{name}.raw.2"
     call(
-        "validate_embedding", embedding=tmp_path / f"{stem}.unchecked.parquet", sidecar=tmp_path / f"{stem}.unchecked.json",
-        obs=prepared.obs, outdir=tmp_path,
+        "validate_embedding",
+        embedding=tmp_path / f"{stem}.unchecked.parquet",
+        sidecar=tmp_path / f"{stem}.unchecked.json",
+        obs=prepared.obs,
+        outdir=tmp_path,
     )
     sidecar = read_sidecar(tmp_path / f"{stem}.json")
     assert (sidecar["seed"], sidecar["cells_out"], sidecar["is_control"]) == (2, 360, name == "shuffled")
@@ -182,8 +213,13 @@ def test_a_failing_method_leaves_its_reason_and_no_embedding(prepared, params, t
     obs.loc[0, "cell_id"] = "unheard_of"
     obs.to_parquet(tmp_path / "obs.parquet", index=False)
     options = {
-        "method": "harmony", "dataset": "sim", "obs": tmp_path / "obs.parquet", "pca": prepared.pca, "params": params,
-        "methods_table": METHODS_TABLE, "outdir": tmp_path / "out",
+        "method": "harmony",
+        "dataset": "sim",
+        "obs": tmp_path / "obs.parquet",
+        "pca": prepared.pca,
+        "params": params,
+        "methods_table": METHODS_TABLE,
+        "outdir": tmp_path / "out",
     }
     assert call("integrate_cells", **options) == 0
     status = status_of(tmp_path / "out", "embed", "harmony.raw.0")
@@ -204,8 +240,14 @@ def test_a_resource_fault_is_a_true_task_failure(prepared, params, tmp_path, mon
     monkeypatch.setattr(pca, "integrate", out_of_memory)
     with pytest.raises(MemoryError):
         call(
-            "integrate_cells", method="pca", dataset="sim", obs=prepared.obs, pca=prepared.pca, params=params,
-            methods_table=METHODS_TABLE, outdir=tmp_path,
+            "integrate_cells",
+            method="pca",
+            dataset="sim",
+            obs=prepared.obs,
+            pca=prepared.pca,
+            params=params,
+            methods_table=METHODS_TABLE,
+            outdir=tmp_path,
         )
 
 
@@ -214,8 +256,14 @@ def test_an_unexpected_error_of_a_library_is_a_reason_too(prepared, params, tmp_
 
     monkeypatch.setattr(pca, "integrate", lambda inputs, settings, seed: 1 / 0)
     call(
-        "integrate_cells", method="pca", dataset="sim", obs=prepared.obs, pca=prepared.pca, params=params,
-        methods_table=METHODS_TABLE, outdir=tmp_path,
+        "integrate_cells",
+        method="pca",
+        dataset="sim",
+        obs=prepared.obs,
+        pca=prepared.pca,
+        params=params,
+        methods_table=METHODS_TABLE,
+        outdir=tmp_path,
     )
     status = status_of(tmp_path, "embed", "pca.raw.0")
     assert (status["status"], status["reason_code"]) == ("failed", "ZeroDivisionError")
@@ -235,8 +283,11 @@ def test_correct_then_validate_equals_the_function_on_the_cells(prepared, cells,
         call("correct_embedding", **raw, obs=prepared.obs, variant=variant, params=params, outdir=tmp_path)
         stem = f"sim.toy.{variant}.0"
         call(
-            "validate_embedding", embedding=tmp_path / f"{stem}.unchecked.parquet",
-            sidecar=tmp_path / f"{stem}.unchecked.json", obs=prepared.obs, outdir=tmp_path,
+            "validate_embedding",
+            embedding=tmp_path / f"{stem}.unchecked.parquet",
+            sidecar=tmp_path / f"{stem}.unchecked.json",
+            obs=prepared.obs,
+            outdir=tmp_path,
         )
         got_ids, got = read_embedding(tmp_path / f"{stem}.parquet")
         np.testing.assert_array_equal(got_ids, ids)
@@ -258,19 +309,35 @@ def test_a_correction_takes_the_sample_in_the_order_of_the_data_set(prepared, ce
     results = []
     for table in ("sim.toy.raw.0.parquet", "turned.parquet"):
         out = tmp_path / f"out_{table}"
-        call("correct_embedding", embedding=tmp_path / table, sidecar=sidecar, obs=prepared.obs, variant="center", params=params, outdir=out)
+        call(
+            "correct_embedding",
+            embedding=tmp_path / table,
+            sidecar=sidecar,
+            obs=prepared.obs,
+            variant="center",
+            params=params,
+            outdir=out,
+        )
         results.append(read_embedding(out / "sim.toy.center.0.unchecked.parquet")[1])
     np.testing.assert_array_equal(*results)
 
 
 def test_cells_that_are_missing_stay_missing_and_explained(prepared, cells, params, tmp_path):
     ids, values = cells
-    files = unchecked(tmp_path, ids[2:], values[2:], details={"not_embedded": [{"cell_id": ids[0], "reason": "no genes"}]})
+    files = unchecked(
+        tmp_path, ids[2:], values[2:], details={"not_embedded": [{"cell_id": ids[0], "reason": "no genes"}]}
+    )
     call("validate_embedding", **files, obs=prepared.obs, outdir=tmp_path)
     raw = {"embedding": tmp_path / "sim.toy.raw.0.parquet", "sidecar": tmp_path / "sim.toy.raw.0.json"}
     call("correct_embedding", **raw, obs=prepared.obs, variant="l2", params=params, outdir=tmp_path)
     stem = tmp_path / "sim.toy.l2.0"
-    call("validate_embedding", embedding=f"{stem}.unchecked.parquet", sidecar=f"{stem}.unchecked.json", obs=prepared.obs, outdir=tmp_path)
+    call(
+        "validate_embedding",
+        embedding=f"{stem}.unchecked.parquet",
+        sidecar=f"{stem}.unchecked.json",
+        obs=prepared.obs,
+        outdir=tmp_path,
+    )
     sidecar = read_sidecar(tmp_path / "sim.toy.l2.0.json")
     assert sidecar["cells_out"] == 358
     assert [e["reason"] for e in sidecar["not_embedded"]] == ["no genes", "no row, and no reason given"]
@@ -296,8 +363,12 @@ def test_the_h5ad_holds_every_embedding_by_cell(prepared, cells, tmp_path):
     other = umap.assign(embedding="unheard.raw.0")
     pd.concat([umap, other]).to_parquet(tmp_path / "toy.umap.parquet")
     call(
-        "write_dataset_h5ad", prepared=prepared.h5ad, embeddings=[tmp_path / "sim.toy.raw.0.parquet"],
-        sidecars=[tmp_path / "sim.toy.raw.0.json"], umaps=[tmp_path / "toy.umap.parquet"], output=tmp_path / "sim.h5ad",
+        "write_dataset_h5ad",
+        prepared=prepared.h5ad,
+        embeddings=[tmp_path / "sim.toy.raw.0.parquet"],
+        sidecars=[tmp_path / "sim.toy.raw.0.json"],
+        umaps=[tmp_path / "toy.umap.parquet"],
+        output=tmp_path / "sim.h5ad",
     )
     before, after = anndata.read_h5ad(prepared.h5ad), anndata.read_h5ad(tmp_path / "sim.h5ad")
     assert set(after.obsm) - set(before.obsm) == {"X_toy.raw.0", "X_umap_toy.raw.0"}
@@ -306,7 +377,9 @@ def test_the_h5ad_holds_every_embedding_by_cell(prepared, cells, tmp_path):
     stored = pd.DataFrame(after.obsm["X_toy.raw.0"], index=after.obs_names)
     np.testing.assert_array_equal(stored.loc[ids[5:]], values[5:])
     assert stored.loc[ids[:5]].isna().all(axis=None)
-    np.testing.assert_array_equal(pd.Series(after.obsm["X_umap_toy.raw.0"][:, 0], index=after.obs_names).loc[ids[::-1]], np.arange(360.0))
+    np.testing.assert_array_equal(
+        pd.Series(after.obsm["X_umap_toy.raw.0"][:, 0], index=after.obs_names).loc[ids[::-1]], np.arange(360.0)
+    )
     assert json.loads(after.uns["scfmbench_embeddings"])["toy.raw.0"]["cells_out"] == 355
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
@@ -314,5 +387,10 @@ def test_the_h5ad_holds_every_embedding_by_cell(prepared, cells, tmp_path):
 def test_a_table_without_its_sidecar_is_named(prepared, cells, tmp_path):
     write_embedding(tmp_path / "sim.toy.raw.0.parquet", *cells)
     with pytest.raises(ScfmError, match=r"\['sim.toy.raw.0'\] have only one of the two"):
-        call("write_dataset_h5ad", prepared=prepared.h5ad, embeddings=[tmp_path / "sim.toy.raw.0.parquet"], output=tmp_path / "o.h5ad")
+        call(
+            "write_dataset_h5ad",
+            prepared=prepared.h5ad,
+            embeddings=[tmp_path / "sim.toy.raw.0.parquet"],
+            output=tmp_path / "o.h5ad",
+        )
     assert not (tmp_path / "o.h5ad").exists()

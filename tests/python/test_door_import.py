@@ -52,7 +52,17 @@ def write_source(kind, folder, ids, values):
     return path
 
 
-KINDS = ["index.parquet", "column.parquet", "unnamed.csv", "unnamed.csv.gz", "column.tsv", "unicode.npz", "other_names.npz", "a.h5ad", "a.zarr"]
+KINDS = [
+    "index.parquet",
+    "column.parquet",
+    "unnamed.csv",
+    "unnamed.csv.gz",
+    "column.tsv",
+    "unicode.npz",
+    "other_names.npz",
+    "a.h5ad",
+    "a.zarr",
+]
 
 
 @pytest.mark.filterwarnings("ignore")  # zarr warns of formats
@@ -132,7 +142,9 @@ def test_faulty_files_are_sentences(ids, values, tmp_path):
 
 
 def test_the_executable_writes_for_the_door_or_leaves_a_reason(ids, values, tmp_path):
-    spec = importlib.util.spec_from_file_location("import_embedding", Path(__file__).resolve().parents[2] / "bin" / "import_embedding.py")
+    spec = importlib.util.spec_from_file_location(
+        "import_embedding", Path(__file__).resolve().parents[2] / "bin" / "import_embedding.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     pd.DataFrame({"cell_id": ids, "batch": "b", "label": "l"}).to_parquet(tmp_path / "d.obs.parquet")

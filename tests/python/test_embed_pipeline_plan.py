@@ -37,13 +37,29 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def _check(folder: Path, *, row: dict | None = None, weights: dict | None = None, staged: dict | None = None, **params: object) -> Outcome:
+def _check(
+    folder: Path, *, row: dict | None = None, weights: dict | None = None, staged: dict | None = None, **params: object
+) -> Outcome:
     base = {"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type", **IDS}
     sheet = write_sheet(folder, [{k: v for k, v in (base | (row or {})).items() if v}])
-    params = {"methods": "none", "controls": "none", "input": str(sheet), "outdir": "results", "weights_dir": "w", **params}
+    params = {
+        "methods": "none",
+        "controls": "none",
+        "input": str(sheet),
+        "outdir": "results",
+        "weights_dir": "w",
+        **params,
+    }
     return check_run(
-        params, schema=SCHEMA, input_schema=INPUT_SCHEMA, methods=load_methods(), samplesheet=sheet, located=Located(staged, folder),
-        model_table=TABLE, weights_table=WEIGHTS, weights=complete_listing() if weights is None else weights,
+        params,
+        schema=SCHEMA,
+        input_schema=INPUT_SCHEMA,
+        methods=load_methods(),
+        samplesheet=sheet,
+        located=Located(staged, folder),
+        model_table=TABLE,
+        weights_table=WEIGHTS,
+        weights=complete_listing() if weights is None else weights,
     )
 
 
@@ -60,18 +76,32 @@ def test_rows_of_models_seeds_corrections_and_random_twins(folder) -> None:
     assert found.faults == []
     names = [r["embedding"] for r in found.plan]
     assert names == [
-        "geneformer.raw.3", "geneformer.center.3", "geneformer.l2.3", "geneformer_random.raw.3", "geneformer_random.raw.4",
-        *[f"uce.{v}.{s}" for s in (3, 4) for v in ("raw", "center", "l2")], "uce_random.raw.3", "uce_random.raw.4",
+        "geneformer.raw.3",
+        "geneformer.center.3",
+        "geneformer.l2.3",
+        "geneformer_random.raw.3",
+        "geneformer_random.raw.4",
+        *[f"uce.{v}.{s}" for s in (3, 4) for v in ("raw", "center", "l2")],
+        "uce_random.raw.3",
+        "uce_random.raw.4",
     ]
     for row in found.plan:
         assert set(row) == set(COLUMNS) and row["status"] == row["reason"] == ""
-        assert (row["family"], row["uses_gpu"], row["is_control"]) == ("foundation_model", True, row["method"].endswith("_random"))
+        assert (row["family"], row["uses_gpu"], row["is_control"]) == (
+            "foundation_model",
+            True,
+            row["method"].endswith("_random"),
+        )
         assert row["model"] == row["method"].removesuffix("_random")
 
 
 def test_methods_have_the_columns_too(folder) -> None:
     rows = _check(folder, methods="scvi,pca", controls="random").plan
-    assert {(r["method"], r["uses_gpu"], r["model"], r["status"]) for r in rows} == {("scvi", True, "", ""), ("pca", False, "", ""), ("random", False, "", "")}
+    assert {(r["method"], r["uses_gpu"], r["model"], r["status"]) for r in rows} == {
+        ("scvi", True, "", ""),
+        ("pca", False, "", ""),
+        ("random", False, "", ""),
+    }
 
 
 def test_the_report_reads_what_the_check_writes(folder, tmp_path) -> None:
@@ -114,12 +144,18 @@ def test_a_restricted_licence_must_be_accepted(folder) -> None:
     assert "add --accept_license scfoundation" in found.plan[0]["reason"]
     assert _status(_check(folder, models="scfoundation", accept_license="scfoundation"))["scfoundation"] == ("", "")
     both = _check(folder, models="scfoundation", weights={}).plan[0]
-    assert both["reason_code"] == "weights_missing" and "fetch_weights.py" in both["reason"] and "--accept_license" in both["reason"]
+    assert (
+        both["reason_code"] == "weights_missing"
+        and "fetch_weights.py" in both["reason"]
+        and "--accept_license" in both["reason"]
+    )
 
 
 def test_made_up_weights_need_no_licence_and_part_of_the_files_is_not_enough(folder) -> None:
     listing = complete_listing()["scfoundation"]
-    assert _status(_check(folder, models="scfoundation", weights={"scfoundation": [*listing, "RANDOM_WEIGHTS.txt"]}))["scfoundation"] == ("", "")
+    assert _status(_check(folder, models="scfoundation", weights={"scfoundation": [*listing, "RANDOM_WEIGHTS.txt"]}))[
+        "scfoundation"
+    ] == ("", "")
     partly = _check(folder, models="geneformer", weights={"geneformer": complete_listing()["geneformer"][1:]}).plan[0]
     assert partly["reason_code"] == "weights_missing" and f"'{complete_listing()['geneformer'][0]}'" in partly["reason"]
 
@@ -127,15 +163,26 @@ def test_made_up_weights_need_no_licence_and_part_of_the_files_is_not_enough(fol
 def test_files_of_the_users_own_are_left_to_the_model(folder) -> None:
     (folder / "o.yml").write_text("uce: {checkpoint: finetuned.torch}\n")
     for files, code in ((["finetuned.torch"], ""), (None, "weights_missing")):
-        assert _status(_check(folder, models="uce", weights={"uce": files}, model_options=str(folder / "o.yml")))["uce"][1] == code
+        assert (
+            _status(_check(folder, models="uce", weights={"uce": files}, model_options=str(folder / "o.yml")))["uce"][1]
+            == code
+        )
 
 
-@pytest.mark.parametrize(("organism", "out"), [
-    ("axolotl", set(TABLE)), ("Mus musculus", {"scgpt", "geneformer", "scfoundation", "cellplm", "sccello"}), ("mouse lemur", set(TABLE) - {"uce"}),
-    ("macaca mulatta", set(TABLE) - {"uce"}), ("", set()),
-])
+@pytest.mark.parametrize(
+    ("organism", "out"),
+    [
+        ("axolotl", set(TABLE)),
+        ("Mus musculus", {"scgpt", "geneformer", "scfoundation", "cellplm", "sccello"}),
+        ("mouse lemur", set(TABLE) - {"uce"}),
+        ("macaca mulatta", set(TABLE) - {"uce"}),
+        ("", set()),
+    ],
+)
 def test_organisms(folder, organism, out) -> None:
-    found = _check(folder, models="all", row={"organism": organism, "gene_id_column": "ensembl"}, accept_license="scfoundation")
+    found = _check(
+        folder, models="all", row={"organism": organism, "gene_id_column": "ensembl"}, accept_license="scfoundation"
+    )
     refused = {m for m, (_, code) in _status(found).items() if code}
     if not organism:  # the Ensembl ids say human
         assert refused == set()
@@ -162,7 +209,10 @@ def test_models_of_ensembl_ids_on_symbols(folder) -> None:
     assert refused == {"geneformer", "cellplm", "nicheformer"}
     assert "gene_id_column" in next(r["reason"] for r in found.plan if r["method"] == "geneformer")
     settings = found.model_settings["d"]
-    assert (settings["genecompass"]["gene_column"], settings["sccello"]["gene_column"]) == ("gene_symbol", "gene_symbol")
+    assert (settings["genecompass"]["gene_column"], settings["sccello"]["gene_column"]) == (
+        "gene_symbol",
+        "gene_symbol",
+    )
 
 
 def test_models_of_symbols_on_ensembl_ids(folder) -> None:
@@ -184,22 +234,43 @@ def test_settings_fit_the_prepared_data_set(folder) -> None:
         assert values["input_layer"] == "counts"
         assert values["gene_column"] == ("gene_symbol" if TABLE[name].gene_ids == "symbol" else "gene_id")
         make_settings(model_class(name).Settings, values, model=name)  # all of them are settings of the model
-    assert (settings["genecompass"]["species"], settings["uce"]["species"], settings["nicheformer"]["default_organism"]) == ("mouse",) * 3
+    assert (
+        settings["genecompass"]["species"],
+        settings["uce"]["species"],
+        settings["nicheformer"]["default_organism"],
+    ) == ("mouse",) * 3
     assert settings["nicheformer"]["organism_column"] == ""
 
 
 def test_own_settings_win(folder) -> None:
-    (folder / "o.yml").write_text("uce: {species: chicken, gene_column: mine}\nscgpt:\n  max_length: none\n  normalize: no\n")
+    (folder / "o.yml").write_text(
+        "uce: {species: chicken, gene_column: mine}\nscgpt:\n  max_length: none\n  normalize: no\n"
+    )
     found = _check(folder, models="uce,scgpt", row={"organism": "chicken"}, model_options=str(folder / "o.yml"))
     assert found.faults == []
-    assert _status(found) == {"uce": ("", ""), "scgpt": ("not_applicable", "organism_not_supported")}  # whoever names a species means it
+    assert _status(found) == {
+        "uce": ("", ""),
+        "scgpt": ("not_applicable", "organism_not_supported"),
+    }  # whoever names a species means it
     assert found.model_settings["d"]["uce"] == {"input_layer": "counts", "species": "chicken", "gene_column": "mine"}
-    assert found.model_settings["d"]["scgpt"] == {"input_layer": "counts", "gene_column": "gene_symbol", "max_length": None, "normalize": False}
+    assert found.model_settings["d"]["scgpt"] == {
+        "input_layer": "counts",
+        "gene_column": "gene_symbol",
+        "max_length": None,
+        "normalize": False,
+    }
 
 
-@pytest.mark.parametrize(("column", "prepared", "shards"), [
-    ("batch", "batch", "batch"), ("plate", "batch", "batch"), ("person", "person", "donor"), ("time", "time", ""), ("", None, ""),
-])
+@pytest.mark.parametrize(
+    ("column", "prepared", "shards"),
+    [
+        ("batch", "batch", "batch"),
+        ("plate", "batch", "batch"),
+        ("person", "person", "donor"),
+        ("time", "time", ""),
+        ("", None, ""),
+    ],
+)
 def test_groups_of_cellplm(column, prepared, shards) -> None:
     from scfm.data.models import _shards_follow
 
@@ -228,25 +299,36 @@ def test_nothing_to_do_names_the_models(folder) -> None:
 def test_names_of_models_are_taken(folder) -> None:
     for name in ("scgpt", "uce_random"):
         (folder / f"{name}.csv").write_text("cell_id,dim_0\n")
-        assert_says(_check(folder, models="none", methods="pca", row={"embeddings": f"{name}.csv"}).faults, f"'{name}' is the name of a method")
+        assert_says(
+            _check(folder, models="none", methods="pca", row={"embeddings": f"{name}.csv"}).faults,
+            f"'{name}' is the name of a method",
+        )
 
 
-@pytest.mark.parametrize(("text", "sentences"), [
-    ("scgtp: {max_length: 5}", [("unknown model 'scgtp'", "Did you mean 'scgpt'?")]),
-    ("scgpt: {max_lenght: 5, normalize: perhaps, ties: lower}\nuce: {sample_size: many}", [
-        ("scgpt has no setting 'max_lenght'", "Did you mean 'max_length'?"), ("normalize=perhaps is not true or false",), ("ties=lower is not one of random, upper",),
-        ("uce: setting sample_size=many is not a whole number",),
-    ]),
-    ("scgpt: 5", [("'scgpt' holds '5'", "expected model names")]),
-    ("scgpt:\n", [("'scgpt' holds nothing",)]),
-    ("- scgpt\n- uce", [("holds a list", "expected model names")]),
-    ("scgpt: {max_length: [5, 6]}", [("setting max_length is a list; expected a single value",)]),
-    ("uce:\n  species:\n", [("uce: setting species has no value",)]),
-    ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' stands more than once",)]),
-    ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' stands more than once",)]),
-    ("scgpt: {max_length: 5", [("not readable as YAML",)]),
-    ("!!python/object/apply:os.system ['true']", [("not readable as YAML",)]),
-])
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("scgtp: {max_length: 5}", [("unknown model 'scgtp'", "Did you mean 'scgpt'?")]),
+        (
+            "scgpt: {max_lenght: 5, normalize: perhaps, ties: lower}\nuce: {sample_size: many}",
+            [
+                ("scgpt has no setting 'max_lenght'", "Did you mean 'max_length'?"),
+                ("normalize=perhaps is not true or false",),
+                ("ties=lower is not one of random, upper",),
+                ("uce: setting sample_size=many is not a whole number",),
+            ],
+        ),
+        ("scgpt: 5", [("'scgpt' holds '5'", "expected model names")]),
+        ("scgpt:\n", [("'scgpt' holds nothing",)]),
+        ("- scgpt\n- uce", [("holds a list", "expected model names")]),
+        ("scgpt: {max_length: [5, 6]}", [("setting max_length is a list; expected a single value",)]),
+        ("uce:\n  species:\n", [("uce: setting species has no value",)]),
+        ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' stands more than once",)]),
+        ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' stands more than once",)]),
+        ("scgpt: {max_length: 5", [("not readable as YAML",)]),
+        ("!!python/object/apply:os.system ['true']", [("not readable as YAML",)]),
+    ],
+)
 def test_every_fault_of_the_options_is_told(folder, text, sentences) -> None:
     (folder / "o.yaml").write_text(text)
     faults = _check(folder, models="scgpt,uce", model_options=str(folder / "o.yaml")).faults
@@ -257,12 +339,19 @@ def test_every_fault_of_the_options_is_told(folder, text, sentences) -> None:
 
 def test_options_that_are_not_there(folder) -> None:
     for staged in (None, {"d.h5ad": str(folder / "d.h5ad")}, {"d.h5ad": str(folder / "d.h5ad"), "far.yml": ""}):
-        assert_says(_check(folder, models="uce", model_options="far.yml", staged=staged).faults, "--model_options", "'far.yml' does not exist")
+        assert_says(
+            _check(folder, models="uce", model_options="far.yml", staged=staged).faults,
+            "--model_options",
+            "'far.yml' does not exist",
+        )
 
 
 def test_options_are_read_where_they_were_staged(tmp_path) -> None:
     (tmp_path / "here.yml").write_text("geneformer: {layer: 0, pooling: cell}\n")
-    assert read_options("s3://far/away.yml", {"s3://far/away.yml": str(tmp_path / "here.yml")}, TABLE) == ({"geneformer": {"layer": 0, "pooling": "cell"}}, [])
+    assert read_options("s3://far/away.yml", {"s3://far/away.yml": str(tmp_path / "here.yml")}, TABLE) == (
+        {"geneformer": {"layer": 0, "pooling": "cell"}},
+        [],
+    )
     assert read_options(None, {}, TABLE) == ({}, [])
     (tmp_path / "here.yml").write_text("# nothing set\n")
     assert read_options(str(tmp_path / "here.yml"), None, TABLE) == ({}, [])
@@ -273,12 +362,30 @@ def test_options_are_read_where_they_were_staged(tmp_path) -> None:
 
 def test_the_check_writes_settings_without_loading_pytorch(folder) -> None:
     (folder / "s.csv").write_text("dataset,h5ad,batch_key,label_key,gene_id_column\nd,d.h5ad,batch,cell_type,ensembl\n")
-    (folder / "params.json").write_text(json.dumps({"input": "s.csv", "outdir": "r", "models": "all", "weights_dir": "w", "neighbors_k": 16}))
+    (folder / "params.json").write_text(
+        json.dumps({"input": "s.csv", "outdir": "r", "models": "all", "weights_dir": "w", "neighbors_k": 16})
+    )
     (folder / "weights.json").write_text(json.dumps(complete_listing() | {"uce": None}))
     code = f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(ROOT / 'bin')!r}); import check_inputs; sys.exit(check_inputs.main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, "--params", "params.json", "--input", "s.csv", "--weights", "weights.json", "--outdir", "out", "--fail"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        [
+            sys.executable,
+            "-c",
+            code,
+            "--params",
+            "params.json",
+            "--input",
+            "s.csv",
+            "--weights",
+            "weights.json",
+            "--outdir",
+            "out",
+            "--fail",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     settings = json.loads((folder / "out" / "model_settings.json").read_text())
@@ -297,26 +404,75 @@ def test_settings_of_the_check_embed_a_prepared_data_set(tmp_path) -> None:
     adata = read_input("scgpt")
     adata.layers["counts"], adata.X = adata.X.copy(), adata.X * 0.5
     adata.write_h5ad(tmp_path / "p.h5ad")
-    settings, problems = fill_settings(TABLE["scgpt"], {"max_length": None}, {"organism": "human"}, {"symbols_from": "var index"})
+    settings, problems = fill_settings(
+        TABLE["scgpt"], {"max_length": None}, {"organism": "human"}, {"symbols_from": "var index"}
+    )
     assert problems == []
     (tmp_path / "o.json").write_text(json.dumps(settings))
-    embed_cells.main([
-        "--model", "scgpt", "--weights", str(CASES.folder), "--input", str(tmp_path / "p.h5ad"), "--output", str(tmp_path / "e.parquet"), "--device", "cpu",
-        "--options", str(tmp_path / "o.json"), "--set", "ties=upper", "max_length=64",
-    ])
+    embed_cells.main(
+        [
+            "--model",
+            "scgpt",
+            "--weights",
+            str(CASES.folder),
+            "--input",
+            str(tmp_path / "p.h5ad"),
+            "--output",
+            str(tmp_path / "e.parquet"),
+            "--device",
+            "cpu",
+            "--options",
+            str(tmp_path / "o.json"),
+            "--set",
+            "ties=upper",
+            "max_length=64",
+        ]
+    )
     used = json.loads((tmp_path / "e.json").read_text())["settings"]
-    assert (used["input_layer"], used["gene_column"], used["ties"], used["max_length"]) == ("counts", "gene_symbol", "upper", 64)
-    expected = load_model("scgpt", CASES.folder, device="cpu", **(settings | {"ties": "upper", "max_length": 64})).embed(adata)
+    assert (used["input_layer"], used["gene_column"], used["ties"], used["max_length"]) == (
+        "counts",
+        "gene_symbol",
+        "upper",
+        64,
+    )
+    expected = load_model(
+        "scgpt", CASES.folder, device="cpu", **(settings | {"ties": "upper", "max_length": 64})
+    ).embed(adata)
     np.testing.assert_array_equal(pd.read_parquet(tmp_path / "e.parquet").set_index("cell_id"), expected)
 
 
-@pytest.mark.parametrize(("content", "sentence"), [("[1]", "expected a JSON object"), ("{", "is not valid JSON"), (None, "does not exist"), ('{"x": 1}', "scgpt has no setting 'x'")])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[1]", "expected a JSON object"),
+        ("{", "is not valid JSON"),
+        (None, "does not exist"),
+        ('{"x": 1}', "scgpt has no setting 'x'"),
+    ],
+)
 def test_options_file_of_embed_cells_that_is_wrong(tmp_path, content, sentence) -> None:
     if content is not None:
         (tmp_path / "o.json").write_text(content)
-    done = subprocess.run([
-        sys.executable, str(ROOT / "bin" / "embed_cells.py"), "--model", "scgpt", "--weights", ".", "--input", "x.h5ad", "--output", "e.parquet", "--options", "o.json",
-    ], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "bin" / "embed_cells.py"),
+            "--model",
+            "scgpt",
+            "--weights",
+            ".",
+            "--input",
+            "x.h5ad",
+            "--output",
+            "e.parquet",
+            "--options",
+            "o.json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr
 
 

@@ -22,12 +22,17 @@ from scfm.report.view import summarise
 from scfm.tables import read_json, read_table, write_json, write_table
 
 MODELS = {
-    "scgpt": ("foundation_model", False, 0.72, 0.41), "scgpt_random": ("foundation_model", True, 0.99, 0.99),
-    "uce": ("foundation_model", False, 0.5, 0.5), "scfoundation": ("foundation_model", False, 0.5, 0.5),
+    "scgpt": ("foundation_model", False, 0.72, 0.41),
+    "scgpt_random": ("foundation_model", True, 0.99, 0.99),
+    "uce": ("foundation_model", False, 0.5, 0.5),
+    "scfoundation": ("foundation_model", False, 0.5, 0.5),
 }
 REASONS = {
     "uce": ("organism_not_supported", "UCE knows the genes of human; this data set is of 'axolotl'."),
-    "scfoundation": ("weights_missing", "The weights of scFoundation are not in w/scfoundation. Get them with: bin/fetch_weights.py --model scfoundation --dest w"),
+    "scfoundation": (
+        "weights_missing",
+        "The weights of scFoundation are not in w/scfoundation. Get them with: bin/fetch_weights.py --model scfoundation --dest w",
+    ),
 }
 
 
@@ -52,11 +57,23 @@ def run(tmp_path_factory):
         drift = {"cells": 64, "cosine_min": 0.97, "cosine_median": 0.9999}
         write_json(path, read_json(path) | {"weights_random": True, "bf16_drift": drift})
     verdict = collect_results(
-        plan=made.plan, datasets=made.datasets, results=[made.results], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
-        params=read_json(made.params), messages=made.messages, outdir=root / "tables",
+        plan=made.plan,
+        datasets=made.datasets,
+        results=[made.results],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(made.params),
+        messages=made.messages,
+        outdir=root / "tables",
     )
     data = load_report_data(
-        tables=root / "tables", plan=made.plan, assets=ASSETS, params=made.params, versions=made.versions, plots=made.plots, histories=made.histories,
+        tables=root / "tables",
+        plan=made.plan,
+        assets=ASSETS,
+        params=made.params,
+        versions=made.versions,
+        plots=made.plots,
+        histories=made.histories,
     )
     return root / "tables", data, verdict
 
@@ -74,7 +91,9 @@ def test_a_model_that_did_not_run_is_explained_and_is_no_failure(run) -> None:
         assert (embed["status"], embed["reason_code"], embed["reason"]) == ("not_applicable", code, reason)
         rest = rows[rows["step"] != "embed"]
         assert {"raw", "center_l2"} == set(rest["variant"])
-        assert set(zip(rest["status"], rest["reason_code"], strict=True)) == {("not_applicable", "earlier_step_not_applicable")}
+        assert set(zip(rest["status"], rest["reason_code"], strict=True)) == {
+            ("not_applicable", "earlier_step_not_applicable")
+        }
     assert (verdict["n_failed"], verdict["exit_status"]) == (0, 0)
 
 
@@ -92,7 +111,14 @@ def test_messages_say_what_to_do(run) -> None:
 
 
 def test_one_message_for_all_data_sets_and_seeds() -> None:
-    plan = pd.concat([plan_rows((d,), ("pca",)).assign(status="not_applicable", reason_code="weights_missing", reason="None here.") for d in ("a", "b")])
+    plan = pd.concat(
+        [
+            plan_rows((d,), ("pca",)).assign(
+                status="not_applicable", reason_code="weights_missing", reason="None here."
+            )
+            for d in ("a", "b")
+        ]
+    )
     found = checks.models_not_run(plan, Names())
     assert [(m["dataset"], m["text"]) for m in found] == [("", "pca did not run on 'a', 'b'. None here.")]
 
@@ -100,8 +126,12 @@ def test_one_message_for_all_data_sets_and_seeds() -> None:
 def test_bf16_close_to_fp32_is_a_note() -> None:
     row = next(plan_rows(("pbmc",), ("pca",)).itertuples())
     sidecar = sidecar_of(row, 10) | {"bf16_drift": {"cells": 5, "cosine_min": 0.9991, "cosine_median": 0.9999}}
-    found = checks.bf16_drift([sidecar, sidecar_of(row, 10), sidecar_of(row, 10) | {"bf16_drift": {"reason": "not measured"}}], Names())
-    assert [(m["code"], m["severity"]) for m in found] == [("I-MOD-02", "info")] and "--precision" not in found[0]["text"]
+    found = checks.bf16_drift(
+        [sidecar, sidecar_of(row, 10), sidecar_of(row, 10) | {"bf16_drift": {"reason": "not measured"}}], Names()
+    )
+    assert [(m["code"], m["severity"]) for m in found] == [("I-MOD-02", "info")] and "--precision" not in found[0][
+        "text"
+    ]
 
 
 def test_titles_of_models_and_their_random_twins(run) -> None:
@@ -121,7 +151,11 @@ def test_the_random_twin_is_shown_and_judged_as_a_control(run) -> None:
     methods_panel, all_panel = tradeoff_plot("pbmc", table).data.split("</svg>")[:2]
     assert "scGPT (random weights)" in all_panel and "scGPT (random weights)" not in methods_panel
     # a twin that beats every method by one metric and loses by another is no disagreement of methods
-    assert not any(m["method"] == "scgpt_random" for m in read_json(run[0] / "warnings.json") if m["code"] in {"W-MET-01", "W-SEED-01"})
+    assert not any(
+        m["method"] == "scgpt_random"
+        for m in read_json(run[0] / "warnings.json")
+        if m["code"] in {"W-MET-01", "W-SEED-01"}
+    )
 
 
 def test_outcome_in_tables_and_matrix(run) -> None:
@@ -130,13 +164,19 @@ def test_outcome_in_tables_and_matrix(run) -> None:
     assert outcome["scfoundation", "raw"] == outcome["scfoundation", "center_l2"] == "not run: weights_missing"
     assert outcome["pca", "raw"] == "ok"
     matrix = _text(status_matrix(data, "pbmc").data)
-    assert "scfoundation.raw.0, embed: The weights of scFoundation are not in w/scfoundation." in matrix and "[weights_missing]" in matrix
+    assert (
+        "scfoundation.raw.0, embed: The weights of scFoundation are not in w/scfoundation." in matrix
+        and "[weights_missing]" in matrix
+    )
 
 
 def test_first_screen_does_not_claim_that_everything_ran(run) -> None:
     _, data, _ = run
     planned = len(data.plan)
-    assert verdict_line(data) == f"All {planned - 4} embeddings that can be made gave their results; 4 more can't be made here, for the reasons in the messages below."
+    assert (
+        verdict_line(data)
+        == f"All {planned - 4} embeddings that can be made gave their results; 4 more can't be made here, for the reasons in the messages below."
+    )
     shown = _text(messages_html(data.messages, data))
     assert "bin/fetch_weights.py --model scfoundation --dest w" in shown
 
@@ -149,8 +189,18 @@ def test_methods_text_cites_the_models_that_ran_and_no_others(run) -> None:
 
 def test_the_trace_of_a_killed_shard_explains_the_embedding(tmp_path) -> None:
     head = "task_id\tname\tstatus\texit\tattempt\trealtime\tpeak_rss\n"
-    lines = [("shard_000", "COMPLETED", 0, 1), ("shard_001", "FAILED", 137, 1), ("shard_001", "COMPLETED", 0, 2), ("shard_002", "FAILED", 137, 3)]
-    rows = [f"{i}\tX:EMBED_CELLS (pbmc.scgpt.raw.0 {s})\t{state}\t{code}\t{n}\t1s\t1 GB" for i, (s, state, code, n) in enumerate(lines)]
+    lines = [
+        ("shard_000", "COMPLETED", 0, 1),
+        ("shard_001", "FAILED", 137, 1),
+        ("shard_001", "COMPLETED", 0, 2),
+        ("shard_002", "FAILED", 137, 3),
+    ]
+    rows = [
+        f"{i}\tX:EMBED_CELLS (pbmc.scgpt.raw.0 {s})\t{state}\t{code}\t{n}\t1s\t1 GB"
+        for i, (s, state, code, n) in enumerate(lines)
+    ]
     (tmp_path / "trace.tsv").write_text(head + "\n".join(rows) + "\n")
     found = last_attempts(read_trace(tmp_path / "trace.tsv"))
-    assert found == {("embed", "pbmc.scgpt.raw.0"): "shard_002: The trace says: failed with exit status 137 in attempt 3."}
+    assert found == {
+        ("embed", "pbmc.scgpt.raw.0"): "shard_002: The trace says: failed with exit status 137 in attempt 3."
+    }

@@ -47,8 +47,16 @@ def _lines(folder: Path) -> list[list[str]]:
 # --- cutting ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=4), st.sampled_from(["x", "y", "z", None])), min_size=1, unique_by=lambda c: c[0]),
-       st.integers(0, 9), st.booleans(), st.randoms(use_true_random=False))
+@given(
+    st.lists(
+        st.tuples(st.text("abc", min_size=1, max_size=4), st.sampled_from(["x", "y", "z", None])),
+        min_size=1,
+        unique_by=lambda c: c[0],
+    ),
+    st.integers(0, 9),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
 def test_shards_are_a_partition_that_does_not_depend_on_order(cells, size, whole, random) -> None:
     ids, groups = [c for c, _ in cells], [g for _, g in cells]
     shards = plan_shards(ids, groups, shard_cells=size, whole_groups=whole)
@@ -67,7 +75,9 @@ def test_shards_are_a_partition_that_does_not_depend_on_order(cells, size, whole
         for i, shard in enumerate(shards):
             for cell in shard:
                 assert where.setdefault(group_of[cell], i) == i, "a group was cut"
-            assert len(shard) <= max(size, len(ids)) and (len(shard) <= size or len({group_of[c] for c in shard}) == 1 or size >= len(ids))
+            assert len(shard) <= max(size, len(ids)) and (
+                len(shard) <= size or len({group_of[c] for c in shard}) == 1 or size >= len(ids)
+            )
 
 
 def test_split_writes_sorted_lists_one_for_all_by_default(tmp_path) -> None:
@@ -75,13 +85,29 @@ def test_split_writes_sorted_lists_one_for_all_by_default(tmp_path) -> None:
     _main("split_cells", "--obs", obs, "--shard_cells", "0", "--outdir", tmp_path / "one")
     assert _lines(tmp_path / "one") == [["c1", "c2", "c3", "c4", "c5"]]
     _main("split_cells", "--obs", obs, "--shard_cells", "2", "--outdir", tmp_path / "three")
-    assert [p.name for p in sorted((tmp_path / "three").iterdir())] == ["shard_000.txt", "shard_001.txt", "shard_002.txt"]
+    assert [p.name for p in sorted((tmp_path / "three").iterdir())] == [
+        "shard_000.txt",
+        "shard_001.txt",
+        "shard_002.txt",
+    ]
     assert _lines(tmp_path / "three") == [["c1"], ["c2", "c3"], ["c4", "c5"]]
 
 
 def test_split_follows_groups(tmp_path, caplog) -> None:
     obs = _obs(tmp_path, [f"c{i}" for i in range(6)], batch=["b", "a", "b", "a", "c", "b"])
-    _main("split_cells", "--obs", obs, "--shard_cells", "3", "--groups", "true", "--group_column", "batch", "--outdir", tmp_path / "g")
+    _main(
+        "split_cells",
+        "--obs",
+        obs,
+        "--shard_cells",
+        "3",
+        "--groups",
+        "true",
+        "--group_column",
+        "batch",
+        "--outdir",
+        tmp_path / "g",
+    )
     assert _lines(tmp_path / "g") == [["c1", "c3"], ["c0", "c2", "c5"], ["c4"]]
     with caplog.at_level("INFO"):
         _main("split_cells", "--obs", obs, "--shard_cells", "3", "--groups", "true", "--outdir", tmp_path / "none")
@@ -105,7 +131,11 @@ def test_split_of_nothing_is_a_sentence(tmp_path) -> None:
 def source(tmp_path_factory) -> Path:
     """The fixture's cells with three empty ones that sort first: with small shards, one shard has no cell with a gene."""
     adata = read_input("scgpt")
-    empty = ad.AnnData(sparse.csr_matrix((3, adata.n_vars), dtype=np.float32), obs=pd.DataFrame(index=["00a", "00b", "00c"]), var=adata.var)
+    empty = ad.AnnData(
+        sparse.csr_matrix((3, adata.n_vars), dtype=np.float32),
+        obs=pd.DataFrame(index=["00a", "00b", "00c"]),
+        var=adata.var,
+    )
     joined = ad.concat([adata, empty], join="outer", merge="same")
     path = tmp_path_factory.mktemp("source") / "d.prepared.h5ad"
     joined.write_h5ad(path)
@@ -115,13 +145,44 @@ def source(tmp_path_factory) -> Path:
 def _embed(source: Path, out: Path, cells: Path | None = None, *more: str) -> None:
     out.mkdir(parents=True)
     (out / "options.json").write_text(json.dumps(SETTINGS))
-    _main("embed_cells", "--model", "scgpt", "--weights", CASES.folder, "--input", source, "--output", out / "embedding.parquet", "--device", "cpu",
-          "--dataset", "d", "--options", out / "options.json", *(("--cells", cells) if cells else ()), *more)
+    _main(
+        "embed_cells",
+        "--model",
+        "scgpt",
+        "--weights",
+        CASES.folder,
+        "--input",
+        source,
+        "--output",
+        out / "embedding.parquet",
+        "--device",
+        "cpu",
+        "--dataset",
+        "d",
+        "--options",
+        out / "options.json",
+        *(("--cells", cells) if cells else ()),
+        *more,
+    )
 
 
 def _merge(folder: Path, obs: Path, out: Path, *more: str) -> dict:
-    _main("merge_shards", "--id", NAME, "--parts", *folder.glob("*/embedding.parquet"), "--sidecars", *folder.glob("*/embedding.json"),
-          "--statuses", *folder.glob("*/*.status.json"), "--obs", obs, "--outdir", out, *more)
+    _main(
+        "merge_shards",
+        "--id",
+        NAME,
+        "--parts",
+        *folder.glob("*/embedding.parquet"),
+        "--sidecars",
+        *folder.glob("*/embedding.json"),
+        "--statuses",
+        *folder.glob("*/*.status.json"),
+        "--obs",
+        obs,
+        "--outdir",
+        out,
+        *more,
+    )
     return json.loads((out / f"{NAME}.embed.status.json").read_text())
 
 
@@ -141,7 +202,12 @@ def test_merged_shards_equal_the_whole(source, sharded, tmp_path) -> None:
     ids, rows = read_embedding(tmp_path / "whole" / "embedding.parquet")
     whole = json.loads((tmp_path / "whole" / "embedding.json").read_text())
     status = _merge(sharded / "shards", sharded / "d.obs.parquet", tmp_path / "out")
-    assert (status["status"], status["step"], status["embedding"], status["shards"]) == ("ok", "embed", "scgpt.raw.0", 9)
+    assert (status["status"], status["step"], status["embedding"], status["shards"]) == (
+        "ok",
+        "embed",
+        "scgpt.raw.0",
+        9,
+    )
     found = dict(zip(*read_embedding(tmp_path / "out" / f"{NAME}.unchecked.parquet"), strict=True))
     assert set(found) == set(ids) and len(ids) == 24
     assert np.abs(np.stack([found[i] for i in ids]) - rows).max() < 1e-6
@@ -153,7 +219,9 @@ def test_merged_shards_equal_the_whole(source, sharded, tmp_path) -> None:
     assert min(p["cells_out"] for p in parts) == 0  # the shard without a single row
     assert merged["seconds"] == pytest.approx(sum(p["seconds"] for p in parts), abs=1e-2)
     assert merged["peak_rss_mb"] == max(p["peak_rss_mb"] for p in parts)
-    assert status["seconds"] == pytest.approx(sum(json.loads(p.read_text())["seconds"] for p in (sharded / "shards").glob("*/*.status.json")))
+    assert status["seconds"] == pytest.approx(
+        sum(json.loads(p.read_text())["seconds"] for p in (sharded / "shards").glob("*/*.status.json"))
+    )
 
 
 def test_one_part_is_the_same_path(source, tmp_path) -> None:
@@ -182,7 +250,9 @@ def test_a_failed_shard_fails_the_embedding_with_its_reason(source, sharded, tmp
     assert not (shards / "shard_008" / "embedding.parquet").exists()
     status = _merge(shards, sharded / "d.obs.parquet", tmp_path / "out")
     assert (status["status"], status["reason_code"]) == ("failed", "ScfmError")
-    assert status["reason"].startswith("1 of 3 shards failed; the first reason: ") and "'no such cell'" in status["reason"]
+    assert (
+        status["reason"].startswith("1 of 3 shards failed; the first reason: ") and "'no such cell'" in status["reason"]
+    )
     assert [p.name for p in (tmp_path / "out").iterdir()] == [f"{NAME}.embed.status.json"]
     with pytest.raises(ScfmError, match="no such cell"):
         _merge(shards, sharded / "d.obs.parquet", tmp_path / "stop", "--on_error", "stop")
@@ -204,33 +274,83 @@ def test_a_lost_shard_is_noticed(sharded, tmp_path) -> None:
 
 def _part(**changes: object) -> dict:
     return {
-        "dataset": "d", "embedding": "scgpt.raw.0", "method": "scgpt", "model": "scgpt", "family": "foundation_model", "variant": "raw", "seed": 0,
-        "settings": {"max_length": 5}, "precision": "bf16", "n_dims": 2, "weights_sha256": {"a": "1"}, "weights_random": False, "device": "cuda",
-        "seconds": 2.0, "cells_in": 10, "cells_out": 10, "peak_rss_mb": 5.0, "peak_gpu_mb": 7.0, "batch_tokens": 8, "warnings": [], "not_embedded": [],
-        "share_padding": 0.5, "bf16_drift": {"cells": 4, "cosine_min": 0.9, "cosine_median": 1.0}, "versions": {"torch": "2"}, **changes,
+        "dataset": "d",
+        "embedding": "scgpt.raw.0",
+        "method": "scgpt",
+        "model": "scgpt",
+        "family": "foundation_model",
+        "variant": "raw",
+        "seed": 0,
+        "settings": {"max_length": 5},
+        "precision": "bf16",
+        "n_dims": 2,
+        "weights_sha256": {"a": "1"},
+        "weights_random": False,
+        "device": "cuda",
+        "seconds": 2.0,
+        "cells_in": 10,
+        "cells_out": 10,
+        "peak_rss_mb": 5.0,
+        "peak_gpu_mb": 7.0,
+        "batch_tokens": 8,
+        "warnings": [],
+        "not_embedded": [],
+        "share_padding": 0.5,
+        "bf16_drift": {"cells": 4, "cosine_min": 0.9, "cosine_median": 1.0},
+        "versions": {"torch": "2"},
+        **changes,
     }
 
 
 def test_costs_add_up_and_warnings_are_told_once() -> None:
     told = message("W-MOD-01", "warning", "Few genes.", method="scgpt")
     lost = {"cell_id": "x", "reason": "no gene"}
-    merged = merge_sidecars(NAME, [
-        _part(warnings=[told]),
-        _part(warnings=[told, message("W-MOD-03", "warning", "1 cell got no row …", method="scgpt")], cells_out=5, seconds=1.0, device="cpu",
-              peak_gpu_mb=None, batch_tokens=4, share_padding=0.2, not_embedded=[lost, {**lost, "cell_id": "a"}],
-              bf16_drift={"cells": 12, "cosine_min": 0.8, "cosine_median": 0.6}),
-    ])
-    assert (merged["cells_in"], merged["cells_out"], merged["seconds"], merged["cells_per_second"]) == (20, 15, 3.0, 5.0)
-    assert (merged["peak_rss_mb"], merged["peak_gpu_mb"], merged["device"], merged["batch_tokens"]) == (5.0, 7.0, "cpu,cuda", 4)
+    merged = merge_sidecars(
+        NAME,
+        [
+            _part(warnings=[told]),
+            _part(
+                warnings=[told, message("W-MOD-03", "warning", "1 cell got no row …", method="scgpt")],
+                cells_out=5,
+                seconds=1.0,
+                device="cpu",
+                peak_gpu_mb=None,
+                batch_tokens=4,
+                share_padding=0.2,
+                not_embedded=[lost, {**lost, "cell_id": "a"}],
+                bf16_drift={"cells": 12, "cosine_min": 0.8, "cosine_median": 0.6},
+            ),
+        ],
+    )
+    assert (merged["cells_in"], merged["cells_out"], merged["seconds"], merged["cells_per_second"]) == (
+        20,
+        15,
+        3.0,
+        5.0,
+    )
+    assert (merged["peak_rss_mb"], merged["peak_gpu_mb"], merged["device"], merged["batch_tokens"]) == (
+        5.0,
+        7.0,
+        "cpu,cuda",
+        4,
+    )
     assert [e["cell_id"] for e in merged["not_embedded"]] == ["a", "x"]
     assert [w["text"] for w in merged["warnings"]] == ["Few genes.", "2 cells got no row (such as 'a': no gene)."]
     assert merged["bf16_drift"] == {"cells": 16, "cosine_min": 0.8, "cosine_median": pytest.approx(0.7)}
     assert merged["share_padding"] == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("change", [
-    {"settings": {"max_length": 6}}, {"weights_sha256": {"a": "2"}}, {"precision": "fp32"}, {"n_dims": 3}, {"seed": 1}, {"weights_random": True},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"max_length": 6}},
+        {"weights_sha256": {"a": "2"}},
+        {"precision": "fp32"},
+        {"n_dims": 3},
+        {"seed": 1},
+        {"weights_random": True},
+    ],
+)
 def test_shards_that_do_not_belong_together_are_refused(change) -> None:
     with pytest.raises(ScfmError, match=f"the shards differ in '{next(iter(change))}'"):
         merge_sidecars(NAME, [_part(), _part(**change)])
@@ -249,6 +369,16 @@ def test_a_cell_in_two_shards_is_refused(tmp_path) -> None:
         folder.mkdir(parents=True)
         write_embedding(folder / "embedding.parquet", ids, np.ones((2, 2)))
         write_json(folder / "embedding.json", _part(cells_in=2, cells_out=2))
-        write_json(folder / f"{NAME}.embed.status.json", {"dataset": "d", "embedding": "scgpt.raw.0", "step": "embed", "status": "ok", "reason": "", "reason_code": ""})
+        write_json(
+            folder / f"{NAME}.embed.status.json",
+            {
+                "dataset": "d",
+                "embedding": "scgpt.raw.0",
+                "step": "embed",
+                "status": "ok",
+                "reason": "",
+                "reason_code": "",
+            },
+        )
     status = _merge(tmp_path / "shards", _obs(tmp_path, ["a", "b", "c"]), tmp_path / "out")
     assert status["status"] == "failed" and "1 cell in more than one shard ('b')" in status["reason"]

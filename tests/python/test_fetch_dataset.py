@@ -80,9 +80,20 @@ def test_a_data_set_by_its_id_and_what_is_written_down(remote, dest) -> None:
     record = record_of(path)
     assert record.pop("retrieved")[:2] == "20"
     assert record == {
-        "key": f"cellxgene_{HEALTHY}", "kind": "cellxgene", "api": remote.api, "url": f"{remote.files}/healthy.h5ad", "collection_id": LIVER,
-        "dataset_id": HEALTHY, "dataset_version_id": HEALTHY_NEW, "title": "Healthy liver", "cell_count": 1200, "organisms": ["Homo sapiens"],
-        "citation": "Somebody et al.", "schema_version": "5.2.0", "filesize": len(NEW), "sha256": hashlib.sha256(NEW).hexdigest(),
+        "key": f"cellxgene_{HEALTHY}",
+        "kind": "cellxgene",
+        "api": remote.api,
+        "url": f"{remote.files}/healthy.h5ad",
+        "collection_id": LIVER,
+        "dataset_id": HEALTHY,
+        "dataset_version_id": HEALTHY_NEW,
+        "title": "Healthy liver",
+        "cell_count": 1200,
+        "organisms": ["Homo sapiens"],
+        "citation": "Somebody et al.",
+        "schema_version": "5.2.0",
+        "filesize": len(NEW),
+        "sha256": hashlib.sha256(NEW).hexdigest(),
     }
     assert remote.paths == [f"/datasets/{HEALTHY}/versions", "/files/healthy.h5ad"]
     assert names(dest) == [f"cellxgene_{HEALTHY}.h5ad", f"cellxgene_{HEALTHY}.source.json"]
@@ -223,7 +234,10 @@ def test_a_changed_version_replaces_the_file_on_update(revised, caplog) -> None:
         path = fetch(remote, cellxgene_spec(HEALTHY), dest, update=True)
     assert len(OLD) == len(NEW) and path.read_bytes() == NEW  # the size alone would not have told
     assert record_of(path)["dataset_version_id"] == HEALTHY_NEW
-    assert f"is version {HEALTHY_OLD} of 'Healthy liver'; the current one is version {HEALTHY_NEW}: replaced by it" in caplog.text
+    assert (
+        f"is version {HEALTHY_OLD} of 'Healthy liver'; the current one is version {HEALTHY_NEW}: replaced by it"
+        in caplog.text
+    )
     caplog.clear()
     remote.asked.clear()
     with caplog.at_level("INFO"):
@@ -277,7 +291,9 @@ def test_a_pinned_version_is_fetched_by_its_own_address(remote, dest, caplog) ->
     with caplog.at_level("INFO"):
         fetch(remote, spec, dest, update=True)
     assert f"is version {HEALTHY_OLD}, as wanted" in caplog.text
-    with pytest.raises(ScfmError, match=f"{MOUSE_V} is a version of the data set {MOUSE} .'Mouse liver'., not of {HEALTHY}"):
+    with pytest.raises(
+        ScfmError, match=f"{MOUSE_V} is a version of the data set {MOUSE} .'Mouse liver'., not of {HEALTHY}"
+    ):
         fetch(remote, cellxgene_spec(HEALTHY, version=MOUSE_V), dest)
     with pytest.raises(ScfmError, match=f"the version {UNKNOWN} does not exist"):
         fetch(remote, cellxgene_spec(HEALTHY, version=UNKNOWN), dest)
@@ -286,14 +302,20 @@ def test_a_pinned_version_is_fetched_by_its_own_address(remote, dest, caplog) ->
 def test_another_version_there_than_pinned(remote, dest) -> None:
     fetch(remote, Spec(key="liver", kind="cellxgene", dataset_id=HEALTHY), dest)
     pinned = Spec(key="liver", kind="cellxgene", dataset_id=HEALTHY, version=HEALTHY_OLD)
-    with pytest.raises(ScfmError, match=rf"'dataset_version_id' of its record is {HEALTHY_NEW}, but {HEALTHY_OLD} is wanted\. Delete"):
+    with pytest.raises(
+        ScfmError, match=rf"'dataset_version_id' of its record is {HEALTHY_NEW}, but {HEALTHY_OLD} is wanted\. Delete"
+    ):
         fetch(remote, pinned, dest)
     assert fetch(remote, pinned, dest, update=True).read_bytes() == OLD
 
 
 def test_withdrawn_data_sets(remote, dest) -> None:
     sentence = r"was withdrawn by its authors \(410\), with all its versions\. Choose another data set; a copy"
-    for spec in (cellxgene_spec(WITHDRAWN), cellxgene_spec(WITHDRAWN, collection_id=LIVER), cellxgene_spec(WITHDRAWN, version=WITHDRAWN_V)):
+    for spec in (
+        cellxgene_spec(WITHDRAWN),
+        cellxgene_spec(WITHDRAWN, collection_id=LIVER),
+        cellxgene_spec(WITHDRAWN, version=WITHDRAWN_V),
+    ):
         with pytest.raises(ScfmError, match=sentence):
             fetch(remote, spec, dest)
     remote.tombstone = True  # a mark in place of the status
@@ -320,10 +342,17 @@ def test_a_data_set_without_an_h5ad_file(remote, dest) -> None:
 # ---- one of a collection --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("select", "dataset"), [
-    ({"title_contains": "ALL CELLS"}, ALL), ({"disease": ["normal"], "organism": "Homo sapiens"}, HEALTHY), ({"disease": "biliary atresia"}, ALL),
-    ({"disease": ["biliary atresia", "normal"]}, ALL), ({"organism": ["Mus musculus"]}, MOUSE), ({"assay": "10x 3' v2", "tissue": "liver"}, ALL),
-])
+@pytest.mark.parametrize(
+    ("select", "dataset"),
+    [
+        ({"title_contains": "ALL CELLS"}, ALL),
+        ({"disease": ["normal"], "organism": "Homo sapiens"}, HEALTHY),
+        ({"disease": "biliary atresia"}, ALL),
+        ({"disease": ["biliary atresia", "normal"]}, ALL),
+        ({"organism": ["Mus musculus"]}, MOUSE),
+        ({"assay": "10x 3' v2", "tissue": "liver"}, ALL),
+    ],
+)
 def test_labels_choose_one_of_a_collection(remote, dest, select, dataset) -> None:
     path = fetch(remote, collection_spec(LIVER, "chosen", select=select), dest)
     assert path.name == f"cellxgene_{LIVER}_chosen.h5ad" and record_of(path)["dataset_id"] == dataset
@@ -333,12 +362,19 @@ def test_a_collection_of_one_needs_no_rule(remote, dest) -> None:
     assert record_of(fetch(remote, collection_spec(LUNG, "atlas", select={}), dest))["dataset_id"] == ATLAS
 
 
-@pytest.mark.parametrize(("select", "sentence", "listed"), [
-    ({"disease": "normal"}, r"3 of 3 data sets fit \(disease = normal\), expected one", [HEALTHY, ALL, MOUSE]),
-    ({"organism": "Homo sapiens"}, r"2 of 3 data sets fit \(organism = Homo sapiens\)", [HEALTHY, ALL]),
-    ({"disease": ["biliary atresia"]}, r"none of 3 data sets fits \(disease = \['biliary atresia'\]\)", [HEALTHY, ALL, MOUSE]),
-    ({}, r"3 of 3 data sets fit \(no rule\)", [HEALTHY, ALL, MOUSE]),
-])
+@pytest.mark.parametrize(
+    ("select", "sentence", "listed"),
+    [
+        ({"disease": "normal"}, r"3 of 3 data sets fit \(disease = normal\), expected one", [HEALTHY, ALL, MOUSE]),
+        ({"organism": "Homo sapiens"}, r"2 of 3 data sets fit \(organism = Homo sapiens\)", [HEALTHY, ALL]),
+        (
+            {"disease": ["biliary atresia"]},
+            r"none of 3 data sets fits \(disease = \['biliary atresia'\]\)",
+            [HEALTHY, ALL, MOUSE],
+        ),
+        ({}, r"3 of 3 data sets fit \(no rule\)", [HEALTHY, ALL, MOUSE]),
+    ],
+)
 def test_none_or_several_fit(remote, dest, select, sentence, listed) -> None:
     with pytest.raises(ScfmError, match=sentence) as error:
         fetch(remote, collection_spec(LIVER, "chosen", select=select), dest)
@@ -388,7 +424,12 @@ def test_a_file_at_an_address(remote, dest) -> None:
     path = fetch(remote, spec, dest)
     assert path.suffix == ".csv" and path.read_text() == "human,mouse\nTP53,Trp53\n"
     record = record_of(path)
-    assert (record["kind"], record["url"], record["filesize"], record["dataset_version_id"]) == ("url", f"{remote.files}/orthologs.csv", 23, "")
+    assert (record["kind"], record["url"], record["filesize"], record["dataset_version_id"]) == (
+        "url",
+        f"{remote.files}/orthologs.csv",
+        23,
+        "",
+    )
     remote.asked.clear()
     fetch(remote, spec, dest)
     assert remote.asked == []
@@ -424,8 +465,16 @@ def test_a_local_file_is_linked_or_copied(tmp_path, dest, monkeypatch) -> None:
     digest = hashlib.sha256(NEW).hexdigest()
     path = fetch_source(file_spec(source, size=len(NEW), sha256=digest), dest)
     assert path.name == "file_my_cells.h5ad" and path.samefile(source)
-    assert record_of(path) | {"retrieved": ""} == record_of(path) | {"retrieved": "", "url": str(source), "sha256": digest, "filesize": len(NEW)}
-    assert fetch_source(file_spec(source), dest, update=True).samefile(source) and names(dest) == ["file_my_cells.h5ad", "file_my_cells.source.json"]
+    assert record_of(path) | {"retrieved": ""} == record_of(path) | {
+        "retrieved": "",
+        "url": str(source),
+        "sha256": digest,
+        "filesize": len(NEW),
+    }
+    assert fetch_source(file_spec(source), dest, update=True).samefile(source) and names(dest) == [
+        "file_my_cells.h5ad",
+        "file_my_cells.source.json",
+    ]
     monkeypatch.setattr(fetch_module.os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
     other = fetch_source(file_spec(source), tmp_path / "copied")
     assert not other.samefile(source) and other.read_bytes() == NEW
@@ -462,7 +511,9 @@ def test_an_hdf5_file_with_a_block_in_front(tmp_path) -> None:
 def test_a_record_without_its_file(remote, dest) -> None:
     path = fetch(remote, cellxgene_spec(HEALTHY), dest)
     path.unlink()
-    with pytest.raises(ScfmError, match=r"source.json: is the record of a file that is not there .*Delete .* or fetch with --update"):
+    with pytest.raises(
+        ScfmError, match=r"source.json: is the record of a file that is not there .*Delete .* or fetch with --update"
+    ):
         fetch(remote, cellxgene_spec(HEALTHY), dest)
     assert fetch(remote, cellxgene_spec(HEALTHY), dest, update=True).read_bytes() == NEW
 
@@ -473,7 +524,9 @@ def test_a_file_that_is_not_that_of_its_record(remote, dest) -> None:
     with pytest.raises(ScfmError, match="has 200,003 bytes, but its record says 200,008: it was changed, or broke off"):
         fetch(remote, cellxgene_spec(HEALTHY), dest)
     path.write_bytes(NEW[:-1] + b"?")
-    assert fetch(remote, cellxgene_spec(HEALTHY), dest) == path  # the size fits; reading gigabytes at every start would cost minutes
+    assert (
+        fetch(remote, cellxgene_spec(HEALTHY), dest) == path
+    )  # the size fits; reading gigabytes at every start would cost minutes
     with pytest.raises(ScfmError, match="its checksum is not the one of its record"):
         fetch(remote, cellxgene_spec(HEALTHY), dest, verify=True)
 
@@ -483,7 +536,10 @@ def test_a_file_without_a_record(remote, dest, caplog) -> None:
     path = dest / f"cellxgene_{HEALTHY}.h5ad"
     path.write_bytes(NEW)
     fetch(remote, cellxgene_spec(HEALTHY), dest)
-    assert remote.paths == [f"/datasets/{HEALTHY}/versions"] and record_of(path)["sha256"] == hashlib.sha256(NEW).hexdigest()
+    assert (
+        remote.paths == [f"/datasets/{HEALTHY}/versions"]
+        and record_of(path)["sha256"] == hashlib.sha256(NEW).hexdigest()
+    )
     assert "was there without a record" in caplog.text
     other = dest / f"cellxgene_{ALL}.h5ad"
     other.write_bytes(NEW[:-1])
@@ -495,7 +551,11 @@ def test_a_file_without_a_record(remote, dest, caplog) -> None:
 def test_a_record_that_is_none(remote, dest) -> None:
     dest.mkdir()
     record = dest / f"cellxgene_{HEALTHY}.source.json"
-    for text, sentence in (("[1]", "is no record of a download: 'key'"), ('{"key": "a", "filesize": "many", "sha256": ""}', "'filesize'"), ("{", "not valid JSON")):
+    for text, sentence in (
+        ("[1]", "is no record of a download: 'key'"),
+        ('{"key": "a", "filesize": "many", "sha256": ""}', "'filesize'"),
+        ("{", "not valid JSON"),
+    ):
         record.write_text(text)
         with pytest.raises(ScfmError, match=sentence):
             fetch(remote, cellxgene_spec(HEALTHY), dest)
@@ -537,25 +597,37 @@ def test_keys_are_those_of_the_resolver() -> None:
     assert url_spec("https://h.org/a.h5ad?x=1").key != url_spec("https://h.org/a.h5ad?x=2").key
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    ([], "must be an object"),
-    ({"kind": "url", "url": "https://x"}, "missing keys 'key'"),
-    ({"key": "a", "kind": "url", "url": "https://x", "colour": 1}, "unknown keys 'colour'"),
-    ({"key": "../a", "kind": "url", "url": "https://x"}, "'key' is the stem of a file"),
-    ({"key": "a", "kind": "ftp", "url": "https://x"}, "'kind' is 'ftp'; known are 'cellxgene', 'url', 'file'"),
-    ({"key": "a", "kind": "url"}, "needs 'url'"),
-    ({"key": "a", "kind": "url", "url": 5}, "'url' must be a text"),
-    ({"key": "a", "kind": "url", "url": "https://x", "size": "5"}, "'size' must be a number of bytes"),
-    ({"key": "a", "kind": "url", "url": "https://x", "sha256": "ab"}, "'sha256' must be 64 hex digits"),
-    ({"key": "a", "kind": "url", "url": "https://x", "ending": ".zip"}, "'ending' is '.zip'"),
-    ({"key": "a", "kind": "cellxgene"}, "needs 'dataset_id' or 'collection_id'"),
-    ({"key": "a", "kind": "cellxgene", "dataset_id": "liver"}, "'dataset_id' is 'liver', which is no id"),
-    ({"key": "a", "kind": "cellxgene", "dataset_id": HEALTHY, "select": {"disease": "normal"}}, "no 'dataset_id'"),
-    ({"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"sex": "male"}}, "'select' has unknown keys 'sex'"),
-    ({"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"disease": 5}}, "'disease' must be a text or a list of texts"),
-    ({"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"title_contains": ["a"]}}, "'title_contains' must be a text;"),
-    ({"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": "normal"}, "'select' must be an object"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([], "must be an object"),
+        ({"kind": "url", "url": "https://x"}, "missing keys 'key'"),
+        ({"key": "a", "kind": "url", "url": "https://x", "colour": 1}, "unknown keys 'colour'"),
+        ({"key": "../a", "kind": "url", "url": "https://x"}, "'key' is the stem of a file"),
+        ({"key": "a", "kind": "ftp", "url": "https://x"}, "'kind' is 'ftp'; known are 'cellxgene', 'url', 'file'"),
+        ({"key": "a", "kind": "url"}, "needs 'url'"),
+        ({"key": "a", "kind": "url", "url": 5}, "'url' must be a text"),
+        ({"key": "a", "kind": "url", "url": "https://x", "size": "5"}, "'size' must be a number of bytes"),
+        ({"key": "a", "kind": "url", "url": "https://x", "sha256": "ab"}, "'sha256' must be 64 hex digits"),
+        ({"key": "a", "kind": "url", "url": "https://x", "ending": ".zip"}, "'ending' is '.zip'"),
+        ({"key": "a", "kind": "cellxgene"}, "needs 'dataset_id' or 'collection_id'"),
+        ({"key": "a", "kind": "cellxgene", "dataset_id": "liver"}, "'dataset_id' is 'liver', which is no id"),
+        ({"key": "a", "kind": "cellxgene", "dataset_id": HEALTHY, "select": {"disease": "normal"}}, "no 'dataset_id'"),
+        (
+            {"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"sex": "male"}},
+            "'select' has unknown keys 'sex'",
+        ),
+        (
+            {"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"disease": 5}},
+            "'disease' must be a text or a list of texts",
+        ),
+        (
+            {"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": {"title_contains": ["a"]}},
+            "'title_contains' must be a text;",
+        ),
+        ({"key": "a", "kind": "cellxgene", "collection_id": LIVER, "select": "normal"}, "'select' must be an object"),
+    ],
+)
 def test_specs_that_do_not_fit(content, sentence, dest) -> None:
     with pytest.raises(ScfmError, match=sentence):
         fetch_source(content, dest, api="http://127.0.0.1:9")

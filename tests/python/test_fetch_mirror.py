@@ -56,7 +56,9 @@ def api(folder):
 
 
 def ask(address: str, method: str = "GET", **headers: str) -> tuple[int, HTTPMessage, bytes]:
-    request = urllib.request.Request(address, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    request = urllib.request.Request(
+        address, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.headers, answer.read()
@@ -76,8 +78,16 @@ def json_of(address: str) -> object:
 
 def test_a_collection_lists_the_current_version_of_what_is_not_withdrawn(api) -> None:
     found = json_of(f"{api}/collections/{LIVER}")
-    assert {key: found[key] for key in ("collection_id", "name", "doi")} == {"collection_id": LIVER, "name": "Liver", "doi": "10.1000/liver"}
-    assert [(d["dataset_id"], d["tombstone"]) for d in found["datasets"]] == [(HEALTHY, False), (ALL, False), (MOUSE, False)]
+    assert {key: found[key] for key in ("collection_id", "name", "doi")} == {
+        "collection_id": LIVER,
+        "name": "Liver",
+        "doi": "10.1000/liver",
+    }
+    assert [(d["dataset_id"], d["tombstone"]) for d in found["datasets"]] == [
+        (HEALTHY, False),
+        (ALL, False),
+        (MOUSE, False),
+    ]
     assert found["datasets"][0] == json_of(f"{api}/collections/{LIVER}/datasets/{HEALTHY}")
     assert json_of(f"{api}/collections/{EMPTY}")["datasets"] == []
 
@@ -85,23 +95,46 @@ def test_a_collection_lists_the_current_version_of_what_is_not_withdrawn(api) ->
 def test_a_data_set_has_what_the_interface_names(api) -> None:
     found = json_of(f"{api}/collections/{LIVER}/datasets/{HEALTHY}")
     assert found["organism"] == [{"label": "Homo sapiens", "ontology_term_id": ""}]
-    assert (found["collection_id"], found["dataset_version_id"], found["title"], found["cell_count"]) == (LIVER, HEALTHY_NEW, "Healthy liver", 1200)
-    assert found["assets"] == [{"filetype": "H5AD", "filesize": len(content_of("healthy")), "url": api.replace("/curation/v1", "/files/healthy.h5ad")}]
+    assert (found["collection_id"], found["dataset_version_id"], found["title"], found["cell_count"]) == (
+        LIVER,
+        HEALTHY_NEW,
+        "Healthy liver",
+        1200,
+    )
+    assert found["assets"] == [
+        {
+            "filetype": "H5AD",
+            "filesize": len(content_of("healthy")),
+            "url": api.replace("/curation/v1", "/files/healthy.h5ad"),
+        }
+    ]
 
 
 def test_versions_are_listed_newest_first_and_reached_by_their_ids(api) -> None:
     versions = json_of(f"{api}/datasets/{HEALTHY}/versions")
     assert [v["dataset_version_id"] for v in versions] == [HEALTHY_NEW, HEALTHY_OLD]
     old = json_of(f"{api}/dataset_versions/{HEALTHY_OLD}")
-    assert old == versions[1] and old["title"] == "Healthy liver" and old["cell_count"] == 1100  # what it does not say it takes over
+    assert (
+        old == versions[1] and old["title"] == "Healthy liver" and old["cell_count"] == 1100
+    )  # what it does not say it takes over
     assert ask(old["assets"][0]["url"])[2] == content_of("healthy_old")
 
 
-@pytest.mark.parametrize(("path", "code"), [
-    (f"/datasets/{UNKNOWN}/versions", 404), (f"/collections/{UNKNOWN}", 404), (f"/collections/{LUNG}/datasets/{HEALTHY}", 404),
-    (f"/collections/{UNKNOWN}/datasets/{HEALTHY}", 404), (f"/dataset_versions/{UNKNOWN}", 404), ("/anything", 404), ("", 404),
-    (f"/datasets/{WITHDRAWN}/versions", 410), (f"/collections/{LIVER}/datasets/{WITHDRAWN}", 410), (f"/dataset_versions/{WITHDRAWN_V}", 410),
-])
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f"/datasets/{UNKNOWN}/versions", 404),
+        (f"/collections/{UNKNOWN}", 404),
+        (f"/collections/{LUNG}/datasets/{HEALTHY}", 404),
+        (f"/collections/{UNKNOWN}/datasets/{HEALTHY}", 404),
+        (f"/dataset_versions/{UNKNOWN}", 404),
+        ("/anything", 404),
+        ("", 404),
+        (f"/datasets/{WITHDRAWN}/versions", 410),
+        (f"/collections/{LIVER}/datasets/{WITHDRAWN}", 410),
+        (f"/dataset_versions/{WITHDRAWN_V}", 410),
+    ],
+)
 def test_what_is_not_there_and_what_was_withdrawn(api, path, code) -> None:
     status, _, body = ask(api + path)
     assert status == code and json.loads(body)["status"] == code
@@ -127,10 +160,18 @@ def test_cells_are_counted_in_the_file_where_the_index_does_not_say(tmp_path) ->
 # ---- files ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("wanted", "status", "first", "last"), [
-    ("", 200, 0, None), ("bytes=0-", 206, 0, None), ("bytes=5-9", 206, 5, 10), ("bytes=200007-", 206, 200_007, None), ("bytes=200000-999999", 206, 200_000, None),
-    ("bytes=0-1,5-6", 200, 0, None), ("lines=1-2", 200, 0, None),
-])
+@pytest.mark.parametrize(
+    ("wanted", "status", "first", "last"),
+    [
+        ("", 200, 0, None),
+        ("bytes=0-", 206, 0, None),
+        ("bytes=5-9", 206, 5, 10),
+        ("bytes=200007-", 206, 200_007, None),
+        ("bytes=200000-999999", 206, 200_000, None),
+        ("bytes=0-1,5-6", 200, 0, None),
+        ("lines=1-2", 200, 0, None),
+    ],
+)
 def test_ranges(api, wanted, status, first, last) -> None:
     content = content_of("all")
     address = api.replace("/curation/v1", "/files/all.h5ad")
@@ -182,23 +223,37 @@ def changed(**healthy: object) -> dict:
     return content
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    ({}, "expected an object with the key 'collections'"),
-    ({"collections": [], "color": 1}, "the file: unknown keys 'color'"),
-    ({"collections": [5]}, r"collections\[0\]: must be an object; found 5"),
-    ({"collections": [{"collection_id": LIVER}]}, "'datasets' must be a list; found None"),
-    ({"collections": [{"collection_id": "liver", "datasets": []}]}, "'collection_id' must be a UUID in small letters; found 'liver'"),
-    ({"collections": [{"collection_id": LIVER.upper(), "datasets": []}]}, "must be a UUID in small letters"),
-    ({"collections": [{"collection_id": LIVER, "datasets": []}] * 2}, f"'collection_id' {LIVER} stands twice"),
-    ({"collections": [], "files": ["no.csv"]}, "files: the file 'no.csv' does not exist"),
-    (changed(file="no.h5ad"), r"collections\[0\].datasets\[0\]: the file 'no.h5ad' does not exist"),
-    (changed(file=""), "'file' is missing"), (changed(file="../x.h5ad"), "must be named by a path inside the folder"),
-    (changed(title=""), "'title' is missing"), (changed(titel="x"), "unknown keys 'titel'"), (changed(dataset_id=ALL), f"'dataset_id' {ALL} stands twice"),
-    (changed(organism="Homo sapiens"), "'organism' must be a list of labels; found 'Homo sapiens'"), (changed(cell_count=-1), "'cell_count' must be"),
-    (changed(tombstone="yes"), "'tombstone' must be true or false"), (changed(dataset_version_id=None), "'dataset_version_id' must be a UUID"),
-    (changed(previous=[{"dataset_version_id": HEALTHY_NEW, "file": "healthy_old.h5ad"}]), f"'dataset_version_id' {HEALTHY_NEW} stands twice"),
-    (changed(previous=[{"dataset_version_id": uuid(77)}]), r"previous\[0\]: 'file' is missing"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({}, "expected an object with the key 'collections'"),
+        ({"collections": [], "color": 1}, "the file: unknown keys 'color'"),
+        ({"collections": [5]}, r"collections\[0\]: must be an object; found 5"),
+        ({"collections": [{"collection_id": LIVER}]}, "'datasets' must be a list; found None"),
+        (
+            {"collections": [{"collection_id": "liver", "datasets": []}]},
+            "'collection_id' must be a UUID in small letters; found 'liver'",
+        ),
+        ({"collections": [{"collection_id": LIVER.upper(), "datasets": []}]}, "must be a UUID in small letters"),
+        ({"collections": [{"collection_id": LIVER, "datasets": []}] * 2}, f"'collection_id' {LIVER} stands twice"),
+        ({"collections": [], "files": ["no.csv"]}, "files: the file 'no.csv' does not exist"),
+        (changed(file="no.h5ad"), r"collections\[0\].datasets\[0\]: the file 'no.h5ad' does not exist"),
+        (changed(file=""), "'file' is missing"),
+        (changed(file="../x.h5ad"), "must be named by a path inside the folder"),
+        (changed(title=""), "'title' is missing"),
+        (changed(titel="x"), "unknown keys 'titel'"),
+        (changed(dataset_id=ALL), f"'dataset_id' {ALL} stands twice"),
+        (changed(organism="Homo sapiens"), "'organism' must be a list of labels; found 'Homo sapiens'"),
+        (changed(cell_count=-1), "'cell_count' must be"),
+        (changed(tombstone="yes"), "'tombstone' must be true or false"),
+        (changed(dataset_version_id=None), "'dataset_version_id' must be a UUID"),
+        (
+            changed(previous=[{"dataset_version_id": HEALTHY_NEW, "file": "healthy_old.h5ad"}]),
+            f"'dataset_version_id' {HEALTHY_NEW} stands twice",
+        ),
+        (changed(previous=[{"dataset_version_id": uuid(77)}]), r"previous\[0\]: 'file' is missing"),
+    ],
+)
 def test_a_folder_with_faults(tmp_path, content, sentence) -> None:
     with pytest.raises(ScfmError, match=sentence):
         load_mirror(write_folder(tmp_path, content or {"x": 1}))
@@ -224,19 +279,50 @@ def test_the_stand_ins_of_the_study_are_a_mirror() -> None:
 
 
 def script(name: str, *arguments: str | Path, **more: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(BIN / name), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **more)
+    return subprocess.run(
+        [sys.executable, str(BIN / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **more,
+    )
 
 
 def test_a_command_finds_the_mirror_and_its_status_is_returned(folder, tmp_path) -> None:
     done = script(
-        "serve_mirror.py", "--folder", folder, "--", sys.executable, BIN / "fetch_dataset.py", "--cellxgene", ALL, "--dest", tmp_path,
+        "serve_mirror.py",
+        "--folder",
+        folder,
+        "--",
+        sys.executable,
+        BIN / "fetch_dataset.py",
+        "--cellxgene",
+        ALL,
+        "--dest",
+        tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{tmp_path / f'cellxgene_{ALL}.h5ad'}\n" and Path(done.stdout.strip()).read_bytes() == content_of("all")
+    assert done.stdout == f"{tmp_path / f'cellxgene_{ALL}.h5ad'}\n" and Path(
+        done.stdout.strip()
+    ).read_bytes() == content_of("all")
     failed = script(
-        "serve_mirror.py", "--folder", folder, "--", sys.executable, BIN / "fetch_dataset.py", "--cellxgene", UNKNOWN, "--dest", tmp_path,
+        "serve_mirror.py",
+        "--folder",
+        folder,
+        "--",
+        sys.executable,
+        BIN / "fetch_dataset.py",
+        "--cellxgene",
+        UNKNOWN,
+        "--dest",
+        tmp_path,
     )
-    assert failed.returncode == 2 and "ERROR: http://127.0.0.1:" in failed.stderr and "does not exist (404)" in failed.stderr
+    assert (
+        failed.returncode == 2
+        and "ERROR: http://127.0.0.1:" in failed.stderr
+        and "does not exist (404)" in failed.stderr
+    )
     assert "Traceback" not in failed.stderr
 
 
@@ -251,7 +337,9 @@ def test_status_of_a_command(folder) -> None:
 def test_signals_reach_the_command(folder, number) -> None:
     code = f"import signal, sys, time\nsignal.signal({number:d}, lambda *_: sys.exit(23))\nprint('ready', flush=True)\ntime.sleep(30)"
     running = subprocess.Popen(
-        [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder), "--", sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+        [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder), "--", sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert running.stdout is not None and running.stdout.readline() == "ready\n"
     begun = time.monotonic()
@@ -261,7 +349,9 @@ def test_signals_reach_the_command(folder, number) -> None:
 
 
 def test_a_mirror_until_it_is_interrupted(folder) -> None:
-    running = subprocess.Popen([sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder)], stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder)], stdout=subprocess.PIPE, text=True
+    )
     assert running.stdout is not None
     api = running.stdout.readline().strip()
     assert json_of(f"{api}/collections/{LUNG}")["name"] == "Lung"
@@ -274,7 +364,11 @@ def test_requests_to_the_mirror_go_past_a_proxy(monkeypatch) -> None:
     monkeypatch.setenv("no_proxy", "intranet")
     monkeypatch.delenv("NO_PROXY", raising=False)
     found = environment("http://127.0.0.1:1/curation/v1")
-    assert (found["no_proxy"], found["NO_PROXY"], found["CELLXGENE_API"]) == ("intranet,127.0.0.1", "127.0.0.1", "http://127.0.0.1:1/curation/v1")
+    assert (found["no_proxy"], found["NO_PROXY"], found["CELLXGENE_API"]) == (
+        "intranet,127.0.0.1",
+        "127.0.0.1",
+        "http://127.0.0.1:1/curation/v1",
+    )
     assert found["PATH"] == os.environ["PATH"]
 
 
@@ -304,14 +398,36 @@ def test_a_collection_is_listed(cli, api) -> None:
 def test_several_sources_in_one_call(cli, api, tmp_path) -> None:
     spec = tmp_path / "spec.json"
     files = api.replace("/curation/v1", "/files")
-    spec.write_text(json.dumps([{"key": "one", "kind": "url", "url": f"{files}/all.h5ad"}, {"key": "two", "kind": "cellxgene", "dataset_id": MOUSE}]))
+    spec.write_text(
+        json.dumps(
+            [
+                {"key": "one", "kind": "url", "url": f"{files}/all.h5ad"},
+                {"key": "two", "kind": "cellxgene", "dataset_id": MOUSE},
+            ]
+        )
+    )
     local = tmp_path / "local.h5ad"
     local.write_bytes(content_of("local"))
     out = cli(
-        "--api", api, "--dest", tmp_path / "d", "--cellxgene", HEALTHY, "--cellxgene", ATLAS, "--url", f"{files}/orthologs.csv", "--spec", spec, "--quiet",
+        "--api",
+        api,
+        "--dest",
+        tmp_path / "d",
+        "--cellxgene",
+        HEALTHY,
+        "--cellxgene",
+        ATLAS,
+        "--url",
+        f"{files}/orthologs.csv",
+        "--spec",
+        spec,
+        "--quiet",
     )
     names = [Path(line).name for line in out]
-    assert names[:2] == [f"cellxgene_{HEALTHY}.h5ad", f"cellxgene_{ATLAS}.h5ad"] and names[3:] == ["one.h5ad", "two.h5ad"]
+    assert names[:2] == [f"cellxgene_{HEALTHY}.h5ad", f"cellxgene_{ATLAS}.h5ad"] and names[3:] == [
+        "one.h5ad",
+        "two.h5ad",
+    ]
     assert names[2].startswith("url_orthologs_") and all(Path(line).is_file() for line in out)
     [line] = cli("--file", local, "--size", local.stat().st_size, "--dest", tmp_path / "d")
     assert Path(line).samefile(local)
@@ -320,20 +436,41 @@ def test_several_sources_in_one_call(cli, api, tmp_path) -> None:
 def test_options_choose_a_version_and_one_of_a_collection(cli, api, tmp_path) -> None:
     [old] = cli("--api", api, "--dest", tmp_path, "--cellxgene", HEALTHY, "--version", HEALTHY_OLD)
     assert Path(old).read_bytes() == content_of("healthy_old")
-    [chosen] = cli("--api", api, "--dest", tmp_path, "--collection", LIVER, "--select", "organism=Homo sapiens", "--select", "title_contains=all")
+    [chosen] = cli(
+        "--api",
+        api,
+        "--dest",
+        tmp_path,
+        "--collection",
+        LIVER,
+        "--select",
+        "organism=Homo sapiens",
+        "--select",
+        "title_contains=all",
+    )
     assert Path(chosen).name == f"cellxgene_{ALL}.h5ad"
     [update] = cli("--api", api, "--dest", tmp_path, "--collection", LIVER, "--cellxgene", ALL, "--update", "--verify")
     assert update == chosen
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    ([], "Nothing to fetch"), (["--list"], "give --collection"), (["--version", HEALTHY_OLD], "give --cellxgene once; found 0"),
-    (["--cellxgene", HEALTHY, "--cellxgene", ALL, "--version", HEALTHY_OLD], "found 2"), (["--size", "5"], "give one of them"),
-    (["--select", "disease=normal"], "give --collection"), (["--collection", LIVER, "--select", "normal"], "expected KEY=VALUE"),
-    (["--collection", LIVER, "--select", "sex=male"], "unknown keys 'sex'"), (["--collection", "liver", "--list"], "which is no id"),
-    (["--cellxgene", "liver"], "which is no id"), (["--spec", "nothing.json"], "the file does not exist"), (["--tries", "0"], "expected 1 or more"),
-    (["--url", "ftp://host/a.h5ad"], "not a web address"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Nothing to fetch"),
+        (["--list"], "give --collection"),
+        (["--version", HEALTHY_OLD], "give --cellxgene once; found 0"),
+        (["--cellxgene", HEALTHY, "--cellxgene", ALL, "--version", HEALTHY_OLD], "found 2"),
+        (["--size", "5"], "give one of them"),
+        (["--select", "disease=normal"], "give --collection"),
+        (["--collection", LIVER, "--select", "normal"], "expected KEY=VALUE"),
+        (["--collection", LIVER, "--select", "sex=male"], "unknown keys 'sex'"),
+        (["--collection", "liver", "--list"], "which is no id"),
+        (["--cellxgene", "liver"], "which is no id"),
+        (["--spec", "nothing.json"], "the file does not exist"),
+        (["--tries", "0"], "expected 1 or more"),
+        (["--url", "ftp://host/a.h5ad"], "not a web address"),
+    ],
+)
 def test_options_that_do_not_go_together(cli, arguments, sentence, tmp_path) -> None:
     with pytest.raises(ScfmError, match=sentence):
         cli("--api", "http://127.0.0.1:9", "--dest", tmp_path / "d", *arguments)
@@ -342,7 +479,10 @@ def test_options_that_do_not_go_together(cli, arguments, sentence, tmp_path) -> 
 
 def test_the_download_starts_without_heavy_imports() -> None:
     code = "import sys; sys.path.insert(0, %r)\nimport scfm.fetch.fetch, scfm.fetch.request, scfm.fetch.serve\nprint([m for m in ('numpy', 'pandas', 'h5py', 'anndata', 'tqdm') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code % str(BIN)], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code % str(BIN)], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------------------

@@ -56,14 +56,18 @@ def test_controls_of_one_seed_are_not_related():
     assert len(set(draws)) == len(draws)
 
 
-@pytest.mark.parametrize(("name", "column"), [("shuffled", None), ("shuffled_within_batch", "batch"), ("shuffled_within_label", "label")])
+@pytest.mark.parametrize(
+    ("name", "column"), [("shuffled", None), ("shuffled_within_batch", "batch"), ("shuffled_within_label", "label")]
+)
 def test_a_shuffle_keeps_the_rows_of_every_group(name, column, prepared):
     inputs = inputs_of(prepared)
     original, shuffled = table("pca", inputs), table(name, inputs)
     groups = pd.Series("all", index=original.index) if column is None else inputs.obs[column].fillna("(none)")
     for group in groups.unique():
         members = groups == group
-        np.testing.assert_array_equal(sorted_rows(shuffled[members].to_numpy()), sorted_rows(original[members].to_numpy()))
+        np.testing.assert_array_equal(
+            sorted_rows(shuffled[members].to_numpy()), sorted_rows(original[members].to_numpy())
+        )
     assert (shuffled != original).any(axis=1).mean() > 0.9
 
 
@@ -99,7 +103,10 @@ def test_controls_sit_where_they_should(prepared):
     """PCA has both signals; each control has just the ones its name leaves it (1/3 is chance for both)."""
     inputs = inputs_of(prepared)
     found = {
-        n: (same_batch_share(table(n, inputs).to_numpy(), inputs.batches), label_accuracy(table(n, inputs).to_numpy(), inputs.labels))
+        n: (
+            same_batch_share(table(n, inputs).to_numpy(), inputs.batches),
+            label_accuracy(table(n, inputs).to_numpy(), inputs.labels),
+        )
         for n in ("pca", *CONTROLS)
     }
     batch = {n: f[0] for n, f in found.items()}

@@ -17,8 +17,15 @@ from scfm.integration.settings import pick_settings
 
 CORRECTORS = ("harmony", "scanorama", "combat")
 PARAMS = {
-    "n_pcs": 20, "scanorama_dims": 20, "scvi_n_latent": 5, "scvi_n_layers": 1, "scvi_n_hidden": 64, "scvi_max_epochs": 120,
-    "scvi_batch_size": 32, "scvi_continuous_covariates": "percent_mito", "outdir": "results",
+    "n_pcs": 20,
+    "scanorama_dims": 20,
+    "scvi_n_latent": 5,
+    "scvi_n_layers": 1,
+    "scvi_n_hidden": 64,
+    "scvi_max_epochs": 120,
+    "scvi_batch_size": 32,
+    "scvi_continuous_covariates": "percent_mito",
+    "outdir": "results",
 }
 
 
@@ -33,7 +40,9 @@ def reordered(tmp_path_factory):
 
 
 def inputs_of(prepared, workdir, **more):
-    return MethodInputs("sim", prepared.obs, workdir, pca_path=prepared.pca, prepared_path=prepared.h5ad, device="cpu", **more)
+    return MethodInputs(
+        "sim", prepared.obs, workdir, pca_path=prepared.pca, prepared_path=prepared.h5ad, device="cpu", **more
+    )
 
 
 def run(name, prepared, workdir, seed=0, **changes):
@@ -93,8 +102,16 @@ def test_harmony_is_harmonypy_on_the_sorted_cells(results, prepared, tmp_path):
 
     inputs = inputs_of(prepared, tmp_path)
     direct = run_harmony(
-        inputs.pca.astype(float), pd.DataFrame({"b": inputs.batches}), ["b"], theta=2, lamb=1, sigma=0.1, nclust=12,
-        max_iter_harmony=10, random_state=0, verbose=False,
+        inputs.pca.astype(float),
+        pd.DataFrame({"b": inputs.batches}),
+        ["b"],
+        theta=2,
+        lamb=1,
+        sigma=0.1,
+        nclust=12,
+        max_iter_harmony=10,
+        random_state=0,
+        verbose=False,
     )
     np.testing.assert_allclose(results["harmony"].values, direct.Z_corr, atol=1e-10)
 
@@ -211,7 +228,10 @@ def test_scvi_without_validation_repeats_itself_in_any_row_order(prepared, reord
         ({"scvi_likelihood": "gauss"}, "scvi_likelihood is 'gauss'; it can be nb, zinb, poisson"),
         ({"scvi_validation_share": 1.5}, "scvi_validation_share is 1.5; expected at least 0 and less than 1"),
         ({"scvi_continuous_covariates": "percent_mit"}, "obs has no column 'percent_mit'. Did you mean 'percent_mito'"),
-        ({"scvi_categorical_covariates": "percent_mito"}, r"\['percent_mito'\] are named in scvi_continuous_covariates and in"),
+        (
+            {"scvi_categorical_covariates": "percent_mito"},
+            r"\['percent_mito'\] are named in scvi_continuous_covariates and in",
+        ),
         ({"scvi_continuous_covariates": "chemistry"}, "'chemistry' of obs holds .*, not numbers"),
         ({"scvi_categorical_covariates": "label"}, "column 'label' of obs is empty in 5 cells"),
     ],
@@ -244,7 +264,13 @@ def pbmc(tmp_path_factory):
     if not PBMC.is_file():
         pytest.skip(f"the real data are not beside the checkout ({PBMC.name} in ../shared/data)")
     adata = anndata.read_h5ad(PBMC)
-    obs = pd.DataFrame({"cell_id": adata.obs_names, "batch": adata.obs["batch"].astype(str), "label": adata.obs["cell_type"].astype(str)})
+    obs = pd.DataFrame(
+        {
+            "cell_id": adata.obs_names,
+            "batch": adata.obs["batch"].astype(str),
+            "label": adata.obs["cell_type"].astype(str),
+        }
+    )
     folders = [tmp_path_factory.mktemp("pbmc") for _ in range(2)]
     options = {"hvg": np.ones(adata.n_vars, dtype=bool), "n_pcs": 50}
     return [

@@ -21,7 +21,10 @@ def history(train, validation=None):
 
 
 def codes(frame, max_epochs=400, patience=15):
-    return [w["code"] for w in training_warnings(frame, max_epochs=max_epochs, patience=patience, dataset="d", method="scvi")]
+    return [
+        w["code"]
+        for w in training_warnings(frame, max_epochs=max_epochs, patience=patience, dataset="d", method="scvi")
+    ]
 
 
 def falling(n, floor, amount=100.0, pace=5.0):
@@ -37,7 +40,9 @@ def test_slightly_better_validation_than_training_is_normal():
 
 
 def test_a_wide_gap_is_overfitting():
-    (warning,) = training_warnings(history(falling(100, 500), falling(100, 600)), max_epochs=400, patience=15, dataset="d", method="scvi")
+    (warning,) = training_warnings(
+        history(falling(100, 500), falling(100, 600)), max_epochs=400, patience=15, dataset="d", method="scvi"
+    )
     assert warning["code"] == "W-TRN-01"
     assert warning["values"]["gap"] == pytest.approx(0.2)
     assert "20.0% above training" in warning["text"]
@@ -57,7 +62,9 @@ def test_stopping_at_the_limit_while_falling_is_not_converged():
     validation = 1000 * 0.99 ** np.arange(30)
     assert codes(history(validation, validation), max_epochs=30) == ["W-TRN-04"]
     assert codes(history(validation, validation), max_epochs=31) == []  # stopped early instead
-    assert training_facts(history(validation, validation), TrainingLimits())["improvement"] == pytest.approx((1 - 0.99**10) / 10)
+    assert training_facts(history(validation, validation), TrainingLimits())["improvement"] == pytest.approx(
+        (1 - 0.99**10) / 10
+    )
 
 
 def test_without_validation_the_verdict_is_unknown():
@@ -75,7 +82,12 @@ def test_a_covariate_that_follows_depth_is_named():
 
 
 @settings(max_examples=60, deadline=None)
-@given(n=st.integers(20, 3000), batch_size=st.integers(8, 256), share=st.sampled_from([None, 0, 0.1, 0.25]), seed=st.integers(0, 99))
+@given(
+    n=st.integers(20, 3000),
+    batch_size=st.integers(8, 256),
+    share=st.sampled_from([None, 0, 0.1, 0.25]),
+    seed=st.integers(0, 99),
+)
 def test_the_split_is_a_partition_without_a_tiny_last_minibatch(n, batch_size, share, seed):
     train, validation = split_cells(n, share, batch_size, seed)
     assert sorted([*train, *validation]) == list(range(n))
@@ -105,7 +117,8 @@ def test_epochs_follow_the_rule_of_scvi_tools():
 def test_history_becomes_one_table_of_epochs():
     logged = {
         "train_loss_step": pd.DataFrame({"train_loss_step": [1.0, 2, 3, 4]}),
-        "elbo_train": pd.DataFrame({"elbo_train": [3.0, 2.0]}), "elbo_validation": pd.DataFrame({"elbo_validation": [4.0, 3.0]}),
+        "elbo_train": pd.DataFrame({"elbo_train": [3.0, 2.0]}),
+        "elbo_validation": pd.DataFrame({"elbo_validation": [4.0, 3.0]}),
     }
     table = history_table(logged)
     assert list(table.columns) == ["epoch", "elbo_train", "elbo_validation"]
@@ -114,14 +127,31 @@ def test_history_becomes_one_table_of_epochs():
 
 def test_settings_are_picked_by_name_and_read_by_kind():
     defaults = {"n_pcs": 50, "theta": 2.0, "genes": "hvg", "covariates": [], "epochs": None}
-    params = {"n_pcs": 30, "m_theta": "4", "m_genes": "all", "m_covariates": "a, b", "m_epochs": 7, "theta": 99, "outdir": "x"}
-    assert pick_settings("m", defaults, params) == {"n_pcs": 30, "theta": 4.0, "genes": "all", "covariates": ["a", "b"], "epochs": 7}
+    params = {
+        "n_pcs": 30,
+        "m_theta": "4",
+        "m_genes": "all",
+        "m_covariates": "a, b",
+        "m_epochs": 7,
+        "theta": 99,
+        "outdir": "x",
+    }
+    assert pick_settings("m", defaults, params) == {
+        "n_pcs": 30,
+        "theta": 4.0,
+        "genes": "all",
+        "covariates": ["a", "b"],
+        "epochs": 7,
+    }
     assert pick_settings("m", defaults, {}) == defaults
     empty = pick_settings("m", defaults, {"m_covariates": None, "m_theta": None, "m_epochs": "null"})
     assert (empty["covariates"], empty["theta"], empty["epochs"]) == ([], None, None)
 
 
-@pytest.mark.parametrize(("value", "sentence"), [("much", "m_n = 'much' should be a number"), (2.5, "whole number"), (True, "should be a number")])
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [("much", "m_n = 'much' should be a number"), (2.5, "whole number"), (True, "should be a number")],
+)
 def test_a_setting_of_the_wrong_kind_is_a_sentence(value, sentence):
     with pytest.raises(ScfmError, match=sentence):
         pick_settings("m", {"n": 1}, {"m_n": value})

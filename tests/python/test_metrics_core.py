@@ -26,8 +26,12 @@ def test_agreement_equals_sklearn() -> None:
     rng = np.random.default_rng(0)
     for n_first, n_second in itertools.product((1, 2, 7), (1, 3, 30)):
         first, second = rng.integers(0, n_first, 200), rng.integers(0, n_second, 200)
-        assert agreement.normalized_mutual_information(first, second) == pytest.approx(normalized_mutual_info_score(first, second), abs=1e-12)
-        assert agreement.adjusted_rand_index(first, second) == pytest.approx(adjusted_rand_score(first, second), abs=1e-12)
+        assert agreement.normalized_mutual_information(first, second) == pytest.approx(
+            normalized_mutual_info_score(first, second), abs=1e-12
+        )
+        assert agreement.adjusted_rand_index(first, second) == pytest.approx(
+            adjusted_rand_score(first, second), abs=1e-12
+        )
 
 
 def test_agreement_by_hand() -> None:
@@ -46,7 +50,9 @@ def test_silhouette_equals_sklearn(offset: float) -> None:
     codes = np.unique(labels, return_inverse=True)[1]
     codes[0] = 3  # a group of one cell
     values = values.astype(float) + offset
-    np.testing.assert_allclose(silhouette.silhouette_samples(values, codes), silhouette_samples(values, codes), atol=1e-7)
+    np.testing.assert_allclose(
+        silhouette.silhouette_samples(values, codes), silhouette_samples(values, codes), atol=1e-7
+    )
 
 
 def test_silhouette_by_hand_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +122,10 @@ def test_smooth_distances_solve_their_equation() -> None:
 
 
 def test_connectivities_are_the_fuzzy_union() -> None:
-    indices, distances = np.array([[0, 1, 2], [1, 0, 2], [2, 1, 0]]), np.array([[0, 1, 3], [0, 1, 2], [0, 2, 3]], dtype=np.float32)
+    indices, distances = (
+        np.array([[0, 1, 2], [1, 0, 2], [2, 1, 0]]),
+        np.array([[0, 1, 3], [0, 1, 2], [0, 2, 3]], dtype=np.float32),
+    )
     graph = umap_connectivities(indices, distances).toarray()
     sigma, rho = smooth_distances(distances)
     single = np.zeros((3, 3))
@@ -173,12 +182,19 @@ def test_lisi_equals_the_direct_formula() -> None:
     near = data.nearest(90)
     fast = lisi.lisi(near.indices, near.distances, data.batches.codes)
     codes = data.batches.codes
-    slow = [_slow_lisi(near.distances[i, 1:].astype(float), codes[near.indices[i, 1:]], 30) for i in range(0, data.n_cells, 7)]
+    slow = [
+        _slow_lisi(near.distances[i, 1:].astype(float), codes[near.indices[i, 1:]], 30)
+        for i in range(0, data.n_cells, 7)
+    ]
     np.testing.assert_allclose(fast[::7], slow, atol=1e-4)
 
 
 def test_inverse_simpson_by_hand() -> None:
-    weights, indices, codes = np.array([[0.5, 0.25, 0.25], [0, 0, 0]]), np.array([[0, 1, 2], [0, 1, 2]]), np.array([0, 1, 1])
+    weights, indices, codes = (
+        np.array([[0.5, 0.25, 0.25], [0, 0, 0]]),
+        np.array([[0, 1, 2], [0, 1, 2]]),
+        np.array([0, 1, 1]),
+    )
     found = lisi.inverse_simpson(weights, indices, codes)
     assert found[0] == pytest.approx(2)  # shares 1/2 and 1/2
     assert np.isnan(found[1])
@@ -199,9 +215,7 @@ def test_acceptance_equals_scipys_chi_square_test() -> None:
     data = make_inputs(*uneven())
     indices, codes = data.nearest(20).indices, data.batches.codes
     share = np.bincount(codes) / len(codes)
-    passed = [
-        stats.chisquare(np.bincount(codes[row], minlength=3), share * 20).pvalue >= 0.05 for row in indices
-    ]
+    passed = [stats.chisquare(np.bincount(codes[row], minlength=3), share * 20).pvalue >= 0.05 for row in indices]
     assert kbet.acceptance(indices, codes) == pytest.approx(np.mean(passed))
 
 
@@ -240,7 +254,10 @@ def test_kbet_rejects_a_label_in_pieces() -> None:
 # --- connectivity ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("connection", "components"), [("strong", nx.strongly_connected_components), ("weak", nx.weakly_connected_components)])
+@pytest.mark.parametrize(
+    ("connection", "components"),
+    [("strong", nx.strongly_connected_components), ("weak", nx.weakly_connected_components)],
+)
 def test_components_equal_networkx(connection: str, components) -> None:
     data = make_inputs(*uneven())
     indices = data.nearest(5).indices

@@ -21,8 +21,23 @@ from scfm.tables import read_json, read_table, write_embedding, write_json
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 CONTRACT = {
-    "leiden_nmi", "leiden_ari", "kmeans_nmi", "kmeans_ari", "silhouette_label", "clisi", "isolated_labels", "bras", "ilisi", "kbet",
-    "graph_connectivity", "graph_connectivity_undirected", "pcr_comparison", "cilisi", "batch_entropy", "batch_kl", "batch_asw",
+    "leiden_nmi",
+    "leiden_ari",
+    "kmeans_nmi",
+    "kmeans_ari",
+    "silhouette_label",
+    "clisi",
+    "isolated_labels",
+    "bras",
+    "ilisi",
+    "kbet",
+    "graph_connectivity",
+    "graph_connectivity_undirected",
+    "pcr_comparison",
+    "cilisi",
+    "batch_entropy",
+    "batch_kl",
+    "batch_asw",
     "neighborhood_preservation",
 }
 
@@ -46,7 +61,11 @@ def _world(folder: Path, *, n_unscored: int = 0, **changes) -> dict[str, Path]:
     write_embedding(folder / "d.pca.parquet", ids, values)
     write_embedding(folder / "d.m.raw.0.parquet", ids[order], values[order] + 1)
     write_json(folder / "d.m.raw.0.json", SIDECAR | changes)
-    return {"embedding": folder / "d.m.raw.0.parquet", "sidecar": folder / "d.m.raw.0.json", "obs": folder / "d.obs.parquet"}
+    return {
+        "embedding": folder / "d.m.raw.0.parquet",
+        "sidecar": folder / "d.m.raw.0.json",
+        "obs": folder / "d.obs.parquet",
+    }
 
 
 def _arguments(files: dict[str, Path]) -> list[str]:
@@ -116,7 +135,10 @@ def test_files_fit_the_contract(tmp_path: Path) -> None:
     assert set(scores["metric"]) == CONTRACT
     assert set(scores["status"]) == {"ok"}
     assert (scores.loc[scores["group"] == "all", "n_cells"] == 300).all()
-    for step, keys in (("neighbors", {"k": 90, "n_cells": 300, "exact": True}), ("score", {"n_cells": 300, "n_metrics": 18})):
+    for step, keys in (
+        ("neighbors", {"k": 90, "n_cells": 300, "exact": True}),
+        ("score", {"n_cells": 300, "n_metrics": 18}),
+    ):
         status = read_json(tmp_path / f"d.m.raw.0.{step}.status.json")
         assert (status["status"], status["reason"], status["step"]) == ("ok", "", step)
         assert keys.items() <= status.items()
@@ -173,7 +195,9 @@ def test_one_broken_metric_marks_the_step_and_keeps_the_others(tmp_path: Path, m
     scores = _score(tmp_path, files, "--profile", "paper")
     status = read_json(tmp_path / "d.m.raw.0.score.status.json")
     assert (status["status"], status["reason_code"]) == ("failed", "metric_failed")
-    assert status["reason"].startswith("1 of 5 metrics failed; the others are in the table. bras: Unexpected IndexError")
+    assert status["reason"].startswith(
+        "1 of 5 metrics failed; the others are in the table. bras: Unexpected IndexError"
+    )
     _check(scores, "scores")
     assert set(scores.loc[scores["status"] == "failed", "metric"]) == {"bras"}
     with pytest.raises(ScfmError, match="1 of 5 metrics failed"):
@@ -185,7 +209,9 @@ def test_graph_output_has_rows_and_reasons(tmp_path: Path) -> None:
     _main("find_neighbors")([*_arguments(files), "--outdir", str(tmp_path)])
     status = read_json(tmp_path / "d.m.raw.0.neighbors.status.json")
     assert (status["status"], status["reason_code"]) == ("not_applicable", "graph_output")
-    _main("score_embedding")([*_arguments(files | {"pca": tmp_path / "d.pca.parquet"}), "--outdir", str(tmp_path), "--on_error", "stop"])
+    _main("score_embedding")(
+        [*_arguments(files | {"pca": tmp_path / "d.pca.parquet"}), "--outdir", str(tmp_path), "--on_error", "stop"]
+    )
     scores = read_table(tmp_path / "d.m.raw.0.scores.tsv")
     _check(scores, "scores")
     assert set(scores["reason"]) == {"graph_output", "no_neighbors"}
@@ -201,7 +227,11 @@ def test_executables_start_without_what_they_do_not_need(tmp_path: Path) -> None
     def imported(*arguments: str) -> set[str]:
         command = [sys.executable, "-X", "importtime", str(BIN / "score_embedding.py"), *arguments]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-        return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in told.splitlines() if line.startswith("import time:")}
+        return {
+            line.rsplit("|", 1)[1].strip().split(".")[0]
+            for line in told.splitlines()
+            if line.startswith("import time:")
+        }
 
     assert "numpy" not in imported("--help")
     used = imported(*_arguments(files | more), "--profile", "full", "--outdir", str(tmp_path))

@@ -111,7 +111,10 @@ def test_kbet_per_label(scib, world: MetricInputs, ours) -> None:
 def test_connectivities_equal_umap_and_leiden_equals_its_graph(scib, world: MetricInputs) -> None:
     for k in (15, 50):
         near = world.nearest(k)
-        found, expected = umap_connectivities(near.indices, near.distances), _neighbors(world, k).knn_graph_connectivities
+        found, expected = (
+            umap_connectivities(near.indices, near.distances),
+            _neighbors(world, k).knn_graph_connectivities,
+        )
         assert found.nnz == expected.nnz
         assert abs(found - expected).max() < 5e-6
     from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
@@ -125,7 +128,9 @@ def test_connectivities_equal_umap_and_leiden_equals_its_graph(scib, world: Metr
 def test_kmeans_takes_the_same_first_centres_and_ends_in_the_same_clusters(scib, world: MetricInputs) -> None:
     import jax
 
-    assert threefry.split(threefry.key_of(5), 3) == [tuple(map(int, k)) for k in jax.random.split(jax.random.PRNGKey(5), 3)]
+    assert threefry.split(threefry.key_of(5), 3) == [
+        tuple(map(int, k)) for k in jax.random.split(jax.random.PRNGKey(5), 3)
+    ]
     np.testing.assert_array_equal(threefry.bits((0, 7), 11), jax.random.bits(jax.random.PRNGKey(7), (11,)))
     for n in (300, 5000):  # one and two rounds of sorting
         np.testing.assert_array_equal(threefry.permutation((0, 3), n), jax.random.permutation(jax.random.PRNGKey(3), n))
@@ -171,13 +176,21 @@ def test_benchmarker_on_real_cells(scib, pbmc) -> None:
         return NeighborsResults(indices=near.indices, distances=near.distances)
 
     bench = Benchmarker(
-        pbmc, "batch", "cell_type", ["X_pca", "X_centred"], BioConservation(nmi_ari_cluster_labels_leiden=True), BatchCorrection(),
-        pre_integrated_embedding_obsm_key="X_pca", progress_bar=False,
+        pbmc,
+        "batch",
+        "cell_type",
+        ["X_pca", "X_centred"],
+        BioConservation(nmi_ari_cluster_labels_leiden=True),
+        BatchCorrection(),
+        pre_integrated_embedding_obsm_key="X_pca",
+        progress_bar=False,
     )
     bench.prepare(neighbor_computer=search)
     bench.benchmark()
     results = bench.get_results(min_max_scale=False)
-    titles = {"KMeans NMI": "kmeans_nmi", "KMeans ARI": "kmeans_ari", "KBET": "kbet"} | {m.title: m.name for m in METRICS.values()}
+    titles = {"KMeans NMI": "kmeans_nmi", "KMeans ARI": "kmeans_ari", "KBET": "kbet"} | {
+        m.title: m.name for m in METRICS.values()
+    }
     seen = set()
     for key in ("X_pca", "X_centred"):
         data = make_inputs(pbmc.obsm[key], pbmc.obs["cell_type"], pbmc.obs["batch"], ids=ids, pca=pbmc.obsm["X_pca"])
@@ -186,7 +199,10 @@ def test_benchmarker_on_real_cells(scib, pbmc) -> None:
         for title, value in results.loc[key].drop(["Batch correction", "Bio conservation", "Total"]).items():
             metric = METRICS[titles[title]]
             seen.add(metric.name)
-            assert found[metric.name] == pytest.approx(float(value), abs=LOOSE if metric.clusters_or_tests else 1e-5), (key, title)
+            assert found[metric.name] == pytest.approx(float(value), abs=LOOSE if metric.clusters_or_tests else 1e-5), (
+                key,
+                title,
+            )
         totals = [m.name for m in METRICS.values() if m.in_total and m.group == "bio"]
         assert found[totals].mean() == pytest.approx(float(results.loc[key, "Bio conservation"]), abs=5e-3)
         totals = [m.name for m in METRICS.values() if m.in_total and m.group == "batch"]

@@ -59,7 +59,13 @@ def test_separated_batches_hit_the_bottom(name: str, apart: MetricInputs) -> Non
 
 # what random batches give: LISI sees about 20 effective neighbours, kBET tests at 5 %, some cells are nobody's neighbour
 BEST = {
-    "ilisi": 0.8, "cilisi": 0.8, "kbet": 0.93, "batch_entropy": 0.95, "pcr_comparison": 0.99, "bras": 0.95, "batch_asw": 0.95,
+    "ilisi": 0.8,
+    "cilisi": 0.8,
+    "kbet": 0.93,
+    "batch_entropy": 0.95,
+    "pcr_comparison": 0.99,
+    "bras": 0.95,
+    "batch_asw": 0.95,
     "graph_connectivity": 0.97,
 }
 
@@ -131,14 +137,17 @@ def test_property_ranges_and_renaming(seed: int, shift: float, names: list[str])
         assert low - 1e-9 <= value <= high + 1e-9, (metric, group)
     new_labels = dict(zip(["alpha", "beta", "gamma"], names, strict=True))
     renamed = with_codes(
-        data, labels=[new_labels[x] for x in np.array(data.labels.names)[data.labels.codes]],
+        data,
+        labels=[new_labels[x] for x in np.array(data.labels.names)[data.labels.codes]],
         batches=[{"one": "z", "two": "y", "three": "x"}[b] for b in np.array(data.batches.names)[data.batches.codes]],
     )
     names_free = [n for n in METRICS if n != "kbet"]
     other = _table(renamed, names_free)
     for (metric, group), value in table["value"].items():
         if metric in names_free:
-            assert other.loc[(metric, new_labels.get(group, group)), "value"] == pytest.approx(value, abs=1e-9, nan_ok=True)
+            assert other.loc[(metric, new_labels.get(group, group)), "value"] == pytest.approx(
+                value, abs=1e-9, nan_ok=True
+            )
 
 
 # --- not defined -----------------------------------------------------------------------------------------------------
@@ -269,9 +278,18 @@ def test_study_table_has_the_studys_shape() -> None:
     table = study_table(scores, paper)
     assert list(table.index) == ["X_emb", "Metric Type"]
     assert list(table.columns) == [
-        "Leiden NMI", "Leiden ARI", "Silhouette label", "BRAS", "Graph connectivity", "Batch correction", "Bio conservation", "Total",
+        "Leiden NMI",
+        "Leiden ARI",
+        "Silhouette label",
+        "BRAS",
+        "Graph connectivity",
+        "Batch correction",
+        "Bio conservation",
+        "Total",
     ]
-    assert list(table.loc["Metric Type"]) == ["Bio conservation"] * 3 + ["Batch correction"] * 2 + ["Aggregate score"] * 3
+    assert (
+        list(table.loc["Metric Type"]) == ["Bio conservation"] * 3 + ["Batch correction"] * 2 + ["Aggregate score"] * 3
+    )
     row = table.loc["X_emb"].astype(float)
     assert row["Bio conservation"] == pytest.approx(row.iloc[:3].mean())
     assert row["Batch correction"] == pytest.approx(row.iloc[3:5].mean())

@@ -17,18 +17,30 @@ BIO = ["leiden_nmi", "leiden_ari", "silhouette_label"]
 BATCH = ["bras", "graph_connectivity"]
 
 
-def _rows(method: str, values: dict[str, float | str], *, dataset: str = "d", seed: int = 0, family: str | None = None) -> list[dict]:
+def _rows(
+    method: str, values: dict[str, float | str], *, dataset: str = "d", seed: int = 0, family: str | None = None
+) -> list[dict]:
     """Rows of scores.tsv; a text instead of a value is the reason why there is none ('failed: ...' for a failure)."""
     rows = []
     for metric, value in values.items():
         reason = value if isinstance(value, str) else ""
-        rows.append({
-            "dataset": dataset, "embedding": f"{method}.raw.{seed}", "method": method,
-            "family": family or ("control" if method in CONTROLS else "linear"), "variant": "raw", "seed": seed, "metric": metric,
-            "group": "all", "value": np.nan if reason else value, "n_cells": 100,
-            "status": ("failed" if reason.startswith("failed") else "not_applicable") if reason else "ok", "reason": reason,
-            "higher_is_better": True,
-        })
+        rows.append(
+            {
+                "dataset": dataset,
+                "embedding": f"{method}.raw.{seed}",
+                "method": method,
+                "family": family or ("control" if method in CONTROLS else "linear"),
+                "variant": "raw",
+                "seed": seed,
+                "metric": metric,
+                "group": "all",
+                "value": np.nan if reason else value,
+                "n_cells": 100,
+                "status": ("failed" if reason.startswith("failed") else "not_applicable") if reason else "ok",
+                "reason": reason,
+                "higher_is_better": True,
+            }
+        )
     return rows
 
 
@@ -47,7 +59,14 @@ def _one(totals: pd.DataFrame, method: str, scaling: str = "raw", weight: float 
 
 
 def test_means_weights_and_columns() -> None:
-    values = {"leiden_nmi": 0.9, "leiden_ari": 0.6, "silhouette_label": 0.3, "bras": 0.8, "graph_connectivity": 0.4, "ilisi": 0.0}
+    values = {
+        "leiden_nmi": 0.9,
+        "leiden_ari": 0.6,
+        "silhouette_label": 0.3,
+        "bras": 0.8,
+        "graph_connectivity": 0.4,
+        "ilisi": 0.0,
+    }
     totals = compute_totals(_scores(_rows("m", values)), TABLE, (0.6, 0.5), "paper")
     assert list(totals.columns) == COLUMNS
     assert len(totals) == 4
@@ -70,8 +89,10 @@ def test_standard_and_full_have_the_same_total_and_labels_do_not_count() -> None
 def _anchored(*extra: list[dict]) -> pd.DataFrame:
     """Anchors: bio 0.2 to 1.0, BRAS 0 to 0.8, connectivity 0 to 1 (numbers of the table)."""
     return _scores(
-        _rows("shuffled", _full(0.2, 0.7)), _rows("label_onehot", _full(1.0, 0.9)),
-        _rows("shuffled_within_label", dict.fromkeys(BIO, 0.5) | {"bras": 0.8, "graph_connectivity": 0.5}), *extra,
+        _rows("shuffled", _full(0.2, 0.7)),
+        _rows("label_onehot", _full(1.0, 0.9)),
+        _rows("shuffled_within_label", dict.fromkeys(BIO, 0.5) | {"bras": 0.8, "graph_connectivity": 0.5}),
+        *extra,
     )
 
 
@@ -89,14 +110,19 @@ def test_scaled_between_fixed_controls() -> None:
 def test_who_else_is_in_the_table_changes_nothing() -> None:
     few = compute_totals(_anchored(_rows("m", _full(0.6, 0.4))), TABLE, (0.6, 0.5), "paper")
     many = compute_totals(
-        _anchored(_rows("m", _full(0.6, 0.4)), _rows("star", _full(0.99, 0.99)), _rows("worst", _full(0.0, 0.0))), TABLE, (0.6, 0.5), "paper"
+        _anchored(_rows("m", _full(0.6, 0.4)), _rows("star", _full(0.99, 0.99)), _rows("worst", _full(0.0, 0.0))),
+        TABLE,
+        (0.6, 0.5),
+        "paper",
     )
     kept = many[many["method"].isin(few["method"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(few, kept)
 
 
 def test_anchor_is_the_mean_over_seeds_of_the_control_only() -> None:
-    scores = _anchored(_rows("shuffled", _full(0.4, 0.7), seed=1), _rows("m", _full(0.65, 0.4)), _rows("random", _full(0.0, 0.0)))
+    scores = _anchored(
+        _rows("shuffled", _full(0.4, 0.7), seed=1), _rows("m", _full(0.65, 0.4)), _rows("random", _full(0.0, 0.0))
+    )
     impostor = _rows("shuffled", _full(0.9, 0.9), seed=2, family="imported")
     totals = compute_totals(_scores(scores.to_dict("records"), impostor), TABLE, (0.5,), "paper")
     assert _one(totals, "m", "controls")["bio"] == pytest.approx((0.65 - 0.3) / 0.7)
@@ -114,7 +140,9 @@ def test_without_controls_scaled_totals_are_na_with_the_reason() -> None:
 
 def test_anchors_that_coincide() -> None:
     scores = _scores(
-        _rows("shuffled", _full(0.5, 0.7)), _rows("label_onehot", _full(0.5, 0.7)), _rows("shuffled_within_label", _full(0.5, 0.7))
+        _rows("shuffled", _full(0.5, 0.7)),
+        _rows("label_onehot", _full(0.5, 0.7)),
+        _rows("shuffled_within_label", _full(0.5, 0.7)),
     )
     row = _one(compute_totals(scores, TABLE, (0.5,), "paper"), "shuffled", "controls")
     assert row["batch"] == pytest.approx((1 + 0.7) / 2)
@@ -124,9 +152,14 @@ def test_anchors_that_coincide() -> None:
 
 def test_metric_missing_for_one_embedding_makes_its_total_na() -> None:
     totals = compute_totals(
-        _scores(_rows("good", _full(0.6, 0.4)), _rows("bad", _full(0.6, 0.4) | {"bras": "failed: no"}),
-                _rows("graph", _full(0.6, 0.4) | {"silhouette_label": "graph_output", "bras": "graph_output"})),
-        TABLE, (0.5,), "paper",
+        _scores(
+            _rows("good", _full(0.6, 0.4)),
+            _rows("bad", _full(0.6, 0.4) | {"bras": "failed: no"}),
+            _rows("graph", _full(0.6, 0.4) | {"silhouette_label": "graph_output", "bras": "graph_output"}),
+        ),
+        TABLE,
+        (0.5,),
+        "paper",
     )
     assert _one(totals, "good")["total"] == pytest.approx(0.5)
     bad = _one(totals, "bad")
@@ -150,7 +183,9 @@ def test_a_metric_without_a_row_is_a_failure_not_a_gap() -> None:
 def test_undefined_for_the_whole_data_set_is_left_out_for_all() -> None:
     """No label in two batches: BRAS has no value for anyone, the totals compare the rest."""
     gone = {"bras": "label_in_one_batch"}
-    totals = compute_totals(_scores(_rows("a", _full(0.6, 0.4) | gone), _rows("b", _full(0.7, 0.3) | gone)), TABLE, (0.5,), "paper")
+    totals = compute_totals(
+        _scores(_rows("a", _full(0.6, 0.4) | gone), _rows("b", _full(0.7, 0.3) | gone)), TABLE, (0.5,), "paper"
+    )
     row = _one(totals, "a")
     assert (row["batch"], row["total"], row["n_batch"]) == pytest.approx((0.4, 0.5, 1))
     assert (row["status"], row["missing"]) == ("ok", "bras")
@@ -167,7 +202,10 @@ def test_one_batch_leaves_bio_and_no_total() -> None:
 
 def test_data_sets_do_not_touch_each_other() -> None:
     both = compute_totals(
-        _scores(_anchored(_rows("m", _full(0.6, 0.4))).to_dict("records"), _rows("m", _full(0.1, 0.1), dataset="e")), TABLE, (0.5,), "paper"
+        _scores(_anchored(_rows("m", _full(0.6, 0.4))).to_dict("records"), _rows("m", _full(0.1, 0.1), dataset="e")),
+        TABLE,
+        (0.5,),
+        "paper",
     )
     assert _one(both[both["dataset"] == "d"], "m", "controls")["bio"] == pytest.approx(0.5)
     assert np.isnan(_one(both[both["dataset"] == "e"], "m", "controls")["bio"])

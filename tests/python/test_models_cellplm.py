@@ -31,7 +31,9 @@ def test_stages_equal_the_official_ones(checkpoint) -> None:
     model = CASES.load(checkpoint=checkpoint, **RUNS["batch_bs"], latent_draw="sample", seed=SEED)
     tokens = tokens_of(model, read_input("cellplm"))
     expected = {k.rsplit("/", 1)[1]: v for k, v in EXPECTED.items() if k.startswith(f"{checkpoint}/batch_bs/")}
-    found = {k: np.full_like(v, np.nan, dtype=np.float32) for k, v in expected.items() if k not in ("chunk_id", "run_order")}
+    found = {
+        k: np.full_like(v, np.nan, dtype=np.float32) for k, v in expected.items() if k not in ("chunk_id", "run_order")
+    }
 
     def store(name: str, rows: np.ndarray, values: torch.Tensor) -> None:
         found[name][rows] = values.numpy()
@@ -53,7 +55,9 @@ def test_stages_equal_the_official_ones(checkpoint) -> None:
             if uniform is not None:
                 store("logits", rows, logits := model.cluster_logits(model.final_norm(last)))
                 gumbel = -torch.log(-torch.log(uniform + 1e-20) + 1e-20)
-                store("y_onehot", rows, torch.nn.functional.one_hot((logits + gumbel).argmax(1), model.n_clusters).float())
+                store(
+                    "y_onehot", rows, torch.nn.functional.one_hot((logits + gumbel).argmax(1), model.n_clusters).float()
+                )
     assert set(found) == set(expected) - {"chunk_id", "run_order"}
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], atol=1e-5, rtol=0, err_msg=name)
@@ -65,7 +69,9 @@ def test_chunks_and_their_order_are_the_official_ones(run) -> None:
     tokens_of(model, read_input("cellplm"))
     np.testing.assert_array_equal(np.concatenate(model.plan), EXPECTED[f"tiny_vae/{run}/run_order"])
     chunk_id = EXPECTED[f"tiny_vae/{run}/chunk_id"]
-    assert [sorted(rows) for rows in model.plan] == [np.flatnonzero(chunk_id == c).tolist() for c in pd.unique(chunk_id[np.concatenate(model.plan)])]
+    assert [sorted(rows) for rows in model.plan] == [
+        np.flatnonzero(chunk_id == c).tolist() for c in pd.unique(chunk_id[np.concatenate(model.plan)])
+    ]
 
 
 def test_argmax_takes_the_most_likely_cluster() -> None:
@@ -80,7 +86,9 @@ def test_argmax_takes_the_most_likely_cluster() -> None:
             parts.run_layer(states, layer, model.heads)
         logits = model.cluster_logits(model.final_norm(states.read(0, len(tokens))))
     np.testing.assert_allclose(logits.numpy(), EXPECTED["tiny_gmvae/argmax_nobatch_all/logits"], atol=1e-5)
-    np.testing.assert_array_equal(logits.argmax(1).numpy(), EXPECTED["tiny_gmvae/argmax_nobatch_all/y_onehot"].argmax(1))
+    np.testing.assert_array_equal(
+        logits.argmax(1).numpy(), EXPECTED["tiny_gmvae/argmax_nobatch_all/y_onehot"].argmax(1)
+    )
 
 
 # ---- flow attention ------------------------------------------------------------------------------------------------------------
@@ -117,7 +125,12 @@ def _layer(rng: np.random.Generator, width: int) -> tuple[parts.FlowLayer, dict[
         return [torch.from_numpy(a).float() for a in raw[name]]
 
     layer = parts.FlowLayer(
-        Norm(*tensors("norm1"), 1e-5), Linear(*tensors("qkv")), Linear(*tensors("out")), Norm(*tensors("norm2"), 1e-5), Linear(*tensors("up")), Linear(*tensors("down"))
+        Norm(*tensors("norm1"), 1e-5),
+        Linear(*tensors("qkv")),
+        Linear(*tensors("out")),
+        Norm(*tensors("norm2"), 1e-5),
+        Linear(*tensors("up")),
+        Linear(*tensors("down")),
     )
     return layer, raw
 
@@ -138,7 +151,11 @@ def slow_layer(x: np.ndarray, raw: dict, heads: int) -> np.ndarray:
     return x + linear(0.5 * hidden * (1 + erf(hidden / np.sqrt(2))), "down")
 
 
-@pytest.mark.parametrize("limits", [{}, {"BLOCK": 4}, {"BLOCK": 5, "CACHE_VALUES": 0}, {"BLOCK": 3, "CACHE_VALUES": 0, "MEMORY_VALUES": 0}], ids=str)
+@pytest.mark.parametrize(
+    "limits",
+    [{}, {"BLOCK": 4}, {"BLOCK": 5, "CACHE_VALUES": 0}, {"BLOCK": 3, "CACHE_VALUES": 0, "MEMORY_VALUES": 0}],
+    ids=str,
+)
 @pytest.mark.parametrize(("n", "width", "heads"), [(1, 6, 3), (2, 5, 1), (23, 15, 5)])
 def test_a_layer_equals_the_formula_however_it_is_cut(limits, n, width, heads, monkeypatch) -> None:
     import torch
@@ -165,9 +182,19 @@ def test_tokens_equal_a_slow_reading(data) -> None:
     pool = [*known, known[0] + ".3", known[1] + ".1", "ENSG99999999999", "TP53", known[2].lower(), ""]
     names = np.array(data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=9)), dtype=object)
     value = st.sampled_from([0.0, 1.0, 2.0, 0.5, 3e4])
-    counts = np.array(data.draw(st.lists(st.lists(value, min_size=len(names), max_size=len(names)), min_size=1, max_size=3)), dtype=np.float32)
+    counts = np.array(
+        data.draw(st.lists(st.lists(value, min_size=len(names), max_size=len(names)), min_size=1, max_size=3)),
+        dtype=np.float32,
+    )
     model.genes = model.map_genes(names, np.ones(len(names)))
-    found = model.tokenize(Chunk(sparse.csr_matrix(counts), np.arange(len(counts)).astype(object), np.arange(len(counts)), pd.DataFrame(index=range(len(counts)))))
+    found = model.tokenize(
+        Chunk(
+            sparse.csr_matrix(counts),
+            np.arange(len(counts)).astype(object),
+            np.arange(len(counts)),
+            pd.DataFrame(index=range(len(counts))),
+        )
+    )
     column: dict[str, int] = {}
     for stripped in (False, True) if model.settings.strip_version == "auto" else (False,):
         for i, name in enumerate(names):
@@ -214,7 +241,9 @@ def test_a_table_of_genes_in_parts_gives_the_official_sum(columns, monkeypatch) 
     model = CASES.load()
     assert len(model.gene_tables) == -(-model.width // columns)
     tokens = tokens_of(model, read_input("cellplm"))
-    np.testing.assert_allclose(model.features(to_batch(tokens, "cpu")).numpy(), EXPECTED["tiny_vae/batch_bs/feat"], atol=1e-5)
+    np.testing.assert_allclose(
+        model.features(to_batch(tokens, "cpu")).numpy(), EXPECTED["tiny_vae/batch_bs/feat"], atol=1e-5
+    )
 
 
 def test_a_row_depends_on_its_group_and_on_nothing_else() -> None:
@@ -228,7 +257,15 @@ def test_a_row_depends_on_its_group_and_on_nothing_else() -> None:
     assert np.abs(fewer.to_numpy() - embed(CASES.load(), adata).loc[fewer.index].to_numpy()).max() > 1e-5
 
 
-@pytest.mark.parametrize("how", [{}, {"group_column": "batch", "cells_per_chunk": 7}, {"checkpoint": "tiny_gmvae", "latent_draw": "sample", "cells_per_chunk": 5}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"group_column": "batch", "cells_per_chunk": 7},
+        {"checkpoint": "tiny_gmvae", "latent_draw": "sample", "cells_per_chunk": 5},
+    ],
+    ids=str,
+)
 def test_a_shard_gives_the_rows_of_the_whole(how) -> None:
     adata = read_input("cellplm")
     source = counts_of(adata)
@@ -285,11 +322,15 @@ def test_cells_without_a_group_are_an_error() -> None:
 
 def test_draws_are_seeded() -> None:
     adata = read_input("cellplm")
-    rows = [embed(CASES.load(checkpoint="tiny_gmvae", latent_draw="sample", seed=s), adata).to_numpy() for s in (1, 1, 2)]
+    rows = [
+        embed(CASES.load(checkpoint="tiny_gmvae", latent_draw="sample", seed=s), adata).to_numpy() for s in (1, 1, 2)
+    ]
     np.testing.assert_array_equal(rows[0], rows[1])
     assert np.abs(rows[0] - rows[2]).max() > 1e-3
     again = CASES.load(checkpoint="tiny_gmvae", latent_draw="sample", seed=1)
-    np.testing.assert_array_equal(embed(again, adata), embed(again, adata))  # a model used twice starts its stream again
+    np.testing.assert_array_equal(
+        embed(again, adata), embed(again, adata)
+    )  # a model used twice starts its stream again
 
 
 # ---- genes and files -----------------------------------------------------------------------------------------------------------
@@ -350,9 +391,19 @@ def test_other_sizes_load(tmp_path) -> None:
     rng = np.random.default_rng(0)
     h, z, genes = 24, 7, 180
     raw = _layer(rng, h)[1]
-    state = {"embedder.feat_enc.emb": rng.normal(0, 0.3, (genes, h)), "pre_latent_norm.norm.weight": rng.normal(1, 0.2, h), "pre_latent_norm.norm.bias": rng.normal(0, 0.2, h)}
+    state = {
+        "embedder.feat_enc.emb": rng.normal(0, 0.3, (genes, h)),
+        "pre_latent_norm.norm.weight": rng.normal(1, 0.2, h),
+        "pre_latent_norm.norm.bias": rng.normal(0, 0.2, h),
+    }
     at = "encoder.layers.0."
-    places = {"norm1": "norm1", "norm2": "norm2", "out": "self_attn.out_projection", "up": "_ff_block.0", "down": "_ff_block.3"}
+    places = {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "out": "self_attn.out_projection",
+        "up": "_ff_block.0",
+        "down": "_ff_block.3",
+    }
     for name, place in places.items():
         state[f"{at}{place}.weight"], state[f"{at}{place}.bias"] = raw[name]
     for i, what in enumerate(("query", "key", "value")):
@@ -360,10 +411,16 @@ def test_other_sizes_load(tmp_path) -> None:
         state[f"{at}self_attn.{what}_projection.bias"] = raw["qkv"][1][i * h : (i + 1) * h]
     for name, shape in (("embedder.extra_linear.0", (h, h)), ("latent.layers.1.hid_2mu", (z, h))):
         state[f"{name}.weight"], state[f"{name}.bias"] = rng.normal(0, 0.5, shape), rng.normal(0, 0.1, shape[0])
-    state["embedder.extra_linear.3.weight"], state["embedder.extra_linear.3.bias"] = rng.normal(1, 0.2, h), rng.normal(0, 0.2, h)
+    state["embedder.extra_linear.3.weight"], state["embedder.extra_linear.3.bias"] = (
+        rng.normal(1, 0.2, h),
+        rng.normal(0, 0.2, h),
+    )
     folder = copy_fixture(CASES, tmp_path)
     _edit_config(folder, enc_hid=h, enc_layers=1, post_latent_dim=z, norm="layernorm", enc_head=...)
-    torch.save({"model_state_dict": {k: torch.from_numpy(v.copy()) for k, v in state.items()}, "epoch": 3}, folder / "tiny_vae.best.ckpt")
+    torch.save(
+        {"model_state_dict": {k: torch.from_numpy(v.copy()) for k, v in state.items()}, "epoch": 3},
+        folder / "tiny_vae.best.ckpt",
+    )
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
@@ -371,7 +428,10 @@ def test_other_sizes_load(tmp_path) -> None:
 
     adata = read_input("cellplm")
     x = np.log1p(EXPECTED["counts_kept"]) @ state["embedder.feat_enc.emb"][EXPECTED["gene_idx"]]
-    x = norm(np.maximum(x @ state["embedder.extra_linear.0.weight"].T + state["embedder.extra_linear.0.bias"], 0), "embedder.extra_linear.3")
+    x = norm(
+        np.maximum(x @ state["embedder.extra_linear.0.weight"].T + state["embedder.extra_linear.0.bias"], 0),
+        "embedder.extra_linear.3",
+    )
     x = norm(slow_layer(x, raw, 8), "pre_latent_norm.norm")
     wanted = x @ state["latent.layers.1.hid_2mu.weight"].T + state["latent.layers.1.hid_2mu.bias"]
     np.testing.assert_allclose(embed(CASES.load(folder), adata).to_numpy(), wanted, atol=2e-5)

@@ -20,8 +20,19 @@ SETTINGS = ["gene_column=gene_symbol", "max_length=64", "ties=upper", "sampling=
 
 
 def _command(output: Path, *more: str, source: Path | None = None, weights: Path | None = None) -> list[str]:
-    return ["--model", "scgpt", "--weights", str(weights or CASES.folder), "--input", str(source or CASES.folder / "input.h5ad"),
-            "--output", str(output), "--device", "cpu", *more]
+    return [
+        "--model",
+        "scgpt",
+        "--weights",
+        str(weights or CASES.folder),
+        "--input",
+        str(source or CASES.folder / "input.h5ad"),
+        "--output",
+        str(output),
+        "--device",
+        "cpu",
+        *more,
+    ]
 
 
 def _main(*argv: str) -> None:
@@ -37,7 +48,19 @@ def _run(*argv: str) -> subprocess.CompletedProcess:
 
 
 def test_table_and_sidecar(tmp_path) -> None:
-    done = _run(*_command(tmp_path / "cells.parquet", "--set", *SETTINGS, "--set", "strip_version=false", "--seed", "3", "--threads", "1"))
+    done = _run(
+        *_command(
+            tmp_path / "cells.parquet",
+            "--set",
+            *SETTINGS,
+            "--set",
+            "strip_version=false",
+            "--seed",
+            "3",
+            "--threads",
+            "1",
+        )
+    )
     assert done.returncode == 0, done.stderr
     ids, values = read_embedding(tmp_path / "cells.parquet")
     frame = CASES.load().embed(read_input("scgpt"))
@@ -45,15 +68,50 @@ def test_table_and_sidecar(tmp_path) -> None:
     np.testing.assert_array_equal(values, frame.to_numpy())
     sidecar = json.loads((tmp_path / "cells.json").read_text())
     assert {
-        "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "settings", "versions", "device", "seconds",
-        "peak_rss_mb", "peak_gpu_mb", "cells_in", "cells_out", "n_dims", "cells_per_second", "warnings", "status", "reason",
-        "weights_sha256", "weights_random", "genes_matched", "genes_total", "not_embedded", "unused_tensors",
+        "dataset",
+        "embedding",
+        "method",
+        "family",
+        "variant",
+        "seed",
+        "is_control",
+        "output_type",
+        "settings",
+        "versions",
+        "device",
+        "seconds",
+        "peak_rss_mb",
+        "peak_gpu_mb",
+        "cells_in",
+        "cells_out",
+        "n_dims",
+        "cells_per_second",
+        "warnings",
+        "status",
+        "reason",
+        "weights_sha256",
+        "weights_random",
+        "genes_matched",
+        "genes_total",
+        "not_embedded",
+        "unused_tensors",
     } <= set(sidecar)
-    assert (sidecar["embedding"], sidecar["cells_in"], sidecar["cells_out"], sidecar["n_dims"]) == ("scgpt.raw.3", 24, 24, 32)
-    assert sidecar["settings"]["max_length"] == 64 and sidecar["weights_random"] is False and sidecar["is_control"] is False
+    assert (sidecar["embedding"], sidecar["cells_in"], sidecar["cells_out"], sidecar["n_dims"]) == (
+        "scgpt.raw.3",
+        24,
+        24,
+        32,
+    )
+    assert (
+        sidecar["settings"]["max_length"] == 64
+        and sidecar["weights_random"] is False
+        and sidecar["is_control"] is False
+    )
     import hashlib
 
-    assert sidecar["weights_sha256"] == {"best_model.pt": hashlib.sha256((CASES.folder / "best_model.pt").read_bytes()).hexdigest()}
+    assert sidecar["weights_sha256"] == {
+        "best_model.pt": hashlib.sha256((CASES.folder / "best_model.pt").read_bytes()).hexdigest()
+    }
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.json", "cells.parquet"]
 
 
@@ -72,7 +130,11 @@ def test_shards_join_to_the_whole(tmp_path) -> None:
 def test_random_weights_and_bf16_are_in_the_sidecar(tmp_path) -> None:
     _main(*_command(tmp_path / "a.parquet", "--set", *SETTINGS, "--random_init", "--precision", "bf16"))
     sidecar = json.loads((tmp_path / "a.json").read_text())
-    assert (sidecar["method"], sidecar["embedding"], sidecar["is_control"]) == ("scgpt_random", "scgpt_random.raw.0", True)
+    assert (sidecar["method"], sidecar["embedding"], sidecar["is_control"]) == (
+        "scgpt_random",
+        "scgpt_random.raw.0",
+        True,
+    )
     assert sidecar["weights_random"] is True and sidecar["weights_sha256"] == {}
     drift = sidecar["bf16_drift"]
     assert drift["cells"] == 24 and 0.98 < drift["cosine_min"] <= drift["cosine_median"] < 1

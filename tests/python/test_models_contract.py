@@ -50,7 +50,9 @@ def test_equals_the_official_code(cases, golden) -> None:
 
 
 @APART
-@pytest.mark.parametrize("how", [{"chunk_cells": 5}, {"batch_tokens": 1}, {"chunk_cells": 7, "batch_tokens": 300}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"chunk_cells": 5}, {"batch_tokens": 1}, {"chunk_cells": 7, "batch_tokens": 300}], ids=str
+)
 def test_rows_do_not_depend_on_chunks_or_batches(cases, how, plain) -> None:
     assert_close(embed(cases.load(), read_input(cases.fixture), **how), plain[cases.model], 1e-6)
 
@@ -88,7 +90,10 @@ def test_storage_of_the_matrix_does_not_matter(cases, layout, plain, tmp_path) -
     adata = read_input(cases.fixture)
     counts = sparse.csr_matrix(adata.X)
     if layout == "stored zeros":
-        zeros = sparse.csr_matrix((np.zeros(counts.shape[0]), (np.arange(counts.shape[0]), np.arange(counts.shape[0]) % counts.shape[1])), counts.shape)
+        zeros = sparse.csr_matrix(
+            (np.zeros(counts.shape[0]), (np.arange(counts.shape[0]), np.arange(counts.shape[0]) % counts.shape[1])),
+            counts.shape,
+        )
         data = np.r_[counts.data, zeros.data].astype(np.float32)
         rows = np.r_[np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr)), np.arange(counts.shape[0])]
         columns = np.r_[counts.indices, zeros.indices]
@@ -146,7 +151,9 @@ def test_unknown_genes_are_left_out_and_counted(cases, plain) -> None:
     var = pd.DataFrame(index=[f"NOT_A_GENE_{i}" for i in range(30)], columns=adata.var.columns, dtype=object)
     for column in var.columns:
         var[column] = var.index
-    more = anndata.AnnData(sparse.hstack([adata.X, extra]).tocsr(), obs=adata.obs.copy(), var=pd.concat([adata.var.astype(object), var]))
+    more = anndata.AnnData(
+        sparse.hstack([adata.X, extra]).tocsr(), obs=adata.obs.copy(), var=pd.concat([adata.var.astype(object), var])
+    )
     found = embed(cases.load(), more)
     assert_close(found, plain[cases.model], 1e-5)
     report, before = found.attrs["report"], plain[cases.model].attrs["report"]
@@ -174,7 +181,10 @@ def test_genes_all_unknown_is_an_error_that_says_so(cases) -> None:
 @MODELS
 def test_wrong_kind_of_gene_id_is_named(cases) -> None:
     model = cases.load()
-    other, sentence = {"symbol": ("ENSG00009{:06d}", "look like Ensembl ids"), "ensembl": ("UNHEARD{}", "look like gene symbols")}[model.gene_ids]
+    other, sentence = {
+        "symbol": ("ENSG00009{:06d}", "look like Ensembl ids"),
+        "ensembl": ("UNHEARD{}", "look like gene symbols"),
+    }[model.gene_ids]
     with pytest.raises(ScfmError, match=sentence):
         embed(model, _renamed(cases, other.format))
 
@@ -182,7 +192,10 @@ def test_wrong_kind_of_gene_id_is_named(cases) -> None:
 @MODELS
 def test_wrong_species_is_named(cases) -> None:
     model = cases.load()
-    other = {"symbol": lambda i: f"Abc{'defghijklm'[i % 10]}{'nopqrstuvw'[i // 10 % 10]}{i}", "ensembl": lambda i: f"ENSMUSG00009{i:06d}"}
+    other = {
+        "symbol": lambda i: f"Abc{'defghijklm'[i % 10]}{'nopqrstuvw'[i // 10 % 10]}{i}",
+        "ensembl": lambda i: f"ENSMUSG00009{i:06d}",
+    }
     with pytest.raises(ScfmError, match="mouse"):
         embed(model, _renamed(cases, other[model.gene_ids]))
 
@@ -236,7 +249,9 @@ def test_fractional_counts(cases) -> None:
 
 
 @MODELS
-@pytest.mark.parametrize(("value", "sentence"), [(-1.0, "negative"), (np.nan, "NaN or infinite"), (np.inf, "NaN or infinite")])
+@pytest.mark.parametrize(
+    ("value", "sentence"), [(-1.0, "negative"), (np.nan, "NaN or infinite"), (np.inf, "NaN or infinite")]
+)
 def test_impossible_counts(cases, value, sentence) -> None:
     adata = read_input(cases.fixture)
     adata.X.data[5] = value
@@ -258,7 +273,12 @@ def test_damaged_weights(cases, damage, tmp_path) -> None:
     folder = copy_fixture(cases, tmp_path)
     path = folder / cases.tensors
     content = path.read_bytes()
-    new = {"cut": content[: len(content) // 2], "no content": b"", "other bytes": b"\x93weights" * 400, "pointer": b"version https://git-lfs.example/spec\nsize 1\n"}
+    new = {
+        "cut": content[: len(content) // 2],
+        "no content": b"",
+        "other bytes": b"\x93weights" * 400,
+        "pointer": b"version https://git-lfs.example/spec\nsize 1\n",
+    }
     if damage == "missing":
         path.unlink()
     else:

@@ -31,7 +31,10 @@ UNLISTED = HUMAN[14:]
 SYMBOL = {gene: f"HU{i}" for i, gene in enumerate(HUMAN)} | {gene: f"Mo{i}" for i, gene in enumerate(MOUSE)}
 DICT = {f"HU{i}": gene for i, gene in enumerate(HUMAN)} | {"ALIAS": HUMAN[0], "GONE": "ENSG99999999999"}
 TOKENS = {name: i for i, name in enumerate(["<pad>", *HUMAN, *MOUSE, "<mask>"])}
-MEDIANS = {"human": {gene: 0.5 + i % 5 for i, gene in enumerate(HUMAN[1:])}, "mouse": {gene: 2.0 + i for i, gene in enumerate(MOUSE[:-1])}}
+MEDIANS = {
+    "human": {gene: 0.5 + i % 5 for i, gene in enumerate(HUMAN[1:])},
+    "mouse": {gene: 2.0 + i for i, gene in enumerate(MOUSE[:-1])},
+}
 SIZES = {"promoter": 7, "co_exp": 5, "gene_family": 6, "peca_grn": 3}
 #: mouse token <- human token; two keys for one value: the later one wins
 PAIRS = {TOKENS[HUMAN[1]]: TOKENS[MOUSE[0]], TOKENS[HUMAN[2]]: TOKENS[MOUSE[1]], TOKENS[HUMAN[3]]: TOKENS[MOUSE[1]]}
@@ -39,7 +42,9 @@ PAIRS = {TOKENS[HUMAN[1]]: TOKENS[MOUSE[0]], TOKENS[HUMAN[2]]: TOKENS[MOUSE[1]],
 
 def write_tiny(top: Path, *, name: str = "pytorch_model.bin", config: dict | None = None, seed: int = 0) -> dict:
     """Write a model folder, dictionaries and prior knowledge; return what they hold."""
-    config = tiny_config(len(TOKENS), hidden_act="gelu", max_position_embeddings=12, type_vocab_size=3, **(config or {}))
+    config = tiny_config(
+        len(TOKENS), hidden_act="gelu", max_position_embeddings=12, type_vocab_size=3, **(config or {})
+    )
     d, generator = config["hidden_size"], torch.Generator().manual_seed(seed)
     tensors = bert_tensors(config, {"token_type_embeddings": 3}, seed)
     index = np.arange(len(TOKENS))
@@ -57,7 +62,10 @@ def write_tiny(top: Path, *, name: str = "pytorch_model.bin", config: dict | Non
             table[TOKENS[gene]] = vector
         tensors[f"bert.embeddings.{kind}_knowledge"] = torch.from_numpy(table)
         for species, genes in (("human", HUMAN), ("Mouse", MOUSE)):
-            dump(top / "prior_knowledge" / KNOWLEDGE[kind] / f"{species}_any.pickle", {SYMBOL[g]: vectors[g] for g in genes} | {"MORE": np.ones(size)})
+            dump(
+                top / "prior_knowledge" / KNOWLEDGE[kind] / f"{species}_any.pickle",
+                {SYMBOL[g]: vectors[g] for g in genes} | {"MORE": np.ones(size)},
+            )
     for key, shape in shapes.items():
         tensors[f"bert.embeddings.{key}"] = torch.randn(shape, generator=generator) * 0.4
     tensors["bert.cls_embedding.weight"] = torch.randn((2, d), generator=generator)
@@ -90,10 +98,14 @@ def load(folder: Path, **more: object):
 
 def as_adata(counts: np.ndarray, names: list[str]) -> anndata.AnnData:
     var = pd.DataFrame({"name": names}, index=[f"v{j}" for j in range(len(names))])
-    return anndata.AnnData(sparse.csr_matrix(counts), obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]), var=var)
+    return anndata.AnnData(
+        sparse.csr_matrix(counts), obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]), var=var
+    )
 
 
-def slow_cells(counts: np.ndarray, names: list[str], species: str, *, keep: int = 12, strip: bool = True) -> list[list[tuple[int, float]]]:
+def slow_cells(
+    counts: np.ndarray, names: list[str], species: str, *, keep: int = 12, strip: bool = True
+) -> list[list[tuple[int, float]]]:
     """Tokenise cell by cell, each step as the specification words it: (token, value) from the highest value on."""
     symbols = DICT | ({SYMBOL[g]: g for g in MOUSE} if species == "mouse" else {})
     medians = MEDIANS["human"] | MEDIANS["mouse"]
@@ -106,7 +118,11 @@ def slow_cells(counts: np.ndarray, names: list[str], species: str, *, keep: int 
         mapped.append(gene if allowed else None)
     found = []
     for cell in counts.astype(np.float64):
-        pairs = [(TOKENS[g], float(np.log2(1 + x / medians.get(g, 1.0)))) for g, x in zip(mapped, cell, strict=True) if g is not None and x != 0]
+        pairs = [
+            (TOKENS[g], float(np.log2(1 + x / medians.get(g, 1.0))))
+            for g, x in zip(mapped, cell, strict=True)
+            if g is not None and x != 0
+        ]
         pairs.sort(key=lambda pair: -pair[1])  # stable: ties in the order of the columns
         found.append(pairs[:keep])
     return found
@@ -116,7 +132,23 @@ def slow_cells(counts: np.ndarray, names: list[str], species: str, *, keep: int 
 @given(data=st.data())
 def test_tokens_equal_a_slow_reference(tiny, data) -> None:
     species = data.draw(st.sampled_from(["human", "mouse"]))
-    pool = [*HUMAN[:6], *UNLISTED, *MOUSE[:4], MOUSE[8], "HU0", "HU3", "HU15", "ALIAS", "GONE", "Mo2", "Mo8", "hu3", "", "<pad>", f"{HUMAN[4]}.3"]
+    pool = [
+        *HUMAN[:6],
+        *UNLISTED,
+        *MOUSE[:4],
+        MOUSE[8],
+        "HU0",
+        "HU3",
+        "HU15",
+        "ALIAS",
+        "GONE",
+        "Mo2",
+        "Mo8",
+        "hu3",
+        "",
+        "<pad>",
+        f"{HUMAN[4]}.3",
+    ]
     names = [*data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=24)), HUMAN[5]]
     rng = np.random.default_rng(data.draw(st.integers(0, 2**20)))
     counts = rng.poisson(data.draw(st.sampled_from([0.2, 1, 50])), (data.draw(st.integers(1, 5)), len(names)))
@@ -144,10 +176,19 @@ def slow_row(pairs: list[tuple[int, float]], tiny: dict, *, species: str, poolin
     pairs = [*pairs, *[(0, 0.0)] * padding]
     ids, values = [token for token, _ in pairs], np.array([[value] for _, value in pairs])
     used = t[f"{e}homologous_index"].astype(int)[ids] if species == "mouse" else ids
-    z = [t[f"{e}word_embeddings.weight"][ids], values, *(linear(t[f"{e}{kind}_knowledge"][used], f"{e}{kind}_embeddings.linear1") for kind in SIZES)]
+    z = [
+        t[f"{e}word_embeddings.weight"][ids],
+        values,
+        *(linear(t[f"{e}{kind}_knowledge"][used], f"{e}{kind}_embeddings.linear1") for kind in SIZES),
+    ]
     y = slow_norm(linear(np.hstack(z), f"{e}concat_embeddings.cat_fc"), t, f"{e}concat_embeddings.cat_ln", 1e-5)
     y = linear(y / (1 + np.exp(-1.702 * y)), f"{e}concat_embeddings.cat_proj")
-    y = slow_norm(y + t[f"{e}token_type_embeddings.weight"][0] + t[f"{e}position_embeddings.weight"][: len(ids)], t, f"{e}LayerNorm", 1e-12)
+    y = slow_norm(
+        y + t[f"{e}token_type_embeddings.weight"][0] + t[f"{e}position_embeddings.weight"][: len(ids)],
+        t,
+        f"{e}LayerNorm",
+        1e-12,
+    )
     x = np.vstack([t["bert.cls_embedding.weight"][int(species == "mouse")], y])
     last = slow_layers(x, tiny["config"], tiny["tensors"])[-1]
     return last[0] if pooling == "cls" else last[1:].mean(0)
@@ -165,11 +206,21 @@ def test_rows_equal_a_slow_reference(species, pooling, how, tmp_path) -> None:
     tiny = write_tiny(tmp_path, config={"num_hidden_layers": layers})
     names = [*HUMAN[:9], "ALIAS"] if species == "human" else [*MOUSE, "Mo1", HUMAN[3]]
     counts = counts_of(layers, 7, len(names))
-    model = load(tmp_path, species=species, pooling=pooling, attend_padding=attend_padding, max_length=max_length, gene_column="name")
+    model = load(
+        tmp_path,
+        species=species,
+        pooling=pooling,
+        attend_padding=attend_padding,
+        max_length=max_length,
+        gene_column="name",
+    )
     frame = embed(model, as_adata(counts, names), batch_tokens=30)
     cells = [pairs for pairs in slow_cells(counts, names, species, keep=max_length) if pairs]
     wanted = [
-        slow_row(pairs, tiny, species=species, pooling=pooling, padding=max_length - len(pairs) if attend_padding else 0) for pairs in cells
+        slow_row(
+            pairs, tiny, species=species, pooling=pooling, padding=max_length - len(pairs) if attend_padding else 0
+        )
+        for pairs in cells
     ]
     np.testing.assert_allclose(frame.to_numpy(), wanted, atol=3e-5)
 
@@ -183,7 +234,10 @@ def test_the_states_of_the_embedding_equal_the_official_ones() -> None:
     assert np.abs(np.stack(states) - read_expected("genecompass")["embedding_layer_output_2cells"]).max() < 1e-5
 
 
-@pytest.mark.parametrize(("key", "how"), [("embedding_cls", {}), ("embedding_mean", {"pooling": "mean"}), ("embedding_cls_species1", {"species": "mouse"})])
+@pytest.mark.parametrize(
+    ("key", "how"),
+    [("embedding_cls", {}), ("embedding_mean", {"pooling": "mean"}), ("embedding_cls_species1", {"species": "mouse"})],
+)
 def test_a_cell_without_a_gene_would_give_the_official_row(key, how) -> None:
     """It gets no row in a table, but the computation is the same: padding alone."""
     model = CASES.load(**how)
@@ -211,7 +265,9 @@ def test_tables_are_built_from_the_prior_knowledge_where_the_checkpoint_lacks_th
     frame = embed(model, read_input("genecompass"))
     keep = [i for i, c in enumerate(read_input("genecompass").obs_names) if c != "cell7"]
     assert np.abs(frame.to_numpy() - expected[keep]).max() < 1e-5
-    assert frame.attrs["report"]["knowledge_from_pickles"] == [kind for kind in KNOWLEDGE if f"bert.embeddings.{kind}_knowledge" in absent]
+    assert frame.attrs["report"]["knowledge_from_pickles"] == [
+        kind for kind in KNOWLEDGE if f"bert.embeddings.{kind}_knowledge" in absent
+    ]
 
 
 def test_a_mouse_model_from_pickles_alone(tmp_path) -> None:
@@ -219,24 +275,51 @@ def test_a_mouse_model_from_pickles_alone(tmp_path) -> None:
     names = [*MOUSE, *HUMAN[:3]]
     adata = as_adata(counts_of(5, 6, len(names)), names)
     wanted = embed(load(tmp_path, species="mouse", gene_column="name"), adata)
-    save_model(tmp_path / "GeneCompass_Tiny", tiny["config"], {k: v for k, v in tiny["tensors"].items() if k not in BUFFERS}, name="pytorch_model.bin")
+    save_model(
+        tmp_path / "GeneCompass_Tiny",
+        tiny["config"],
+        {k: v for k, v in tiny["tensors"].items() if k not in BUFFERS},
+        name="pytorch_model.bin",
+    )
     found = embed(load(tmp_path, species="mouse", gene_column="name"), adata)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def _without_tables(top: Path) -> None:
     tiny = write_tiny(top)
-    save_model(top / "GeneCompass_Tiny", tiny["config"], {k: v for k, v in tiny["tensors"].items() if k not in BUFFERS}, name="pytorch_model.bin")
+    save_model(
+        top / "GeneCompass_Tiny",
+        tiny["config"],
+        {k: v for k, v in tiny["tensors"].items() if k not in BUFFERS},
+        name="pytorch_model.bin",
+    )
 
 
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda p: shutil.rmtree(p / "PECA2vec"), r"no table 'peca_grn_knowledge', and there is no file human\*\.pickle"),
-        (lambda p: shutil.copy(p / "PECA2vec/human_any.pickle", p / "PECA2vec/human_2.pickle"), "several files for human"),
-        (lambda p: dump(p / "gene_family/human_any.pickle", {"HU1": np.ones(6)}), f"no vector for gene '{HUMAN[0]}' .symbol 'HU0'"),
-        (lambda p: dump(p / "gene_family/human_any.pickle", {SYMBOL[g]: np.ones(6 + (g == HUMAN[4])) for g in HUMAN}), r"'HU4' has shape \(7,\)"),
-        (lambda p: dump(p / "gene_family/human_any.pickle", {SYMBOL[g]: np.ones(8) for g in HUMAN}), r"gene_family_embeddings.* expected 18 x 8"),
+        (
+            lambda p: shutil.rmtree(p / "PECA2vec"),
+            r"no table 'peca_grn_knowledge', and there is no file human\*\.pickle",
+        ),
+        (
+            lambda p: shutil.copy(p / "PECA2vec/human_any.pickle", p / "PECA2vec/human_2.pickle"),
+            "several files for human",
+        ),
+        (
+            lambda p: dump(p / "gene_family/human_any.pickle", {"HU1": np.ones(6)}),
+            f"no vector for gene '{HUMAN[0]}' .symbol 'HU0'",
+        ),
+        (
+            lambda p: dump(
+                p / "gene_family/human_any.pickle", {SYMBOL[g]: np.ones(6 + (g == HUMAN[4])) for g in HUMAN}
+            ),
+            r"'HU4' has shape \(7,\)",
+        ),
+        (
+            lambda p: dump(p / "gene_family/human_any.pickle", {SYMBOL[g]: np.ones(8) for g in HUMAN}),
+            r"gene_family_embeddings.* expected 18 x 8",
+        ),
         (lambda p: (p / "gene_list" / NAMES).unlink(), f"{NAMES}: the file is missing"),
     ],
 )
@@ -281,9 +364,13 @@ def test_which_model_of_several(tiny, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"use_values": False}, "use_values is False"), ({"use_cls_token": False}, "use_cls_token is False"), ({"pad_token_id": 3}, "pad_token_id is 3"),
-        ({"use_promoter": False}, r"cat_fc\.weight' has shape 18 x 91, expected 18 x 73"), ({"vocab_size": 28}, "vocab_size 28"),
-        ({"num_hidden_layers": 3}, r"encoder\.layer\.2.*missing"), ({"max_position_embeddings": 64}, "position_embeddings.*shape"),
+        ({"use_values": False}, "use_values is False"),
+        ({"use_cls_token": False}, "use_cls_token is False"),
+        ({"pad_token_id": 3}, "pad_token_id is 3"),
+        ({"use_promoter": False}, r"cat_fc\.weight' has shape 18 x 91, expected 18 x 73"),
+        ({"vocab_size": 28}, "vocab_size 28"),
+        ({"num_hidden_layers": 3}, r"encoder\.layer\.2.*missing"),
+        ({"max_position_embeddings": 64}, "position_embeddings.*shape"),
         ({"type_vocab_size": 2}, "token_type_embeddings.*shape"),
     ],
 )
@@ -314,9 +401,15 @@ def test_a_model_without_one_kind_of_knowledge(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("prior_knowledge/human_mouse_tokens.pickle", TOKENS | {"<pad>": 26, "<mask>": 0}, "token of <pad> is 26, expected 0"),
-        ("dict/gene_id_hpromoter.pickle", ["ACTB"], "is an Ensembl id"), ("dict/gene_id_hpromoter.pickle", 3, "holds a int"),
-        ("dict/human_gene_median_after_filter.pickle", {HUMAN[0]: 0.0}, "positive median"), ("dict/human_gene_median_after_filter.pickle", {"X": 1.0}, "none is there"),
+        (
+            "prior_knowledge/human_mouse_tokens.pickle",
+            TOKENS | {"<pad>": 26, "<mask>": 0},
+            "token of <pad> is 26, expected 0",
+        ),
+        ("dict/gene_id_hpromoter.pickle", ["ACTB"], "is an Ensembl id"),
+        ("dict/gene_id_hpromoter.pickle", 3, "holds a int"),
+        ("dict/human_gene_median_after_filter.pickle", {HUMAN[0]: 0.0}, "positive median"),
+        ("dict/human_gene_median_after_filter.pickle", {"X": 1.0}, "none is there"),
         ("dict/human_gene_median_after_filter.pickle", {HUMAN[0]: "x"}, "Ensembl id -> number"),
     ],
 )
@@ -338,7 +431,9 @@ def test_absent_dictionaries(tmp_path) -> None:
     (tmp_path / "dict/gene_id_hpromoter.pickle").unlink()  # no list of genes: all of the vocabulary
     found = embed(load(tmp_path, gene_column="name"), adata)
     assert found.attrs["report"]["genes_matched"] == 8
-    assert sorted(w["values"]["file"].split()[0] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-22") == [SYMBOLS, "gene_id_hpromoter.pickle"]
+    assert sorted(
+        w["values"]["file"].split()[0] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-22"
+    ) == [SYMBOLS, "gene_id_hpromoter.pickle"]
     (tmp_path / "prior_knowledge/gene_list" / NAMES).unlink()
     with pytest.raises(ScfmError, match="look like gene symbols"):
         embed(load(tmp_path, gene_column="name"), adata)
@@ -367,7 +462,10 @@ def test_mouse_genes_need_the_setting_and_the_medians(tiny, tmp_path) -> None:
     assert len(embed(load(tiny["folder"], gene_column="name", species="mouse"), adata)) == 5
     write_tiny(tmp_path)
     (tmp_path / "dict/mouse_gene_median_after_filter.pickle").unlink()
-    with pytest.raises(ScfmError, match=r"mouse_gene_median_after_filter\.pickle: the file is missing, and 9 genes of the data are mouse genes"):
+    with pytest.raises(
+        ScfmError,
+        match=r"mouse_gene_median_after_filter\.pickle: the file is missing, and 9 genes of the data are mouse genes",
+    ):
         embed(load(tmp_path, gene_column="name", species="mouse"), adata)
 
 
@@ -378,7 +476,13 @@ def test_mouse_cells_with_human_ids_are_possible_but_said(tiny) -> None:
 
 
 def test_species_of_an_id() -> None:
-    assert [species_of_id(g) for g in (HUMAN[0], MOUSE[0], "<pad>", "ACTB", "ENSRNOG00000000001")] == ["human", "mouse", None, None, None]
+    assert [species_of_id(g) for g in (HUMAN[0], MOUSE[0], "<pad>", "ACTB", "ENSRNOG00000000001")] == [
+        "human",
+        "mouse",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_ensembl_ids_give_the_tokens_of_the_symbols() -> None:
@@ -403,7 +507,10 @@ def test_version_suffixes(tiny) -> None:
 def test_columns_of_one_gene_both_stay(tiny) -> None:
     """As officially: the token stands twice."""
     counts = np.array([[5, 0, 3, 0], [1, 2, 0, 0]], np.float32)
-    found = tokens_of(load(tiny["folder"], gene_column="name", attend_padding=False), as_adata(counts, ["HU0", "HU1", "ALIAS", HUMAN[1]]))
+    found = tokens_of(
+        load(tiny["folder"], gene_column="name", attend_padding=False),
+        as_adata(counts, ["HU0", "HU1", "ALIAS", HUMAN[1]]),
+    )
     assert found.take(np.array([0])).fields["ids"].tolist() == [0, TOKENS[HUMAN[0]], TOKENS[HUMAN[0]]]
     assert found.n_genes.tolist() == [2, 2]
 
@@ -426,7 +533,9 @@ def test_types_of_the_matrix_and_a_single_cell(tiny, attend_padding) -> None:
     plain = embed(model, as_adata(counts.astype(np.float32), HUMAN[:9]))
     for dtype in (np.float64, np.int64, np.int32, np.uint16):
         np.testing.assert_array_equal(embed(model, as_adata(counts.astype(dtype), HUMAN[:9])), plain)
-    np.testing.assert_allclose(embed(model, as_adata(counts[:1].astype(np.float32), HUMAN[:9])), plain.iloc[:1], atol=1e-6)
+    np.testing.assert_allclose(
+        embed(model, as_adata(counts[:1].astype(np.float32), HUMAN[:9])), plain.iloc[:1], atol=1e-6
+    )
 
 
 def test_without_padding_rows_do_not_depend_on_chunks_or_order() -> None:
@@ -440,7 +549,10 @@ def test_without_padding_rows_do_not_depend_on_chunks_or_order() -> None:
 def test_the_warm_up_factor_of_the_checkpoint_has_no_effect(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     edit_tensors(CASES, folder, lambda tensors: tensors.update({"emb_warmup.alpha": torch.tensor(0.1)}))
-    np.testing.assert_array_equal(embed(load(folder, **BASE), read_input("genecompass")), embed(load(CASES.folder, **BASE), read_input("genecompass")))
+    np.testing.assert_array_equal(
+        embed(load(folder, **BASE), read_input("genecompass")),
+        embed(load(CASES.folder, **BASE), read_input("genecompass")),
+    )
 
 
 def test_homologues_outside_the_vocabulary(tmp_path) -> None:

@@ -27,18 +27,27 @@ GENES = [f"ENSG{i:011d}" for i in range(30)]
 RETIRED = {f"ENSG{900 + i:011d}": GENES[i] for i in range(4)}
 
 
-def write_tiny(folder: Path, *, version: str = "V2", config: dict | None = None, medians: dict | None = None, seed: int = 0) -> dict:
+def write_tiny(
+    folder: Path, *, version: str = "V2", config: dict | None = None, medians: dict | None = None, seed: int = 0
+) -> dict:
     """Write a tiny clone; return config, tensors and dictionary."""
     specials = ["<pad>", "<mask>"] + (["<cls>", "<eos>"] if version == "V2" else [])
     tokens = {name: i for i, name in enumerate([*specials, *GENES])}
     config = tiny_config(len(tokens), **(config or {}))
     tensors = bert_tensors(config, {"token_type_embeddings": 2}, seed)
     save_model(folder / f"Geneformer-{version}-10M", config, tensors)
-    base, ending = (folder / "geneformer", "_gc104M") if version == "V2" else (folder / "geneformer/gene_dictionaries_30m", "_gc30M")
+    base, ending = (
+        (folder / "geneformer", "_gc104M")
+        if version == "V2"
+        else (folder / "geneformer/gene_dictionaries_30m", "_gc30M")
+    )
     dump(base / f"token_dictionary{ending}.pkl", tokens)
     medians = medians or {gene: 0.5 + i % 7 for i, gene in enumerate(GENES)}
     dump(base / f"gene_median_dictionary{ending}.pkl", medians | {"ENSG00000777777": 1.0})
-    dump(base / f"ensembl_mapping_dict{ending}.pkl", {g: g for g in GENES} | RETIRED | {"ENSG00000888888": "ENSG00000777777"})
+    dump(
+        base / f"ensembl_mapping_dict{ending}.pkl",
+        {g: g for g in GENES} | RETIRED | {"ENSG00000888888": "ENSG00000777777"},
+    )
     return {"config": config, "tensors": tensors, "tokens": tokens, "medians": medians}
 
 
@@ -66,10 +75,16 @@ def load(folder: Path, **more: object):
 def as_adata(counts: np.ndarray, names: list[str], **obs: object) -> anndata.AnnData:
     n = counts.shape[0]
     index = [f"c{i}" for i in range(n)]
-    return anndata.AnnData(sparse.csr_matrix(counts), obs=pd.DataFrame(obs, index=index), var=pd.DataFrame({"ensembl_id": names}, index=[f"g{j}" for j in range(len(names))]))
+    return anndata.AnnData(
+        sparse.csr_matrix(counts),
+        obs=pd.DataFrame(obs, index=index),
+        var=pd.DataFrame({"ensembl_id": names}, index=[f"g{j}" for j in range(len(names))]),
+    )
 
 
-def slow_tokens(counts: np.ndarray, names: list[str], totals: np.ndarray, tiny: dict, *, keep: int, strip: bool) -> list[list[int]]:
+def slow_tokens(
+    counts: np.ndarray, names: list[str], totals: np.ndarray, tiny: dict, *, keep: int, strip: bool
+) -> list[list[int]]:
     """Tokenise cell by cell with dictionaries, each operation as the specification words it."""
     current = {g: g for g in GENES} | RETIRED
     found = []
@@ -102,11 +117,24 @@ def slow_tokens(counts: np.ndarray, names: list[str], totals: np.ndarray, tiny: 
 @given(data=st.data())
 def test_tokens_equal_a_slow_reference(tiny, data) -> None:
     version = data.draw(st.sampled_from(["V1", "V2"]))
-    pool = [*GENES[:12], *RETIRED, GENES[3].lower(), f"{GENES[5]}.2", f"{GENES[20]}.11", "ENSG00000888888", "ACTB", "", "<pad>", "<cls>"]
+    pool = [
+        *GENES[:12],
+        *RETIRED,
+        GENES[3].lower(),
+        f"{GENES[5]}.2",
+        f"{GENES[20]}.11",
+        "ENSG00000888888",
+        "ACTB",
+        "",
+        "<pad>",
+        "<cls>",
+    ]
     names = [*data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=25)), GENES[0]]
     dtype = data.draw(st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**20)))
-    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(dtype)
+    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(
+        dtype
+    )
     counts[0, -1] = 1
     total_type = data.draw(st.sampled_from([np.float32, np.float64, np.int64]))
     totals = np.maximum(counts.sum(1, dtype=np.float64), 1).astype(total_type)
@@ -126,13 +154,23 @@ def test_tokens_at_the_official_limit(fixture, limit) -> None:
     model, expected = load(DATA / fixture, strip_version="false"), read_expected(fixture)
     model.max_length = limit  # the tiny model has 64 positions; the official tokenizer does not know
     found = tokens_of(model, read_input(fixture))
-    np.testing.assert_array_equal(found.padded("ids", expected["full_input_ids"].shape[1], 0), expected["full_input_ids"])
+    np.testing.assert_array_equal(
+        found.padded("ids", expected["full_input_ids"].shape[1], 0), expected["full_input_ids"]
+    )
     np.testing.assert_array_equal(found.lengths, expected["full_lengths"])
 
 
 @pytest.mark.parametrize("version", ["V1", "V2"])
 @pytest.mark.parametrize("layer", [-1, 0])
-@pytest.mark.parametrize("sizes", [{}, {"num_hidden_layers": 1}, {"hidden_act": "gelu", "num_attention_heads": 1, "max_position_embeddings": 7, "layer_norm_eps": 1e-3}], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"num_hidden_layers": 1},
+        {"hidden_act": "gelu", "num_attention_heads": 1, "max_position_embeddings": 7, "layer_norm_eps": 1e-3},
+    ],
+    ids=str,
+)
 def test_rows_of_any_size_equal_a_slow_reference(version, layer, sizes, tmp_path) -> None:
     tiny = write_tiny(tmp_path, version=version, config=sizes, seed=5)
     rng = np.random.default_rng(1)
@@ -143,8 +181,16 @@ def test_rows_of_any_size_equal_a_slow_reference(version, layer, sizes, tmp_path
         ids = tokens_of(load(tmp_path), adata)
         assert len(found) == 9
         for i, row in enumerate(np.split(ids.fields["ids"], ids.offsets[1:-1])):
-            state = slow_hidden_states(row, tiny["config"], tiny["tensors"], ["token_type_embeddings"])[tiny["config"]["num_hidden_layers"] + layer]
-            right = state[0] if (pooling, version) == ("cls", "V2") else state[1:-1].mean(0) if version == "V2" else state.mean(0)
+            state = slow_hidden_states(row, tiny["config"], tiny["tensors"], ["token_type_embeddings"])[
+                tiny["config"]["num_hidden_layers"] + layer
+            ]
+            right = (
+                state[0]
+                if (pooling, version) == ("cls", "V2")
+                else state[1:-1].mean(0)
+                if version == "V2"
+                else state.mean(0)
+            )
             np.testing.assert_allclose(found.to_numpy()[i], right, atol=2e-5)
 
 
@@ -169,16 +215,24 @@ def _rename_dictionaries(base: Path, old: str, new: str) -> None:
 def _clone(tmp_path: Path, fixture: str, model: str) -> Path:
     """Copy a fixture with its model folder renamed."""
     shutil.copytree(DATA / fixture, tmp_path / "clone")
-    (tmp_path / "clone" / {V1: "Geneformer-V1-10M", V2: "Geneformer-V2-104M"}[fixture]).rename(tmp_path / "clone" / model)
+    (tmp_path / "clone" / {V1: "Geneformer-V1-10M", V2: "Geneformer-V2-104M"}[fixture]).rename(
+        tmp_path / "clone" / model
+    )
     return tmp_path / "clone"
 
 
 @pytest.mark.parametrize(
     ("fixture", "model", "ending", "as_bin"),
     [
-        (V1, "gf-6L-30M-i2048", "_gc30M", False), (V1, "gf-12L-30M-i2048", "_gc30M", True), (V1, "fine_tuned", "_gc30M", True),
-        (V2, "gf-12L-95M-i4096", "_gc95M", False), (V2, "gf-20L-95M-i4096", "_gc95M", True), (V2, "gf-12L-95M-i4096_CLcancer", "_gc95M", False),
-        (V2, "Geneformer-V2-316M", "_gc104M", False), (V2, "Geneformer-V2-104M_CLcancer", "_gc104M", True), (V2, "fine_tuned", "_gc95M", False),
+        (V1, "gf-6L-30M-i2048", "_gc30M", False),
+        (V1, "gf-12L-30M-i2048", "_gc30M", True),
+        (V1, "fine_tuned", "_gc30M", True),
+        (V2, "gf-12L-95M-i4096", "_gc95M", False),
+        (V2, "gf-20L-95M-i4096", "_gc95M", True),
+        (V2, "gf-12L-95M-i4096_CLcancer", "_gc95M", False),
+        (V2, "Geneformer-V2-316M", "_gc104M", False),
+        (V2, "Geneformer-V2-104M_CLcancer", "_gc104M", True),
+        (V2, "fine_tuned", "_gc95M", False),
     ],
 )
 def test_folder_and_file_names_of_all_generations(fixture, model, ending, as_bin, tmp_path) -> None:
@@ -199,8 +253,13 @@ def test_the_root_of_a_clone_and_the_code_of_2023(tmp_path) -> None:
     clone = _clone(tmp_path, V1, "old")
     for path in (clone / "old").iterdir():
         path.rename(clone / path.name)
-    shutil.move(clone / "geneformer/gene_dictionaries_30m/token_dictionary_gc30M.pkl", clone / "geneformer/token_dictionary.pkl")
-    shutil.move(clone / "geneformer/gene_dictionaries_30m/gene_median_dictionary_gc30M.pkl", clone / "geneformer/gene_median_dictionary.pkl")
+    shutil.move(
+        clone / "geneformer/gene_dictionaries_30m/token_dictionary_gc30M.pkl", clone / "geneformer/token_dictionary.pkl"
+    )
+    shutil.move(
+        clone / "geneformer/gene_dictionaries_30m/gene_median_dictionary_gc30M.pkl",
+        clone / "geneformer/gene_median_dictionary.pkl",
+    )
     shutil.rmtree(clone / "geneformer/gene_dictionaries_30m")
     model = load(clone, strip_version="false")
     assert np.abs(embed(model, read_input(V1)).to_numpy() - read_expected(V1)["emb_cell_layer-1"]).max() < 1e-5
@@ -214,10 +273,15 @@ def test_a_clone_with_both_generations(tmp_path) -> None:
         load(clone)
     with pytest.raises(ScfmError, match=r"no model .*Did you mean 'Geneformer-V1-10M'"):
         load(clone, variant="Geneformer-V1-10")
-    for fixture, variant, key in ((V1, "Geneformer-V1-10M", "emb_cell_layer-1"), (V2, "Geneformer-V2-104M", "emb_cls_layer-1")):
+    for fixture, variant, key in (
+        (V1, "Geneformer-V1-10M", "emb_cell_layer-1"),
+        (V2, "Geneformer-V2-104M", "emb_cls_layer-1"),
+    ):
         model = load(clone, variant=variant, strip_version="false")
         assert np.abs(embed(model, read_input(fixture)).to_numpy() - read_expected(fixture)[key]).max() < 1e-5
-    (clone / "Geneformer-V2-104M").rename(clone / "unnamed")  # no word about the generation: the size of the vocabulary decides
+    (clone / "Geneformer-V2-104M").rename(
+        clone / "unnamed"
+    )  # no word about the generation: the size of the vocabulary decides
     assert load(clone, variant="unnamed").facts()["token_dictionary"] == "token_dictionary_gc104M.pkl"
 
 
@@ -257,7 +321,11 @@ def test_a_fine_tuned_classifier_and_an_adapter(tmp_path) -> None:
     def edit(tensors: dict) -> None:
         for name in [n for n in tensors if n.startswith("cls.")]:
             del tensors[name]
-        tensors |= {"classifier.weight": torch.zeros(3, 32), "classifier.bias": torch.zeros(3), "bert.pooler.dense.weight": torch.zeros(32, 32)}
+        tensors |= {
+            "classifier.weight": torch.zeros(3, 32),
+            "classifier.bias": torch.zeros(3),
+            "bert.pooler.dense.weight": torch.zeros(32, 32),
+        }
 
     edit_tensors(CASES, folder, edit)
     model = load(folder, strip_version="false")
@@ -280,11 +348,18 @@ def test_the_last_layer_is_needed_only_where_it_is_read(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hidden_size": "32"}, "whole numbers of at least 1 for hidden_size; found '32'"), ({"num_hidden_layers": 0}, "num_hidden_layers"),
-        ({"vocab_size": None}, "vocab_size"), ({"num_attention_heads": 5}, "not a multiple"), ({"hidden_act": "silu"}, "hidden_act is 'silu'"),
-        ({"model_type": "roberta"}, "model_type is 'roberta'"), ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
-        ({"layer_norm_eps": "x"}, "layer_norm_eps"), ({"vocab_size": 144}, "vocab_size 144"), ({"hidden_size": 64}, "shape"),
-        ({"num_hidden_layers": 5}, r"encoder\.layer\.3.*missing"), ({"max_position_embeddings": 128}, "position_embeddings.*shape"),
+        ({"hidden_size": "32"}, "whole numbers of at least 1 for hidden_size; found '32'"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers"),
+        ({"vocab_size": None}, "vocab_size"),
+        ({"num_attention_heads": 5}, "not a multiple"),
+        ({"hidden_act": "silu"}, "hidden_act is 'silu'"),
+        ({"model_type": "roberta"}, "model_type is 'roberta'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({"layer_norm_eps": "x"}, "layer_norm_eps"),
+        ({"vocab_size": 144}, "vocab_size 144"),
+        ({"hidden_size": 64}, "shape"),
+        ({"num_hidden_layers": 5}, r"encoder\.layer\.3.*missing"),
+        ({"max_position_embeddings": 128}, "position_embeddings.*shape"),
     ],
 )
 def test_faults_of_the_configuration(change, sentence, tmp_path) -> None:
@@ -304,7 +379,8 @@ def test_faults_of_the_configuration(change, sentence, tmp_path) -> None:
         ("gene_median_dictionary", lambda d: d.update({GENES[2]: "many"}), "expected gene -> number"),
         ("token_dictionary", lambda d: d.update({GENES[2]: d[GENES[3]]}), "more than once"),
         ("token_dictionary", lambda d: d.update({GENES[2]: 1.5}), "whole number"),
-        ("token_dictionary", lambda d: d.pop("<pad>"), "<pad>"), ("token_dictionary", lambda d: d.update({7: 99}), "not texts"),
+        ("token_dictionary", lambda d: d.pop("<pad>"), "<pad>"),
+        ("token_dictionary", lambda d: d.update({7: 99}), "not texts"),
     ],
 )
 def test_faults_of_the_dictionaries(name, edit, sentence, tmp_path) -> None:
@@ -333,7 +409,11 @@ def test_without_special_tokens_the_official_mean_still_leaves_out_two_places(ti
     model = load(tiny["V2"]["folder"], special_tokens="false", pooling="cell", layer=0)
     found = embed(model, as_adata(counts, GENES))
     assert found.attrs["report"]["not_embedded"] == [{"cell_id": "c1", "reason": TOO_SHORT}]
-    ids = tokens_of(load(tiny["V2"]["folder"], special_tokens="false", pooling="cell"), as_adata(counts, GENES)).take(np.array([0])).fields["ids"]
+    ids = (
+        tokens_of(load(tiny["V2"]["folder"], special_tokens="false", pooling="cell"), as_adata(counts, GENES))
+        .take(np.array([0]))
+        .fields["ids"]
+    )
     assert len(ids) == 8
     state = slow_hidden_states(ids, tiny["V2"]["config"], tiny["V2"]["tensors"], ["token_type_embeddings"])[-1]
     np.testing.assert_allclose(found.loc["c0"], state[1:-1].mean(0), atol=2e-5)
@@ -371,7 +451,9 @@ def test_total_counts_come_from_the_column_or_the_counts(tiny) -> None:
         found = embed(load(folder, **how), as_adata(counts, GENES, **{column: totals.astype(np.float64)}))
         np.testing.assert_array_equal(found.to_numpy(), plain.to_numpy())
     nullable = pd.array(totals.astype(int), dtype="Int64")
-    np.testing.assert_array_equal(embed(load(folder), as_adata(counts, GENES, n_counts=nullable)).to_numpy(), plain.to_numpy())
+    np.testing.assert_array_equal(
+        embed(load(folder), as_adata(counts, GENES, n_counts=nullable)).to_numpy(), plain.to_numpy()
+    )
     nullable[3] = pd.NA
     with pytest.raises(ScfmError, match=r"is nan in cell 'c3'"):
         embed(load(folder), as_adata(counts, GENES, n_counts=nullable))
@@ -398,7 +480,10 @@ def test_rounding_follows_the_types_of_counts_and_totals(tmp_path) -> None:
     names, counts = GENES[:2], np.array([[3.0, 7.0]])
     swapped = None
     for total in rng.integers(1000, 60000, 4000):
-        first, second = (np.float32(np.float32(c) * np.float32(np.float32(1) / np.float32(total))) * np.float32(10_000) for c in (3, 7))
+        first, second = (
+            np.float32(np.float32(c) * np.float32(np.float32(1) / np.float32(total))) * np.float32(10_000)
+            for c in (3, 7)
+        )
         exact = 3 / total * 1e4, 7 / total * 1e4
         # medians that make the two values equal in float32 arithmetic up to one unit: the float64 order then differs
         medians = {g: 1.0 for g in GENES} | {GENES[0]: float(exact[0]), GENES[1]: float(exact[1]) * (1 + 2e-9)}
@@ -428,7 +513,9 @@ def test_the_official_cell_filter_is_not_applied_but_said(tiny) -> None:
 
 def test_columns_of_one_gene_are_summed(tiny) -> None:
     rng = np.random.default_rng(2)
-    primes = np.array([101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157], np.float32)  # no ties, whatever the medians
+    primes = np.array(
+        [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157], np.float32
+    )  # no ties, whatever the medians
     counts = np.stack([rng.permutation(primes) for _ in range(6)])
     parts = rng.integers(1, 100, (6, 4)).astype(np.float32)
     split = np.hstack([counts[:, :4] - parts, counts[:, 4:], parts])
@@ -479,11 +566,15 @@ def test_ranks_equal_the_arithmetic_of_scipy(total_type, tmp_path) -> None:
     """The official expression on sparse counts, ``X / n_counts * 10000 / medians``, evaluated by SciPy."""
     rng = np.random.default_rng(8)
     # counts in proportion to the medians: all values of a cell are equal but for 3e-8, and rounding to float32 decides the order
-    medians = {g: float((j + 1) * m) for j, (g, m) in enumerate(zip(GENES, rng.lognormal(0, 3e-8, len(GENES)), strict=True))}
+    medians = {
+        g: float((j + 1) * m) for j, (g, m) in enumerate(zip(GENES, rng.lognormal(0, 3e-8, len(GENES)), strict=True))
+    }
     tiny = write_tiny(tmp_path, medians=medians, config={"max_position_embeddings": 64})
     counts = np.outer(rng.integers(1, 4, 200), np.arange(len(GENES)) + 1).astype(np.float32)
     totals = rng.integers(1000, 60000, 200).astype(total_type)
-    official = sparse.csr_matrix(sparse.csr_matrix(counts) / totals[:, None] * 10_000 / np.array(list(medians.values()))).toarray()
+    official = sparse.csr_matrix(
+        sparse.csr_matrix(counts) / totals[:, None] * 10_000 / np.array(list(medians.values()))
+    ).toarray()
     wanted = np.array([tiny["tokens"][g] for g in GENES])[np.argsort(-official, axis=1, kind="stable")]
     found = tokens_of(load(tmp_path), as_adata(counts, GENES, n_counts=totals))
     np.testing.assert_array_equal(found.fields["ids"].reshape(200, -1)[:, 1:-1], wanted)

@@ -56,7 +56,9 @@ def test_ragged_helpers_equal_lists(rows: list[list[float]], cut: int) -> None:
 
 
 def test_detected_drops_stored_zeros_and_sorts_columns() -> None:
-    counts = sparse.csr_matrix((np.array([5, 0, 3, 1], np.int32), np.array([2, 1, 0, 1]), np.array([0, 3, 3, 4])), shape=(3, 3))
+    counts = sparse.csr_matrix(
+        (np.array([5, 0, 3, 1], np.int32), np.array([2, 1, 0, 1]), np.array([0, 3, 3, 4])), shape=(3, 3)
+    )
     counts.has_sorted_indices = False
     rows = tokens.detected(counts, np.array([True, True, True]))
     values = rows.values  # noqa: PD011 (not pandas)
@@ -76,10 +78,16 @@ def test_batches_hold_every_cell_once_within_the_budget(lengths: list[int], budg
 
 
 def test_joined_tokens_are_those_of_one_chunk() -> None:
-    one = tokens.Tokens(np.array([0, 2, 2]), {"ids": np.array([5, 6])}, np.array([2, 0]), {"s": np.array([1, 2])}, {1: "why"})
+    one = tokens.Tokens(
+        np.array([0, 2, 2]), {"ids": np.array([5, 6])}, np.array([2, 0]), {"s": np.array([1, 2])}, {1: "why"}
+    )
     two = tokens.Tokens(np.array([0, 1]), {"ids": np.array([7])}, np.array([1]), {"s": np.array([3])}, {0: "other"})
     joined = tokens.Tokens.join([one, two])
-    assert joined.offsets.tolist() == [0, 2, 2, 3] and joined.fields["ids"].tolist() == [5, 6, 7] and joined.cells["s"].tolist() == [1, 2, 3]
+    assert (
+        joined.offsets.tolist() == [0, 2, 2, 3]
+        and joined.fields["ids"].tolist() == [5, 6, 7]
+        and joined.cells["s"].tolist() == [1, 2, 3]
+    )
     assert joined.skipped == {1: "why", 2: "other"} and joined.not_embedded() == {1: "why", 2: "other"}
     assert joined.take(np.array([2, 0])).fields["ids"].tolist() == [7, 5, 6]
 
@@ -105,7 +113,13 @@ def test_keyed_draws_are_the_same_everywhere_and_uniform() -> None:
 
 def test_splitmix_is_the_published_generator() -> None:
     # first outputs of SplitMix64 seeded with 1234567
-    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    published = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
     assert keyed.keyed_bits(np.uint64(1234567), np.arange(5)).tolist() == published
 
 
@@ -117,7 +131,9 @@ _draw = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**24 - 1, 2
 def test_the_smallest_draws_of_each_row_are_marked(rows: list[list[int]], n: int) -> None:
     draws = np.array([x for row in rows for x in row], dtype=np.uint32)
     mask = keyed.smallest(draws, tokens.offsets_of(np.array([len(row) for row in rows])), n)
-    expected = [place in sorted(range(len(row)), key=lambda i: (row[i], i))[:n] for row in rows for place in range(len(row))]
+    expected = [
+        place in sorted(range(len(row)), key=lambda i: (row[i], i))[:n] for row in rows for place in range(len(row))
+    ]
     assert mask.tolist() == expected
 
 
@@ -132,7 +148,9 @@ def test_streams_and_seeds_differ() -> None:
 
 def test_look_up_strips_versions_only_where_the_name_is_unknown() -> None:
     table = {"ENSG00000000001": 4, "ENSG00000000002.3": 5, "ENSG00000000002": 6, "AC1.1": 7}
-    names = np.array(["ENSG00000000001.9", "ENSG00000000002.3", "ENSG00000000001", "AC1.1", "AC1", "ENSG00000000001.2_PAR_Y"], object)
+    names = np.array(
+        ["ENSG00000000001.9", "ENSG00000000002.3", "ENSG00000000001", "AC1.1", "AC1", "ENSG00000000001.2_PAR_Y"], object
+    )
     found = genes.look_up(names, table)
     assert found.ids.tolist() == [4, 5, 4, 7, -1, -1]
     assert found.report == {"genes_total": 6, "genes_matched": 4, "versions_stripped": 1, "genes_repeated": 1}
@@ -171,7 +189,12 @@ def test_settings_parse_texts_by_type() -> None:
     made = make_settings(cls, split_pairs(["length=none", "scale=2", "on=false", "layer=0"]), model="example")
     assert (made.length, made.scale, made.on, made.layer) == (None, 2.0, False, 0)
     assert make_settings(cls, {"length": "7"}, model="example").length == 7
-    for text, sentence in [("length=x", "not a whole number"), ("on=falsch", "true or false"), ("layer=3", "not one of -1, 0"), ("scale=a", "not a number")]:
+    for text, sentence in [
+        ("length=x", "not a whole number"),
+        ("on=falsch", "true or false"),
+        ("layer=3", "not one of -1, 0"),
+        ("scale=a", "not a number"),
+    ]:
         with pytest.raises(ScfmError, match=sentence):
             make_settings(cls, split_pairs([text]), model="example")
     with pytest.raises(ScfmError, match="expected key=value"):
@@ -191,14 +214,18 @@ def _slow_attention(qkv, lengths, heads, bias=None):
     for nq, nk in zip(*lengths, strict=True):
         for h in range(heads):
             c = slice(h * d, (h + 1) * d)
-            logits = q[qa : qa + nq, c] @ k[ka : ka + nk, c].T / np.sqrt(d) + (0 if bias is None else bias[ka : ka + nk])
+            logits = q[qa : qa + nq, c] @ k[ka : ka + nk, c].T / np.sqrt(d) + (
+                0 if bias is None else bias[ka : ka + nk]
+            )
             p = np.exp(logits - logits.max(1, keepdims=True))
             out[qa : qa + nq, c] = p / p.sum(1, keepdims=True) @ v[ka : ka + nk, c]
         qa, ka = qa + nq, ka + nk
     return out
 
 
-@pytest.mark.parametrize("lengths", [([5, 3, 3, 1], [5, 3, 3, 1]), ([1, 1, 1], [4, 4, 7]), ([6, 6], [6, 6]), ([6, 6, 2], [4, 1, 2])], ids=str)
+@pytest.mark.parametrize(
+    "lengths", [([5, 3, 3, 1], [5, 3, 3, 1]), ([1, 1, 1], [4, 4, 7]), ([6, 6], [6, 6]), ([6, 6, 2], [4, 1, 2])], ids=str
+)
 @pytest.mark.parametrize("biased", [False, True])
 def test_packed_attention_equals_loops(lengths, biased) -> None:
     import torch
@@ -270,11 +297,22 @@ def test_bert_names_are_fused_in_the_same_order() -> None:
     for kind in ("weight", "bias"):
         for name, part in zip(("query", "key", "value"), state[f"self_attn.in_proj_{kind}"].chunk(3), strict=True):
             bert[f"attention.self.{name}.{kind}"] = part
-        for ours, theirs in zip(("out", "norm1", "up", "down", "norm2"), ("self_attn.out_proj", "norm1", "linear1", "linear2", "norm2"), strict=True):
+        for ours, theirs in zip(
+            ("out", "norm1", "up", "down", "norm2"),
+            ("self_attn.out_proj", "norm1", "linear1", "linear2", "norm2"),
+            strict=True,
+        ):
             bert[f"{getattr(BERT_NAMES, ours)}.{kind}"] = state[f"{theirs}.{kind}"]
     how = {"width": 8, "inner": 12, "eps": 1e-12, "place": lambda t, is_norm=False: t}
-    one, two = read_layer(Checkpoint("a", bert), "", BERT_NAMES, **how), read_layer(Checkpoint("b", state), "", TORCH_NAMES, **how)
-    assert torch.equal(one.qkv.weight, two.qkv.weight) and torch.equal(one.qkv.bias, two.qkv.bias) and torch.equal(one.down.weight, two.down.weight)
+    one, two = (
+        read_layer(Checkpoint("a", bert), "", BERT_NAMES, **how),
+        read_layer(Checkpoint("b", state), "", TORCH_NAMES, **how),
+    )
+    assert (
+        torch.equal(one.qkv.weight, two.qkv.weight)
+        and torch.equal(one.qkv.bias, two.qkv.bias)
+        and torch.equal(one.down.weight, two.down.weight)
+    )
 
 
 def test_pooling_over_segments() -> None:
@@ -318,7 +356,9 @@ def _rename_in_zip(path: Path, old: bytes, new: bytes) -> None:
         if name.endswith("data.pkl"):
             swapped = content.replace(b"c" + old + b"\n", b"c" + new + b"\n")
             swapped = swapped.replace(b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new)
-            swapped = swapped.replace(b"X" + len(old).to_bytes(4, "little") + old, b"X" + len(new).to_bytes(4, "little") + new)
+            swapped = swapped.replace(
+                b"X" + len(old).to_bytes(4, "little") + old, b"X" + len(new).to_bytes(4, "little") + new
+            )
             assert swapped != content
             members[name] = swapped
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
@@ -333,7 +373,11 @@ def test_pickles_of_data_load_and_anything_else_does_not(tmp_path) -> None:
         path.write_bytes(pickle.dumps(content, protocol=protocol))
         loaded = load_dict(path)
         assert loaded["b"] == 4 and loaded["d"].tolist() == [0, 1, 2] and loaded["e"].tolist() == ["x"]
-        path.write_bytes(pickle.dumps(content, protocol=protocol).replace(b"numpy._core.multiarray", b"numpy.core.multiarray") if protocol == 2 else path.read_bytes())
+        path.write_bytes(
+            pickle.dumps(content, protocol=protocol).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            if protocol == 2
+            else path.read_bytes()
+        )
         assert load_dict(path)["c"] == 0.5
     for evil in (subprocess.Popen, eval, np.load, Path("x"), np.array([print], dtype=object), getattr):
         path.write_bytes(pickle.dumps({"x": evil}))
@@ -394,7 +438,11 @@ def _adata(n: int = 30, g: int = 12) -> object:
 
     counts = sparse.random(n, g, 0.4, format="csr", random_state=np.random.default_rng(0), dtype=np.float32)
     counts.data = np.ceil(counts.data * 5)
-    return anndata.AnnData(counts, obs=pd.DataFrame({"donor": ["a", "b"] * (n // 2)}, index=[f"c{i}" for i in range(n)]), layers={"counts": counts * 2})
+    return anndata.AnnData(
+        counts,
+        obs=pd.DataFrame({"donor": ["a", "b"] * (n // 2)}, index=[f"c{i}" for i in range(n)]),
+        layers={"counts": counts * 2},
+    )
 
 
 def test_chunks_give_the_rows_of_the_matrix(tmp_path) -> None:
@@ -412,7 +460,9 @@ def test_chunks_give_the_rows_of_the_matrix(tmp_path) -> None:
         rows = np.array([20, 3, 4, 29, 0])
         part = next(counts.chunks(10, rows=rows))
         assert (part.counts != wanted[rows]).nnz == 0
-        assert list(part.cell_ids) == [f"c{i}" for i in rows] and list(part.obs["donor"]) == list(adata.obs["donor"].iloc[rows])
+        assert list(part.cell_ids) == [f"c{i}" for i in rows] and list(part.obs["donor"]) == list(
+            adata.obs["donor"].iloc[rows]
+        )
         scan = counts.scan()
         np.testing.assert_array_equal(scan.cells_per_gene, (wanted > 0).sum(0).A1)
         np.testing.assert_array_equal(scan.genes_per_cell, (wanted > 0).sum(1).A1)

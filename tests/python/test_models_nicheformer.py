@@ -31,8 +31,19 @@ def write_tiny(folder: Path, *, means: np.ndarray = MEANS, layout: str = "ckpt",
     import torch
 
     hyper = {
-        "dim_model": 12, "nheads": 3, "dim_feedforward": 20, "nlayers": 2, "context_length": 23, "n_tokens": N_GENES + 30, "learnable_pe": True,
-        "specie": True, "assay": True, "modality": True, "dropout": 0.0, "batch_first": True, **changes,
+        "dim_model": 12,
+        "nheads": 3,
+        "dim_feedforward": 20,
+        "nlayers": 2,
+        "context_length": 23,
+        "n_tokens": N_GENES + 30,
+        "learnable_pe": True,
+        "specie": True,
+        "assay": True,
+        "modality": True,
+        "dropout": 0.0,
+        "batch_first": True,
+        **changes,
     }
     rng = np.random.default_rng(5)
     d, f = hyper["dim_model"], hyper["dim_feedforward"]
@@ -41,14 +52,36 @@ def write_tiny(folder: Path, *, means: np.ndarray = MEANS, layout: str = "ckpt",
         shapes["positional_embedding.weight"] = (hyper["context_length"], d)
     for i in range(hyper["nlayers"]):
         p = f"encoder.layers.{i}."
-        shapes |= {f"{p}self_attn.in_proj_weight": (3 * d, d), f"{p}self_attn.in_proj_bias": (3 * d,), f"{p}self_attn.out_proj.weight": (d, d)}
+        shapes |= {
+            f"{p}self_attn.in_proj_weight": (3 * d, d),
+            f"{p}self_attn.in_proj_bias": (3 * d,),
+            f"{p}self_attn.out_proj.weight": (d, d),
+        }
         shapes |= {f"{p}linear1.weight": (f, d), f"{p}linear1.bias": (f,), f"{p}linear2.weight": (d, f)}
-        shapes |= {f"{p}{n}": (d,) for n in ("self_attn.out_proj.bias", "linear2.bias", "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias")}
+        shapes |= {
+            f"{p}{n}": (d,)
+            for n in (
+                "self_attn.out_proj.bias",
+                "linear2.bias",
+                "norm1.weight",
+                "norm1.bias",
+                "norm2.weight",
+                "norm2.bias",
+            )
+        }
     state = {name: torch.from_numpy(rng.normal(0, 0.4, shape).astype(np.float32)) for name, shape in shapes.items()}
     state["embeddings.weight"][1] = 0
     folder.mkdir(parents=True, exist_ok=True)
     if layout == "ckpt":
-        torch.save({"state_dict": state, "hyper_parameters": hyper, "epoch": 1, "lr_schedulers": [{"_last_lr": [np.float64(0.1)]}]}, folder / "nicheformer.ckpt")
+        torch.save(
+            {
+                "state_dict": state,
+                "hyper_parameters": hyper,
+                "epoch": 1,
+                "lr_schedulers": [{"_last_lr": [np.float64(0.1)]}],
+            },
+            folder / "nicheformer.ckpt",
+        )
     else:
         (folder / "config.json").write_text(json.dumps(hyper))
         torch.save({f"nicheformer.{k}": v for k, v in state.items()}, folder / "pytorch_model.bin")
@@ -85,7 +118,9 @@ def numba_argsort():
     return argsort
 
 
-def slow_tokens(counts: np.ndarray, names: list[str], means: np.ndarray, *, keep: int, without: str = "official") -> np.ndarray:
+def slow_tokens(
+    counts: np.ndarray, names: list[str], means: np.ndarray, *, keep: int, without: str = "official"
+) -> np.ndarray:
     """Tokenise dense rows as the specification words it, cell by cell."""
     aligned = np.zeros((len(counts), N_GENES))
     for j, name in enumerate(names):
@@ -110,10 +145,17 @@ def slow_tokens(counts: np.ndarray, names: list[str], means: np.ndarray, *, keep
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_tokens_equal_a_slow_reference(tiny, data) -> None:
-    names = [GENES[0], *data.draw(st.lists(st.sampled_from([*GENES, f"{GENES[5]}.2", "ENSG00000888888", GENES[1].lower(), ""]), max_size=45))]
+    names = [
+        GENES[0],
+        *data.draw(
+            st.lists(st.sampled_from([*GENES, f"{GENES[5]}.2", "ENSG00000888888", GENES[1].lower(), ""]), max_size=45)
+        ),
+    ]
     dtype = data.draw(st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**20)))
-    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(dtype)
+    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(
+        dtype
+    )
     counts[0, 0] = 1
     length = data.draw(st.integers(1, 23))
     without = data.draw(st.sampled_from(["official", "ignore", "pretraining"]))
@@ -138,19 +180,41 @@ def slow_rows(written: dict, ids: np.ndarray, *, layers: int, context: bool = Fa
     if hyper["learnable_pe"]:
         place = state["positional_embedding.weight"]
     else:
-        place = torch.tensor([[np.sin(i / 10000 ** (j / d)) if j % 2 == 0 else np.cos(i / 10000 ** ((j - 1) / d)) for j in range(d)] for i in range(ids.shape[1])])
+        place = torch.tensor(
+            [
+                [np.sin(i / 10000 ** (j / d)) if j % 2 == 0 else np.cos(i / 10000 ** ((j - 1) / d)) for j in range(d)]
+                for i in range(ids.shape[1])
+            ]
+        )
     mask, h = x == 1, (state["embeddings.weight"][x] + place).float()
     for i in range(layers):
-        layer = torch.nn.TransformerEncoderLayer(d, hyper["nheads"], hyper["dim_feedforward"], dropout=0.0, batch_first=True, layer_norm_eps=1e-12)
-        layer.load_state_dict({k.removeprefix(f"encoder.layers.{i}."): v for k, v in state.items() if k.startswith(f"encoder.layers.{i}.")})
+        layer = torch.nn.TransformerEncoderLayer(
+            d, hyper["nheads"], hyper["dim_feedforward"], dropout=0.0, batch_first=True, layer_norm_eps=1e-12
+        )
+        layer.load_state_dict(
+            {
+                k.removeprefix(f"encoder.layers.{i}."): v
+                for k, v in state.items()
+                if k.startswith(f"encoder.layers.{i}.")
+            }
+        )
         h = layer.train()(h, src_key_padding_mask=mask)  # train: the fast path of eval would zero padding
     return (h if context else h[:, 3:]).mean(1).detach().numpy()
 
 
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"nlayers": 1, "nheads": 1}, {"dim_model": 15, "nheads": 5, "dim_feedforward": 7}, {"context_length": 90}, {"learnable_pe": False},
-     {"learnable_pe": False, "dim_model": 9}, {"assay": False}, {"specie": False, "assay": False, "modality": False}, {"context_length": 4}],
+    [
+        {},
+        {"nlayers": 1, "nheads": 1},
+        {"dim_model": 15, "nheads": 5, "dim_feedforward": 7},
+        {"context_length": 90},
+        {"learnable_pe": False},
+        {"learnable_pe": False, "dim_model": 9},
+        {"assay": False},
+        {"specie": False, "assay": False, "modality": False},
+        {"context_length": 4},
+    ],
     ids=str,
 )
 def test_rows_of_any_size_equal_the_encoder_of_pytorch(sizes, tmp_path) -> None:
@@ -160,16 +224,28 @@ def test_rows_of_any_size_equal_the_encoder_of_pytorch(sizes, tmp_path) -> None:
     counts[4, 0] = 3
     adata = as_adata(counts, GENES)
     n_layers = written["hyper"]["nlayers"]
-    for how, layers in (({}, n_layers), ({"layer": -2}, n_layers - 1), ({"layer": n_layers, "with_context": True}, n_layers)):
+    for how, layers in (
+        ({}, n_layers),
+        ({"layer": -2}, n_layers - 1),
+        ({"layer": n_layers, "with_context": True}, n_layers),
+    ):
         model = load(tmp_path, **how)
         ids = tokens_of(model, adata).fields["ids"].reshape(9, -1)
         assert ids.shape[1] == written["hyper"]["context_length"]
-        np.testing.assert_allclose(embed(model, adata, batch_tokens=40).to_numpy(), slow_rows(written, ids, layers=layers, context="with_context" in how), atol=2e-6)
+        np.testing.assert_allclose(
+            embed(model, adata, batch_tokens=40).to_numpy(),
+            slow_rows(written, ids, layers=layers, context="with_context" in how),
+            atol=2e-6,
+        )
 
 
 def test_context_tokens_follow_the_flags(tmp_path) -> None:
     write_tiny(tmp_path, assay=False)
-    ids = tokens_of(load(tmp_path), as_adata(np.ones((2, 2)), GENES[:2], organism=["mouse", "human"])).fields["ids"].reshape(2, -1)
+    ids = (
+        tokens_of(load(tmp_path), as_adata(np.ones((2, 2)), GENES[:2], organism=["mouse", "human"]))
+        .fields["ids"]
+        .reshape(2, -1)
+    )
     assert ids[:, :2].tolist() == [[6, 3], [5, 3]]
     assert ids[0, 2] >= 30
 
@@ -235,11 +311,17 @@ def first_tokens(folder: Path, obs: dict, **more: object) -> tuple[list, list[st
 
 
 def test_organism_and_assay_of_the_cells(tiny) -> None:
-    obs = {"organism": ["Homo sapiens", "Mus musculus", "human", "mouse"], "assay": ["10x 3' v3", "Smart-seq v4", "Xenium", "visium"]}
+    obs = {
+        "organism": ["Homo sapiens", "Mus musculus", "human", "mouse"],
+        "assay": ["10x 3' v3", "Smart-seq v4", "Xenium", "visium"],
+    }
     assert first_tokens(tiny, obs) == ([[5, 11, 3], [6, 18, 3], [5, 9, 3], [6, 9, 3]], [])
     categories = {key: pd.Categorical(values) for key, values in obs.items()}
     assert first_tokens(tiny, categories)[0] == [[5, 11, 3], [6, 18, 3], [5, 9, 3], [6, 9, 3]]
-    assert first_tokens(tiny, {"specie": [6, 5], "organism": ["human", "human"], "assay": ["7", "12.0"]})[0] == [[6, 7, 3], [5, 12, 3]]
+    assert first_tokens(tiny, {"specie": [6, 5], "organism": ["human", "human"], "assay": ["7", "12.0"]})[0] == [
+        [6, 7, 3],
+        [5, 12, 3],
+    ]
 
 
 def test_unknown_assays_get_the_default_and_a_warning(tiny) -> None:
@@ -252,8 +334,14 @@ def test_unknown_assays_get_the_default_and_a_warning(tiny) -> None:
 
 def test_no_columns_one_context(tiny) -> None:
     assert first_tokens(tiny, {}) == ([[5, 10, 3]] * 2, ["W-MOD-13", "W-MOD-13"])
-    assert first_tokens(tiny, {"assay": ["10x 3' v3"] * 2}, assay_column="", organism_column="") == ([[5, 10, 3]] * 2, [])
-    assert first_tokens(tiny, {"a": ["CosMx"] * 2, "o": ["mouse"] * 2}, assay_column="a", organism_column="o")[0] == [[6, 8, 3]] * 2
+    assert first_tokens(tiny, {"assay": ["10x 3' v3"] * 2}, assay_column="", organism_column="") == (
+        [[5, 10, 3]] * 2,
+        [],
+    )
+    assert (
+        first_tokens(tiny, {"a": ["CosMx"] * 2, "o": ["mouse"] * 2}, assay_column="a", organism_column="o")[0]
+        == [[6, 8, 3]] * 2
+    )
     with pytest.raises(ScfmError, match=r"no column 'assy'.*Did you mean 'assay'"):
         first_tokens(tiny, {"assay": ["CosMx"] * 2}, assay_column="assy")
 
@@ -265,19 +353,27 @@ def test_the_hub_layout_is_found_and_equal(tmp_path) -> None:
     write_tiny(tmp_path / "a")
     write_tiny(tmp_path / "b", layout="hub")
     adata = as_adata(np.random.default_rng(1).poisson(0.7, (9, N_GENES)).astype(np.float32), GENES)
-    np.testing.assert_array_equal(embed(load(tmp_path / "a"), adata).to_numpy(), embed(load(tmp_path / "b"), adata).to_numpy())
+    np.testing.assert_array_equal(
+        embed(load(tmp_path / "a"), adata).to_numpy(), embed(load(tmp_path / "b"), adata).to_numpy()
+    )
     (tmp_path / "c" / "hf").mkdir(parents=True)
     for file in ("config.json", "pytorch_model.bin", "model.h5ad"):  # the order of genes beside the checkpoint
         (tmp_path / "b" / file).rename(tmp_path / "c" / "hf" / file)
     (tmp_path / "b" / "dissociated_mean_script.npy").rename(tmp_path / "c" / "dissociated_mean_script.npy")
-    np.testing.assert_array_equal(embed(load(tmp_path / "a"), adata).to_numpy(), embed(load(tmp_path / "c", checkpoint="hf"), adata).to_numpy())
+    np.testing.assert_array_equal(
+        embed(load(tmp_path / "a"), adata).to_numpy(), embed(load(tmp_path / "c", checkpoint="hf"), adata).to_numpy()
+    )
 
 
 def test_a_new_lightning_file_without_relics(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     relics = ("encoder_layer.", "pooler_head.", "cls_head.", "pos")
-    edit_tensors(CASES, folder, lambda t: [t.pop(n) for n in list(t) if n.startswith(relics) and not n.startswith("positional")])
-    np.testing.assert_array_equal(embed(CASES.load(folder), read_input("nicheformer")), embed(CASES.load(), read_input("nicheformer")))
+    edit_tensors(
+        CASES, folder, lambda t: [t.pop(n) for n in list(t) if n.startswith(relics) and not n.startswith("positional")]
+    )
+    np.testing.assert_array_equal(
+        embed(CASES.load(folder), read_input("nicheformer")), embed(CASES.load(), read_input("nicheformer"))
+    )
     assert CASES.load(layer=-2).extras() == []
 
 
@@ -294,7 +390,15 @@ def test_settings_that_shapes_tell_are_not_needed(tmp_path) -> None:
     np.testing.assert_array_equal(embed(load(tmp_path), adata), before)
 
 
-@pytest.mark.parametrize("spoil", [lambda h: h.pop("nheads"), lambda h: h.update(specie=None), lambda h: h.update(dim_model="12"), lambda h: h.update(nheads=5)])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda h: h.pop("nheads"),
+        lambda h: h.update(specie=None),
+        lambda h: h.update(dim_model="12"),
+        lambda h: h.update(nheads=5),
+    ],
+)
 def test_architecture_is_checked(spoil, tmp_path) -> None:
     import torch
 
@@ -309,13 +413,19 @@ def test_architecture_is_checked(spoil, tmp_path) -> None:
 def test_means_are_checked(tmp_path) -> None:
     write_tiny(tmp_path)
     path = tmp_path / "dissociated_mean_script.npy"
-    with pytest.raises(ScfmError, match=r"modality=spatial needs .*technology_mean=FILE.*'dissociated_mean_script.npy'"):
+    with pytest.raises(
+        ScfmError, match=r"modality=spatial needs .*technology_mean=FILE.*'dissociated_mean_script.npy'"
+    ):
         load(tmp_path, modality="spatial")
     np.save(tmp_path / "xenium_mean_script.npy", np.ones(N_GENES, np.float32))
     assert load(tmp_path, modality="spatial", technology_mean="xenium_mean_script.npy").means.sum() == N_GENES
     with pytest.raises(ScfmError, match=r"merfish.npy: the file is missing; the folder holds .*xenium_mean"):
         load(tmp_path, technology_mean="merfish.npy")
-    for content, sentence in ((np.ones(N_GENES - 1), "expected 40 numbers"), (np.array(["a"] * N_GENES), "expected 40 numbers"), (np.full(N_GENES, np.inf), "40 means are infinite")):
+    for content, sentence in (
+        (np.ones(N_GENES - 1), "expected 40 numbers"),
+        (np.array(["a"] * N_GENES), "expected 40 numbers"),
+        (np.full(N_GENES, np.inf), "40 means are infinite"),
+    ):
         np.save(path, content)
         with pytest.raises(ScfmError, match=sentence):
             load(tmp_path)
@@ -354,7 +464,11 @@ def test_facts_tell_what_is_averaged(tiny) -> None:
     counts[0, 0], counts[1, 3] = 2, 1
     facts = embed(load(tiny), as_adata(counts, GENES)).attrs["report"]
     # of 20 positions: the cell with gene 0 has it and 4 genes without a mean; the cell with gene 3 has these 4
-    assert (facts["share_padding"], facts["share_genes_without_mean"], facts["genes_without_mean"]) == (31 / 40, 8 / 40, 4)
+    assert (facts["share_padding"], facts["share_genes_without_mean"], facts["genes_without_mean"]) == (
+        31 / 40,
+        8 / 40,
+        4,
+    )
 
 
 def test_mouse_ids_are_an_error_with_the_cause() -> None:

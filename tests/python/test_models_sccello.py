@@ -37,14 +37,19 @@ class Tiny(dict):
         return "Tiny"
 
 
-def write_tiny(folder: Path, *, config: dict | None = None, where: str = "token_vocabulary", with_cls: bool = False) -> Tiny:
+def write_tiny(
+    folder: Path, *, config: dict | None = None, where: str = "token_vocabulary", with_cls: bool = False
+) -> Tiny:
     """Write a tiny model; return config, tensors, dictionary and medians."""
     tokens = {name: i for i, name in enumerate(["<pad>", "<mask>", *GENES])}
     config = tiny_config(len(tokens) + 1, type_vocab_size=1, tau=0.01, **(config or {}))
     tensors = bert_tensors(config, CONSTANTS, seed=4)
     save_model(folder, config, tensors, name="pytorch_model.bin")
     medians = {gene: 0.5 + i % 7 for i, gene in enumerate(GENES)}
-    dump(folder / where / "token_dictionary.pkl", {k: v if k[0] == "<" else np.int16(v) for k, v in tokens.items()} | ({"<cls>": 32} if with_cls else {}))
+    dump(
+        folder / where / "token_dictionary.pkl",
+        {k: v if k[0] == "<" else np.int16(v) for k, v in tokens.items()} | ({"<cls>": 32} if with_cls else {}),
+    )
     dump(folder / where / "gene_median_dictionary.pkl", {k: np.float64(v) for k, v in medians.items()})
     (folder / where / "vocab_id2name.csv").write_text("id,name\n" + "".join(f"{gene},{name}\n" for gene, name in NAMES))
     return Tiny(folder=folder, config=config, tensors=tensors, tokens=tokens, medians=medians)
@@ -96,12 +101,16 @@ def test_tokens_equal_a_slow_reference(tiny, data) -> None:
     names = [first, *data.draw(st.lists(st.sampled_from(pool), max_size=25))]
     dtype = data.draw(st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**20)))
-    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(dtype)
+    counts = rng.poisson(data.draw(st.sampled_from([0.3, 2, 60])), (data.draw(st.integers(1, 6)), len(names))).astype(
+        dtype
+    )
     counts[0, 0] = 1
     length = data.draw(st.integers(2, 23))
     model = load(tiny["folder"], max_length=length, strip_version="false")
     found = tokens_of(model, as_adata(counts, names))
-    assert [list(row) for row in np.split(found.fields["ids"], found.offsets[1:-1])] == slow_tokens(counts, names, tiny, keep=length)
+    assert [list(row) for row in np.split(found.fields["ids"], found.offsets[1:-1])] == slow_tokens(
+        counts, names, tiny, keep=length
+    )
     assert model.genes.report["gene_names_read_as"] == {"id": "ensembl", "symbol": "symbol"}[kind]
 
 
@@ -114,9 +123,13 @@ def test_scaled_counts_equal_the_stored_ones() -> None:
     tokens_of(model, adata)
     rows = tokens.detected(next(counts_of(adata).chunks(adata.n_obs)).counts, model.genes.known)
     scaled = model.scale(rows)
-    order, offsets = ranks.ranked(scaled * model.inverse_medians[model.genes.ids[rows.columns]], rows.offsets, model.max_length - 1)
+    order, offsets = ranks.ranked(
+        scaled * model.inverse_medians[model.genes.ids[rows.columns]], rows.offsets, model.max_length - 1
+    )
     for i, (start, stop) in enumerate(pairwise(offsets)):
-        np.testing.assert_allclose(np.log1p(scaled[order[start:stop]]), expected["expression_log1p"][i, 1 : 1 + stop - start], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.log1p(scaled[order[start:stop]]), expected["expression_log1p"][i, 1 : 1 + stop - start], rtol=1e-6
+        )
         assert not expected["expression_log1p"][i, 1 + stop - start :].any()
 
 
@@ -131,7 +144,11 @@ def test_the_state_of_cls_after_every_layer() -> None:
         np.testing.assert_allclose(embed(model, adata).to_numpy(), expected["cls_all_layers"][:, depth], atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [{}, {"num_hidden_layers": 1}, {"num_attention_heads": 1, "max_position_embeddings": 7, "layer_norm_eps": 1e-3}], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"num_hidden_layers": 1}, {"num_attention_heads": 1, "max_position_embeddings": 7, "layer_norm_eps": 1e-3}],
+    ids=str,
+)
 def test_rows_of_any_size_equal_a_slow_reference(sizes, tmp_path) -> None:
     tiny = write_tiny(tmp_path, config=sizes)
     adata = as_adata(np.random.default_rng(1).poisson(0.7, (9, len(GENES))).astype(np.float32), GENES)
@@ -150,7 +167,8 @@ def test_which_column_names_the_genes(tiny) -> None:
     symbols = [f"SYM{i}" for i in range(5, 10)]
     plain = embed(load(tiny["folder"]), as_adata(counts, GENES[5:10]))
     for adata, column, reading in (
-        (as_adata(counts, list("abcde"), ensembl_ids=GENES[5:10]), "ensembl_ids", "ensembl"), (as_adata(counts, symbols, ensembl_id=GENES[:5]), "index", "symbol"),
+        (as_adata(counts, list("abcde"), ensembl_ids=GENES[5:10]), "ensembl_ids", "ensembl"),
+        (as_adata(counts, symbols, ensembl_id=GENES[:5]), "index", "symbol"),
     ):
         found = embed(load(tiny["folder"]), adata)
         assert (found.attrs["report"]["gene_column"], found.attrs["report"]["gene_names_read_as"]) == (column, reading)
@@ -163,7 +181,12 @@ def test_a_first_name_that_misleads_does_not_lose_the_others(tiny) -> None:
     counts = np.ones((2, 6), np.float32)
     model = load(tiny["folder"])
     assert embed(model, as_adata(counts, ["ERCC-00002", *GENES[:5]])).attrs["report"]["genes_matched"] == 5
-    assert embed(model, as_adata(counts, ["ENSG00000888888", *(f"SYM{i}" for i in range(5, 10))])).attrs["report"]["genes_matched"] == 5
+    assert (
+        embed(model, as_adata(counts, ["ENSG00000888888", *(f"SYM{i}" for i in range(5, 10))])).attrs["report"][
+            "genes_matched"
+        ]
+        == 5
+    )
 
 
 def test_the_last_row_of_a_symbol_counts() -> None:
@@ -194,7 +217,11 @@ def test_symbols_need_the_file_of_names(tmp_path) -> None:
     assert len(embed(load(tmp_path), as_adata(counts, GENES[:3]))) == 2
     with pytest.raises(ScfmError, match=r"vocab_id2name\.csv: the file is missing"):
         embed(load(tmp_path), as_adata(counts, ["SYM0", "SYM1", "SYM2"]))
-    for content, sentence in (("gene;symbol\na;b\n", "columns id and name"), ("", "columns id and name"), ("id,name\nENSG7,SYM0\n", "names no gene of the vocabulary")):
+    for content, sentence in (
+        ("gene;symbol\na;b\n", "columns id and name"),
+        ("", "columns id and name"),
+        ("id,name\nENSG7,SYM0\n", "names no gene of the vocabulary"),
+    ):
         (tmp_path / "token_vocabulary/vocab_id2name.csv").write_text(content)
         with pytest.raises(ScfmError, match=sentence):
             embed(load(tmp_path), as_adata(counts, ["SYM0", "SYM1", "SYM2"]))
@@ -276,4 +303,6 @@ def test_types_of_the_matrix_give_the_same_rows(tiny) -> None:
     plain = embed(load(tiny["folder"]), as_adata(counts.astype(np.float32), GENES))
     for dtype in (np.float64, np.int64, np.int32, np.uint16):
         np.testing.assert_allclose(embed(load(tiny["folder"]), as_adata(counts.astype(dtype), GENES)), plain, atol=1e-6)
-    np.testing.assert_allclose(embed(load(tiny["folder"]), as_adata(counts[:1].astype(np.float32), GENES)), plain.iloc[:1], atol=1e-6)
+    np.testing.assert_allclose(
+        embed(load(tiny["folder"]), as_adata(counts[:1].astype(np.float32), GENES)), plain.iloc[:1], atol=1e-6
+    )

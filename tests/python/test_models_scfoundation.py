@@ -32,21 +32,43 @@ def tiny_entry(seed: int, *, depth: int = 2, n_genes: int = len(GENES)) -> dict:
     """Return one entry of a checkpoint, with sizes that nothing divides but the heads."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {
-        "token_emb.mlp.weight": (BINS, 1), "token_emb.mlp.bias": (BINS,), "token_emb.mlp2.weight": (BINS, BINS), "token_emb.mlp2.bias": (BINS,),
-        "token_emb.emb.weight": (BINS, WIDTH), "pos_emb.weight": (n_genes + 3, WIDTH), "encoder.norm.weight": (WIDTH,), "encoder.norm.bias": (WIDTH,),
-        "decoder_embed.weight": (5, WIDTH), "to_final.bias": (1,),
+        "token_emb.mlp.weight": (BINS, 1),
+        "token_emb.mlp.bias": (BINS,),
+        "token_emb.mlp2.weight": (BINS, BINS),
+        "token_emb.mlp2.bias": (BINS,),
+        "token_emb.emb.weight": (BINS, WIDTH),
+        "pos_emb.weight": (n_genes + 3, WIDTH),
+        "encoder.norm.weight": (WIDTH,),
+        "encoder.norm.bias": (WIDTH,),
+        "decoder_embed.weight": (5, WIDTH),
+        "to_final.bias": (1,),
     }
     for i in range(depth):
         at = f"encoder.transformer_encoder.{i}."
         shapes |= {f"{at}self_attn.in_proj_weight": (3 * WIDTH, WIDTH), f"{at}self_attn.in_proj_bias": (3 * WIDTH,)}
-        for name, n_out, n_in in (("self_attn.out_proj", WIDTH, WIDTH), ("linear1", 4 * WIDTH, WIDTH), ("linear2", WIDTH, 4 * WIDTH)):
+        for name, n_out, n_in in (
+            ("self_attn.out_proj", WIDTH, WIDTH),
+            ("linear1", 4 * WIDTH, WIDTH),
+            ("linear2", WIDTH, 4 * WIDTH),
+        ):
             shapes |= {f"{at}{name}.weight": (n_out, n_in), f"{at}{name}.bias": (n_out,)}
         for name in ("norm1", "norm2"):
             shapes |= {f"{at}{name}.weight": (WIDTH,), f"{at}{name}.bias": (WIDTH,)}
     state = {f"model.{name}": torch.randn(shape, generator=generator) * 0.4 for name, shape in shapes.items()}
-    inner = {"encoder": {"hidden_dim": WIDTH, "depth": depth, "heads": HEADS, "module_type": "transformer", "norm_first": True}, "bin_alpha": 1.0}
+    inner = {
+        "encoder": {
+            "hidden_dim": WIDTH,
+            "depth": depth,
+            "heads": HEADS,
+            "module_type": "transformer",
+            "norm_first": True,
+        },
+        "bin_alpha": 1.0,
+    }
     config = {
-        "model": "mae_autobin", "model_config": {"mae_autobin": {**inner, "seq_len": n_genes + 2}}, "dataset_config": {"rnaseq": {"bin_alpha": ALPHA}},
+        "model": "mae_autobin",
+        "model_config": {"mae_autobin": {**inner, "seq_len": n_genes + 2}},
+        "dataset_config": {"rnaseq": {"bin_alpha": ALPHA}},
     }
     return {"config": config, "state_dict": state}
 
@@ -79,10 +101,14 @@ def load(folder: Path, **more: object):
 
 def as_adata(counts: np.ndarray, names: list[str]) -> anndata.AnnData:
     var = pd.DataFrame({"gene_name": names}, index=[f"v{j}" for j in range(len(names))])
-    return anndata.AnnData(sparse.csr_matrix(counts), obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]), var=var)
+    return anndata.AnnData(
+        sparse.csr_matrix(counts), obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]), var=var
+    )
 
 
-def slow_tokens(counts: np.ndarray, names: list[str], mode: str, resolution: str) -> list[tuple[list[int], list[float]]]:
+def slow_tokens(
+    counts: np.ndarray, names: list[str], mode: str, resolution: str
+) -> list[tuple[list[int], list[float]]]:
     """Tokenise cell by cell with dictionaries, each step as the specification words it."""
     found = []
     for row in counts.astype(np.float64):
@@ -99,8 +125,15 @@ def slow_tokens(counts: np.ndarray, names: list[str], mode: str, resolution: str
             continue
         total = sum(by_gene.values()) if total is None else total
         number = float(resolution[1:])
-        target = {"f": lambda n=number, t=total: math.log10(t * n), "a": lambda n=number, t=total: math.log10(t) + n, "t": lambda n=number: n}[resolution[0]]()
-        pairs = [(GENES.index(gene), math.log(1 + 1e4 * value / total) if mode == "F" else value) for gene, value in by_gene.items()]
+        target = {
+            "f": lambda n=number, t=total: math.log10(t * n),
+            "a": lambda n=number, t=total: math.log10(t) + n,
+            "t": lambda n=number: n,
+        }[resolution[0]]()
+        pairs = [
+            (GENES.index(gene), math.log(1 + 1e4 * value / total) if mode == "F" else value)
+            for gene, value in by_gene.items()
+        ]
         pairs = [*sorted(pairs), (len(GENES), target), (len(GENES) + 1, math.log10(total))]
         kept = [(i, value) for i, value in pairs if np.float32(value) > 0]
         found.append(([i for i, _ in kept], [value for _, value in kept]))
@@ -117,7 +150,11 @@ def test_tokens_equal_a_slow_reference(tiny, data) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**20)))
     counts = rng.poisson(data.draw(st.sampled_from([0.1, 1, 60])), (data.draw(st.integers(1, 6)), len(names)))
     counts[0, -1] = 1
-    counts = counts.astype(data.draw(st.sampled_from([np.float32, np.float64, np.int32, np.uint8]))) if mode == "F" else np.log1p(counts).astype(np.float64)
+    counts = (
+        counts.astype(data.draw(st.sampled_from([np.float32, np.float64, np.int32, np.uint8])))
+        if mode == "F"
+        else np.log1p(counts).astype(np.float64)
+    )
     if mode == "A":
         counts, names = np.hstack([counts, rng.integers(1, 5000, (len(counts), 1))]), [*names, "total"]
     model = load(tiny["folder"], pre_normalized=mode, resolution=resolution)
@@ -134,7 +171,9 @@ def slow_row(ids: list[int], values: list[float], entry: dict, pooling: str) -> 
     t = {name.removeprefix("model."): tensor.double().numpy() for name, tensor in entry["state_dict"].items()}
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
-        return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * t[f"{name}.weight"] + t[f"{name}.bias"]
+        return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * t[f"{name}.weight"] + t[
+            f"{name}.bias"
+        ]
 
     def softmax(x: np.ndarray) -> np.ndarray:
         e = np.exp(x - x.max(1, keepdims=True))
@@ -142,12 +181,18 @@ def slow_row(ids: list[int], values: list[float], entry: dict, pooling: str) -> 
 
     a = np.array(values)[:, None] * t["token_emb.mlp.weight"][:, 0] + t["token_emb.mlp.bias"]
     a = np.where(a > 0, a, 0.1 * a)
-    x = softmax(a @ t["token_emb.mlp2.weight"].T + t["token_emb.mlp2.bias"] + ALPHA * a) @ t["token_emb.emb.weight"] + t["pos_emb.weight"][ids]
+    x = (
+        softmax(a @ t["token_emb.mlp2.weight"].T + t["token_emb.mlp2.bias"] + ALPHA * a) @ t["token_emb.emb.weight"]
+        + t["pos_emb.weight"][ids]
+    )
     for i in range(sum(name.endswith("norm1.bias") for name in t)):
         at = f"encoder.transformer_encoder.{i}."
         q, k, v = np.split(x @ t[f"{at}self_attn.in_proj_weight"].T + t[f"{at}self_attn.in_proj_bias"], 3, axis=1)
         heads = [softmax(q[:, h] @ k[:, h].T / math.sqrt(len(h))) @ v[:, h] for h in np.split(np.arange(WIDTH), HEADS)]
-        x = norm(x + np.hstack(heads) @ t[f"{at}self_attn.out_proj.weight"].T + t[f"{at}self_attn.out_proj.bias"], f"{at}norm1")
+        x = norm(
+            x + np.hstack(heads) @ t[f"{at}self_attn.out_proj.weight"].T + t[f"{at}self_attn.out_proj.bias"],
+            f"{at}norm1",
+        )
         inner = np.maximum(x @ t[f"{at}linear1.weight"].T + t[f"{at}linear1.bias"], 0)
         x = norm(x + inner @ t[f"{at}linear2.weight"].T + t[f"{at}linear2.bias"], f"{at}norm2")
     x = norm(x, "encoder.norm")
@@ -175,14 +220,19 @@ def test_states_of_the_official_encoder() -> None:
     model = CASES.load(resolution="f1")
     found = tokens_of(model, read_input("scfoundation")).take(np.array([0]))
     with torch.inference_mode():
-        states = model.embed_values(torch.from_numpy(found.fields["values"])) + model.positions[torch.from_numpy(found.fields["ids"]).long()]
+        states = (
+            model.embed_values(torch.from_numpy(found.fields["values"]))
+            + model.positions[torch.from_numpy(found.fields["ids"]).long()]
+        )
     assert np.abs(states.numpy() - expected["cell0_encoder_input"]).max() < 1e-6
 
 
 def test_the_row_joins_s_t_maximum_and_mean() -> None:
     output = read_expected("scfoundation")["cell0_encoder_output"]
     row = embed(CASES.load(), read_input("scfoundation")).loc["cell0"].to_numpy()
-    np.testing.assert_allclose(row, np.concatenate([output[-1], output[-2], output[:-2].max(0), output[:-2].mean(0)]), atol=1e-5)
+    np.testing.assert_allclose(
+        row, np.concatenate([output[-1], output[-2], output[:-2].max(0), output[:-2].mean(0)]), atol=1e-5
+    )
 
 
 # ---- cells ----------------------------------------------------------------------------------------------------------------
@@ -199,9 +249,16 @@ def test_cells_without_room_for_both_depth_tokens(tiny) -> None:
     reasons = {entry["cell_id"]: entry["reason"] for entry in frame.attrs["report"]["not_embedded"]}
     assert reasons["c0"] == TOO_SHORT
     assert "no gene of the model's vocabulary" in reasons["c3"]
-    shifted = load(tiny["folder"], resolution="f0.1")  # T = log10(total / 10) < 0 vanishes, and another token is taken for it
+    shifted = load(
+        tiny["folder"], resolution="f0.1"
+    )  # T = log10(total / 10) < 0 vanishes, and another token is taken for it
     assert list(embed(shifted, as_adata(counts, GENES)).index) == ["c2", "c4"]
-    assert list(embed(load(tiny["folder"], resolution="f1", pooling="max"), as_adata(counts, GENES)).index) == ["c0", "c1", "c2", "c4"]
+    assert list(embed(load(tiny["folder"], resolution="f1", pooling="max"), as_adata(counts, GENES)).index) == [
+        "c0",
+        "c1",
+        "c2",
+        "c4",
+    ]
 
 
 def test_genes_off_the_list_are_left_out_before_the_total_is_taken(tiny) -> None:
@@ -214,8 +271,13 @@ def test_genes_off_the_list_are_left_out_before_the_total_is_taken(tiny) -> None
 
 def test_the_order_of_the_columns_does_not_matter(tiny) -> None:
     counts = np.random.default_rng(1).poisson(1.0, (6, len(GENES))).astype(np.float32)
-    order = np.random.default_rng(2).permutation(len(GENES))  # as many columns as the list: officially taken as they stand
-    first, second = (tokens_of(load(tiny["folder"]), as_adata(counts[:, o], [GENES[j] for j in o])) for o in (np.arange(len(GENES)), order))
+    order = np.random.default_rng(2).permutation(
+        len(GENES)
+    )  # as many columns as the list: officially taken as they stand
+    first, second = (
+        tokens_of(load(tiny["folder"]), as_adata(counts[:, o], [GENES[j] for j in o]))
+        for o in (np.arange(len(GENES)), order)
+    )
     for name in first.fields:
         np.testing.assert_array_equal(first.fields[name], second.fields[name])
 
@@ -262,7 +324,11 @@ def test_a_total_in_the_last_column(tiny) -> None:
 
 def test_warnings_about_the_kind_of_input() -> None:
     def codes(adata: anndata.AnnData, mode: str) -> list[str]:
-        return [w["code"] for w in embed(CASES.load(pre_normalized=mode), adata).attrs["report"]["warnings"] if w["code"] in ("W-MOD-02", "W-MOD-21")]
+        return [
+            w["code"]
+            for w in embed(CASES.load(pre_normalized=mode), adata).attrs["report"]["warnings"]
+            if w["code"] in ("W-MOD-02", "W-MOD-21")
+        ]
 
     counts, logs = read_input("scfoundation"), log_normalised(read_input("scfoundation"))
     assert codes(counts, "F") == []
@@ -328,12 +394,22 @@ def _edit(folder: Path, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda c: c.update(model="mae"), "lacks 'mae'"), (lambda c: c.pop("dataset_config"), "lacks 'dataset_config'"),
-        (lambda c: (c.update(model="mae"), c["model_config"].update(mae=c["model_config"]["mae_autobin"])), "the model is 'mae'"),
+        (lambda c: c.update(model="mae"), "lacks 'mae'"),
+        (lambda c: c.pop("dataset_config"), "lacks 'dataset_config'"),
+        (
+            lambda c: (c.update(model="mae"), c["model_config"].update(mae=c["model_config"]["mae_autobin"])),
+            "the model is 'mae'",
+        ),
         (lambda c: c["model_config"]["mae_autobin"].pop("encoder"), r"encoder\.heads, encoder\.depth"),
-        (lambda c: c["model_config"]["mae_autobin"]["encoder"].update(heads=5), r"18 of .* not a multiple of encoder\.heads 5"),
+        (
+            lambda c: c["model_config"]["mae_autobin"]["encoder"].update(heads=5),
+            r"18 of .* not a multiple of encoder\.heads 5",
+        ),
         (lambda c: c["model_config"]["mae_autobin"]["encoder"].update(depth=3), r"transformer_encoder\.2\..*missing"),
-        (lambda c: c["model_config"]["mae_autobin"]["encoder"].update(module_type="performer"), "module_type is 'performer'"),
+        (
+            lambda c: c["model_config"]["mae_autobin"]["encoder"].update(module_type="performer"),
+            "module_type is 'performer'",
+        ),
         (lambda c: c["dataset_config"]["rnaseq"].update(bin_alpha="x"), "number bin_alpha"),
         (lambda c: c["dataset_config"]["rnaseq"].update(seq_len=30), r"lists 25 genes, .* seq_len 30"),
     ],
@@ -347,9 +423,12 @@ def test_faults_of_the_configuration(edit, sentence, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda text: text.replace("gene_name", "symbol"), "columns gene_name and index"), (lambda text: text.replace("G7\t1\n", "G7\t2\n"), "in order"),
-        (lambda text: text.replace("G7\t", "G0\t"), "every symbol once"), (lambda text: text.rsplit("\n", 2)[0] + "\n", "lists 24 genes"),
-        (lambda text: text.replace("\t", ","), "columns gene_name and index"), (lambda text: "", "not readable as a table"),
+        (lambda text: text.replace("gene_name", "symbol"), "columns gene_name and index"),
+        (lambda text: text.replace("G7\t1\n", "G7\t2\n"), "in order"),
+        (lambda text: text.replace("G7\t", "G0\t"), "every symbol once"),
+        (lambda text: text.rsplit("\n", 2)[0] + "\n", "lists 24 genes"),
+        (lambda text: text.replace("\t", ","), "columns gene_name and index"),
+        (lambda text: "", "not readable as a table"),
     ],
 )
 def test_faults_of_the_gene_list(change, sentence, tmp_path) -> None:

@@ -127,7 +127,9 @@ def test_a_cut_cell_keeps_a_random_subset_or_the_first_genes() -> None:
             assert set(zip(tokens.fields["ids"], tokens.fields["bins"], strict=True)) <= pairs
             if sampling == "first":
                 np.testing.assert_array_equal(tokens.fields["ids"], whole.fields["ids"][:64])
-    assert any((a.fields["ids"] != b.fields["ids"]).any() for a, b in zip(chosen["random"], chosen["first"], strict=True))
+    assert any(
+        (a.fields["ids"] != b.fields["ids"]).any() for a, b in zip(chosen["random"], chosen["first"], strict=True)
+    )
 
 
 def test_subsets_are_uniform_over_genes() -> None:

@@ -30,7 +30,9 @@ def official(**more):
 # ---- the sampler -----------------------------------------------------------------------------------------------------------
 
 
-def slow_sentence(counts: list[float], columns: list[tuple[int, int, int]], keys: tuple[int, int], size: int, offset: int) -> list[int]:
+def slow_sentence(
+    counts: list[float], columns: list[tuple[int, int, int]], keys: tuple[int, int], size: int, offset: int
+) -> list[int]:
     """One cell, one draw at a time: columns are (chromosome, start, token)."""
     genes = sorted((*place, column) for column, place in enumerate(columns))
     weights = [round(float(np.log1p(float(int(counts[g[3]])))) * 2**30) for g in genes]
@@ -56,7 +58,9 @@ _counts = st.one_of(st.just(0.0), st.integers(1, 5).map(float), st.sampled_from(
 @given(st.data())
 def test_sentences_equal_a_slow_sampler(data) -> None:
     n_genes = data.draw(st.integers(1, 12))
-    columns = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(4, 9)), min_size=n_genes, max_size=n_genes))
+    columns = data.draw(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(4, 9)), min_size=n_genes, max_size=n_genes)
+    )
     cells = data.draw(st.lists(st.lists(_counts, min_size=n_genes, max_size=n_genes), min_size=1, max_size=4))
     size, seed = data.draw(st.integers(1, 20)), data.draw(st.integers(0, 5))
     place = np.array(columns)
@@ -66,7 +70,9 @@ def test_sentences_equal_a_slow_sampler(data) -> None:
     live = np.array([i for i, c in enumerate(cells) if any(int(x) for x in c)], dtype=np.int64)
     keys = cell_keys(seed, live, stream="a"), cell_keys(seed, live, stream="b")
     flat, lengths = keyed_sentences(weighted, genome, live, keys, sample_size=size, offset=100)
-    wanted = [slow_sentence(cells[i], columns, (int(keys[0][k]), int(keys[1][k])), size, 100) for k, i in enumerate(live)]
+    wanted = [
+        slow_sentence(cells[i], columns, (int(keys[0][k]), int(keys[1][k])), size, 100) for k, i in enumerate(live)
+    ]
     assert lengths.tolist() == [len(w) for w in wanted]
     assert flat.tolist() == [token for w in wanted for token in w]
 
@@ -127,7 +133,9 @@ def test_the_legacy_stream_draws_the_official_columns_and_chromosomes() -> None:
     model.prepare(counts_of(adata))  # restarts the stream
     stream = model.stream_of_draws
     for row, cell in enumerate(EXPECTED["obs_names"]):
-        rows = detected(adata.X[[adata.obs_names.get_loc(cell)]].tocsr(), np.isin(np.arange(adata.n_vars), stream.columns))
+        rows = detected(
+            adata.X[[adata.obs_names.get_loc(cell)]].tocsr(), np.isin(np.arange(adata.n_vars), stream.columns)
+        )
         drawn, chromosomes = stream.draw(np.searchsorted(stream.columns, rows.columns), rows.values, 64)
         np.testing.assert_array_equal(drawn, EXPECTED["sampled_idx"][row])
         wanted = EXPECTED["chrom_order"][row]
@@ -213,7 +221,9 @@ def test_case_variants_and_repeats_stay_as_columns() -> None:
 def test_fractional_counts_are_cut_when_asked_for() -> None:
     adata = read_input("uce")
     more = adata.copy()
-    more.X = (more.X + sparse.csr_matrix((np.full(more.X.nnz, 0.4, np.float32), more.X.indices, more.X.indptr), more.X.shape)).tocsr()
+    more.X = (
+        more.X + sparse.csr_matrix((np.full(more.X.nnz, 0.4, np.float32), more.X.indices, more.X.indptr), more.X.shape)
+    ).tocsr()
     found = embed(CASES.load(fractional="warn"), more)
     assert np.abs(found.to_numpy() - embed(CASES.load(), adata).to_numpy()).max() < 1e-6
     assert any(w["code"] == "W-MOD-18" for w in found.attrs["report"]["warnings"])
@@ -236,13 +246,18 @@ def _random_state(n_layers: int, width: int, inner: int, *, vector: int, out: in
     from torch import nn
 
     torch.manual_seed(n_layers)
-    net = nn.ModuleDict({
-        "encoder": nn.Sequential(nn.Linear(vector, width), nn.GELU(), nn.LayerNorm(width)),
-        "transformer_encoder": nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 1, inner), n_layers, enable_nested_tensor=False),
-        "decoder": nn.Sequential(
-            *(nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b)) for a, b in ((width, 96), (96, out), (out, out))), nn.Linear(out, out)
-        ),
-    })
+    net = nn.ModuleDict(
+        {
+            "encoder": nn.Sequential(nn.Linear(vector, width), nn.GELU(), nn.LayerNorm(width)),
+            "transformer_encoder": nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(width, 1, inner), n_layers, enable_nested_tensor=False
+            ),
+            "decoder": nn.Sequential(
+                *(nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b)) for a, b in ((width, 96), (96, out), (out, out))),
+                nn.Linear(out, out),
+            ),
+        }
+    )
     for parameter in net.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     position = torch.randn(200, 1, width)
@@ -266,10 +281,18 @@ def _reference(state: dict, sentences: list[np.ndarray], heads: int, n_layers: i
         module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")})
         return module.eval()
 
-    encoder = part("encoder", nn.Sequential(nn.Linear(state["encoder.0.weight"].shape[1], width), nn.GELU(), nn.LayerNorm(width)))
-    stack = part("transformer_encoder", nn.TransformerEncoder(nn.TransformerEncoderLayer(width, heads, inner), n_layers, enable_nested_tensor=False))
+    encoder = part(
+        "encoder", nn.Sequential(nn.Linear(state["encoder.0.weight"].shape[1], width), nn.GELU(), nn.LayerNorm(width))
+    )
+    stack = part(
+        "transformer_encoder",
+        nn.TransformerEncoder(nn.TransformerEncoderLayer(width, heads, inner), n_layers, enable_nested_tensor=False),
+    )
     with torch.no_grad():
-        x = encoder(F.normalize(state["pe_embedding.weight"][ids.T], dim=2)) * width**0.5 + state["pos_encoder.pe"][:longest]
+        x = (
+            encoder(F.normalize(state["pe_embedding.weight"][ids.T], dim=2)) * width**0.5
+            + state["pos_encoder.pe"][:longest]
+        )
         x = stack(x, src_key_padding_mask=is_pad if masked else is_pad.float())[0]
         for i in range(3):
             x = F.linear(x, state[f"decoder.{i}.0.weight"], state[f"decoder.{i}.0.bias"])
@@ -287,7 +310,15 @@ def test_other_sizes_equal_pytorch_modules(size, masked, tmp_path) -> None:
     state = _random_state(n_layers, width, inner, vector=37, out=21, n_rows=250)
     torch.save(state, folder / "model_files" / "4layer_model.torch")
     adata = read_input("uce")[:6].copy()
-    model = CASES.load(folder, checkpoint="", heads=heads, sample_size=30, pad_mode="masked" if masked else "official", batch_size=6, token_table="checkpoint")
+    model = CASES.load(
+        folder,
+        checkpoint="",
+        heads=heads,
+        sample_size=30,
+        pad_mode="masked" if masked else "official",
+        batch_size=6,
+        token_table="checkpoint",
+    )
     found = embed(model, adata)
     tokens = tokens_of(model, adata)
     sentences = [tokens.fields["ids"][a:b] for a, b in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)]
@@ -332,7 +363,9 @@ def test_token_table_follows_the_official_rule(tmp_path) -> None:
     torch.save(other, path)
     replaced = embed(CASES.load(folder), adata)
     assert replaced.attrs["report"]["token_table"] == "all_tokens.torch:tokens"
-    np.testing.assert_array_equal(embed(CASES.load(folder, token_table="model_files/all_tokens.torch"), adata), replaced)
+    np.testing.assert_array_equal(
+        embed(CASES.load(folder, token_table="model_files/all_tokens.torch"), adata), replaced
+    )
     np.testing.assert_array_equal(embed(CASES.load(folder, token_table="checkpoint"), adata), plain)
     edit_tensors(CASES, folder, lambda t: t.update({"pe_embedding.weight": other[:250].clone()}))
     path.unlink()
@@ -382,7 +415,10 @@ def _edit_positions(folder, edit) -> None:
     [
         (lambda t: t[t["gene_symbol"] != "SYN36ORF1"], "'SYN36ORF1', which is not in it"),
         (lambda t: pd.concat([t, t[t["gene_symbol"] == "SYN36ORF1"]]), "'SYN36ORF1', which is listed more than once"),
-        (lambda t: t.assign(start=t["start"].where(t["gene_symbol"] != "SYN36ORF1", "far")), "'SYN36ORF1', which has no chromosome"),
+        (
+            lambda t: t.assign(start=t["start"].where(t["gene_symbol"] != "SYN36ORF1", "far")),
+            "'SYN36ORF1', which has no chromosome",
+        ),
     ],
 )
 def test_gaps_of_the_position_table_are_errors(edit, sentence, tmp_path) -> None:

@@ -152,10 +152,20 @@ def test_shuffled_rows_of_the_input_change_no_score(demo: Run, tmp_path: Path) -
 
     data = ad.read_h5ad(PROJECT / "tests" / "data" / "demo.h5ad")
     data[np.random.default_rng(5).permutation(data.n_obs)].copy().write_h5ad(tmp_path / "demo.h5ad")
-    (tmp_path / "sheet.csv").write_text("dataset,h5ad,batch_key,label_key,organism,batch_role\ndemo,demo.h5ad,batch,cell_type,human,technical\n")
+    (tmp_path / "sheet.csv").write_text(
+        "dataset,h5ad,batch_key,label_key,organism,batch_role\ndemo,demo.h5ad,batch,cell_type,human,technical\n"
+    )
     run = run_pipeline(
-        tmp_path, "-profile", "test", "--input", str(tmp_path / "sheet.csv"),
-        "--methods", "pca,harmony,scanorama,combat", "--controls", "shuffled,label_onehot", "--skip_umap",
+        tmp_path,
+        "-profile",
+        "test",
+        "--input",
+        str(tmp_path / "sheet.csv"),
+        "--methods",
+        "pca,harmony,scanorama,combat",
+        "--controls",
+        "shuffled,label_onehot",
+        "--skip_umap",
     )
     assert run.status == 0, run.log
     names = sorted(run.table("scores")["embedding"].unique())

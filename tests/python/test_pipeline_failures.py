@@ -33,9 +33,7 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     data.X = np.log1p(data.X)
     data.write_h5ad(tmp_path / "logged.h5ad")
     (tmp_path / "sheet.csv").write_text(
-        "dataset,h5ad,batch_key,label_key\n"
-        "one,logged.h5ad,batch,cell_typ\n"
-        "two,absent.h5ad,batch,cell_type\n"
+        "dataset,h5ad,batch_key,label_key\none,logged.h5ad,batch,cell_typ\ntwo,absent.h5ad,batch,cell_type\n"
     )
     run = run_pipeline(tmp_path, "--input", "sheet.csv", "--methods", "harmny", "--n_hgv", "100")
     assert run.status != 0
@@ -97,8 +95,12 @@ def test_a_task_killed_for_memory_is_tried_again(tmp_path: Path) -> None:
     folder.mkdir()
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            command(*options, outdir=folder / "out"), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-            stdout=log, stderr=subprocess.STDOUT,
+            command(*options, outdir=folder / "out"),
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         os.kill(wait_for("python.*integrate_cells.py --method harmony .*--seed 5550123"), signal.SIGKILL)
         assert process.wait(timeout=900) == 0, (folder / "log.txt").read_text()
@@ -116,9 +118,19 @@ def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing
     assert second.status == 0, second.log
     done, cached = set(names_of(second.trace(), "COMPLETED")), set(names_of(second.trace(), "CACHED"))
     assert "SCORE_EMBEDDING" in done
-    assert {"CHECK_INPUTS", "PREPARE_DATASET", "INTEGRATE_CELLS", "VALIDATE_UNCORRECTED", "FIND_NEIGHBORS", "PROBE_EMBEDDING", "DRAW_UMAPS"} <= cached
+    assert {
+        "CHECK_INPUTS",
+        "PREPARE_DATASET",
+        "INTEGRATE_CELLS",
+        "VALIDATE_UNCORRECTED",
+        "FIND_NEIGHBORS",
+        "PROBE_EMBEDDING",
+        "DRAW_UMAPS",
+    } <= cached
     assert "INTEGRATE_CELLS" not in done
-    third = run_pipeline(tmp_path / "run", "-profile", "test", "-stub", "-resume", "--harmony_theta", "4", project=project)
+    third = run_pipeline(
+        tmp_path / "run", "-profile", "test", "-stub", "-resume", "--harmony_theta", "4", project=project
+    )
     rerun = [row["name"] for row in third.trace() if row["status"] == "COMPLETED" and "INTEGRATE_CELLS" in row["name"]]
     assert len(rerun) == 1
     assert "harmony" in rerun[0]

@@ -35,13 +35,22 @@ def test_config_and_schema_hold_the_same_parameters_and_defaults() -> None:
 
 
 def test_every_parameter_is_read_somewhere() -> None:
-    sources = [p for folder in ("bin", "subworkflows", "workflows", "conf", "modules") for p in (PROJECT / folder).rglob("*") if p.suffix in {".py", ".nf", ".config"}]
-    text = "\n".join(p.read_text() for p in [*sources, PROJECT / "main.nf", PROJECT / "nextflow.config"] if "tests" not in p.parts)
+    sources = [
+        p
+        for folder in ("bin", "subworkflows", "workflows", "conf", "modules")
+        for p in (PROJECT / folder).rglob("*")
+        if p.suffix in {".py", ".nf", ".config"}
+    ]
+    text = "\n".join(
+        p.read_text() for p in [*sources, PROJECT / "main.nf", PROJECT / "nextflow.config"] if "tests" not in p.parts
+    )
     unread = []
     for name in _schema_parameters():
         _, _, rest = name.partition("_")
         # by its name in quotes or as a property, or, without the method's name in front, in that method's DEFAULTS
-        ways = [rf"(?:params|options|settings|run)\.{name}\b", rf"[\"']{name}[\"']"] + ([rf"[\"']{re.escape(rest)}[\"']"] if rest else [])
+        ways = [rf"(?:params|options|settings|run)\.{name}\b", rf"[\"']{name}[\"']"] + (
+            [rf"[\"']{re.escape(rest)}[\"']"] if rest else []
+        )
         if not any(re.search(way, text) for way in ways):
             unread.append(name)
     assert unread == []
@@ -58,7 +67,9 @@ def test_every_module_has_its_parts(module) -> None:
 
 
 def test_environments_hold_the_pinned_versions() -> None:
-    pins = dict(line.split("==") for line in (PROJECT / "requirements" / "all.txt").read_text().splitlines() if "==" in line)
+    pins = dict(
+        line.split("==") for line in (PROJECT / "requirements" / "all.txt").read_text().splitlines() if "==" in line
+    )
     for module in MODULES:
         for name, version in re.findall(r"- ([\w-]+)==(\S+)", (module.parent / "environment.yml").read_text()):
             assert pins[name] == version, f"{module.parent}: {name}"
@@ -75,7 +86,9 @@ def test_every_method_has_code_and_resources() -> None:
 
 @pytest.mark.pipeline
 def test_help_prints_every_parameter() -> None:
-    done = subprocess.run(["nextflow", "run", str(PROJECT), "--help"], env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["nextflow", "run", str(PROJECT), "--help"], env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for name in _schema_parameters():
         assert f"--{name} " in done.stdout
@@ -85,9 +98,27 @@ def test_help_prints_every_parameter() -> None:
 def test_one_method_gets_its_own_resources_from_a_users_config(tmp_path) -> None:
     # with the first parser: the second one of Nextflow 25.04.4 does not apply a profile beside -c
     (tmp_path / "my.config").write_text("params.method_resources.pca.gpu = true\n")
-    options = ["-profile", "test", "-c", "my.config", "--methods", "pca,combat", "--controls", "none", "--corrections", "none", "--skip_umap", "--skip_probing"]
+    options = [
+        "-profile",
+        "test",
+        "-c",
+        "my.config",
+        "--methods",
+        "pca,combat",
+        "--controls",
+        "none",
+        "--corrections",
+        "none",
+        "--skip_umap",
+        "--skip_probing",
+    ]
     run = run_pipeline(tmp_path, *options, parser="v1")
     assert run.status == 0, run.log
     scripts = [path.read_text() for path in tmp_path.glob("work/*/*/.command.sh")]
-    devices = {method: ("cuda" if "--device cuda" in text else "cpu") for text in scripts for method in ("pca", "combat") if f"--method {method} " in text}
+    devices = {
+        method: ("cuda" if "--device cuda" in text else "cpu")
+        for text in scripts
+        for method in ("pca", "combat")
+        if f"--method {method} " in text
+    }
     assert devices == {"pca": "cuda", "combat": "cpu"}

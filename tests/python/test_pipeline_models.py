@@ -22,9 +22,22 @@ def make_weights(dest: Path) -> Path:
 
     var = ad.read_h5ad(PROJECT / "tests" / "data" / "demo.h5ad", backed="r").var
     genes = dest.parent / "genes.tsv"
-    genes.write_text("".join(f"{symbol}\t{identifier}\n" for symbol, identifier in zip(var.index, var["ensembl_id"], strict=True)))
+    genes.write_text(
+        "".join(f"{symbol}\t{identifier}\n" for symbol, identifier in zip(var.index, var["ensembl_id"], strict=True))
+    )
     subprocess.run(
-        [sys.executable, PROJECT / "bin" / "make_tiny_weights.py", "--model", "all", "--genes", genes, "--dest", dest, "--quiet"], check=True,
+        [
+            sys.executable,
+            PROJECT / "bin" / "make_tiny_weights.py",
+            "--model",
+            "all",
+            "--genes",
+            genes,
+            "--dest",
+            dest,
+            "--quiet",
+        ],
+        check=True,
         env=environment(),
     )
     return dest
@@ -41,9 +54,27 @@ def run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     checkpoint = next((weights / "cellplm").glob("*.ckpt"))
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     return run_pipeline(
-        tmp_path_factory.mktemp("models"), "-profile", "test", "--methods", "pca", "--controls", "none", "--corrections", "none",
-        "--skip_umap", "--models", "all", "--weights_dir", str(weights), "--random_init", "--shard_cells", "400", "--accept_license", "scfoundation",
-        "--model_options", str(PROJECT / "tests" / "data" / "demo_models.yml"),
+        tmp_path_factory.mktemp("models"),
+        "-profile",
+        "test",
+        "--methods",
+        "pca",
+        "--controls",
+        "none",
+        "--corrections",
+        "none",
+        "--skip_umap",
+        "--models",
+        "all",
+        "--weights_dir",
+        str(weights),
+        "--random_init",
+        "--shard_cells",
+        "400",
+        "--accept_license",
+        "scfoundation",
+        "--model_options",
+        str(PROJECT / "tests" / "data" / "demo_models.yml"),
     )
 
 
@@ -75,8 +106,23 @@ def test_shards_were_joined_to_what_one_task_gives(run: Run, weights: Path, tmp_
     settings = json.loads((run.outdir / "pipeline_info" / "model_settings.json").read_text())["demo"]["sccello"]
     (tmp_path / "options.json").write_text(json.dumps(settings))
     subprocess.run(
-        [sys.executable, PROJECT / "bin" / "embed_cells.py", "--model", "sccello", "--weights", weights / "sccello", "--input", prepared,
-         "--options", tmp_path / "options.json", "--output", tmp_path / "whole.parquet", "--quiet"], check=True, env=environment(),
+        [
+            sys.executable,
+            PROJECT / "bin" / "embed_cells.py",
+            "--model",
+            "sccello",
+            "--weights",
+            weights / "sccello",
+            "--input",
+            prepared,
+            "--options",
+            tmp_path / "options.json",
+            "--output",
+            tmp_path / "whole.parquet",
+            "--quiet",
+        ],
+        check=True,
+        env=environment(),
     )
     ids, values = read_embedding(run.outdir / "demo" / "embeddings" / "demo.sccello.raw.0.parquet")
     whole_ids, whole = read_embedding(tmp_path / "whole.parquet")
@@ -92,18 +138,39 @@ def test_a_killed_shard_resumes_to_what_an_undisturbed_run_gives(run: Run, weigh
     from scfm.tables import read_embedding
 
     options = [
-        "-profile", "test", "--methods", "none", "--controls", "none", "--corrections", "none", "--models", "sccello", "--shard_cells", "400", "--skip_umap", "--skip_probing",
-        "--weights_dir", str(weights), "--model_options", str(PROJECT / "tests" / "data" / "demo_models.yml"), "--seeds", "7417",
+        "-profile",
+        "test",
+        "--methods",
+        "none",
+        "--controls",
+        "none",
+        "--corrections",
+        "none",
+        "--models",
+        "sccello",
+        "--shard_cells",
+        "400",
+        "--skip_umap",
+        "--skip_probing",
+        "--weights_dir",
+        str(weights),
+        "--model_options",
+        str(PROJECT / "tests" / "data" / "demo_models.yml"),
+        "--seeds",
+        "7417",
     ]
     # one task at a time: the first shard is done when the second one starts
     kill_at("python.*embed_cells.py --model sccello .*shard_001", tmp_path / "killed", *options, "-process.maxForks=1")
     resumed = run_pipeline(tmp_path / "killed", *options, "-resume")
     assert resumed.status == 0, resumed.log
-    shards = {row["name"].split("(")[1].rstrip(")"): row["status"] for row in resumed.trace() if "EMBED_CELLS" in row["name"]}
+    shards = {
+        row["name"].split("(")[1].rstrip(")"): row["status"] for row in resumed.trace() if "EMBED_CELLS" in row["name"]
+    }
     assert len(shards) == 2
     assert sorted(shards.values()) == ["CACHED", "COMPLETED"]
     expected, got = (
-        read_embedding(folder / "demo" / "embeddings" / f"demo.sccello.raw.{seed}.parquet") for folder, seed in ((run.outdir, 0), (resumed.outdir, 7417))
+        read_embedding(folder / "demo" / "embeddings" / f"demo.sccello.raw.{seed}.parquet")
+        for folder, seed in ((run.outdir, 0), (resumed.outdir, 7417))
     )
     np.testing.assert_array_equal(expected[0], got[0])
     np.testing.assert_array_equal(expected[1], got[1])
@@ -112,8 +179,21 @@ def test_a_killed_shard_resumes_to_what_an_undisturbed_run_gives(run: Run, weigh
 def test_absent_weights_are_not_applicable_with_the_command_that_gets_them(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     run = run_pipeline(
-        tmp_path, "-profile", "test", "--methods", "pca", "--controls", "none", "--corrections", "none", "--models", "scgpt",
-        "--weights_dir", str(tmp_path / "weights"), "--skip_umap", "--skip_probing",
+        tmp_path,
+        "-profile",
+        "test",
+        "--methods",
+        "pca",
+        "--controls",
+        "none",
+        "--corrections",
+        "none",
+        "--models",
+        "scgpt",
+        "--weights_dir",
+        str(tmp_path / "weights"),
+        "--skip_umap",
+        "--skip_probing",
     )
     assert len(run.table("probing")) == 0
     assert not list((run.outdir / "demo").rglob("*.png"))

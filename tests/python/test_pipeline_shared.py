@@ -21,7 +21,19 @@ def pbmc(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (folder / "sheet.csv").write_text(f"dataset,h5ad,batch_key,label_key\npbmc,{DATA},batch,cell_type\n")
     # 1,200 cells need little: tasks side by side are faster than threads in one
     (folder / "small.config").write_text("process.resourceLimits = [cpus: 1, memory: '4.GB']\n")
-    run = run_pipeline(folder, "-c", "small.config", "--input", "sheet.csv", "--seeds", "0,1", "--metrics_profile", "full", "--scvi_max_epochs", "100")
+    run = run_pipeline(
+        folder,
+        "-c",
+        "small.config",
+        "--input",
+        "sheet.csv",
+        "--seeds",
+        "0,1",
+        "--metrics_profile",
+        "full",
+        "--scvi_max_epochs",
+        "100",
+    )
     assert run.status == 0, run.log
     return run
 
@@ -48,12 +60,27 @@ def test_integration_mixes_better_than_pca(pbmc: Run, metric: str, method: str) 
 
 
 def test_controls_sit_where_their_definitions_say(pbmc: Run) -> None:
-    for metric in ("leiden_nmi", "leiden_ari", "kmeans_nmi", "kmeans_ari", "silhouette_label", "clisi", "isolated_labels"):
+    for metric in (
+        "leiden_nmi",
+        "leiden_ari",
+        "kmeans_nmi",
+        "kmeans_ari",
+        "silhouette_label",
+        "clisi",
+        "isolated_labels",
+    ):
         score = pbmc.score(metric).dropna()
         assert score.idxmax() == "label_onehot.raw.0", metric
     for metric in ("leiden_nmi", "leiden_ari", "kmeans_nmi", "clisi"):
         score = pbmc.score(metric)
-        without_labels = ["random.raw.0", "random.raw.1", "shuffled.raw.0", "shuffled.raw.1", "shuffled_within_batch.raw.0", "shuffled_within_batch.raw.1"]
+        without_labels = [
+            "random.raw.0",
+            "random.raw.1",
+            "shuffled.raw.0",
+            "shuffled.raw.1",
+            "shuffled_within_batch.raw.0",
+            "shuffled_within_batch.raw.1",
+        ]
         assert score[without_labels].max() < score.drop(without_labels).min(), metric
     ilisi = pbmc.score("ilisi")
     assert ilisi["shuffled_within_batch.raw.0"] < ilisi["harmony.raw.0"]

@@ -15,10 +15,24 @@ from scfm.study.published import load_published
 pytestmark = pytest.mark.pipeline
 #: cells and genes after each recipe; tests/python/test_recipes_study.py gets them by plain pandas
 EXPECTED = {
-    "limb": (430, 220), "liver": (392, 250), "Immune": (375, 250), "HLCA_assay": (350, 250), "HLCA_disease": (363, 250), "HLCA_sn": (355, 250),
+    "limb": (430, 220),
+    "liver": (392, 250),
+    "Immune": (375, 250),
+    "HLCA_assay": (350, 250),
+    "HLCA_disease": (363, 250),
+    "HLCA_sn": (355, 250),
 }
 METHODS = ["pca", "harmony", "scanorama", "scvi"]
-SCIB = ["Leiden NMI", "Leiden ARI", "Silhouette label", "BRAS", "Graph connectivity", "Batch correction", "Bio conservation", "Total"]
+SCIB = [
+    "Leiden NMI",
+    "Leiden ARI",
+    "Silhouette label",
+    "BRAS",
+    "Graph connectivity",
+    "Batch correction",
+    "Bio conservation",
+    "Total",
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +62,11 @@ def test_recipes_gave_the_cells_genes_batches_and_labels_of_the_catalogue(study:
         facts = row["prepared"]
         assert (facts["n_cells"], facts["n_genes"]) == EXPECTED[row["dataset"]]
         assert (len(facts["batches"]), len(facts["labels"])) == (scenario.n_batches, scenario.n_labels)
-        assert (row["scenario"], row["batch_key"], row["label_key"]) == (scenario.name, scenario.batch_key, scenario.label_key)
+        assert (row["scenario"], row["batch_key"], row["label_key"]) == (
+            scenario.name,
+            scenario.batch_key,
+            scenario.label_key,
+        )
         assert row["recipe"]["n_cells"] == facts["n_cells"]
         assert all(source["record"]["kind"] == "cellxgene" for source in row["recipe"]["sources"])
     report = json.loads((study.outdir / "Immune" / "prepared" / "Immune.recipe.json").read_text())
@@ -79,8 +97,13 @@ def test_the_studys_own_tables_are_there_with_their_columns(study: Run) -> None:
 
 def test_totals_are_plain_means_with_both_weights(study: Run) -> None:
     scores = study.table("scores")
-    whole = scores[scores["group"] == "all"].pivot_table(index=["dataset", "embedding"], columns="metric", values="value")
-    bio, batch = whole[["leiden_nmi", "leiden_ari", "silhouette_label"]].mean(axis=1), whole[["bras", "graph_connectivity"]].mean(axis=1)
+    whole = scores[scores["group"] == "all"].pivot_table(
+        index=["dataset", "embedding"], columns="metric", values="value"
+    )
+    bio, batch = (
+        whole[["leiden_nmi", "leiden_ari", "silhouette_label"]].mean(axis=1),
+        whole[["bras", "graph_connectivity"]].mean(axis=1),
+    )
     totals = study.table("totals")
     raw = totals[totals["scaling"] == "raw"]
     assert sorted(raw["bio_weight"].unique()) == [0.5, 0.6]
@@ -92,7 +115,12 @@ def test_totals_are_plain_means_with_both_weights(study: Run) -> None:
 
 def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Run) -> None:
     probing = study.table("probing")
-    rows = probing[(probing["scheme"] == "kfold") & (probing["classifier"] == "logistic") & (probing["fold"] == "mean") & (probing["group"] == "all")]
+    rows = probing[
+        (probing["scheme"] == "kfold")
+        & (probing["classifier"] == "logistic")
+        & (probing["fold"] == "mean")
+        & (probing["group"] == "all")
+    ]
     value = rows[rows["metric"] == "macro_f1"].set_index(["dataset", "embedding", "target"])["value"]
     for dataset in EXPECTED:
         raw, centred = (value[dataset, f"pca.{variant}.0", "batch"] for variant in ("raw", "center_l2"))
@@ -111,7 +139,14 @@ def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_study
     value = ours["liver", "harmony.raw.0", "bras"]
     assert published["liver", "harmony", "raw", "bras"] == 0.81
     assert f"{value:.3f}" in html
-    for text in ("Kendall", "Rank with and without each metric", "What the batch is", "Centroid alignment", "Chance and majority", "Where the cells come from"):
+    for text in (
+        "Kendall",
+        "Rank with and without each metric",
+        "What the batch is",
+        "Centroid alignment",
+        "Chance and majority",
+        "Where the cells come from",
+    ):
         assert text in html, text
     assert len(html) < 20_000_000
 

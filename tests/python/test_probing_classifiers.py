@@ -41,7 +41,10 @@ def reference(values, fold, k):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    n=st.integers(3, 150), k=st.integers(1, 15), n_folds=st.integers(2, 4), seed=st.integers(0, 10**6),
+    n=st.integers(3, 150),
+    k=st.integers(1, 15),
+    n_folds=st.integers(2, 4),
+    seed=st.integers(0, 10**6),
     kind=st.sampled_from(["normal", "far", "grid", "identical", "huge", "tiny"]),
 )
 def test_neighbors_equal_brute_force(n, k, n_folds, seed, kind):

@@ -35,8 +35,19 @@ def folder(tmp_path):
 
 def call(folder, *more, check=True):
     command = [
-        sys.executable, BIN / "probe_embedding.py", "--embedding", "toy.pca.raw.0.parquet", "--sidecar",
-        "toy.pca.raw.0.json", "--obs", "toy.obs.parquet", "--splits", "toy.splits.parquet", "--params", "params.json", *more,
+        sys.executable,
+        BIN / "probe_embedding.py",
+        "--embedding",
+        "toy.pca.raw.0.parquet",
+        "--sidecar",
+        "toy.pca.raw.0.json",
+        "--obs",
+        "toy.obs.parquet",
+        "--splits",
+        "toy.splits.parquet",
+        "--params",
+        "params.json",
+        *more,
     ]
     return subprocess.run(command, cwd=folder, check=check, capture_output=True, text=True)
 
@@ -51,7 +62,10 @@ def test_writes_table_status_and_the_paper_csv(folder):
     status = read_json(folder / "toy.pca.raw.0.probe.status.json")
     assert (status["status"], status["step"], status["warnings"]) == ("ok", "probe", [])
     assert status["versions"]["scikit-learn"]
-    for ending, classes in (("probing_results", {"B", "NK", "T", "mono"}), ("probing_results_batch", {"b0", "b1", "b2"})):
+    for ending, classes in (
+        ("probing_results", {"B", "NK", "T", "mono"}),
+        ("probing_results_batch", {"b0", "b1", "b2"}),
+    ):
         paper = pd.read_csv(folder / f"toy.pca.raw.0.{ending}.csv")
         assert list(paper.columns) == ["model_name", "fold", "dataset", "accuracy", "f1_score", "support"]
         assert set(paper["dataset"]) == {"overall", *classes}

@@ -55,7 +55,9 @@ def test_noise_scores_like_its_permuted_baseline(classifier):
 
 
 @BOTH
-@pytest.mark.parametrize(("target", "scheme"), [("label", "kfold"), ("batch", "kfold"), ("label", "leave_one_batch_out")])
+@pytest.mark.parametrize(
+    ("target", "scheme"), [("label", "kfold"), ("batch", "kfold"), ("label", "leave_one_batch_out")]
+)
 def test_equals_a_plain_scikit_learn_pipeline(noisy, classifier, target, scheme):
     obs, values, table = noisy
     splits = make_splits(obs, n_folds=5, seed=123)
@@ -64,7 +66,8 @@ def test_equals_a_plain_scikit_learn_pipeline(noisy, classifier, target, scheme)
     names, number = np.unique(fold_of, return_inverse=True)
     true = obs[target].to_numpy()
     model = (
-        make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000)) if classifier == "logistic"
+        make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+        if classifier == "logistic"
         else KNeighborsClassifier(15, algorithm="brute")
     )
     guess = cross_val_predict(model, values, true, cv=PredefinedSplit(number))
@@ -85,9 +88,13 @@ def test_equals_a_plain_scikit_learn_pipeline(noisy, classifier, target, scheme)
             classes = np.unique(true)
             for metric, reference in (("recall", recall_score), ("f1", f1_score)):
                 expected = reference(true[test], guess[test], labels=classes, average=None)
-                got = [pick(table, target, scheme, classifier, metric=metric, fold=name, group=c)["value"] for c in classes]
+                got = [
+                    pick(table, target, scheme, classifier, metric=metric, fold=name, group=c)["value"] for c in classes
+                ]
                 assert got == pytest.approx(list(expected))
-    mean = table[(table["fold"] == "mean") & (table["metric"] == "accuracy")].set_index(["target", "scheme", "classifier"])
+    mean = table[(table["fold"] == "mean") & (table["metric"] == "accuracy")].set_index(
+        ["target", "scheme", "classifier"]
+    )
     folds = [pick(table, target, scheme, classifier, metric="accuracy", fold=f)["value"] for f in names]
     assert mean.loc[(target, scheme, classifier), "value"] == pytest.approx(np.mean(folds))
     sd = pick(table, target, scheme, classifier, metric="accuracy", fold="sd")["value"]
@@ -106,9 +113,14 @@ def test_batch_baseline_is_permuted_within_label(classifier):
     rng = np.random.default_rng(5)
     label = rng.integers(0, 2, 600)
     batch = np.where(rng.random(600) < 0.9, label, 1 - label)
-    obs = pd.DataFrame({
-        "cell_id": [f"c{i:03d}" for i in range(600)], "batch": batch.astype(str), "label": label.astype(str), "scored": True,
-    })
+    obs = pd.DataFrame(
+        {
+            "cell_id": [f"c{i:03d}" for i in range(600)],
+            "batch": batch.astype(str),
+            "label": label.astype(str),
+            "scored": True,
+        }
+    )
     values = (20 * np.eye(2)[label] + rng.normal(size=(600, 2))).astype(np.float32)
     row = pick(run_probe(obs, values, permutations=3), "batch", "kfold", classifier, metric="balanced_accuracy")
     assert row["value"] > 0.85
@@ -144,14 +156,21 @@ def test_absent_class_counts_zero_in_macro_f1_as_in_the_study():
     obs.loc[:1, "label"] = "rare"
     values[:2, :4] = [0, 80, 0, 80]
     table = run_probe(obs, values)
-    fold_rows = [pick(table, "label", "kfold", "logistic", metric="support", fold=str(f), group="rare") for f in range(5)]
+    fold_rows = [
+        pick(table, "label", "kfold", "logistic", metric="support", fold=str(f), group="rare") for f in range(5)
+    ]
     absent = [str(f) for f, row in enumerate(fold_rows) if row["value"] == 0]
     assert len(absent) == 3
     row = pick(table, "label", "kfold", "logistic", metric="recall", fold=absent[0], group="rare")
     assert (row["status"], row["reason"]) == ("not_applicable", "class_absent_from_test")
     assert pick(table, "label", "kfold", "logistic", metric="f1", fold=absent[0], group="rare")["value"] == 0.0
-    others = [pick(table, "label", "kfold", "logistic", metric="f1", fold=absent[0], group=g)["value"] for g in ("B", "NK", "T")]
-    assert pick(table, "label", "kfold", "logistic", metric="macro_f1", fold=absent[0])["value"] == pytest.approx(sum(others) / 4)
+    others = [
+        pick(table, "label", "kfold", "logistic", metric="f1", fold=absent[0], group=g)["value"]
+        for g in ("B", "NK", "T")
+    ]
+    assert pick(table, "label", "kfold", "logistic", metric="macro_f1", fold=absent[0])["value"] == pytest.approx(
+        sum(others) / 4
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ import pytest
 from helpers_probing import pick, run_probe
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "pbmc_3tech.h5ad"
-pytestmark = [pytest.mark.shared_data, pytest.mark.skipif(not DATA.exists(), reason=f"{DATA.name} is not beside the checkout")]
+pytestmark = [
+    pytest.mark.shared_data,
+    pytest.mark.skipif(not DATA.exists(), reason=f"{DATA.name} is not beside the checkout"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,14 @@ def pbmc():
     data = ad.read_h5ad(DATA)
     values = np.log1p(data.X.toarray() / data.obs["n_umi_total"].to_numpy()[:, None] * 1e4)
     left, scale, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    obs = pd.DataFrame({
-        "cell_id": data.obs_names.astype(str), "batch": data.obs["batch"].astype(str).to_numpy(),
-        "label": data.obs["cell_type"].astype(str).to_numpy(), "scored": True,
-    })
+    obs = pd.DataFrame(
+        {
+            "cell_id": data.obs_names.astype(str),
+            "batch": data.obs["batch"].astype(str).to_numpy(),
+            "label": data.obs["cell_type"].astype(str).to_numpy(),
+            "scored": True,
+        }
+    )
     return obs, (left * scale)[:, :50].astype(np.float32)
 
 

@@ -17,7 +17,9 @@ from scfm.probing.splits import COLUMNS, make_splits, scored_cells, small_classe
 def obs_table(batch: list, label: list, scored: list | None = None) -> pd.DataFrame:
     """Return an obs table with ids c000, c001 ..."""
     n = len(batch)
-    scored = [b is not None and lab is not None for b, lab in zip(batch, label, strict=True)] if scored is None else scored
+    scored = (
+        [b is not None and lab is not None for b, lab in zip(batch, label, strict=True)] if scored is None else scored
+    )
     return pd.DataFrame({"cell_id": [f"c{i:03d}" for i in range(n)], "batch": batch, "label": label, "scored": scored})
 
 

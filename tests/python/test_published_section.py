@@ -21,7 +21,14 @@ from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
 def data(tmp_path_factory):
     """A run on the liver scenario: published values with noise, ComBat without published values, a method that was not run."""
     data = study_report(tmp_path_factory.mktemp("published"), "liver")
-    return replace(data, **{name: table[table["method"] != "uce"] for name in ("scores", "totals", "probing") for table in [getattr(data, name)]})
+    return replace(
+        data,
+        **{
+            name: table[table["method"] != "uce"]
+            for name in ("scores", "totals", "probing")
+            for table in [getattr(data, name)]
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,13 @@ class Cells(HTMLParser):
 
 
 def test_sections_stand_after_the_scores(data, sections):
-    assert list(sections) == ["published", "published_scores", "published_scatter", "published_ranks", "published_probing"]
+    assert list(sections) == [
+        "published",
+        "published_scores",
+        "published_scatter",
+        "published_ranks",
+        "published_probing",
+    ]
     keys = [s.key for m in build_modules(data) if m.key == "data_pbmc" for s in m.sections]
     assert keys.index("labels") < keys.index("published") and keys.index("published_probing") < keys.index("umaps")
 
@@ -87,8 +100,14 @@ def test_published_numbers_that_are_not_staged_stop_the_report(data, tmp_path):
 
 def test_the_verdict_is_told_in_sentences(sections):
     text = words(sections["published"].data)
-    assert re.search(r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as reproduced\)\.", text)
-    assert re.search(r"Foundation models : \d+ of 70 metrics within ±0\.03 and \d+ of 14 totals within ±0\.02 \(same width, informative only", text)
+    assert re.search(
+        r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as reproduced\)\.",
+        text,
+    )
+    assert re.search(
+        r"Foundation models : \d+ of 70 metrics within ±0\.03 and \d+ of 14 totals within ±0\.02 \(same width, informative only",
+        text,
+    )
     assert "must hold for the study to count as reproduced in HLCA_sn and limb, not in liver" in text
     assert re.search(r"Kendall's tau-b of the total over 11 uncorrected embeddings: 0\.\d\d \(p &lt; 0\.001\)\.", text)
     assert "over 18 embeddings, raw and centred" in text
@@ -96,13 +115,20 @@ def test_the_verdict_is_told_in_sentences(sections):
 
 def test_other_cells_and_settings_are_said_aloud_before_any_number(data, sections):
     html = sections["published"].data
-    assert html.startswith("<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the study.")
+    assert html.startswith(
+        "<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the study."
+    )
     assert "Where pbmc.h5ad comes from is not recorded" in html
     changed = replace(data, params={**data.params, "n_hvg": 500, "hvg_flavor": "<b>"})
     text = published_sections(changed, "pbmc")[0].data
-    assert "<code>n_hvg</code> 500, study 2000" in text and "<code>hvg_flavor</code> &lt;b&gt;, study cell_ranger" in text
+    assert (
+        "<code>n_hvg</code> 500, study 2000" in text and "<code>hvg_flavor</code> &lt;b&gt;, study cell_ranger" in text
+    )
     record = {"kind": "cellxgene", "api": "https://api.cellxgene.cziscience.com"}
-    official = {"recipe": {"sources": [{"file": "x.h5ad", "record": record}]}, "prepared": {"n_cells": 68429, "batches": dict.fromkeys(range(16), 1)}}
+    official = {
+        "recipe": {"sources": [{"file": "x.h5ad", "record": record}]},
+        "prepared": {"n_cells": 68429, "batches": dict.fromkeys(range(16), 1)},
+    }
     same = replace(data, datasets=[{**d, **official} for d in data.datasets])
     assert "scfm-loud" not in published_sections(same, "pbmc")[0].data
 
@@ -130,7 +156,10 @@ def test_cells_show_ours_published_and_difference_in_the_colour_of_the_verdict(d
 def test_what_has_no_value_stays_empty(sections):
     rows = Cells(sections["published_scores"].data).rows
     assert rows["UCE"][7] == ["scfm-none", "– 0.69 ", "UCE, Total: ours not run, published 0.69"]
-    assert all(c[0] == "scfm-alone" and re.fullmatch(r"0\.\d{3} ", c[1]) and c[2].endswith("no published value") for c in rows["ComBat"])
+    assert all(
+        c[0] == "scfm-alone" and re.fullmatch(r"0\.\d{3} ", c[1]) and c[2].endswith("no published value")
+        for c in rows["ComBat"]
+    )
     probes = Cells(sections["published_probing"].data).rows
     assert probes["PCA"][2:] == [["", "", ""], ["", "", ""]]  # label probing of PCA can't be read from the plots
     assert "~0.90 " in probes["PCA"][1][1] and probes["Harmony"][2][1].startswith("0.945 0.93 ")
@@ -138,7 +167,10 @@ def test_what_has_no_value_stays_empty(sections):
 
 
 def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data):
-    scores = pd.DataFrame([score_row("pca", m, 0.5, dataset="pbmc") for m in METRICS if m != "bras"] + [score_row("pca", "bras", 0.6203, dataset="pbmc")])
+    scores = pd.DataFrame(
+        [score_row("pca", m, 0.5, dataset="pbmc") for m in METRICS if m != "bras"]
+        + [score_row("pca", "bras", 0.6203, dataset="pbmc")]
+    )
     table = next(s for s in published_sections(replace(data, scores=scores), "pbmc") if s.key == "published_scores")
     assert Cells(table.data).rows["PCA"][3][:2] == ["scfm-far", "0.620 0.59 +0.0303 "]
 
@@ -146,11 +178,16 @@ def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data
 @pytest.mark.parametrize(("shift", "said"), [(-0.0125, True), (-0.05, False)])
 def test_a_swapped_order_is_told_with_both_gaps(data, shift, said):
     """scVI 0.7867 and Harmony 0.775 by their printed metrics, 0.79 and 0.78 as printed."""
-    scores = score_rows("HLCA_sn", data.published, dataset="pbmc", shift=lambda m, v, _metric: shift if (m, v) == ("scvi", "raw") else 0)
+    scores = score_rows(
+        "HLCA_sn", data.published, dataset="pbmc", shift=lambda m, v, _metric: shift if (m, v) == ("scvi", "raw") else 0
+    )
     other = replace(data, scores=scores, datasets=[{**d, "scenario": "HLCA_sn"} for d in data.datasets])
     text = words(published_sections(other, "pbmc")[0].data)
     gap = f"{0.775 - (2.14 / 3 + 0.86) / 2 - shift:.3f}"
-    assert "Order by total is not the published one: Harmony &gt; scVI &gt; PCA &gt; Scanorama; published scVI &gt; Harmony" in text.replace(" :", ":").replace("total  is", "total is")
+    assert (
+        "Order by total is not the published one: Harmony &gt; scVI &gt; PCA &gt; Scanorama; published scVI &gt; Harmony"
+        in text.replace(" :", ":").replace("total  is", "total is")
+    )
     assert f"scVI is 0.01 above Harmony in the study and {gap} below it here" in text
     assert ("both less than the tolerance of a total" in text) == said
     assert "must hold for the study to count as reproduced in HLCA_sn and limb." in text
@@ -180,7 +217,10 @@ def test_texts_from_the_data_are_escaped(data):
     bad = "<script>alert(1)</script>"
     scores = pd.concat([data.scores, pd.DataFrame([score_row(bad, m, 0.5, dataset="pbmc") for m in METRICS])])
     probing = pd.concat([data.probing, pd.DataFrame([probing_row(bad, "batch", "accuracy", 0.5, dataset="pbmc")])])
-    datasets = [{**d, "recipe": {"sources": [{"file": bad, "record": {"kind": "url", "url": f"https://x/{bad}"}}]}} for d in data.datasets]
+    datasets = [
+        {**d, "recipe": {"sources": [{"file": bad, "record": {"kind": "url", "url": f"https://x/{bad}"}}]}}
+        for d in data.datasets
+    ]
     found = published_sections(replace(data, scores=scores, probing=probing, datasets=datasets), "pbmc")
     html = "".join(s.data + s.description for s in found)
     assert "<script" not in html and "&lt;script&gt;alert(1)" in html
@@ -188,7 +228,8 @@ def test_texts_from_the_data_are_escaped(data):
 
 def test_scatter_has_every_pair_its_band_and_names_of_outliers():
     pairs = [
-        Pair("in <1>", 0.5, 0.51, "#111111", hollow=False, outside=False, tip="tip <a>"), Pair("far & out", 0.5, 0.9, "#222222", hollow=True, outside=True, tip="b"),
+        Pair("in <1>", 0.5, 0.51, "#111111", hollow=False, outside=False, tip="tip <a>"),
+        Pair("far & out", 0.5, 0.9, "#222222", hollow=True, outside=True, tip="b"),
         Pair("ranged", 0.7, 0.6, "#333333", hollow=False, outside=False, tip="c", low=0.6, high=0.8),
     ]
     svg = agreement_svg(pairs, tolerance=0.03, xlab="Total, published", ylab="Total, ours", legend={"a <b>": "#111111"})

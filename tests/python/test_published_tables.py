@@ -29,7 +29,9 @@ def published() -> Published:
 @pytest.fixture(scope="module")
 def wide(published):
     """One row per scenario, method and variant."""
-    return published.scib.pivot_table(index=["scenario", "method", "variant"], columns="metric", values="value", aggfunc="first")
+    return published.scib.pivot_table(
+        index=["scenario", "method", "variant"], columns="metric", values="value", aggfunc="first"
+    )
 
 
 def test_every_row_of_the_studys_tables_is_there_with_all_its_values(published, wide):
@@ -65,7 +67,12 @@ def test_true_data_sets_stand_behind_the_swapped_panel_titles(published, wide):
         ours = {s: np.corrcoef(np.log2(sizes[f"{x}_millions"]), totals[s])[0, 1] for s in printed.index}
         assert all(abs(ours[s] - printed[s]) < 0.045 for s in printed.index), (ours, printed)
     by_title = published.scaling.set_index("printed_title")["scenario"].to_dict()
-    assert {k: by_title[k] for k in ("Tissue", "Donor", "Assay", "RNA source")} == {"Tissue": "liver", "Donor": "Immune", "Assay": "HLCA_sn", "RNA source": "HLCA_assay"}
+    assert {k: by_title[k] for k in ("Tissue", "Donor", "Assay", "RNA source")} == {
+        "Tissue": "liver",
+        "Donor": "Immune",
+        "Assay": "HLCA_sn",
+        "RNA source": "HLCA_assay",
+    }
 
 
 def test_probing_has_only_what_can_be_read_of_one_method(published):
@@ -74,9 +81,15 @@ def test_probing_has_only_what_can_be_read_of_one_method(published):
     assert rows.loc[("liver", "harmony", "raw", "batch", "macro_f1"), "value"] == 0.12
     assert rows.loc[("liver", "pca", "raw", "batch", "macro_f1"), "precision"] == "approximate"
     assert tuple(rows.loc[("limb", "cellplm", "center_l2", "batch", "macro_f1"), ["low", "high"]]) == (0.60, 0.85)
-    for absent in [("HLCA_disease", "nicheformer", "center_l2", "batch", "macro_f1"), ("liver", "scgpt", "raw", "batch", "accuracy"), ("liver", "pca", "raw", "label", "accuracy")]:
+    for absent in [
+        ("HLCA_disease", "nicheformer", "center_l2", "batch", "macro_f1"),
+        ("liver", "scgpt", "raw", "batch", "accuracy"),
+        ("liver", "pca", "raw", "label", "accuracy"),
+    ]:
         assert absent not in rows.index
-    assert set(rows["error"].xs("raw", level="variant")) == {0.01} and set(rows["error"].xs("center_l2", level="variant")) == {0.02}
+    assert set(rows["error"].xs("raw", level="variant")) == {0.01} and set(
+        rows["error"].xs("center_l2", level="variant")
+    ) == {0.02}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -100,14 +113,22 @@ def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:
     return path.parent
 
 
-@pytest.mark.parametrize(("name", "old", "new", "words"), [
-    ("scib", "limb\tpca\traw\tleiden_nmi\t0.47", "limb\tpca\traw\tleiden_nmi\t4.7", "against maximum 1, first: 4.7"),
-    ("scib", "limb\tpca\traw\tleiden_ari", "limb\tpca\traw\tleiden_nmi", "repeat a key"),
-    ("scib", "limb\tpca", "limp\tpca", "against enum"),
-    ("models", "316", "many", "'parameters_millions': 1 values are not of type number"),
-    ("probing", "\t0.64\t\t\texact", "\t\t\t\texact", "1 rows have neither a value alone nor a range alone"),
-    ("probing", "\t\t0.60\t0.85\trange", "\t\t0.85\t0.60\trange", "1 rows have neither"),
-])
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        (
+            "scib",
+            "limb\tpca\traw\tleiden_nmi\t0.47",
+            "limb\tpca\traw\tleiden_nmi\t4.7",
+            "against maximum 1, first: 4.7",
+        ),
+        ("scib", "limb\tpca\traw\tleiden_ari", "limb\tpca\traw\tleiden_nmi", "repeat a key"),
+        ("scib", "limb\tpca", "limp\tpca", "against enum"),
+        ("models", "316", "many", "'parameters_millions': 1 values are not of type number"),
+        ("probing", "\t0.64\t\t\texact", "\t\t\t\texact", "1 rows have neither a value alone nor a range alone"),
+        ("probing", "\t\t0.60\t0.85\trange", "\t\t0.85\t0.60\trange", "1 rows have neither"),
+    ],
+)
 def test_a_broken_table_is_refused_in_a_sentence(tmp_path, name, old, new, words):
     with pytest.raises(ScfmError, match=re.escape(words)):
         load_published(broken(tmp_path, name, old, new))
@@ -126,7 +147,12 @@ RECORD = {"kind": "cellxgene", "api": OFFICIAL, "url": "https://datasets.example
 def row_of(record=None, *, n_cells=68429, n_batches=16, **other):
     """Return an entry of ``datasets.json`` made by a recipe from one file."""
     prepared = {"n_cells": n_cells, "batches": {f"d{i}": 1 for i in range(n_batches)}}
-    return {"dataset": "own", "prepared": prepared, "recipe": {"sources": [{"name": "all", "file": "x.h5ad", "record": record}]}, **other}
+    return {
+        "dataset": "own",
+        "prepared": prepared,
+        "recipe": {"sources": [{"name": "all", "file": "x.h5ad", "record": record}]},
+        **other,
+    }
 
 
 def test_the_official_host_is_the_one_that_downloads_come_from():
@@ -138,18 +164,25 @@ def test_the_studys_own_cells_raise_no_doubt():
 
 
 def test_other_numbers_of_cells_and_batches_and_mirrors_are_told():
-    differs, unknown = cell_doubts(row_of({**RECORD, "api": "http://127.0.0.1:8123/x"}, n_cells=600, n_batches=4), n_cells=68429, n_batches=16)
+    differs, unknown = cell_doubts(
+        row_of({**RECORD, "api": "http://127.0.0.1:8123/x"}, n_cells=600, n_batches=4), n_cells=68429, n_batches=16
+    )
     assert differs == [
-        "There are 600 cells here and 68,429 in the study.", "There are 4 batches here and 16 in the study.",
+        "There are 600 cells here and 68,429 in the study.",
+        "There are 4 batches here and 16 in the study.",
         "x.h5ad came from 127.0.0.1, not from CELLxGENE Discover (api.cellxgene.cziscience.com).",
     ]
     assert unknown == []
 
 
-@pytest.mark.parametrize("record", [
-    {"kind": "url", "url": "https://mirror.example/x.h5ad", "api": None}, {**RECORD, "api": "mirror.example/api"},
-    {**RECORD, "api": "https://api.cellxgene.cziscience.com.mirror.example"},
-])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "url", "url": "https://mirror.example/x.h5ad", "api": None},
+        {**RECORD, "api": "mirror.example/api"},
+        {**RECORD, "api": "https://api.cellxgene.cziscience.com.mirror.example"},
+    ],
+)
 def test_a_plain_address_and_a_host_that_only_looks_official_are_mirrors(record):
     (text,), _ = cell_doubts(row_of(record), n_cells=68429, n_batches=16)
     assert "mirror.example, not from CELLxGENE" in text

@@ -59,12 +59,19 @@ def test_the_label_maps_of_the_study_have_their_sizes() -> None:
     assert immune and len(immune.rules) == 1
     assert (len(immune.rules[0].labels), len(set(immune.rules[0].labels.values()))) == (31, 11)
     lung = load_recipe(RECIPES / "HLCA_sn.yml").labels
-    assert lung and [(r.column, len(r.labels)) for r in lung.rules] == [("ann_level_3", 5), ("ann_level_2", 4), ("ann_level_3", 7)]
+    assert lung and [(r.column, len(r.labels)) for r in lung.rules] == [
+        ("ann_level_3", 5),
+        ("ann_level_2", 4),
+        ("ann_level_3", 7),
+    ]
     assert all(value == label for rule in lung.rules for value, label in rule.labels.items())
 
 
 def test_a_recipe_is_read_as_it_is_written(tmp_path: Path) -> None:
-    recipe = load_recipe(write_recipe(tmp_path, f"""
+    recipe = load_recipe(
+        write_recipe(
+            tmp_path,
+            f"""
         description: >
           two
           lines
@@ -74,18 +81,32 @@ def test_a_recipe_is_read_as_it_is_written(tmp_path: Path) -> None:
           other: {{collection: {ID}, select: {{disease: [normal]}}, rename: {{a: b}}, set: {{c: 1}}, paste: {{d: [a, c]}}}}
         genes: union
         drop_columns: [leiden]
-        """))
+        """,
+        )
+    )
     own, mine, other = recipe.sources.values()
     assert own.is_own_file and not mine.is_own_file
     assert mine.keep == (Filter("age", "in", ("5", "6", "True")), Filter("x", "missing"))
     assert [f.rule for f in mine.keep] == ["age is one of 5, 6, True", "x is not missing"]
     assert (mine.cellxgene, mine.version, mine.counts) == (ID, OTHER, "spliced")
-    assert (other.select, other.rename, other.set, other.paste) == ({"disease": ["normal"]}, {"a": "b"}, {"c": 1}, {"d": ("a", "c")})
-    assert (recipe.genes, recipe.description, recipe.prefix, recipe.drop_columns) == ("union", "two lines", "", ("leiden",))
+    assert (other.select, other.rename, other.set, other.paste) == (
+        {"disease": ["normal"]},
+        {"a": "b"},
+        {"c": 1},
+        {"d": ("a", "c")},
+    )
+    assert (recipe.genes, recipe.description, recipe.prefix, recipe.drop_columns) == (
+        "union",
+        "two lines",
+        "",
+        ("leiden",),
+    )
 
 
 def test_all_faults_come_at_once_with_line_and_place(tmp_path: Path) -> None:
-    found = faults(tmp_path, """
+    found = faults(
+        tmp_path,
+        """
         sources:
           one:
             file: a.h5ad
@@ -97,12 +118,18 @@ def test_all_faults_come_at_once_with_line_and_place(tmp_path: Path) -> None:
         genes: intersect
         labels: {column: x}
         colour: red
-        """)
+        """,
+    )
     assert_says(found, "recipe.yml: line 6, sources.one.keep[0].equal", "unknown key 'equal'", "Did you mean 'equals'?")
     assert_says(found, "line 7, sources.one.keep[1]", "exactly one of equals, not_equals, in, not_in, missing")
     assert_says(found, "line 8, sources.one.keep[2].in", "nothing", "A list of values")
     assert_says(found, "line 9, sources.one.filters", "unknown key 'filters'")
-    assert_says(found, "line 10, genes", "'intersect' is not allowed; one of 'intersection', 'union'", "Did you mean 'intersection'?")
+    assert_says(
+        found,
+        "line 10, genes",
+        "'intersect' is not allowed; one of 'intersection', 'union'",
+        "Did you mean 'intersection'?",
+    )
     assert_says(found, "line 11, labels", "'rules' is missing")
     assert_says(found, "line 12, colour", "unknown key 'colour'", "Known: name, description, sources")
     assert len(found) == 7
@@ -111,53 +138,89 @@ def test_all_faults_come_at_once_with_line_and_place(tmp_path: Path) -> None:
     assert str(error.value).split("\n") == found
 
 
-@pytest.mark.parametrize(("text", "parts"), [
-    ("sources: {}", ["sources", "nothing is not allowed"]),
-    ("sources: [a]", ["sources", "expected keys with values, found a list (1)"]),
-    ("genes: union", ["the key 'sources' is missing"]),
-    ("sources: {1a: {file: x}}", ["sources.1a", "'1a' can't be a name"]),
-    ("sources: {a: {cellxgene: 12}}", ["sources.a.cellxgene", "expected text, found 12", "quotes"]),
-    ("sources: {a: {cellxgene: abc}}", ["sources.a.cellxgene", "'abc' is not allowed here", "CELLxGENE Discover"]),
-    ("sources: {a: {url: www.x.org}}", ["sources.a.url", "starts with https://"]),
-    ("sources: {a: {url: https://x.org/a, sha256: abc}}", ["sources.a.sha256", "'abc' is not allowed", "Checksum"]),
-    ("sources: {a: {file: x, set: {day: 2024-01-01}}}", ["sources.a.set.day", "expected text or a number or true or false", "quotes"]),
-    ("sources: {a: {file: x, set: {no: x}}}", ["the key False is read as bool", "put it in quotes"]),
-    ("sources: {a: {file: x, keep: [{column: a, missing: never}]}}", ["keep[0].missing", "expected true or false, found 'never'"]),
-    ("sources: {a: {file: x, keep: [{column: a, equals: b, in: [c]}]}}", ["keep[0]", "exactly one of"]),
-    ("sources: {a: {file: x, keep: [{column: a, in: [b, b]}]}}", ["keep[0].in", "each once"]),
-    ("sources: {a: {file: x}}\ncell_ids: {}", ["cell_ids", "'prefix' is missing"]),
-    ("sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, keep: [b], map: {c: [d]}}]}", ["labels.rules[0]", "exactly one of keep, map"]),
-    ("sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: d}}]}", ["rules[0].map.c", "expected a list, found 'd'"]),
-    # what a schema can't say
-    (f"sources: {{a: {{file: x, cellxgene: {ID}}}}}", ["sources.a", "'cellxgene', 'file' are given; exactly one"]),
-    (f"sources: {{a: {{file: x, collection: {ID}}}}}", ["sources.a", "'collection' belongs with cellxgene or select"]),
-    (f"sources: {{a: {{collection: {ID}}}}}", ["sources.a", "a collection can hold several data sets"]),
-    ("sources: {a: {select: {organism: x}}}", ["sources.a", "'select' chooses a data set of a collection"]),
-    (f"sources: {{a: {{file: x, version: {ID}}}}}", ["sources.a", "'version' is of a data set"]),
-    ("sources: {a: {file: x, size: 12}}", ["sources.a", "'size' is checked for a file behind a url only"]),
-    ("sources: {a: , b: {counts: raw}}", ["sources 'a', 'b' name no file"]),
-    ("sources: {a: {file: x, paste: {b: [b, c]}}}", ["sources.a.paste.b", "pasted from itself"]),
-    ("sources: {a: {file: x, rename: {b: d, c: d}}}", ["sources.a.rename", "2 columns get the name 'd'"]),
-    (f"sources: {{a: {{file: x, genes: {{table: pair, from: a, to: b}}}}}}{TABLE}", ["genes.table", "no table 'pair'", "Did you mean 'pairs'?"]),
-    (f"sources: {{a: {{file: x, genes: {{table: pairs, from: a, to: c}}}}}}{TABLE}", ["genes.to", "no column 'c'", "Columns: 'a', 'b'"]),
-    (f"sources: {{a: {{file: x}}}}{TABLE}    first_per: aa\n", ["tables.pairs.first_per", "'aa' is none of"]),
-    (f"sources: {{a: {{file: x}}}}{TABLE}    required: [a, d]\n", ["tables.pairs.required[1]", "'d' is none of"]),
-    (f"sources: {{a: {{file: x}}}}{TABLE}    url: https://x.org/t\n", ["tables.pairs", "exactly one of 'url' and 'file'"]),
-    ("sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: [v], d: [w, v]}}]}", ["rules[0].map.d", "'v' stands under 'c' already"]),
-])
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sources: {}", ["sources", "nothing is not allowed"]),
+        ("sources: [a]", ["sources", "expected keys with values, found a list (1)"]),
+        ("genes: union", ["the key 'sources' is missing"]),
+        ("sources: {1a: {file: x}}", ["sources.1a", "'1a' can't be a name"]),
+        ("sources: {a: {cellxgene: 12}}", ["sources.a.cellxgene", "expected text, found 12", "quotes"]),
+        ("sources: {a: {cellxgene: abc}}", ["sources.a.cellxgene", "'abc' is not allowed here", "CELLxGENE Discover"]),
+        ("sources: {a: {url: www.x.org}}", ["sources.a.url", "starts with https://"]),
+        ("sources: {a: {url: https://x.org/a, sha256: abc}}", ["sources.a.sha256", "'abc' is not allowed", "Checksum"]),
+        (
+            "sources: {a: {file: x, set: {day: 2024-01-01}}}",
+            ["sources.a.set.day", "expected text or a number or true or false", "quotes"],
+        ),
+        ("sources: {a: {file: x, set: {no: x}}}", ["the key False is read as bool", "put it in quotes"]),
+        (
+            "sources: {a: {file: x, keep: [{column: a, missing: never}]}}",
+            ["keep[0].missing", "expected true or false, found 'never'"],
+        ),
+        ("sources: {a: {file: x, keep: [{column: a, equals: b, in: [c]}]}}", ["keep[0]", "exactly one of"]),
+        ("sources: {a: {file: x, keep: [{column: a, in: [b, b]}]}}", ["keep[0].in", "each once"]),
+        ("sources: {a: {file: x}}\ncell_ids: {}", ["cell_ids", "'prefix' is missing"]),
+        (
+            "sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, keep: [b], map: {c: [d]}}]}",
+            ["labels.rules[0]", "exactly one of keep, map"],
+        ),
+        (
+            "sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: d}}]}",
+            ["rules[0].map.c", "expected a list, found 'd'"],
+        ),
+        # what a schema can't say
+        (f"sources: {{a: {{file: x, cellxgene: {ID}}}}}", ["sources.a", "'cellxgene', 'file' are given; exactly one"]),
+        (
+            f"sources: {{a: {{file: x, collection: {ID}}}}}",
+            ["sources.a", "'collection' belongs with cellxgene or select"],
+        ),
+        (f"sources: {{a: {{collection: {ID}}}}}", ["sources.a", "a collection can hold several data sets"]),
+        ("sources: {a: {select: {organism: x}}}", ["sources.a", "'select' chooses a data set of a collection"]),
+        (f"sources: {{a: {{file: x, version: {ID}}}}}", ["sources.a", "'version' is of a data set"]),
+        ("sources: {a: {file: x, size: 12}}", ["sources.a", "'size' is checked for a file behind a url only"]),
+        ("sources: {a: , b: {counts: raw}}", ["sources 'a', 'b' name no file"]),
+        ("sources: {a: {file: x, paste: {b: [b, c]}}}", ["sources.a.paste.b", "pasted from itself"]),
+        ("sources: {a: {file: x, rename: {b: d, c: d}}}", ["sources.a.rename", "2 columns get the name 'd'"]),
+        (
+            f"sources: {{a: {{file: x, genes: {{table: pair, from: a, to: b}}}}}}{TABLE}",
+            ["genes.table", "no table 'pair'", "Did you mean 'pairs'?"],
+        ),
+        (
+            f"sources: {{a: {{file: x, genes: {{table: pairs, from: a, to: c}}}}}}{TABLE}",
+            ["genes.to", "no column 'c'", "Columns: 'a', 'b'"],
+        ),
+        (f"sources: {{a: {{file: x}}}}{TABLE}    first_per: aa\n", ["tables.pairs.first_per", "'aa' is none of"]),
+        (f"sources: {{a: {{file: x}}}}{TABLE}    required: [a, d]\n", ["tables.pairs.required[1]", "'d' is none of"]),
+        (
+            f"sources: {{a: {{file: x}}}}{TABLE}    url: https://x.org/t\n",
+            ["tables.pairs", "exactly one of 'url' and 'file'"],
+        ),
+        (
+            "sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: [v], d: [w, v]}}]}",
+            ["rules[0].map.d", "'v' stands under 'c' already"],
+        ),
+    ],
+)
 def test_every_fault_is_one_sentence_that_names_the_place(tmp_path: Path, text: str, parts: list[str]) -> None:
     found = faults(tmp_path, text)
     assert len(found) == 1, found
     assert_says(found, "recipe.yml: line ", *parts)
 
 
-@pytest.mark.parametrize(("text", "parts"), [
-    ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "stands twice (first in line 2)"]),
-    ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "stands twice"]),
-    ("sources: {a: &b {file: x}, c: *b}", ["line 2", "aliases"]),
-    ("sources: {a: [}", ["line 2", "not valid YAML"]),
-    ("sources: !!python/object/apply:os.system [ls]", ["line 2", "not valid YAML", "could not determine a constructor"]),
-])
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "stands twice (first in line 2)"]),
+        ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "stands twice"]),
+        ("sources: {a: &b {file: x}, c: *b}", ["line 2", "aliases"]),
+        ("sources: {a: [}", ["line 2", "not valid YAML"]),
+        (
+            "sources: !!python/object/apply:os.system [ls]",
+            ["line 2", "not valid YAML", "could not determine a constructor"],
+        ),
+    ],
+)
 def test_yaml_that_would_be_misread_is_refused(tmp_path: Path, text: str, parts: list[str]) -> None:
     assert_says(faults(tmp_path, text), *parts)
 
@@ -183,5 +246,12 @@ def test_the_examples_of_the_docs_are_right_and_every_key_is_explained(tmp_path:
         assert recipe_faults(path) == []
     schema = recipe_schema()
     parts = [schema, *(schema["$defs"][name] for name in ("source", "filter", "labels", "rule", "table"))]
-    keys = {key for part in parts for key in part["properties"]} | set(schema["$defs"]["source"]["properties"]["select"]["properties"])
-    assert {key for key in keys if f"`{key}`" not in text and f"`{key}:" not in text} <= {"column", "from", "to", "table"}
+    keys = {key for part in parts for key in part["properties"]} | set(
+        schema["$defs"]["source"]["properties"]["select"]["properties"]
+    )
+    assert {key for key in keys if f"`{key}`" not in text and f"`{key}:" not in text} <= {
+        "column",
+        "from",
+        "to",
+        "table",
+    }

@@ -70,7 +70,9 @@ def test_the_order_of_the_table_decides_and_not_the_order_of_the_genes(tmp_path:
     make(tmp_path, "Mouse,Other,Human\nm5,,h5\nm5,,h4\nm4,,h3\nm3,,h3\n[success]\n")
     _, data = apply(tmp_path, TEXT)
     assert data.var_names.tolist() == ["h3", "h4"]
-    np.testing.assert_array_equal(dense(data)[4:], ad.read_h5ad(tmp_path / "m.h5ad").raw.to_adata()[:, ["m4", "m5"]].X.toarray())
+    np.testing.assert_array_equal(
+        dense(data)[4:], ad.read_h5ad(tmp_path / "m.h5ad").raw.to_adata()[:, ["m4", "m5"]].X.toarray()
+    )
 
 
 def test_without_first_per_twins_get_numbers(tmp_path: Path) -> None:
@@ -91,17 +93,30 @@ def test_gene_ids_that_a_file_repeats_get_numbers(tmp_path: Path) -> None:
     assert report["warnings"][0]["values"] == {"n_genes": 2}
 
 
-@pytest.mark.parametrize(("pairs", "parts"), [
-    (PAIRS, ["pairs.csv (table 'pairs'): truncated", "the last line is not '[success]' but 'm8,,h6'", "write that line at its end"]),
-    ("", ["truncated"]),
-    ("Mouse,Humann\nm1,h1\n[success]\n", ["there is no column 'Human'", "Did you mean 'Humann'?"]),
-    ("Mouse,Human\nm1,\n[success]\n", ["no row has a value in all of 'human_id', 'mouse_id'"]),
-    ("Mouse,Human,Human\nm1,h1,h2\n[success]\n", ["the column 'Human' stands more than once"]),
-    ("Mouse,Human\nq1,h1\n[success]\n", ["m.h5ad (source 'mouse'): none of the 7 genes", "column 'mouse_id'"]),
-    ("Mouse,Human\nm1,h3\nm2,q1\n[success]\nmore\n", ["truncated"]),
-    ("Mouse,Human\nm1,h1\n\nm2,h2,x\n[success]\n", ["row 4 has 3 values, the header has 2 columns", "separated by ','"]),
-    ("Mouse;Human\nm1;h1\n[success]\n", ["there is no column 'Human', 'Mouse'"]),
-])
+@pytest.mark.parametrize(
+    ("pairs", "parts"),
+    [
+        (
+            PAIRS,
+            [
+                "pairs.csv (table 'pairs'): truncated",
+                "the last line is not '[success]' but 'm8,,h6'",
+                "write that line at its end",
+            ],
+        ),
+        ("", ["truncated"]),
+        ("Mouse,Humann\nm1,h1\n[success]\n", ["there is no column 'Human'", "Did you mean 'Humann'?"]),
+        ("Mouse,Human\nm1,\n[success]\n", ["no row has a value in all of 'human_id', 'mouse_id'"]),
+        ("Mouse,Human,Human\nm1,h1,h2\n[success]\n", ["the column 'Human' stands more than once"]),
+        ("Mouse,Human\nq1,h1\n[success]\n", ["m.h5ad (source 'mouse'): none of the 7 genes", "column 'mouse_id'"]),
+        ("Mouse,Human\nm1,h3\nm2,q1\n[success]\nmore\n", ["truncated"]),
+        (
+            "Mouse,Human\nm1,h1\n\nm2,h2,x\n[success]\n",
+            ["row 4 has 3 values, the header has 2 columns", "separated by ','"],
+        ),
+        ("Mouse;Human\nm1;h1\n[success]\n", ["there is no column 'Human', 'Mouse'"]),
+    ],
+)
 def test_tables_that_cannot_be_trusted_are_refused(tmp_path: Path, pairs: str, parts: list[str]) -> None:
     make(tmp_path, pairs)
     with pytest.raises(ScfmError) as error:

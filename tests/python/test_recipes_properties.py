@@ -35,7 +35,9 @@ class FakeMatrix(dict):
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.data(), st.integers(0, 30))
-def test_pieces_are_the_rows_in_order_and_no_gap_inside_is_large(lengths: list[int], data: st.DataObject, skip: int) -> None:
+def test_pieces_are_the_rows_in_order_and_no_gap_inside_is_large(
+    lengths: list[int], data: st.DataObject, skip: int
+) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.asarray(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1)))), dtype=int)
     runs = list(pieces(rows, offsets, skip=skip))
@@ -62,8 +64,15 @@ def test_chosen_rows_and_columns_are_those_of_plain_indexing(seed: int, piece: i
     np.testing.assert_array_equal(np.vstack(parts) if parts else np.empty((0, 9)), expected)
 
 
-@given(VALUES, st.sampled_from(["equals", "not_equals", "in", "not_in"]), st.sets(st.sampled_from(["a", "B", "1", "q"]), min_size=1), st.booleans())
-def test_filters_are_pandas_isin_with_missing_values_apart(values: list, operator: str, wanted: set[str], as_category: bool) -> None:
+@given(
+    VALUES,
+    st.sampled_from(["equals", "not_equals", "in", "not_in"]),
+    st.sets(st.sampled_from(["a", "B", "1", "q"]), min_size=1),
+    st.booleans(),
+)
+def test_filters_are_pandas_isin_with_missing_values_apart(
+    values: list, operator: str, wanted: set[str], as_category: bool
+) -> None:
     series = pd.Series(values, dtype=object)
     known = series.isin(wanted).to_numpy()
     expected = known if operator in {"equals", "in"} else ~known

@@ -27,7 +27,11 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_committed_files_are_those_of_the_generator(again: Path) -> None:
-    assert sorted(p.name for p in STAND_INS.iterdir()) == sorted(p.name for p in again.iterdir()) == sorted([*FILES, "mirror.json", "orthologs.csv"])
+    assert (
+        sorted(p.name for p in STAND_INS.iterdir())
+        == sorted(p.name for p in again.iterdir())
+        == sorted([*FILES, "mirror.json", "orthologs.csv"])
+    )
     for name in ("mirror.json", "orthologs.csv"):
         assert (STAND_INS / name).read_bytes() == (again / name).read_bytes()
     for name in FILES:
@@ -63,7 +67,9 @@ def test_every_file_is_shaped_like_one_of_discover(name: str) -> None:
 
 
 def test_the_quirks_are_there() -> None:
-    immune, human, mouse, lung = (ad.read_h5ad(STAND_INS / f"{n}.h5ad").obs for n in ("Immune", "limb_human", "limb_mouse", "hlca"))
+    immune, human, mouse, lung = (
+        ad.read_h5ad(STAND_INS / f"{n}.h5ad").obs for n in ("Immune", "limb_human", "limb_mouse", "hlca")
+    )
     assert immune["donor_id"].isna().sum() == 10
     assert immune["donor_id"].nunique() == 3
     assert "erythrocyte" in set(immune["cell_type"])
@@ -90,7 +96,11 @@ def test_the_mirror_serves_what_the_recipes_ask_for() -> None:
             if source.cellxgene:
                 found = [mirror.find_dataset(source.cellxgene)]
             else:
-                found = [d for d in collection.datasets if all(_fits(d.versions[0].entry[k], v) for k, v in source.select.items())]
+                found = [
+                    d
+                    for d in collection.datasets
+                    if all(_fits(d.versions[0].entry[k], v) for k, v in source.select.items())
+                ]
             assert len(found) == 1 and found[0] is not None, (name, source.name)
     assert len(mirror.find_collection("ff69f0ee-fef6-4895-9f48-6c64a68c8289").datasets) == 2  # select has to choose
 
@@ -114,7 +124,11 @@ def test_classes_can_be_told_apart_and_batches_too() -> None:
     data = ad.read_h5ad(STAND_INS / "hlca.h5ad")
     obs = data.obs.astype(str)
     known = (obs["ann_level_3"] != "None") & obs["study"].isin(["Meyer_2019", "Sun_2020"])
-    values, batch, label = data.X.toarray()[known], obs.loc[known, "study"].to_numpy(), obs.loc[known, "ann_level_3"].to_numpy()
+    values, batch, label = (
+        data.X.toarray()[known],
+        obs.loc[known, "study"].to_numpy(),
+        obs.loc[known, "ann_level_3"].to_numpy(),
+    )
     label = np.where(np.char.startswith(label.astype(str), "EC "), "EC", label)
     vote = KNeighborsClassifier(7)
     centred = values.copy()

@@ -16,9 +16,15 @@ from scfm.recipes.recipe import load_recipe
 from scfm.study.catalogue import load_catalogue
 
 IMMUNE = {
-    "macrophage": "Macrophages", "classical monocyte": "Monocytes", "non-classical monocyte": "Monocytes",
-    "gamma-delta T cell": "Unconventional T cells", "mucosal invariant T cell": "Unconventional T cells", "mast cell": "Mast cells",
-    "progenitor cell": "Progenitor cells", "plasmablast": "B cells", "plasma cell": "B cells",
+    "macrophage": "Macrophages",
+    "classical monocyte": "Monocytes",
+    "non-classical monocyte": "Monocytes",
+    "gamma-delta T cell": "Unconventional T cells",
+    "mucosal invariant T cell": "Unconventional T cells",
+    "mast cell": "Mast cells",
+    "progenitor cell": "Progenitor cells",
+    "plasmablast": "B cells",
+    "plasma cell": "B cells",
 }
 
 
@@ -26,8 +32,14 @@ def plain_immune_class(name: str) -> str | None:
     """Return the class of a Cell Ontology name, by what it is called."""
     if name in IMMUNE:
         return IMMUNE[name]
-    for part, label in (("killer", "NK cells"), ("CD4-positive", "CD4+ T cells"), ("CD8-positive", "CD8+ T cells"), ("B cell", "B cells"),
-                        ("innate lymphoid", "Innate lymphoid cells"), ("dendritic", "Dendritic cells")):
+    for part, label in (
+        ("killer", "NK cells"),
+        ("CD4-positive", "CD4+ T cells"),
+        ("CD8-positive", "CD8+ T cells"),
+        ("B cell", "B cells"),
+        ("innate lymphoid", "Innate lymphoid cells"),
+        ("dendritic", "Dendritic cells"),
+    ):
         if part in name:
             return label
     return None
@@ -39,8 +51,15 @@ def plain_lung_class(row: pd.Series) -> str | None:
         return row["ann_level_3"]
     if row["ann_level_2"] in ["Blood vessels", "Lymphatic EC", "Fibroblast lineage", "Smooth muscle"]:
         return row["ann_level_2"]
-    if row["ann_level_3"] in ["B cell lineage", "T cell lineage", "Innate lymphoid cell NK", "Dendritic cells", "Macrophages", "Monocytes",
-                              "Mast cells"]:
+    if row["ann_level_3"] in [
+        "B cell lineage",
+        "T cell lineage",
+        "Innate lymphoid cell NK",
+        "Dendritic cells",
+        "Macrophages",
+        "Monocytes",
+        "Mast cells",
+    ]:
         return row["ann_level_3"]
     return None
 
@@ -48,7 +67,10 @@ def plain_lung_class(row: pd.Series) -> str | None:
 def plain_one_file(scenario: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """Return counts (cells x genes) and obs of a scenario with one file, and what got no label."""
     data = ad.read_h5ad(STAND_INS / next(iter(SCENARIOS[scenario][0].values())))
-    obs, counts = data.obs.astype(object), pd.DataFrame(data.raw.X.toarray(), index=data.obs_names, columns=data.raw.var_names)
+    obs, counts = (
+        data.obs.astype(object),
+        pd.DataFrame(data.raw.X.toarray(), index=data.obs_names, columns=data.raw.var_names),
+    )
     if scenario == "liver":
         obs = obs[obs["cell_type"] != "unknown"]
         return counts.loc[obs.index], obs, {}
@@ -56,14 +78,22 @@ def plain_one_file(scenario: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str,
         obs = obs[obs["donor_id"] == "D529"].copy()
         obs["cell_type_level_2"] = obs["cell_type"].map(plain_immune_class)
     else:
-        studies = {"HLCA_assay": ["Meyer_2019", "Schiller_2020"], "HLCA_disease": ["Thienpont_2018", "Meyer_2019"], "HLCA_sn": ["Sun_2020", "Meyer_2019"]}
+        studies = {
+            "HLCA_assay": ["Meyer_2019", "Schiller_2020"],
+            "HLCA_disease": ["Thienpont_2018", "Meyer_2019"],
+            "HLCA_sn": ["Sun_2020", "Meyer_2019"],
+        }
         obs = obs[obs["study"].isin(studies[scenario])]
         obs = obs[obs["disease"] == "normal"] if scenario == "HLCA_assay" else obs
         obs = obs.assign(final_annotation=obs.apply(plain_lung_class, axis=1))
     label = SCENARIOS[scenario][1]
     left = obs[obs[label].isna()]
     obs = obs.dropna(subset=[label])
-    source = left["cell_type"] if scenario == "Immune" else left["ann_level_3"].replace("None", "(missing)") + " | " + left["ann_level_2"]
+    source = (
+        left["cell_type"]
+        if scenario == "Immune"
+        else left["ann_level_3"].replace("None", "(missing)") + " | " + left["ann_level_2"]
+    )
     return counts.loc[obs.index], obs, source.value_counts().to_dict()
 
 
@@ -82,13 +112,20 @@ def plain_limb() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     for h, m in human_to_mouse.items():
         mouse_to_human[m] = h  # a later row of the table wins
     counts_h = pd.DataFrame(human.raw.X.toarray(), index=human.obs_names, columns=human.raw.var_names)
-    counts_m = pd.DataFrame(mouse.raw.X.toarray(), index=mouse.obs_names, columns=mouse.raw.var_names)[mouse_cells.to_numpy()]
+    counts_m = pd.DataFrame(mouse.raw.X.toarray(), index=mouse.obs_names, columns=mouse.raw.var_names)[
+        mouse_cells.to_numpy()
+    ]
     counts_h = counts_h[[g for g in counts_h.columns if g in human_to_mouse]]
     counts_m = counts_m[[g for g in counts_m.columns if g in mouse_to_human]].rename(columns=mouse_to_human)
     assert counts_m.columns.is_unique
     genes = sorted(set(counts_h.columns) & set(counts_m.columns))
     counts = pd.concat([counts_h[genes], counts_m[genes]])
-    obs = pd.concat([human.obs.astype(object).assign(organism="human"), mouse.obs[mouse_cells].astype(object).assign(organism="mouse")])
+    obs = pd.concat(
+        [
+            human.obs.astype(object).assign(organism="human"),
+            mouse.obs[mouse_cells].astype(object).assign(organism="mouse"),
+        ]
+    )
     return counts, obs.drop(columns="leiden"), {}
 
 
@@ -163,8 +200,9 @@ def test_limb_has_the_symbols_of_the_human_genes_and_both_species_columns(folder
     assert data.obs.loc[~is_mouse, "sequencing_center"].isna().all()
     assert set(data.obs.loc[is_mouse, "sequencing_center"]) == {"Sanger"}
     assert report["dropped_columns"] == ["leiden"]
-    assert [(s["name"], s["cells_in"] - s["cells_kept"], s["genes_in"], s["genes_kept"]) for s in report["sources"]] == [
-        ("human", 0, 250, 220), ("mouse", 60, 250, 220)]
+    assert [
+        (s["name"], s["cells_in"] - s["cells_kept"], s["genes_in"], s["genes_kept"]) for s in report["sources"]
+    ] == [("human", 0, 250, 220), ("mouse", 60, 250, 220)]
     assert report["sources"][1]["filters"] == [{"rule": "sequencing_center is Sanger", "dropped": 60}]
 
 

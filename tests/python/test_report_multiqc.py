@@ -35,7 +35,9 @@ class Loads(HTMLParser):
 def call(*command, cwd: Path) -> str:
     """Run a command that must succeed; return what it printed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(cwd), "HOME": str(cwd)}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -47,17 +49,64 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("multiqc")
     run = write_run(root / "run")
     call(
-        sys.executable, BIN / "collect_results.py", "--plan", run.plan, "--datasets", run.datasets, "--messages", run.messages, "--results", run.results,
-        "--metrics_table", ASSETS / "metrics.tsv", "--methods_table", ASSETS / "methods.tsv", "--params", run.params, "--trace", run.trace,
-        "--outdir", root / "tables", cwd=root,
+        sys.executable,
+        BIN / "collect_results.py",
+        "--plan",
+        run.plan,
+        "--datasets",
+        run.datasets,
+        "--messages",
+        run.messages,
+        "--results",
+        run.results,
+        "--metrics_table",
+        ASSETS / "metrics.tsv",
+        "--methods_table",
+        ASSETS / "methods.tsv",
+        "--params",
+        run.params,
+        "--trace",
+        run.trace,
+        "--outdir",
+        root / "tables",
+        cwd=root,
     )
     call(
-        sys.executable, BIN / "build_report.py", "--tables", root / "tables", "--plan", run.plan, "--plots", run.plots, "--histories", run.histories,
-        "--params", run.params, "--versions", run.versions, "--assets", ASSETS, "--outdir", root / "content", cwd=root,
+        sys.executable,
+        BIN / "build_report.py",
+        "--tables",
+        root / "tables",
+        "--plan",
+        run.plan,
+        "--plots",
+        run.plots,
+        "--histories",
+        run.histories,
+        "--params",
+        run.params,
+        "--versions",
+        run.versions,
+        "--assets",
+        ASSETS,
+        "--outdir",
+        root / "content",
+        cwd=root,
     )
     log = call(
-        sys.executable, "-m", "multiqc", "--force", "--config", ASSETS / "multiqc_config.yml", "--config", root / "content" / "scfmbench_order.yml",
-        "--filename", "scfmbench_report.html", "--outdir", root / "out", root / "content", cwd=root,
+        sys.executable,
+        "-m",
+        "multiqc",
+        "--force",
+        "--config",
+        ASSETS / "multiqc_config.yml",
+        "--config",
+        root / "content" / "scfmbench_order.yml",
+        "--filename",
+        "scfmbench_report.html",
+        "--outdir",
+        root / "out",
+        root / "content",
+        cwd=root,
     )
     return pd.read_csv(run.plan, sep="\t"), (root / "out" / "scfmbench_report.html").read_text(), log
 
@@ -88,14 +137,44 @@ def test_every_planned_embedding_and_the_reason_of_the_failure_are_in_it(report)
 
 def test_chapters_and_sections_stand_in_reading_order(report):
     _, page, _ = report
-    headings = [re.sub(r"<[^>]+>|\s+", " ", h).strip() for h in re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page, flags=re.DOTALL)]
+    headings = [
+        re.sub(r"<[^>]+>|\s+", " ", h).strip() for h in re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page, flags=re.DOTALL)
+    ]
     wanted = [
-        "Overview", "Messages", "The answer in short", "Across data sets", "Total per data set", "Mean rank", "Probes per data set",
-        "ifnb", "Summary", "Totals", "Bio against batch", "All metrics", "By label", "All metrics at a glance", "Rank with and without each metric",
-        "Labels predicted from the embedding", "Batches predicted from the embedding", "All probes", "Chance and majority", "Centred against raw",
-        "Change by centring, metric by metric", "Probes before and after centring", "Centroid alignment", "UMAPs by batch and label", "Training curves",
-        "pbmc", "Summary", "The run", "What became of every step (ifnb)", "Time and memory (pbmc)", "How to read it",
-        "What each metric says, and what it misses", "Text for a methods section", "Software Versions",
+        "Overview",
+        "Messages",
+        "The answer in short",
+        "Across data sets",
+        "Total per data set",
+        "Mean rank",
+        "Probes per data set",
+        "ifnb",
+        "Summary",
+        "Totals",
+        "Bio against batch",
+        "All metrics",
+        "By label",
+        "All metrics at a glance",
+        "Rank with and without each metric",
+        "Labels predicted from the embedding",
+        "Batches predicted from the embedding",
+        "All probes",
+        "Chance and majority",
+        "Centred against raw",
+        "Change by centring, metric by metric",
+        "Probes before and after centring",
+        "Centroid alignment",
+        "UMAPs by batch and label",
+        "Training curves",
+        "pbmc",
+        "Summary",
+        "The run",
+        "What became of every step (ifnb)",
+        "Time and memory (pbmc)",
+        "How to read it",
+        "What each metric says, and what it misses",
+        "Text for a methods section",
+        "Software Versions",
     ]
     rest = iter(headings)
     assert [w for w in wanted if not any(h == w for h in rest)] == [], headings

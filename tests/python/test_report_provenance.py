@@ -13,17 +13,46 @@ from scfm.report.section_provenance import provenance_sections
 from scfm.study.catalogue import load_catalogue
 
 RECORD = {
-    "key": "cellxgene_x", "kind": "cellxgene", "url": "https://example.org/x.h5ad", "dataset_id": "id-1", "dataset_version_id": "v-2",
-    "title": "Liver <b>", "sha256": "0123456789abcdef", "api": "https://example.org",
+    "key": "cellxgene_x",
+    "kind": "cellxgene",
+    "url": "https://example.org/x.h5ad",
+    "dataset_id": "id-1",
+    "dataset_version_id": "v-2",
+    "title": "Liver <b>",
+    "sha256": "0123456789abcdef",
+    "api": "https://example.org",
 }
 RECIPE: dict[str, Any] = {
-    "dataset": "liver", "recipe": "liver", "description": "Healthy.", "n_cells": 90, "n_genes": 10, "filters": [{"rule": "n is 1", "dropped": 2}],
-    "sources": [{
-        "name": "all", "file": "x.h5ad", "cells_in": 120, "cells_kept": 100, "genes_in": 12, "genes_kept": 10,
-        "filters": [{"rule": "cell_type is not unknown", "dropped": 20}], "record": RECORD,
-    }],
+    "dataset": "liver",
+    "recipe": "liver",
+    "description": "Healthy.",
+    "n_cells": 90,
+    "n_genes": 10,
+    "filters": [{"rule": "n is 1", "dropped": 2}],
+    "sources": [
+        {
+            "name": "all",
+            "file": "x.h5ad",
+            "cells_in": 120,
+            "cells_kept": 100,
+            "genes_in": 12,
+            "genes_kept": 10,
+            "filters": [{"rule": "cell_type is not unknown", "dropped": 20}],
+            "record": RECORD,
+        }
+    ],
     "labels": {"column": "level_2", "classes": {"T": 90}, "unmapped": {"odd <i>": 5, "(missing)": 3}},
-    "warnings": [{"code": "W-REC-02", "severity": "warning", "dataset": "liver", "method": "", "text": "8 cells", "values": {}, "threshold": None}],
+    "warnings": [
+        {
+            "code": "W-REC-02",
+            "severity": "warning",
+            "dataset": "liver",
+            "method": "",
+            "text": "8 cells",
+            "values": {},
+            "threshold": None,
+        }
+    ],
 }
 
 
@@ -34,7 +63,10 @@ def html_of(row: dict[str, Any]) -> str:
 
 
 def test_files_of_recipes_and_downloads_are_sorted_to_their_data_set(tmp_path: Path) -> None:
-    found = Collected(plan=None, datasets=[{"dataset": "liver", "h5ad": "liver.recipe.h5ad"}, {"dataset": "own", "h5ad": "cellxgene_x.h5ad"}])  # type: ignore[arg-type]
+    found = Collected(
+        plan=None,
+        datasets=[{"dataset": "liver", "h5ad": "liver.recipe.h5ad"}, {"dataset": "own", "h5ad": "cellxgene_x.h5ad"}],
+    )  # type: ignore[arg-type]
     for name, content in (("liver.recipe.json", RECIPE), ("cellxgene_x.source.json", RECORD)):
         (tmp_path / name).write_text(json.dumps(content))
         _sort_json(tmp_path / name, found)

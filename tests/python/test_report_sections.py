@@ -36,11 +36,24 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     run = write_run(root / "run")
     collect_results(
-        plan=run.plan, datasets=run.datasets, results=[run.results], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params), messages=run.messages, trace=run.trace, outdir=root / "tables",
+        plan=run.plan,
+        datasets=run.datasets,
+        results=[run.results],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        messages=run.messages,
+        trace=run.trace,
+        outdir=root / "tables",
     )
     return load_report_data(
-        tables=root / "tables", plan=run.plan, assets=ASSETS, params=run.params, versions=run.versions, plots=run.plots, histories=run.histories,
+        tables=root / "tables",
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=run.versions,
+        plots=run.plots,
+        histories=run.histories,
     )
 
 
@@ -56,6 +69,7 @@ def text_of(section: Section) -> str:
 
 
 # ---------------------------------------------------------------- names and order
+
 
 def test_titles_come_from_the_registry_and_controls_are_marked(data):
     assert data.names.method("harmony") == "Harmony"
@@ -86,15 +100,24 @@ def test_summary_has_every_planned_method_best_total_first_controls_last(data):
 
 def test_summary_is_the_mean_over_seeds_of_the_published_totals(data):
     table = summarise(data, "pbmc").set_index("title")
-    rows = data.totals.query("dataset == 'pbmc' and method == 'scvi' and variant == 'raw' and scaling == 'raw' and bio_weight == 0.6")
+    rows = data.totals.query(
+        "dataset == 'pbmc' and method == 'scvi' and variant == 'raw' and scaling == 'raw' and bio_weight == 0.6"
+    )
     assert len(rows) == 2
     assert table.loc["scVI", "total"] == pytest.approx(rows["total"].mean())
     assert table.loc["scVI", "total_sd"] == pytest.approx(rows["total"].std(ddof=1))
     assert np.isnan(table.loc["Harmony", "total_sd"])
     for column, (scaling, weight) in {"total_raw_0.5": ("raw", 0.5), "total_scaled_0.6": ("controls", 0.6)}.items():
-        rows = data.totals.query(f"dataset == 'pbmc' and embedding == 'harmony.raw.0' and scaling == '{scaling}' and bio_weight == {weight}")
+        rows = data.totals.query(
+            f"dataset == 'pbmc' and embedding == 'harmony.raw.0' and scaling == '{scaling}' and bio_weight == {weight}"
+        )
         assert table.loc["Harmony", column] == pytest.approx(rows["total"].item())
-    assert list(total_columns(data.totals).values()) == ["Total 0.6/0.4", "Total 0.5/0.5", "Scaled 0.6/0.4", "Scaled 0.5/0.5"]
+    assert list(total_columns(data.totals).values()) == [
+        "Total 0.6/0.4",
+        "Total 0.5/0.5",
+        "Scaled 0.6/0.4",
+        "Scaled 0.5/0.5",
+    ]
 
 
 def test_pareto_front_of_known_points():
@@ -114,6 +137,7 @@ def test_pareto_front_by_definition(points):
 
 # ---------------------------------------------------------------- the answer in words
 
+
 def answer_of(rows: list[dict]) -> str:
     """Return the leaders' sentence for a table made by hand."""
     table = pd.DataFrame(rows).assign(is_control=False, total=lambda t: 0.6 * t["bio"] + 0.4 * t["batch"])
@@ -122,7 +146,11 @@ def answer_of(rows: list[dict]) -> str:
 
 def test_no_single_winner_when_the_orders_conflict():
     text = answer_of([{"title": "A", "bio": 0.9, "batch": 0.3}, {"title": "B", "bio": 0.6, "batch": 0.8}])
-    assert text.startswith("<b>No single winner.</b>") and "<b>A</b> (bio 0.90, batch 0.30)" in text and "<b>B</b> (bio 0.60, batch 0.80)" in text
+    assert (
+        text.startswith("<b>No single winner.</b>")
+        and "<b>A</b> (bio 0.90, batch 0.30)" in text
+        and "<b>B</b> (bio 0.60, batch 0.80)" in text
+    )
 
 
 def test_one_leader_when_both_orders_agree():
@@ -131,7 +159,10 @@ def test_one_leader_when_both_orders_agree():
 
 
 def test_a_gap_within_the_spread_over_seeds_is_no_difference():
-    rows = [{"title": "A", "bio": 0.9, "batch": 0.8, "total_sd": 0.05}, {"title": "B", "bio": 0.88, "batch": 0.8, "total_sd": np.nan}]
+    rows = [
+        {"title": "A", "bio": 0.9, "batch": 0.8, "total_sd": 0.05},
+        {"title": "B", "bio": 0.88, "batch": 0.8, "total_sd": np.nan},
+    ]
     assert "within the spread over seeds (0.050), so not a difference" in answer_of(rows)
     rows[0]["total_sd"] = 0.001
     assert "within the spread" not in answer_of(rows)
@@ -144,7 +175,10 @@ def test_one_embedding_or_none_is_not_ranked():
 
 def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
     text = text_of(modules["overview"].sections[1])
-    assert "1,200 cells, 1,767 genes, 3 batches by batch (technical), 4 labels by cell_type, 4 cells dropped from scoring." in text
+    assert (
+        "1,200 cells, 1,767 genes, 3 batches by batch (technical), 4 labels by cell_type, 4 cells dropped from scoring."
+        in text
+    )
     assert "Against uncorrected PCA" in text and "Best trade-offs" in text and "Scale: bio runs from" in text
     assert text.count("The batch is declared biological") == 1
 
@@ -173,12 +207,29 @@ def test_a_clean_run_says_so(data):
 
 # ---------------------------------------------------------------- sections
 
+
 def test_every_data_set_has_every_section(modules):
     for name in ("ifnb", "pbmc"):
         maps = ["centroid_maps"] if name == "pbmc" else []
         assert [s.key for s in modules[f"data_{name}"].sections] == [
-            "summary", "totals", "tradeoff", "metrics", "labels", "circles", "ranks", "probe_label", "probe_batch", "probe_table", "baselines",
-            "slopes", "changes", "probe_centred", "alignment", *maps, "umaps", "training",
+            "summary",
+            "totals",
+            "tradeoff",
+            "metrics",
+            "labels",
+            "circles",
+            "ranks",
+            "probe_label",
+            "probe_batch",
+            "probe_table",
+            "baselines",
+            "slopes",
+            "changes",
+            "probe_centred",
+            "alignment",
+            *maps,
+            "umaps",
+            "training",
         ]
     assert [s.key for s in modules["across"].sections] == ["totals", "mean_rank", "probing"]
 
@@ -225,7 +276,12 @@ def test_probes_stand_beside_their_baselines(modules):
 
 def test_galleries_win_over_single_pictures(data):
     pbmc, ifnb = choose_plots(data, "pbmc"), choose_plots(data, "ifnb")
-    assert len(pbmc) == data.plan["family"].nunique() and all("gallery" in p.name for p, _ in pbmc) and [t for _, t in pbmc][:2] == ["uncorrected", "linear"] and pbmc[-1][1] == "control"
+    assert (
+        len(pbmc) == data.plan["family"].nunique()
+        and all("gallery" in p.name for p, _ in pbmc)
+        and [t for _, t in pbmc][:2] == ["uncorrected", "linear"]
+        and pbmc[-1][1] == "control"
+    )
     assert ("Harmony + center_l2, by label" in [t for _, t in ifnb]) and not any("gallery" in p.name for p, _ in ifnb)
 
 
@@ -262,18 +318,23 @@ def test_methods_text_cites_what_ran_and_nothing_else(data):
     assert "Harmony" in content and "10.1038/s41592-019-0619-0" in content and "scfmbench 0.1.0" in content
     assert "drop_pc1" not in content and "Stuart" not in content  # neither ran
     without = data.status[data.status["method"] != "scanorama"]
-    less = methods_text(type(data)(**{**vars(data), "status": without, "scores": data.scores[data.scores["metric"] != "kbet"]})).data
+    less = methods_text(
+        type(data)(**{**vars(data), "status": without, "scores": data.scores[data.scores["metric"] != "kbet"]})
+    ).data
     assert "Scanorama" in content and "Scanorama" not in less and "kBET" not in less
     assert re.findall(r"\[(\d+)", content)[0] == "1"
 
 
 def test_every_reference_of_the_registries_has_a_citation(data):
     known = read_citations(ASSETS / "citations.tsv")["citations"]
-    wanted = {d.strip() for r in [*data.methods["reference"], *data.metrics["reference"]] for d in r.split(",") if d.strip()}
+    wanted = {
+        d.strip() for r in [*data.methods["reference"], *data.metrics["reference"]] for d in r.split(",") if d.strip()
+    }
     assert wanted <= set(known)
 
 
 # ---------------------------------------------------------------- pieces
+
 
 def test_text_from_data_is_escaped_in_tables_tabs_and_plots():
     evil = "<script>alert('x')</script>"
@@ -303,7 +364,11 @@ def test_names_at_points_do_not_cover_each_other():
 def test_order_of_sections_is_given_to_multiqc(tmp_path):
     import yaml
 
-    parts = [Module("b", "B", [Section("z", "Z", "html", "z"), Section("a", "A", "html", "a")], "d"), Module("a", "A", [Section("x", "X", "html", "x")], "d"), Module("e", "E", [], "d")]
+    parts = [
+        Module("b", "B", [Section("z", "Z", "html", "z"), Section("a", "A", "html", "a")], "d"),
+        Module("a", "A", [Section("x", "X", "html", "x")], "d"),
+        Module("e", "E", [], "d"),
+    ]
     write_modules(parts, tmp_path, title="T")
     config = yaml.safe_load((tmp_path / "scfmbench_order.yml").read_text())
     order = {k: v["order"] for k, v in config["report_section_order"].items()}
@@ -325,10 +390,23 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
     run = write_run(tmp_path / "run", datasets=("pbmc",))
     (tmp_path / "empty").mkdir()
     collect_results(
-        plan=run.plan, datasets=run.datasets, results=[tmp_path / "empty"], metrics_table=ASSETS / "metrics.tsv", methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params), outdir=tmp_path / "tables",
+        plan=run.plan,
+        datasets=run.datasets,
+        results=[tmp_path / "empty"],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        outdir=tmp_path / "tables",
     )
-    bare = load_report_data(tables=tmp_path / "tables", plan=run.plan, assets=ASSETS, params=run.params, versions=None, plots=None, histories=None)
+    bare = load_report_data(
+        tables=tmp_path / "tables",
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=None,
+        plots=None,
+        histories=None,
+    )
     parts = {m.key: m for m in build_modules(bare)}
     assert parts["data_pbmc"].sections == [] and len(parts["overview"].sections) == 2
     first, second = parts["overview"].sections
@@ -340,9 +418,16 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
 def test_the_first_weight_given_orders_the_summary():
     from scfm.report.view import default_total, total_columns
 
-    totals = pd.DataFrame({
-        "embedding": ["a", "a"], "scaling": ["raw", "raw"], "bio_weight": [0.6, 0.5], "bio": [0.9, 0.9], "batch": [0.1, 0.1], "total": [0.58, 0.5],
-    })
+    totals = pd.DataFrame(
+        {
+            "embedding": ["a", "a"],
+            "scaling": ["raw", "raw"],
+            "bio_weight": [0.6, 0.5],
+            "bio": [0.9, 0.9],
+            "batch": [0.1, 0.1],
+            "total": [0.58, 0.5],
+        }
+    )
     assert default_total(totals)["bio_weight"].tolist() == [0.6]
     assert default_total(totals, {"total_weights": "0.5,0.6"})["bio_weight"].tolist() == [0.5]
     assert list(total_columns(totals, {"total_weights": "0.5,0.6"})) == ["total_raw_0.5", "total_raw_0.6"]

@@ -44,6 +44,7 @@ def text_of(section: Section) -> str:
 
 # ---------------------------------------------------------------- totals and ranks
 
+
 def test_totals_of_equal_halves_are_the_printed_ones(data):
     printed = pd.read_csv(ASSETS / "published" / "scib.tsv", sep="\t").query("metric == 'total'")
     for scenario, part in printed.groupby("scenario"):
@@ -52,9 +53,17 @@ def test_totals_of_equal_halves_are_the_printed_ones(data):
             assert table[row.method, row.variant] == pytest.approx(row.value, abs=0.0101), row
 
 
-@pytest.mark.parametrize(("scenario", "places", "tied"), [
-    ("liver", (6, 3), 0), ("Immune", (11, 7), 0), ("HLCA_disease", (11, 5), 0), ("HLCA_assay", (10, 4), 0), ("HLCA_sn", (10, 4), 0), ("limb", (4, 3), 1),
-])
+@pytest.mark.parametrize(
+    ("scenario", "places", "tied"),
+    [
+        ("liver", (6, 3), 0),
+        ("Immune", (11, 7), 0),
+        ("HLCA_disease", (11, 5), 0),
+        ("HLCA_assay", (10, 4), 0),
+        ("HLCA_sn", (10, 4), 0),
+        ("limb", (4, 3), 1),
+    ],
+)
 def test_uce_hangs_on_graph_connectivity_as_the_study_s_tables_say(data, scenario, places, tied):
     """The reference text reads these places off the printed tables; limb's is a tie of the 4th and 5th."""
     table = study_table(data, scenario).query("variant == 'raw'").reset_index(drop=True)
@@ -87,25 +96,51 @@ def test_a_metric_left_out_brings_a_method_back_that_lacked_it():
 def test_moves_of_three_places_are_said():
     found = pd.DataFrame({"all": [1, 6, 2], "m": [3, 3, 5], "n": [1, 8, 2]})
     said = rank_sentences(["<A>", "B", "C"], found, {"m": "Metric & m", "n": "n"})
-    assert said == ["<b>B</b> is 6th by all metrics, and 3rd without Metric &amp; m.", "<b>C</b> is 2nd by all metrics, and 5th without Metric &amp; m."]
-    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 111)] == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "111th"]
+    assert said == [
+        "<b>B</b> is 6th by all metrics, and 3rd without Metric &amp; m.",
+        "<b>C</b> is 2nd by all metrics, and 5th without Metric &amp; m.",
+    ]
+    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 111)] == [
+        "1st",
+        "2nd",
+        "3rd",
+        "4th",
+        "11th",
+        "12th",
+        "13th",
+        "21st",
+        "22nd",
+        "111th",
+    ]
 
 
 @given(st.permutations(range(8)))
 @settings(max_examples=25, deadline=None)
 def test_the_order_of_rows_changes_no_rank(order):
     rng = np.random.default_rng(0)
-    metrics = [{"name": n, "group": g, "title": n} for n, g in zip("abcde", ("bio", "bio", "bio", "batch", "batch"), strict=True)]
+    metrics = [
+        {"name": n, "group": g, "title": n}
+        for n, g in zip("abcde", ("bio", "bio", "bio", "batch", "batch"), strict=True)
+    ]
     table = pd.DataFrame(rng.random((8, 5)), columns=list("abcde"))
-    pd.testing.assert_frame_equal(ranks_without(table.iloc[list(order)], metrics).sort_index(), ranks_without(table, metrics))
+    pd.testing.assert_frame_equal(
+        ranks_without(table.iloc[list(order)], metrics).sort_index(), ranks_without(table, metrics)
+    )
 
 
 # ---------------------------------------------------------------- circles
 
+
 def test_the_circle_table_has_every_embedding_metric_and_total(data):
     section = by_key(circle_sections(data, "liver"))["circles"]
     assert section.data.count("<circle") == 20 * 5
-    for text in ("scVI, Leiden NMI: 0.820", "UCE, Graph connectivity: 0.670", "Total 0.5/0.5", "Total 0.6/0.4", "GeneCompass + center_l2, Bio: 0.463"):
+    for text in (
+        "scVI, Leiden NMI: 0.820",
+        "UCE, Graph connectivity: 0.670",
+        "Total 0.5/0.5",
+        "Total 0.6/0.4",
+        "GeneCompass + center_l2, Bio: 0.463",
+    ):
         assert text in section.data, text
     names = re.findall(r"<text x='18'[^>]*>([^<]+)<", section.data)
     assert names == study_table(data, "liver")["title"].tolist()
@@ -121,15 +156,26 @@ def test_a_missing_value_is_a_dash_and_takes_the_total():
 
 
 def test_names_are_escaped_and_long_ones_cut():
-    scores = identify(study_scores(("liver",)).assign(method=lambda s: s["method"].replace({"uce": "<script>alert('x')</script>" + "long" * 20})))
+    scores = identify(
+        study_scores(("liver",)).assign(
+            method=lambda s: s["method"].replace({"uce": "<script>alert('x')</script>" + "long" * 20})
+        )
+    )
     data = study_data(("liver",), scores=scores)
-    for section in [*circle_sections(data, "liver"), *baseline_sections(data, "liver"), *centring_sections(data, "liver"), *centroid_sections(data, "liver"), *design_sections(data, "liver")]:
+    for section in [
+        *circle_sections(data, "liver"),
+        *baseline_sections(data, "liver"),
+        *centring_sections(data, "liver"),
+        *centroid_sections(data, "liver"),
+        *design_sections(data, "liver"),
+    ]:
         assert "<script" not in str(section.data) + section.description, section.key
         assert "<v>" not in str(section.data) and "<i>" not in str(section.data), section.key
     assert "&lt;script" in circle_sections(data, "liver")[0].data
 
 
 # ---------------------------------------------------------------- centring
+
 
 def test_slopes_hold_harmony_s_line_at_its_raw_values(data):
     section = by_key(centring_sections(data, "liver"))["slopes"]
@@ -142,10 +188,18 @@ def test_slopes_hold_harmony_s_line_at_its_raw_values(data):
 
 def test_changes_are_those_of_the_printed_tables(data):
     """Mean changes over the eight models: limb's BRAS rises by 0.164, HLCA_sn's by 0.284, Immune's total falls by 0.06."""
-    for scenario, metric, change in (("limb", "bras", 0.164), ("HLCA_sn", "bras", 0.284), ("HLCA_sn", "leiden_nmi", 0.0), ("Immune", "graph_connectivity", -0.11)):
+    for scenario, metric, change in (
+        ("limb", "bras", 0.164),
+        ("HLCA_sn", "bras", 0.284),
+        ("HLCA_sn", "leiden_nmi", 0.0),
+        ("Immune", "graph_connectivity", -0.11),
+    ):
         both = paired(study_table(data, scenario))
         assert len(both) == 8
-        assert (both[f"{metric}_centred"] - both[f"{metric}_raw"]).mean() == pytest.approx(change, abs=6e-4), (scenario, metric)
+        assert (both[f"{metric}_centred"] - both[f"{metric}_raw"]).mean() == pytest.approx(change, abs=6e-4), (
+            scenario,
+            metric,
+        )
     section = by_key(centring_sections(data, "HLCA_sn"))["changes"]
     assert "BRAS changes by +0.28 on average, Graph connectivity by +0.01." in section.description
     assert "Mean of 8" in section.data
@@ -153,7 +207,9 @@ def test_changes_are_those_of_the_printed_tables(data):
 
 def test_without_harmony_there_is_no_line_and_the_text_says_so():
     scores = study_scores(("liver",))
-    section = by_key(centring_sections(study_data(("liver",), scores=scores[scores["method"] != "harmony"]), "liver"))["slopes"]
+    section = by_key(centring_sections(study_data(("liver",), scores=scores[scores["method"] != "harmony"]), "liver"))[
+        "slopes"
+    ]
     assert "scfm-reference" not in section.data and "dashed" not in section.data
     assert "Harmony has no total in this run" in section.description
 
@@ -180,19 +236,32 @@ def test_the_probes_before_and_after_stand_at_a_diagonal(data):
 
 # ---------------------------------------------------------------- baselines and design
 
+
 def test_who_only_guesses_is_named(data):
     text = text_of(by_key(baseline_sections(data, "liver"))["baselines"])
     assert "Batch , accuracy 0.10 0.18 0.10" in text
-    assert re.search(r"Batch, accuracy within 0.02 of always saying the largest class:[^.]*Geneformer \+ center_l2", text)
+    assert re.search(
+        r"Batch, accuracy within 0.02 of always saying the largest class:[^.]*Geneformer \+ center_l2", text
+    )
     assert not re.search(r"Label, (accuracy|macro-F1) within", text)
 
 
 def test_the_batch_is_told_with_what_is_confounded(data):
     text = text_of(design_sections(data, "HLCA_sn")[0])
     scenario = data.catalogue["HLCA_sn"]
-    for part in (scenario.batch_is[:40], scenario.confounded_with[:40], "Can't be told apart from the batch : study", "study_id", "10x &lt;v&gt;", "0.41", "crossed: every combination occurs"):
+    for part in (
+        scenario.batch_is[:40],
+        scenario.confounded_with[:40],
+        "Can't be told apart from the batch : study",
+        "study_id",
+        "10x &lt;v&gt;",
+        "0.41",
+        "crossed: every combination occurs",
+    ):
         assert part in text, part
-    assert "biological: a perfect batch score would mean that this biology is gone" in text_of(design_sections(data, "Immune")[0])
+    assert "biological: a perfect batch score would mean that this biology is gone" in text_of(
+        design_sections(data, "Immune")[0]
+    )
 
 
 def test_a_plain_data_set_shows_what_was_measured_or_nothing():
@@ -206,11 +275,17 @@ def test_a_plain_data_set_shows_what_was_measured_or_nothing():
 
 # ---------------------------------------------------------------- centroids
 
+
 def test_rates_are_means_over_seeds_and_leave_out_what_does_not_count():
-    rows = pd.DataFrame({
-        "method": "a", "variant": "raw", "seed": [0, 0, 0, 1, 1, 1], "aligned": pd.array([True, False, pd.NA, True, True, pd.NA], dtype="boolean"),
-        "chance": [0.5, 0.25, np.nan] * 2,
-    })
+    rows = pd.DataFrame(
+        {
+            "method": "a",
+            "variant": "raw",
+            "seed": [0, 0, 0, 1, 1, 1],
+            "aligned": pd.array([True, False, pd.NA, True, True, pd.NA], dtype="boolean"),
+            "chance": [0.5, 0.25, np.nan] * 2,
+        }
+    )
     found = alignment_rates(rows).loc[("a", "raw")]
     assert (found["rate"], found["chance"], found["counted"], found["centroids"]) == (0.75, 0.375, 2, 3)
 
@@ -236,6 +311,7 @@ def test_no_maps_and_no_rate_show_nothing(data):
 
 # ---------------------------------------------------------------- across data sets
 
+
 def test_pearson_equals_scipy():
     x, y = [1.0, 2.0, 4.0, 3.0, 7.0, 5.0, 6.0, 8.0], [0.7, 0.72, 0.6, 0.69, 0.5, 0.66, 0.51, 0.58]
     np.testing.assert_allclose(pearson(x, y), stats.pearsonr(x, y), rtol=1e-12)
@@ -259,7 +335,9 @@ def test_correlations_with_size_are_the_printed_ones(data):
     """From scores of two decimals; the study's own come from unrounded totals."""
     printed = pd.read_csv(ASSETS / "published" / "scaling.tsv", sep="\t").set_index(["scenario", "x"])["pearson_r"]
     section = by_key(across_sections(data))["sizes"]
-    rows = re.findall(r"<tr><td>(\w+)</td><td>8</td><td>(\S+) \((\S+)\)</td><td>(\S+) \((\S+)\)</td></tr>", section.data)
+    rows = re.findall(
+        r"<tr><td>(\w+)</td><td>8</td><td>(\S+) \((\S+)\)</td><td>(\S+) \((\S+)\)</td></tr>", section.data
+    )
     assert len(rows) == 6
     for name, parameters, _, cells, _ in rows:
         assert float(parameters) == pytest.approx(printed[name, "parameters"], abs=0.02), name
@@ -289,7 +367,12 @@ def test_lines_hold_every_data_set(data):
     totals = sections["totals"].data
     assert len(totals) == 12 and all(set(line) == set(data.dataset_names()) for line in totals.values())
     assert totals["scVI"]["liver"] == pytest.approx(0.78, abs=0.01)
-    assert [label["name"] for label in sections["probing"].options["data_labels"]] == ["Batch, macro-F1", "Batch, accuracy", "Label, macro-F1", "Label, accuracy"]
+    assert [label["name"] for label in sections["probing"].options["data_labels"]] == [
+        "Batch, macro-F1",
+        "Batch, accuracy",
+        "Label, macro-F1",
+        "Label, accuracy",
+    ]
     assert sections["probing"].data[1]["Guess: largest class"]["liver"] == 0.18
 
 
@@ -298,7 +381,12 @@ def test_one_data_set_or_too_few_models_show_less():
     assert list(by_key(across_sections(one))) == ["sizes"]
     titles = {module.key: module.name for module in build_modules(one)}
     assert titles["across"] == "Across models"
-    six_made_up = replace(one, names=replace(one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})))
+    six_made_up = replace(
+        one,
+        names=replace(
+            one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
+        ),
+    )
     assert across_sections(six_made_up) == []
     scores = study_scores(("liver", "limb"))
     plain = study_data(("liver", "limb"), scores=scores[scores["family"] != "foundation_model"])
@@ -311,6 +399,7 @@ def test_one_data_set_or_too_few_models_show_less():
 
 
 # ---------------------------------------------------------------- size
+
 
 def test_fifty_embeddings_of_six_data_sets_stay_small_and_quick():
     scores = study_scores()

@@ -12,10 +12,16 @@ from scfm.data.design import confounding, crossing
 BATCH = pd.Series(["a"] * 4 + ["b"] * 4 + ["c"] * 4)
 
 
-@pytest.mark.parametrize(("column", "relation"), [
-    (list("xxxxyyyyzzzz"), "one_to_one"), (list("xxxxxxxxyyyy"), "batch_in_column"), (list("ppqqrrrrssss"), "column_in_batch"),
-    (list("xyxyxyxyxyxy"), "crossed"), (list("xxxxxyyyzzzz"), "partial"),
-])
+@pytest.mark.parametrize(
+    ("column", "relation"),
+    [
+        (list("xxxxyyyyzzzz"), "one_to_one"),
+        (list("xxxxxxxxyyyy"), "batch_in_column"),
+        (list("ppqqrrrrssss"), "column_in_batch"),
+        (list("xyxyxyxyxyxy"), "crossed"),
+        (list("xxxxxyyyzzzz"), "partial"),
+    ],
+)
 def test_relations_and_cramers_v(column, relation):
     other = pd.Series(column)
     found = crossing(BATCH, other)
@@ -34,20 +40,37 @@ def test_missing_values_are_left_out_and_one_level_says_nothing():
 
 
 def test_columns_are_chosen_and_copies_are_told():
-    obs = pd.DataFrame({
-        "batch": BATCH, "label": list("TBTBTBTBTBTB"), "donor": list("ppqqrrrrssss"), "condition": None, "tissue": None,
-    })
-    user = pd.DataFrame({
-        "sample": BATCH, "cell_type": obs["label"], "person": obs["donor"], "person_id": obs["donor"].map({"p": "1", "q": "2", "r": "3", "s": "4"}),
-        "study": pd.Categorical(list("xxxxxxxxyyyy")), "barcode": [f"c{i}" for i in range(12)], "n_genes": np.arange(12), "constant": "z",
-        "smoker": [True, True, False, False] * 3, "study_name": list("UUUUUUUUVVVV"),
-    })
+    obs = pd.DataFrame(
+        {
+            "batch": BATCH,
+            "label": list("TBTBTBTBTBTB"),
+            "donor": list("ppqqrrrrssss"),
+            "condition": None,
+            "tissue": None,
+        }
+    )
+    user = pd.DataFrame(
+        {
+            "sample": BATCH,
+            "cell_type": obs["label"],
+            "person": obs["donor"],
+            "person_id": obs["donor"].map({"p": "1", "q": "2", "r": "3", "s": "4"}),
+            "study": pd.Categorical(list("xxxxxxxxyyyy")),
+            "barcode": [f"c{i}" for i in range(12)],
+            "n_genes": np.arange(12),
+            "constant": "z",
+            "smoker": [True, True, False, False] * 3,
+            "study_name": list("UUUUUUUUVVVV"),
+        }
+    )
     user = pd.concat([user] * 5, ignore_index=True).assign(barcode=[f"c{i}" for i in range(60)])
     obs = pd.concat([obs] * 5, ignore_index=True)
     found = confounding(obs, user, keys={"batch": "sample", "label": "cell_type", "donor": "person"}, skip=["sample"])
     assert [(e["column"], e["key"], e["relation"], e["same_as"]) for e in found] == [
-        ("person", "donor", "column_in_batch", ["person_id"]), ("study", "", "batch_in_column", ["study_name"]),
-        ("cell_type", "label", "crossed", []), ("smoker", "", "crossed", []),
+        ("person", "donor", "column_in_batch", ["person_id"]),
+        ("study", "", "batch_in_column", ["study_name"]),
+        ("cell_type", "label", "crossed", []),
+        ("smoker", "", "crossed", []),
     ]
 
 

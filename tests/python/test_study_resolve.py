@@ -20,9 +20,12 @@ def resolve(folder: Path, sheet: str, *, ortholog_table: str = "", params: dict 
     (folder / "sheet.csv").write_text(sheet)
     known = Known(load_catalogue(), PROJECT / "assets" / "recipes", Located(None, folder), ortholog_table)
     return resolve_run(
-        params or {"input": "sheet.csv", "outdir": "out"}, schema=json.loads((PROJECT / "nextflow_schema.json").read_text()),
-        input_schema=json.loads((PROJECT / "assets" / "schema_input.json").read_text()), methods=load_methods(),
-        samplesheet=folder / "sheet.csv", known=known,
+        params or {"input": "sheet.csv", "outdir": "out"},
+        schema=json.loads((PROJECT / "nextflow_schema.json").read_text()),
+        input_schema=json.loads((PROJECT / "assets" / "schema_input.json").read_text()),
+        methods=load_methods(),
+        samplesheet=folder / "sheet.csv",
+        known=known,
     )
 
 
@@ -31,7 +34,12 @@ def test_scenarios_take_keys_and_role_from_the_catalogue(tmp_path: Path) -> None
     assert found.faults == []
     row = found.rows[0]
     assert row["h5ad"] == "mine.recipe.h5ad"
-    assert (row["batch_key"], row["label_key"], row["batch_role"], row["scenario"]) == ("tissue", "cell_type_level_2", "biological", "Immune")
+    assert (row["batch_key"], row["label_key"], row["batch_role"], row["scenario"]) == (
+        "tissue",
+        "cell_type_level_2",
+        "biological",
+        "Immune",
+    )
     assert list(found.sources) == [f"cellxgene_{IMMUNE}"]
     assert found.builds[0]["recipe"] == "scenarios/Immune.yml"
     assert [s["key"] for s in found.builds[0]["sources"]] == [f"cellxgene_{IMMUNE}"]
@@ -61,11 +69,15 @@ def test_limb_downloads_two_species_and_the_orthologs_unless_a_table_is_given(tm
 
 def test_ids_and_addresses_need_no_recipe(tmp_path: Path) -> None:
     found = resolve(
-        tmp_path, f"dataset,h5ad,batch_key,label_key\na,cellxgene:{HLCA},b,l\nb,https://example.org/x/cells.h5ad?v=2,b,l\nc,own.h5ad,b,l\n",
+        tmp_path,
+        f"dataset,h5ad,batch_key,label_key\na,cellxgene:{HLCA},b,l\nb,https://example.org/x/cells.h5ad?v=2,b,l\nc,own.h5ad,b,l\n",
     )
     assert found.faults == []
     assert found.builds == []
-    assert [row["h5ad"].startswith(start) for row, start in zip(found.rows, ("cellxgene_", "url_cells_", "own.h5ad"), strict=True)] == [True] * 3
+    assert [
+        row["h5ad"].startswith(start)
+        for row, start in zip(found.rows, ("cellxgene_", "url_cells_", "own.h5ad"), strict=True)
+    ] == [True] * 3
     assert found.sources[f"cellxgene_{HLCA}"].dataset_id == HLCA
     assert [s.url for s in found.sources.values() if s.kind == "url"] == ["https://example.org/x/cells.h5ad?v=2"]
 
@@ -86,15 +98,18 @@ def test_a_recipe_with_places_of_its_own_needs_no_h5ad(tmp_path: Path) -> None:
     assert found.builds[0]["sources"] == [{"name": "cells", "path": "data/x.h5ad", "relative_to": "recipe"}]
 
 
-@pytest.mark.parametrize(("row", "sentence"), [
-    ("a,scenario:livre,b,l,", "there is no scenario 'livre' in the catalogue. Did you mean 'liver'?"),
-    ("a,cellxgene:liver,b,l,", "'cellxgene:liver' is no id of a data set"),
-    ("a,own.h5ad,b,l,gone.yml", "column 'recipe': the file 'gone.yml' does not exist"),
-    ("a,own.h5ad,b,l,placed.yml", "names its sources itself, so 'own.h5ad' would not be read"),
-    ("a,,b,l,open.yml", "the source 'cells' does not say where it lies, so column 'h5ad' must name its file"),
-    ("a,scenario:liver,b,l,open.yml", "has a recipe of its own"),
-    ("a,own.h5ad,b,l,broken.yml", "broken.yml"),
-])
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("a,scenario:livre,b,l,", "there is no scenario 'livre' in the catalogue. Did you mean 'liver'?"),
+        ("a,cellxgene:liver,b,l,", "'cellxgene:liver' is no id of a data set"),
+        ("a,own.h5ad,b,l,gone.yml", "column 'recipe': the file 'gone.yml' does not exist"),
+        ("a,own.h5ad,b,l,placed.yml", "names its sources itself, so 'own.h5ad' would not be read"),
+        ("a,,b,l,open.yml", "the source 'cells' does not say where it lies, so column 'h5ad' must name its file"),
+        ("a,scenario:liver,b,l,open.yml", "has a recipe of its own"),
+        ("a,own.h5ad,b,l,broken.yml", "broken.yml"),
+    ],
+)
 def test_each_fault_is_a_sentence_with_its_row(tmp_path: Path, row: str, sentence: str) -> None:
     (tmp_path / "placed.yml").write_text("name: placed\nsources:\n  cells: {file: data/x.h5ad}\n")
     (tmp_path / "open.yml").write_text("name: open\nsources:\n  cells: {}\n")
@@ -104,7 +119,11 @@ def test_each_fault_is_a_sentence_with_its_row(tmp_path: Path, row: str, sentenc
 
 
 def test_faults_of_parameters_and_of_every_row_are_told_together(tmp_path: Path) -> None:
-    found = resolve(tmp_path, "dataset,h5ad\na,scenario:x\nb,cellxgene:y\n", params={"input": "s.csv", "outdir": "o", "methods": "harmny"})
+    found = resolve(
+        tmp_path,
+        "dataset,h5ad\na,scenario:x\nb,cellxgene:y\n",
+        params={"input": "s.csv", "outdir": "o", "methods": "harmny"},
+    )
     text = "\n".join(found.faults)
     assert "harmny" in text
     assert "row 2" in text
@@ -141,6 +160,8 @@ def test_fetching_a_scenario_by_hand_brings_what_the_pipeline_looks_for(tmp_path
     from scfm.fetch.request import of_recipes
 
     keys = {spec.key for spec in of_recipes(Namespace(scenario=["liver", "HLCA_sn", "HLCA_assay", "limb"], recipe=[]))}
-    found = resolve(tmp_path, "dataset,h5ad\n" + "".join(f"{s},scenario:{s}\n" for s in ("liver", "HLCA_sn", "HLCA_assay", "limb")))
+    found = resolve(
+        tmp_path, "dataset,h5ad\n" + "".join(f"{s},scenario:{s}\n" for s in ("liver", "HLCA_sn", "HLCA_assay", "limb"))
+    )
     assert keys == set(found.sources)
     assert len(keys) == 5

@@ -23,11 +23,16 @@ def write_files(folder: Path, name: str, ids: np.ndarray, values: np.ndarray, *,
     """Write table, sidecar and neighbours of one embedding; return its id."""
     stem = f"toy.{name}"
     write_embedding(folder / f"{stem}.parquet", ids, values)
-    write_json(folder / f"{stem}.json", {"dataset": "toy", "embedding": name, "method": name.split(".", maxsplit=1)[0], "family": "linear"})
+    write_json(
+        folder / f"{stem}.json",
+        {"dataset": "toy", "embedding": name, "method": name.split(".", maxsplit=1)[0], "family": "linear"},
+    )
     distances, indices = NearestNeighbors(n_neighbors=min(k, len(ids) - 1)).fit(values).kneighbors()
     own = np.arange(len(ids))[:, None]
     np.savez(
-        folder / f"{stem}.knn.npz", cell_ids=ids.astype(str), indices=np.hstack([own, indices]).astype(np.int32),
+        folder / f"{stem}.knn.npz",
+        cell_ids=ids.astype(str),
+        indices=np.hstack([own, indices]).astype(np.int32),
         distances=np.hstack([0.0 * own, distances]).astype(np.float32),
     )
     return stem
@@ -39,7 +44,9 @@ def toy():
     rng = np.random.default_rng(0)
     ids, label = rng.permutation([f"c{i:03d}" for i in range(120)]), np.arange(120) % 3
     values = (30 * np.eye(5)[label] + rng.normal(size=(120, 5))).astype(np.float32)
-    obs = pd.DataFrame({"cell_id": ids, "batch": np.where(np.arange(120) % 2, "b1", "b2"), "label": np.array(list("xyz"))[label]})
+    obs = pd.DataFrame(
+        {"cell_id": ids, "batch": np.where(np.arange(120) % 2, "b1", "b2"), "label": np.array(list("xyz"))[label]}
+    )
     return ids, obs, values
 
 
@@ -115,7 +122,12 @@ def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):
     write_embedding(tmp_path / f"{stem}.parquet", ids[5:], values[5:])
     with pytest.raises(ScfmError, match=r"5 of the 120 cells .* have no row"):
         drawn(tmp_path, stem)
-    np.savez(tmp_path / "a.npz", cell_ids=ids.astype(str), indices=np.roll(np.arange(120), 1)[:, None], distances=np.zeros((120, 1)))
+    np.savez(
+        tmp_path / "a.npz",
+        cell_ids=ids.astype(str),
+        indices=np.roll(np.arange(120), 1)[:, None],
+        distances=np.zeros((120, 1)),
+    )
     with pytest.raises(ScfmError, match=r"a\.npz: the first neighbour of every cell must be the cell itself"):
         load_neighbors(tmp_path / "a.npz")
 
@@ -131,9 +143,18 @@ def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
     small = write_files(tmp_path, "small.raw.0", ids[:5], values[:5])
     stems = [*good, bad, small]
     command = [
-        sys.executable, BIN / "draw_umaps.py", "--obs", "toy.obs.parquet", "--params", "params.json",
-        "--embeddings", *[f"{s}.parquet" for s in stems], "--sidecars", *[f"{s}.json" for s in stems],
-        "--knn", *[f"{s}.knn.npz" for s in stems if s != bad],
+        sys.executable,
+        BIN / "draw_umaps.py",
+        "--obs",
+        "toy.obs.parquet",
+        "--params",
+        "params.json",
+        "--embeddings",
+        *[f"{s}.parquet" for s in stems],
+        "--sidecars",
+        *[f"{s}.json" for s in stems],
+        "--knn",
+        *[f"{s}.knn.npz" for s in stems if s != bad],
     ]
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "Traceback" not in result.stderr
@@ -154,7 +175,11 @@ def test_all_failed_gives_an_empty_table_and_stop_raises(toy, tmp_path):
     ids, obs, values = toy
     write_table(obs, tmp_path / "obs.parquet")
     stem = write_files(tmp_path, "small.raw.0", ids[:5], values[:5])
-    paths = {"sidecars": [tmp_path / f"{stem}.json"], "embeddings": [tmp_path / f"{stem}.parquet"], "obs_path": tmp_path / "obs.parquet"}
+    paths = {
+        "sidecars": [tmp_path / f"{stem}.json"],
+        "embeddings": [tmp_path / f"{stem}.parquet"],
+        "obs_path": tmp_path / "obs.parquet",
+    }
     common = {"params": {}, "seed": 0, "n_threads": 1, "outdir": tmp_path}
     draw_group("g", **paths, knn=[tmp_path / f"{stem}.knn.npz"], **common, on_error="continue")
     table = read_table(tmp_path / "g.umap.parquet")
@@ -165,4 +190,10 @@ def test_all_failed_gives_an_empty_table_and_stop_raises(toy, tmp_path):
         draw_group("g", **paths, knn=[], **common, on_error="stop")
     write_json(tmp_path / "other.json", {"dataset": "other", "embedding": "pca.raw.0"})
     with pytest.raises(ScfmError, match="mixes the data sets other, toy"):
-        draw_group("g", **{**paths, "sidecars": [*paths["sidecars"], tmp_path / "other.json"]}, knn=[], **common, on_error="continue")
+        draw_group(
+            "g",
+            **{**paths, "sidecars": [*paths["sidecars"], tmp_path / "other.json"]},
+            knn=[],
+            **common,
+            on_error="continue",
+        )

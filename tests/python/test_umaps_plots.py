@@ -13,10 +13,16 @@ from scfm.umap_plots import MISSING, NOTE, _densest_place, _legend_entries, _sca
 
 def picture(n: int = 400, n_labels: int = 4) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    return pd.DataFrame({
-        "cell_id": [f"c{i}" for i in range(n)], "embedding": "pca.raw.0", "umap_1": rng.normal(size=n), "umap_2": rng.normal(size=n),
-        "batch": np.repeat(["a", "b"], n // 2), "label": [f"type{i % n_labels:02d}" for i in range(n)],
-    })
+    return pd.DataFrame(
+        {
+            "cell_id": [f"c{i}" for i in range(n)],
+            "embedding": "pca.raw.0",
+            "umap_1": rng.normal(size=n),
+            "umap_2": rng.normal(size=n),
+            "batch": np.repeat(["a", "b"], n // 2),
+            "label": [f"type{i % n_labels:02d}" for i in range(n)],
+        }
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 9, 10, 20, 21, 60])

@@ -160,7 +160,9 @@ def test_wrong_checksum_and_wrong_size_keep_nothing(remote, tmp_path) -> None:
     assert only(tmp_path) == [] and len(remote.asked) == 2
 
 
-@pytest.mark.parametrize(("code", "sentence"), [(404, "not there"), (403, "refuses access"), (401, "wants a login"), (451, "in a browser")])
+@pytest.mark.parametrize(
+    ("code", "sentence"), [(404, "not there"), (403, "refuses access"), (401, "wants a login"), (451, "in a browser")]
+)
 def test_refusals_are_not_tried_again(remote, code, sentence, tmp_path) -> None:
     remote.answers = [code]
     with pytest.raises(ScfmError, match=f"answers {code} .*{sentence}"):
@@ -225,17 +227,35 @@ def archive_of(files: dict[str, bytes]) -> bytes:
 def make_table(remote: Remote) -> WeightsTable:
     def file(path: str, **more: str | tuple) -> WeightsFile:
         given = {
-            "name": f"toy/{path}", "variants": ("small",), "also_at": (), "need": "required", "source": "url", "repository": "https://example.org/toy",
-            "revision": "", "remote_path": f"{remote.url}/{path}", "unpack": "", "size": "", "sha256": "", "note": "a note",
+            "name": f"toy/{path}",
+            "variants": ("small",),
+            "also_at": (),
+            "need": "required",
+            "source": "url",
+            "repository": "https://example.org/toy",
+            "revision": "",
+            "remote_path": f"{remote.url}/{path}",
+            "unpack": "",
+            "size": "",
+            "sha256": "",
+            "note": "a note",
         }
         return WeightsFile(**given | more)
 
-    variant = WeightsVariant("toy/small", "Toy", ("8",), "symbol", ("human",), "ten cells", "Free", "", "10.1234/x", "A toy.")
-    files = (
-        file("file", size=str(len(CONTENT)), sha256=DIGEST), file("vocab.json", also_at=("dict/*.json",)),
-        file("protein/a.pt", remote_path=f"{remote.url}/archive", unpack="*.pt"), file("extra", need="optional"),
+    variant = WeightsVariant(
+        "toy/small", "Toy", ("8",), "symbol", ("human",), "ten cells", "Free", "", "10.1234/x", "A toy."
     )
-    remote.files |= {"/vocab.json": b"{}", "/archive": archive_of({"x/y/a.pt": b"A", "../../b.pt": b"B", "c.txt": b"C"}), "/extra": b"E"}
+    files = (
+        file("file", size=str(len(CONTENT)), sha256=DIGEST),
+        file("vocab.json", also_at=("dict/*.json",)),
+        file("protein/a.pt", remote_path=f"{remote.url}/archive", unpack="*.pt"),
+        file("extra", need="optional"),
+    )
+    remote.files |= {
+        "/vocab.json": b"{}",
+        "/archive": archive_of({"x/y/a.pt": b"A", "../../b.pt": b"B", "c.txt": b"C"}),
+        "/extra": b"E",
+    }
     return WeightsTable((variant,), files)
 
 
@@ -288,7 +308,10 @@ def test_files_without_an_address_are_asked_of_a_person(remote, tmp_path) -> Non
     table = make_table(remote)
     by_hand = replace(table.files[1], source="manual", remote_path="", note="cloud drive")
     table = WeightsTable(table.variants, (table.files[0], by_hand))
-    with pytest.raises(ScfmError, match=r"(?s)1 file cannot be fetched by a program.*example.org/toy  \(cloud drive\)  ->  .*toy/vocab.json") as error:
+    with pytest.raises(
+        ScfmError,
+        match=r"(?s)1 file cannot be fetched by a program.*example.org/toy  \(cloud drive\)  ->  .*toy/vocab.json",
+    ) as error:
         run(table, tmp_path)
     assert "same command again" in str(error.value)
     assert (tmp_path / "toy" / "file").read_bytes() == CONTENT  # what can be fetched is there
@@ -301,7 +324,11 @@ def test_nothing_happens_unconfirmed_or_into_made_up_weights(remote, tmp_path) -
     shown: list[str] = []
     with pytest.raises(ScfmError, match="not confirmed"):
         fetch(table, table.variant("toy"), tmp_path, confirm=lambda text: bool(shown.append(text)))
-    assert "Licence: Free." in shown[0] and "3 files to" in shown[0] and "0.3 MB and 2 of a size that is not published" in shown[0]
+    assert (
+        "Licence: Free." in shown[0]
+        and "3 files to" in shown[0]
+        and "0.3 MB and 2 of a size that is not published" in shown[0]
+    )
     assert remote.asked == [] and only(tmp_path) == []
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "RANDOM_WEIGHTS.txt").write_text("made up")
@@ -333,7 +360,12 @@ def test_the_tables_agree_with_the_models_table(table) -> None:
     assert table.models == available_models() == list(models)
     for v in table.variants:
         info = models[v.model]
-        assert (v.licence, v.gene_ids, v.organisms, v.article) == (info.licence, info.gene_ids, info.organisms, info.reference)
+        assert (v.licence, v.gene_ids, v.organisms, v.article) == (
+            info.licence,
+            info.gene_ids,
+            info.organisms,
+            info.reference,
+        )
         assert set(v.dims) <= set(info.dims)
     assert [v.accept for v in table.variants if v.accept] == ["scfoundation"]
 
@@ -348,13 +380,19 @@ def test_addresses_are_official_and_pinned(table) -> None:
             assert file.revision and file.sha256 and file.bytes
     found = {f.name: f for f in table.files}["geneformer/Geneformer-V2-316M/model.safetensors"]
     assert found.bytes == 1_265_455_076
-    assert found.url.endswith("ctheodoris/Geneformer/resolve/05fcbeb8a27d49e0a7a4349152202ee2c1cbfd28/Geneformer-V2-316M/model.safetensors")
+    assert found.url.endswith(
+        "ctheodoris/Geneformer/resolve/05fcbeb8a27d49e0a7a4349152202ee2c1cbfd28/Geneformer-V2-316M/model.safetensors"
+    )
 
 
-@pytest.mark.parametrize(("edit", "sentence"), [
-    (lambda t: t.replace("scgpt/brain", "scgpt/whole-human"), "stands twice"), (lambda t: t.replace("\tsymbol\t", "\tname\t", 1), "gene_ids"),
-    (lambda t: t + "toy/a\tToy\t8\tsymbol\thuman\t\tFree\t\t10.1234/x\tA toy.\n", "has no file for toy/a"),
-])
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda t: t.replace("scgpt/brain", "scgpt/whole-human"), "stands twice"),
+        (lambda t: t.replace("\tsymbol\t", "\tname\t", 1), "gene_ids"),
+        (lambda t: t + "toy/a\tToy\t8\tsymbol\thuman\t\tFree\t\t10.1234/x\tA toy.\n", "has no file for toy/a"),
+    ],
+)
 def test_faults_of_the_tables(edit, sentence, tmp_path) -> None:
     for name in ("weights.tsv", "weights_files.tsv", "schema_weights.json", "schema_weights_files.json"):
         shutil.copy(ASSETS / name, tmp_path / name)
@@ -384,8 +422,18 @@ def test_made_up_weights_are_complete(table, model, tmp_path) -> None:
     assert not check_folder(table, model, folder).is_complete
 
 
-@pytest.mark.parametrize(("fixture", "model"), [("scgpt", "scgpt"), ("geneformer-v1", "geneformer"), ("geneformer-v2", "geneformer"), ("sccello", "sccello"),
-                                                ("scfoundation", "scfoundation"), ("genecompass", "genecompass"), ("nicheformer", "nicheformer")])
+@pytest.mark.parametrize(
+    ("fixture", "model"),
+    [
+        ("scgpt", "scgpt"),
+        ("geneformer-v1", "geneformer"),
+        ("geneformer-v2", "geneformer"),
+        ("sccello", "sccello"),
+        ("scfoundation", "scfoundation"),
+        ("genecompass", "genecompass"),
+        ("nicheformer", "nicheformer"),
+    ],
+)
 def test_the_layouts_of_the_fixtures_are_complete(table, fixture, model) -> None:
     state = check_folder(table, model, DATA / fixture)
     assert state.is_complete and not state.is_random
@@ -397,10 +445,20 @@ def test_absent_weights_name_the_command(table) -> None:
     assert state.command == "bin/fetch_weights.py --model scfoundation --dest weights --accept_license scfoundation"
     assert state.sentence.startswith("weights missing: 'models.ckpt', ")
     state = check_names(table, "geneformer", ["Geneformer-V1-10M/config.json", "Geneformer-V1-10M/model.safetensors"])
-    assert state.variant == "Geneformer-V1-10M" and state.command.endswith("--model geneformer --variant Geneformer-V1-10M --dest DIR")
+    assert state.variant == "Geneformer-V1-10M" and state.command.endswith(
+        "--model geneformer --variant Geneformer-V1-10M --dest DIR"
+    )
     assert all("gc30M" in name for name in state.missing)
-    assert check_names(table, "uce", ["4layer_model.torch", "species_chrom.csv", "species_offsets.pkl",
-                                      "protein_embeddings/Homo_sapiens.GRCh38.gene_symbol_to_embedding_ESM2.pt"]).is_complete
+    assert check_names(
+        table,
+        "uce",
+        [
+            "4layer_model.torch",
+            "species_chrom.csv",
+            "species_offsets.pkl",
+            "protein_embeddings/Homo_sapiens.GRCh38.gene_symbol_to_embedding_ESM2.pt",
+        ],
+    ).is_complete
 
 
 # ---- the executable -------------------------------------------------------------------------------------------------------------
@@ -414,7 +472,9 @@ def main(*argv: str) -> None:
 
 
 def test_a_licence_with_limits_must_be_accepted(table, tmp_path) -> None:
-    with pytest.raises(ScfmError, match=r"non-commercial research only.*--model scfoundation --dest .* --accept_license scfoundation$"):
+    with pytest.raises(
+        ScfmError, match=r"non-commercial research only.*--model scfoundation --dest .* --accept_license scfoundation$"
+    ):
         main("--model", "scfoundation", "--dest", str(tmp_path), "--yes")
     check_licence(table.variant("scfoundation"), ["scfoundation"], "")
     check_licence(table.variant("scgpt"), [], "")
@@ -434,8 +494,16 @@ def test_the_executable_shows_lists_and_checks(tmp_path, capsys) -> None:
 
 def test_faults_have_no_traceback_and_an_exit_status(tmp_path) -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--model", "scgpt", "--dest", str(tmp_path)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        [sys.executable, str(SCRIPT), "--model", "scgpt", "--dest", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 2
-    assert "Licence: Code MIT" in done.stderr and "ERROR: Nobody is there to confirm the download: add --yes." in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "Licence: Code MIT" in done.stderr
+        and "ERROR: Nobody is there to confirm the download: add --yes." in done.stderr
+        and "Traceback" not in done.stderr
+    )

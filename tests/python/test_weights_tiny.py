@@ -25,17 +25,31 @@ from scfm.weights.tiny import gene_table, invented_id, make_tiny, read_genes, re
 SYMBOLS = [f"GENE{i}" for i in range(90)] + ["HLA-A", "MT-ND3", "C1orf21", "na"]
 #: what a data set with symbols as var_names and ids in a column needs said; the other models need nothing
 SETTINGS = {"cellplm": {"gene_column": "ensembl_id"}, "nicheformer": {"gene_column": "ensembl_id"}}
-VARIANTS = [pytest.param(model, variant, id=f"{model}-{variant}") for model, recipe in recipes().items() for variant in recipe.variants]
+VARIANTS = [
+    pytest.param(model, variant, id=f"{model}-{variant}")
+    for model, recipe in recipes().items()
+    for variant in recipe.variants
+]
 #: file with the weights by model and variant
 FILES = {
-    "scgpt": "best_model.pt", "scfoundation": "models.ckpt", "uce": "model_files/4layer_model.torch", "cellplm": "20231027_85M.best.ckpt",
-    "nicheformer": "nicheformer.ckpt", "sccello": "pytorch_model.bin", "genecompass": "GeneCompass_Base/pytorch_model.bin",
+    "scgpt": "best_model.pt",
+    "scfoundation": "models.ckpt",
+    "uce": "model_files/4layer_model.torch",
+    "cellplm": "20231027_85M.best.ckpt",
+    "nicheformer": "nicheformer.ckpt",
+    "sccello": "pytorch_model.bin",
+    "genecompass": "GeneCompass_Base/pytorch_model.bin",
     "geneformer": "Geneformer-V2-104M/model.safetensors",
 }
 FIXTURES = {
-    "scgpt": "scgpt/best_model.pt", "scfoundation": "scfoundation/models.ckpt", "uce": "uce/model_files/tiny_2layer_model.torch",
-    "cellplm": "cellplm/tiny_vae.best.ckpt", "nicheformer": "nicheformer/nicheformer.ckpt", "sccello": "sccello/pytorch_model.bin",
-    "genecompass": "genecompass/GeneCompass_Base/pytorch_model.bin", "geneformer": "geneformer-v2/Geneformer-V2-104M/model.safetensors",
+    "scgpt": "scgpt/best_model.pt",
+    "scfoundation": "scfoundation/models.ckpt",
+    "uce": "uce/model_files/tiny_2layer_model.torch",
+    "cellplm": "cellplm/tiny_vae.best.ckpt",
+    "nicheformer": "nicheformer/nicheformer.ckpt",
+    "sccello": "sccello/pytorch_model.bin",
+    "genecompass": "genecompass/GeneCompass_Base/pytorch_model.bin",
+    "geneformer": "geneformer-v2/Geneformer-V2-104M/model.safetensors",
 }
 
 
@@ -93,7 +107,9 @@ def test_a_tensor_is_a_function_of_seed_and_name(model, folders, tmp_path) -> No
     first = tensors(read_tensors(folders(model) / FILES[model]))
     again = tensors(read_tensors(make_tiny(model, gene_table(SYMBOLS), tmp_path / "a", seed=3) / FILES[model]))
     other = tensors(read_tensors(make_tiny(model, gene_table(SYMBOLS), tmp_path / "b", seed=4) / FILES[model]))
-    deeper = tensors(read_tensors(make_tiny(model, gene_table(SYMBOLS), tmp_path / "c", seed=3, layers=3) / FILES[model]))
+    deeper = tensors(
+        read_tensors(make_tiny(model, gene_table(SYMBOLS), tmp_path / "c", seed=3, layers=3) / FILES[model])
+    )
     assert set(first) == set(again) and set(first) < set(deeper)
     for name, tensor in first.items():
         assert again[name].numpy().tobytes() == tensor.numpy().tobytes() == deeper[name].numpy().tobytes()
@@ -101,12 +117,18 @@ def test_a_tensor_is_a_function_of_seed_and_name(model, folders, tmp_path) -> No
     assert all(not np.array_equal(first[name].numpy(), other[name].numpy()) for name in trained)
 
 
-@pytest.mark.parametrize(("model", "sizes"), [
-    ("scgpt", {"width": 30, "heads": 5, "inner": 7, "layers": 1}), ("geneformer", {"width": 36, "heads": 3, "layers": 3, "inner": 11, "max_length": 9}),
-    ("sccello", {"heads": 1, "layers": 1, "max_length": 5}), ("genecompass", {"width": 12, "heads": 2, "inner": 5, "max_length": 6}),
-    ("scfoundation", {"width": 20, "heads": 2, "layers": 1}), ("cellplm", {"width": 24, "heads": 2, "layers": 1}),
-    ("nicheformer", {"width": 18, "heads": 3, "inner": 5, "max_length": 11}),
-])
+@pytest.mark.parametrize(
+    ("model", "sizes"),
+    [
+        ("scgpt", {"width": 30, "heads": 5, "inner": 7, "layers": 1}),
+        ("geneformer", {"width": 36, "heads": 3, "layers": 3, "inner": 11, "max_length": 9}),
+        ("sccello", {"heads": 1, "layers": 1, "max_length": 5}),
+        ("genecompass", {"width": 12, "heads": 2, "inner": 5, "max_length": 6}),
+        ("scfoundation", {"width": 20, "heads": 2, "layers": 1}),
+        ("cellplm", {"width": 24, "heads": 2, "layers": 1}),
+        ("nicheformer", {"width": 18, "heads": 3, "inner": 5, "max_length": 11}),
+    ],
+)
 def test_odd_sizes(model, sizes, adata, tmp_path) -> None:
     folder = make_tiny(model, gene_table(SYMBOLS), tmp_path / model, **sizes)
     found = load_model(model, folder, device="cpu", **SETTINGS.get(model, {})).embed(adata, min_gene_overlap=0.0)
@@ -115,7 +137,15 @@ def test_odd_sizes(model, sizes, adata, tmp_path) -> None:
 
 def test_the_sidecar_says_that_weights_are_random(folders, adata, tmp_path) -> None:
     adata.write_h5ad(tmp_path / "a.h5ad")
-    sidecar = embed_file("scgpt", folders("scgpt"), tmp_path / "a.h5ad", tmp_path / "a.parquet", settings={}, options=RunOptions(), device="cpu")
+    sidecar = embed_file(
+        "scgpt",
+        folders("scgpt"),
+        tmp_path / "a.h5ad",
+        tmp_path / "a.parquet",
+        settings={},
+        options=RunOptions(),
+        device="cpu",
+    )
     assert sidecar["weights_random"] is True and sidecar["is_control"] is False
     assert "random" in (folders("scgpt") / RANDOM_MARK).read_text()
 
@@ -128,7 +158,15 @@ def test_weights_that_changed_since_they_were_recorded_are_told(adata, tmp_path)
     adata.write_h5ad(tmp_path / "a.h5ad")
 
     def codes() -> list[str]:
-        sidecar = embed_file("scgpt", folder, tmp_path / "a.h5ad", tmp_path / "a.parquet", settings={}, options=RunOptions(), device="cpu")
+        sidecar = embed_file(
+            "scgpt",
+            folder,
+            tmp_path / "a.h5ad",
+            tmp_path / "a.parquet",
+            settings={},
+            options=RunOptions(),
+            device="cpu",
+        )
         return [w["code"] for w in sidecar["warnings"]]
 
     verify(load_weights_table(), "scgpt", folder)
@@ -187,7 +225,9 @@ def test_lists_of_genes(tmp_path) -> None:
 
 def test_old_dictionaries_name_numpy_as_of_their_year(folders) -> None:
     """The V1 files of Geneformer hold NumPy scalars under the module name of NumPy 1."""
-    raw = (folders("geneformer", "V1") / "geneformer" / "gene_dictionaries_30m" / "token_dictionary_gc30M.pkl").read_bytes()
+    raw = (
+        folders("geneformer", "V1") / "geneformer" / "gene_dictionaries_30m" / "token_dictionary_gc30M.pkl"
+    ).read_bytes()
     assert b"numpy.core.multiarray" in raw and b"numpy._core" not in raw
     assert isinstance(pickle.loads(raw)[invented_id("GENE1")], np.integer)
 
@@ -198,8 +238,21 @@ def test_the_executable_makes_all_models(tmp_path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     (tmp_path / "genes.txt").write_text("\n".join(SYMBOLS))
-    module.main(["--model", "all", "--genes", str(tmp_path / "genes.txt"), "--dest", str(tmp_path / "w"), "--layers", "1"])
+    module.main(
+        ["--model", "all", "--genes", str(tmp_path / "genes.txt"), "--dest", str(tmp_path / "w"), "--layers", "1"]
+    )
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == sorted(available_models())
     assert json.loads((tmp_path / "w" / "scgpt" / "args.json").read_text())["nlayers"] == 1
     with pytest.raises(ScfmError, match="one --model at a time"):
-        module.main(["--model", "scgpt,uce", "--genes", str(tmp_path / "genes.txt"), "--dest", str(tmp_path / "w"), "--variant", "V1"])
+        module.main(
+            [
+                "--model",
+                "scgpt,uce",
+                "--genes",
+                str(tmp_path / "genes.txt"),
+                "--dest",
+                str(tmp_path / "w"),
+                "--variant",
+                "V1",
+            ]
+        )

@@ -52,9 +52,16 @@ class Outcome:
 
 
 def check_run(
-    params: Mapping[str, Any], *, schema: Mapping[str, Any], input_schema: Mapping[str, Any], methods: Mapping[str, Method],
-    samplesheet: Path, located: Located, model_table: Mapping[str, ModelInfo] | None = None,
-    weights: Mapping[str, Sequence[str] | None] | None = None, weights_table: "WeightsTable | None" = None,
+    params: Mapping[str, Any],
+    *,
+    schema: Mapping[str, Any],
+    input_schema: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    samplesheet: Path,
+    located: Located,
+    model_table: Mapping[str, ModelInfo] | None = None,
+    weights: Mapping[str, Sequence[str] | None] | None = None,
+    weights_table: "WeightsTable | None" = None,
 ) -> Outcome:
     """Check everything that can be checked before the first computation.
 
@@ -90,15 +97,30 @@ def check_run(
         return outcome
     outcome.faults += check_rows(rows, input_schema, samplesheet.name)
     for number, row in enumerate(rows, start=2):
-        _check_row(outcome, row, where=f"{samplesheet.name}: "
-            f"row {number}", choice=choice, params=complete, methods=methods, models=models, located=located)
+        _check_row(
+            outcome,
+            row,
+            where=f"{samplesheet.name}: row {number}",
+            choice=choice,
+            params=complete,
+            methods=methods,
+            models=models,
+            located=located,
+        )
     outcome.faults = list(dict.fromkeys(outcome.faults))
     return outcome
 
 
 def _check_row(
-    outcome: Outcome, row: Mapping[str, str], *, where: str, choice: Choice, params: Mapping[str, Any], methods: Mapping[str, Method],
-    models: Models, located: Located,
+    outcome: Outcome,
+    row: Mapping[str, str],
+    *,
+    where: str,
+    choice: Choice,
+    params: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    models: Models,
+    located: Located,
 ) -> None:
     """Check one data set and add what was found to the outcome."""
     embeddings, faults = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
@@ -107,20 +129,27 @@ def _check_row(
     if "h5ad" in row:
         path = located.find(row["h5ad"])
         if path is None:
-            outcome.faults.append(f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
-                "Relative paths are taken from where the samplesheet lies.")
+            outcome.faults.append(
+                f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
+                "Relative paths are taken from where the samplesheet lies."
+            )
         else:
-            report = check_file(row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice))
+            report = check_file(
+                row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice)
+            )
             outcome.faults += report.faults
             outcome.warnings += report.warnings
             facts = report.facts
     planned = plan_models(models, row, facts)
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
     if not plan and not faults:
-        outcome.faults.append(f"{where}: nothing to do: --methods, --controls and --models are none and the column "
-            "'embeddings' is empty.")
+        outcome.faults.append(
+            f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."
+        )
     outcome.warnings += _advice(row, facts, params)
-    outcome.datasets.append({**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings})
+    outcome.datasets.append(
+        {**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings}
+    )
     outcome.plan += plan
     outcome.model_settings[row.get("dataset", "")] = {p.info.name: dict(p.settings) for p in planned}
 
@@ -129,7 +158,9 @@ def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
     """Return the obs columns that scVI was told to use, if it runs."""
     if "scvi" not in choice.methods:
         return []
-    return [c for key in ("scvi_continuous_covariates", "scvi_categorical_covariates") for c in split_list(params.get(key))]
+    return [
+        c for key in ("scvi_continuous_covariates", "scvi_categorical_covariates") for c in split_list(params.get(key))
+    ]
 
 
 def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[str, Any]) -> list[dict]:
@@ -138,11 +169,17 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
     n_cells = facts.get("n_cells")
     neighbors = params.get("neighbors_k")
     if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
-        found.append(message(
-            "W-NN-01", "warning", f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
-            "neighbours are not defined.",
-            dataset=dataset, values={"n_cells": n_cells}, threshold=neighbors,
-        ))
+        found.append(
+            message(
+                "W-NN-01",
+                "warning",
+                f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
+                "neighbours are not defined.",
+                dataset=dataset,
+                values={"n_cells": n_cells},
+                threshold=neighbors,
+            )
+        )
     return found
 
 

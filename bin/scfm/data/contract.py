@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def check_file(
-    row: Mapping[str, str], path: Path, *, params: Mapping[str, Any], embeddings: Mapping[str, str], obs_columns: Sequence[str] = ()
+    row: Mapping[str, str],
+    path: Path,
+    *,
+    params: Mapping[str, Any],
+    embeddings: Mapping[str, str],
+    obs_columns: Sequence[str] = (),
 ) -> Report:
     """Check one data set's file.
 
@@ -49,7 +54,12 @@ def check_file(
 
 
 def _check_open(
-    path: Path, report: Report, row: Mapping[str, str], *, params: Mapping[str, Any], embeddings: Mapping[str, str],
+    path: Path,
+    report: Report,
+    row: Mapping[str, str],
+    *,
+    params: Mapping[str, Any],
+    embeddings: Mapping[str, str],
     obs_columns: Sequence[str],
 ) -> None:
     """Open the file and run every check on it."""
@@ -82,8 +92,10 @@ def _check_ids(ids: "np.ndarray", *, name: str, what: str, frame: str) -> list[s
         )
     empty = int(series.isin(["", "nan", "None"]).sum())
     if empty:
-        faults.append(f"{name}: {plural(empty, what)} {'has' if empty == 1 else 'have'} an empty id in the index of "
-            f"{frame}; every {what} needs one.")
+        faults.append(
+            f"{name}: {plural(empty, what)} {'has' if empty == 1 else 'have'} an empty id in the index of "
+            f"{frame}; every {what} needs one."
+        )
     return faults
 
 
@@ -104,17 +116,24 @@ def _check_counts(store: Store, report: Report, row: Mapping[str, str], params: 
     report.faults += faults_of(store.name, facts, round_counts=rounding)
     report.facts.update(counts_source=facts.source, counts_storage=facts.storage, n_genes=facts.shape[1])
     if facts.n_fractional and rounding and not facts.looks_logged:
-        report.warnings.append(message(
-            "E-IN-01", "warning",
-            f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g} from a "
-            "whole number). They are rounded, as --round_counts asks.",
-            values={"n_fractional": facts.n_fractional, "max_fraction": facts.max_fraction},
-        ))
+        report.warnings.append(
+            message(
+                "E-IN-01",
+                "warning",
+                f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g} from a "
+                "whole number). They are rounded, as --round_counts asks.",
+                values={"n_fractional": facts.n_fractional, "max_fraction": facts.max_fraction},
+            )
+        )
     if not row.get("counts_layer") and facts.source != "layers/counts" and "counts" in store.keys("layers"):
-        report.warnings.append(message(
-            "W-IN-04", "warning", f"layers['counts'] holds no raw counts; {facts.source} does and is used. "
-            "Name another place with counts_layer if that is wrong.",
-        ))
+        report.warnings.append(
+            message(
+                "W-IN-04",
+                "warning",
+                f"layers['counts'] holds no raw counts; {facts.source} does and is used. "
+                "Name another place with counts_layer if that is wrong.",
+            )
+        )
     return facts
 
 
@@ -134,10 +153,14 @@ def _check_genes(store: Store, report: Report, row: Mapping[str, str], facts: Ma
     var = report.attempt(read_var, store, facts.source)
     if var is None:
         return
-    report.faults += _check_ids(var.index.to_numpy(dtype=object), name=store.name, what="gene", frame=var_of(facts.source))
+    report.faults += _check_ids(
+        var.index.to_numpy(dtype=object), name=store.name, what="gene", frame=var_of(facts.source)
+    )
     if len(var) != facts.shape[1]:
-        report.faults.append(f"{store.name}: {facts.source} has {facts.shape[1]:,} columns and {var_of(facts.source)} "
-            f"{len(var):,} rows; the file is damaged.")
+        report.faults.append(
+            f"{store.name}: {facts.source} has {facts.shape[1]:,} columns and {var_of(facts.source)} "
+            f"{len(var):,} rows; the file is damaged."
+        )
         return
     named = {"symbol_column": row.get("gene_symbol_column"), "id_column": row.get("gene_id_column")}
     for column, value in zip(("gene_symbol_column", "gene_id_column"), named.values(), strict=True):
@@ -150,7 +173,10 @@ def _check_genes(store: Store, report: Report, row: Mapping[str, str], facts: Ma
             return
     names = find_names(var, **named)
     report.facts["genes"] = {
-        "symbols_from": names.symbols_from, "ids_from": names.ids_from, "n_mapped": names.n_mapped, "organism": names.organism,
+        "symbols_from": names.symbols_from,
+        "ids_from": names.ids_from,
+        "n_mapped": names.n_mapped,
+        "organism": names.organism,
     }
     _judge_genes(store.name, report, row, names, var)
 
@@ -167,18 +193,27 @@ def _judge_genes(name: str, report: Report, row: Mapping[str, str], names: GeneN
             "gene_id_column."
         )
     elif share < 0.9:
-        report.warnings.append(message(
-            "W-IN-05", "warning", f"{len(var) - n_mapped:,} of {plural(len(var), 'gene')} have neither a gene symbol nor "
-            "an Ensembl id; models that map genes leave them out.",
-            values={"n_mapped": n_mapped, "n_genes": len(var)}, threshold=0.9,
-        ))
+        report.warnings.append(
+            message(
+                "W-IN-05",
+                "warning",
+                f"{len(var) - n_mapped:,} of {plural(len(var), 'gene')} have neither a gene symbol nor "
+                "an Ensembl id; models that map genes leave them out.",
+                values={"n_mapped": n_mapped, "n_genes": len(var)},
+                threshold=0.9,
+            )
+        )
     declared = normal_organism(row.get("organism"))
     if declared and organism and declared != organism:
-        report.warnings.append(message(
-            "W-IN-06", "warning", f"The samplesheet says organism '{row['organism']}', and the Ensembl ids are of "
-            f"{organism}. Correct one of them before running models that are trained on one species.",
-            values={"declared": declared, "found": organism},
-        ))
+        report.warnings.append(
+            message(
+                "W-IN-06",
+                "warning",
+                f"The samplesheet says organism '{row['organism']}', and the Ensembl ids are of "
+                f"{organism}. Correct one of them before running models that are trained on one species.",
+                values={"declared": declared, "found": organism},
+            )
+        )
 
 
 def _check_obsm(store: Store, report: Report, embeddings: Mapping[str, str]) -> None:
@@ -187,7 +222,7 @@ def _check_obsm(store: Store, report: Report, embeddings: Mapping[str, str]) -> 
     for place in embeddings.values():
         key = place.removeprefix("obsm:")
         if place.startswith("obsm:") and key not in known:
-            report.faults.append(f"{store.name}: there is no obsm key '{key}' (column "
-                f"embeddings).{did_you_mean(key, known)} Keys: {listing(known, limit=12) or 'none'}.")
-
-
+            report.faults.append(
+                f"{store.name}: there is no obsm key '{key}' (column "
+                f"embeddings).{did_you_mean(key, known)} Keys: {listing(known, limit=12) or 'none'}."
+            )

@@ -50,7 +50,9 @@ class Report:
             self.faults.append(str(error))
         except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py and zarr raise on a damaged part
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self.faults.append(f"{self.name}: a part of the file can't be read ({reason}). Copy or write the file anew.")
+            self.faults.append(
+                f"{self.name}: a part of the file can't be read ({reason}). Copy or write the file anew."
+            )
         return None
 
 
@@ -63,15 +65,19 @@ def _read_key(store: Store, column: str, key: str) -> "pd.Series":
     absent = [p for p in parts if p not in known]
     if absent:
         hints = "".join(did_you_mean(p, known) for p in absent)
-        raise ScfmError(f"{store.name}: obs has no column {listing(absent)} (column {column} of the samplesheet).{hints} "
-            f"Columns: {listing(known, limit=12) or 'none'}.")
+        raise ScfmError(
+            f"{store.name}: obs has no column {listing(absent)} (column {column} of the samplesheet).{hints} "
+            f"Columns: {listing(known, limit=12) or 'none'}."
+        )
     try:
         return build_key([store.column("obs", p) for p in parts])
     except ScfmError as error:
         raise ScfmError(f"{store.name}: column {column}: {error}") from error
 
 
-def check_keys(store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]) -> None:
+def check_keys(
+    store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]
+) -> None:
     """Check batch, label and the optional keys."""
     keys: dict[str, Any] = {}
     for column in ("batch_key", "label_key", *OPTIONAL_KEYS):
@@ -83,8 +89,9 @@ def check_keys(store: Store, report: Report, row: Mapping[str, str], params: Map
         report.attempt(store.column, "obs", name)
     batch, label = keys.get("batch_key"), keys.get("label_key")
     if row.get("batch_key") and row.get("batch_key") == row.get("label_key"):
-        report.faults.append(f"{store.name}: batch_key and label_key are both '{row['batch_key']}'; "
-            "the batch can't be the label.")
+        report.faults.append(
+            f"{store.name}: batch_key and label_key are both '{row['batch_key']}'; the batch can't be the label."
+        )
     if batch is not None:
         _judge_batches(store.name, report, row, batch)
     if label is not None:
@@ -101,11 +108,15 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     before = {p: int(as_text(store.column("obs", p)).nunique()) for p in parts}
     after = level_counts(pasted)
     text = ", ".join(f"'{p}' has {plural(n, 'level')}" for p, n in before.items())
-    return [message(
-        "I-KEY-01", "info", f"{column} '{key}' is composite: {text}; pasted they make {plural(len(after), 'level')}: "
-        f"{listing(after, limit=12)}.",
-        values={"parts": before, "levels": after},
-    )]
+    return [
+        message(
+            "I-KEY-01",
+            "info",
+            f"{column} '{key}' is composite: {text}; pasted they make {plural(len(after), 'level')}: "
+            f"{listing(after, limit=12)}.",
+            values={"parts": before, "levels": after},
+        )
+    ]
 
 
 def _gaps(missing: int, total: int, what: str, fate: str, key: str) -> dict:
@@ -120,11 +131,15 @@ def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd
     report.facts["batches"] = levels
     key = row["batch_key"]
     if not levels:
-        report.faults.append(f"{name}: obs column '{key}' (batch_key) is empty for all {plural(len(batch), 'cell')}; "
-            "every cell needs its batch.")
+        report.faults.append(
+            f"{name}: obs column '{key}' (batch_key) is empty for all {plural(len(batch), 'cell')}; "
+            "every cell needs its batch."
+        )
     elif len(levels) == 1:
-        report.faults.append(f"{name}: obs column '{key}' (batch_key) has one batch only ('{next(iter(levels))}'); "
-            "at least two are needed to ask for a batch effect. Name another batch_key.")
+        report.faults.append(
+            f"{name}: obs column '{key}' (batch_key) has one batch only ('{next(iter(levels))}'); "
+            "at least two are needed to ask for a batch effect. Name another batch_key."
+        )
     elif missing:
         fate = "can't be integrated, are left out, and are listed in the dropped cells"
         report.warnings.append(_gaps(missing, len(batch), f"batch in '{key}'", fate, key))
@@ -136,17 +151,24 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
     report.facts["labels"] = levels
     key = row["label_key"]
     if not levels:
-        report.faults.append(f"{name}: obs column '{key}' (label_key) is empty for all {plural(len(label), 'cell')}; "
-            "nothing can be scored without labels. Name another label_key.")
+        report.faults.append(
+            f"{name}: obs column '{key}' (label_key) is empty for all {plural(len(label), 'cell')}; "
+            "nothing can be scored without labels. Name another label_key."
+        )
         return
     if missing:
         fate = "are integrated, dropped from scoring, and listed in the dropped cells"
         report.warnings.append(_gaps(missing, len(label), f"label in '{key}'", fate, key))
     if len(levels) == 1:
-        report.warnings.append(message(
-            "W-MET-02", "warning", f"'{key}' has one label only ('{next(iter(levels))}'). Metrics that compare labels are "
-            f"not defined and are given as NA.", values={"labels": levels},
-        ))
+        report.warnings.append(
+            message(
+                "W-MET-02",
+                "warning",
+                f"'{key}' has one label only ('{next(iter(levels))}'). Metrics that compare labels are "
+                f"not defined and are given as NA.",
+                values={"labels": levels},
+            )
+        )
 
 
 def _judge_sizes(name: str, report: Report, batch: "pd.Series", label: "pd.Series", limit: int) -> None:
@@ -157,14 +179,21 @@ def _judge_sizes(name: str, report: Report, batch: "pd.Series", label: "pd.Serie
     tiny = {b: n for b, n in sizes.items() if n < MIN_BATCH}
     if tiny:
         shown = listing([f"{b}: {n}" for b, n in tiny.items()], limit=10)
-        report.faults.append(f"{name}: {plural(len(tiny), 'batch has', 'batches have')} fewer than {MIN_BATCH} cells "
-            f"({shown}). Remove these cells or merge the batches.")
+        report.faults.append(
+            f"{name}: {plural(len(tiny), 'batch has', 'batches have')} fewer than {MIN_BATCH} cells "
+            f"({shown}). Remove these cells or merge the batches."
+        )
     scored = level_counts(batch[label.notna()])
     small = {b: scored.get(b, 0) for b in sizes if b not in tiny and scored.get(b, 0) < limit}
     if small:
         shown = listing([f"{b}: {n}" for b, n in small.items()], limit=10)
-        report.warnings.append(message(
-            "W-BATCH-01", "warning", f"{plural(len(small), 'batch has', 'batches have')} fewer than {limit} labelled cells "
-            f"({shown}). Their numbers are unstable.",
-            values=small, threshold=limit,
-        ))
+        report.warnings.append(
+            message(
+                "W-BATCH-01",
+                "warning",
+                f"{plural(len(small), 'batch has', 'batches have')} fewer than {limit} labelled cells "
+                f"({shown}). Their numbers are unstable.",
+                values=small,
+                threshold=limit,
+            )
+        )

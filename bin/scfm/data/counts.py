@@ -101,8 +101,10 @@ def candidates(store: Store, layer: str | None = None) -> list[str]:
             source = "X" if layer == "X" else "raw"
             if key_of(source) in store.root:
                 return [source]
-            raise ScfmError(f"{store.name}: the samplesheet asks for counts in '{layer}', and the file has none. Layers: "
-                f"{listing(layers) or 'none'}.")
+            raise ScfmError(
+                f"{store.name}: the samplesheet asks for counts in '{layer}', and the file has none. Layers: "
+                f"{listing(layers) or 'none'}."
+            )
         raise ScfmError(
             f"{store.name}: there is no layer '{layer}' (column counts_layer).{did_you_mean(layer, layers)} Layers: "
             f"{listing(layers) or 'none'}."
@@ -120,8 +122,10 @@ def describe(store: Store, source: str) -> MatrixFacts:
         return MatrixFacts(source, encoding[:3], (shape[0], shape[1]))
     if hasattr(element, "shape") and len(element.shape) == 2:
         return MatrixFacts(source, "dense", (int(element.shape[0]), int(element.shape[1])))
-    raise ScfmError(f"{store.name}: '{source}' is stored as '{encoding}'; counts must be a sparse matrix (CSR, "
-        "CSC) or a dense array.")
+    raise ScfmError(
+        f"{store.name}: '{source}' is stored as '{encoding}'; counts must be a sparse matrix (CSR, "
+        "CSC) or a dense array."
+    )
 
 
 def _blocks(store: Store, facts: MatrixFacts) -> Iterator["np.ndarray"]:
@@ -146,7 +150,9 @@ def tally(facts: MatrixFacts, block: "np.ndarray") -> MatrixFacts:
         return facts
     if values.dtype.kind in "bui":
         return replace(
-            facts, n_stored=facts.n_stored + values.size, n_negative=facts.n_negative + int((values < 0).sum()),
+            facts,
+            n_stored=facts.n_stored + values.size,
+            n_negative=facts.n_negative + int((values < 0).sum()),
             maximum=max(facts.maximum, float(values.max())),
         )
     nan, infinite = np.isnan(values), np.isinf(values)

@@ -20,11 +20,15 @@ def faults_of(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]
     """
     place, faults = f"{name}: {facts.source}", []
     if facts.n_nan:
-        faults.append(f"{place} holds {plural(facts.n_nan, 'NaN value')}; counts must be finite. "
-            "Remove or repair the cells they belong to.")
+        faults.append(
+            f"{place} holds {plural(facts.n_nan, 'NaN value')}; counts must be finite. "
+            "Remove or repair the cells they belong to."
+        )
     if facts.n_infinite:
-        faults.append(f"{place} holds {plural(facts.n_infinite, 'infinite value')}; counts must be finite. "
-            "Remove or repair the cells they belong to.")
+        faults.append(
+            f"{place} holds {plural(facts.n_infinite, 'infinite value')}; counts must be finite. "
+            "Remove or repair the cells they belong to."
+        )
     if facts.n_negative:
         faults.append(
             f"{place} holds {plural(facts.n_negative, 'negative value')}; counts can't be negative. "
@@ -45,6 +49,7 @@ def faults_of(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]
             "else choose another counts_layer."
         )
     if facts.maximum <= 0 and not faults:
-        faults.append(f"{place} holds no counts: no value is above zero. Point the samplesheet's counts_layer at raw "
-            "counts.")
+        faults.append(
+            f"{place} holds no counts: no value is above zero. Point the samplesheet's counts_layer at raw counts."
+        )
     return faults

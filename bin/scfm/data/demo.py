@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 
 #: sorted cells' labels, and the coarser types that the rare ones are merged to
 CELL_TYPES = {
-    "CD14+ Monocyte": "Monocyte", "CD19+ B": "B", "CD34+": "Progenitor", "CD4+/CD25 T Reg": "CD4 T",
-    "CD4+/CD45RA+/CD25- Naive T": "CD4 T", "CD4+/CD45RO+ Memory": "CD4 T", "CD56+ NK": "NK", "CD8+ Cytotoxic T": "CD8 T",
-    "CD8+/CD45RA+ Naive Cytotoxic": "CD8 T", "Dendritic": "Dendritic",
+    "CD14+ Monocyte": "Monocyte",
+    "CD19+ B": "B",
+    "CD34+": "Progenitor",
+    "CD4+/CD25 T Reg": "CD4 T",
+    "CD4+/CD45RA+/CD25- Naive T": "CD4 T",
+    "CD4+/CD45RO+ Memory": "CD4 T",
+    "CD56+ NK": "NK",
+    "CD8+ Cytotoxic T": "CD8 T",
+    "CD8+/CD45RA+ Naive Cytotoxic": "CD8 T",
+    "Dendritic": "Dendritic",
 }
 #: largest distance of a recovered count from a whole number
 TOLERANCE = 0.1
@@ -71,8 +78,9 @@ def source_path() -> Path:
     spec = find_spec("scanpy")
     path = Path(spec.origin).parent / "datasets" / "10x_pbmc68k_reduced.h5ad" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise ScfmError("The demo needs the file datasets/10x_pbmc68k_reduced.h5ad of the scanpy package; "
-            "install scanpy 1.11.")
+        raise ScfmError(
+            "The demo needs the file datasets/10x_pbmc68k_reduced.h5ad of the scanpy package; install scanpy 1.11."
+        )
     return path
 
 
@@ -114,8 +122,10 @@ def recover_counts(logged: "sparse.spmatrix") -> "sparse.csr_matrix":
         worst = max(worst, float(np.abs(values / unit - whole).max()))
         counts[start:stop] = whole
     if worst > TOLERANCE or (counts < 1).any():
-        raise ScfmError(f"The log values are not whole counts times a factor per cell: a recovered count lies {worst:.2g} "
-            f"from a whole number (limit {TOLERANCE}).")
+        raise ScfmError(
+            f"The log values are not whole counts times a factor per cell: a recovered count lies {worst:.2g} "
+            f"from a whole number (limit {TOLERANCE})."
+        )
     return sparse.csr_matrix((counts.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
@@ -153,7 +163,9 @@ def gene_factors(profile: "np.ndarray", depth: float, sd: float, rng: "np.random
     return factors
 
 
-def degrade(counts: "sparse.csr_matrix", keep: "np.ndarray", ambient: float, rng: "np.random.Generator") -> "sparse.csr_matrix":
+def degrade(
+    counts: "sparse.csr_matrix", keep: "np.ndarray", ambient: float, rng: "np.random.Generator"
+) -> "sparse.csr_matrix":
     """Thin counts and add ambient ones.
 
     Parameters
@@ -208,7 +220,11 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file is of an old anndata, which says so dozens of times
         source = ad.read_h5ad(source_path())
-    cells, fine, genes = source.obs_names.to_numpy(), source.obs["bulk_labels"].astype(str).to_numpy(), source.raw.var_names.to_numpy()
+    cells, fine, genes = (
+        source.obs_names.to_numpy(),
+        source.obs["bulk_labels"].astype(str).to_numpy(),
+        source.raw.var_names.to_numpy(),
+    )
     counts = recover_counts(source.raw.X)
     labels = np.asarray([CELL_TYPES[name] for name in fine], dtype=object)
     batch = deal_batches(labels, planted, rng)
@@ -222,10 +238,15 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
         order.append(rows)
     back = np.argsort(np.concatenate(order), kind="stable")
     obs = pd.DataFrame({"batch": batch, "cell_type": labels, "bulk_labels": fine}, index=pd.Index(cells, dtype=object))
-    obs["donor"] = [f"{b.replace('batch', 'donor')}{'ab'[i]}" for b, i in zip(batch, rng.integers(0, 2, len(batch)), strict=True)]
+    obs["donor"] = [
+        f"{b.replace('batch', 'donor')}{'ab'[i]}" for b, i in zip(batch, rng.integers(0, 2, len(batch)), strict=True)
+    ]
     # the source has symbols only; these ids are of an unused range, so that models that read Ensembl ids can run on the demo
     identifiers = {"ensembl_id": [f"ENSG{99_000_000_001 + i:011d}" for i in range(len(genes))]}
-    var = pd.DataFrame(identifiers | {f"factor_{name}": values for name, values in factors.items()}, index=pd.Index(genes, dtype=object))
+    var = pd.DataFrame(
+        identifiers | {f"factor_{name}": values for name, values in factors.items()},
+        index=pd.Index(genes, dtype=object),
+    )
     data = ad.AnnData(sparse.vstack(parts, format="csr")[back], obs=obs.astype("category"), var=var)
     truth = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(planted).items()}
     data.uns["planted"] = truth | {"batches": planted.batches, "seed": seed}

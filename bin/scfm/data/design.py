@@ -63,12 +63,15 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
 
     found: list[dict] = []
     if batch_role != "technical":
-        found.append(message(
-            "W-CONF-03", "warning",
-            f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the "
-            "biological differences between its levels are gone.",
-            values={"batch_role": batch_role},
-        ))
+        found.append(
+            message(
+                "W-CONF-03",
+                "warning",
+                f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the "
+                "biological differences between its levels are gone.",
+                values={"batch_role": batch_role},
+            )
+        )
     if batch.empty:
         return found
     table = pd.crosstab(batch.astype(str), label.astype(str))
@@ -76,40 +79,55 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
         found += _balance(table)
         single = [str(name) for name in table.columns if int((table[name] > 0).sum()) == 1]
         if single:
-            found.append(message(
-                "W-MET-02", "warning", f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and "
-                f"{'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
-                values={"labels": single},
-            ))
+            found.append(
+                message(
+                    "W-MET-02",
+                    "warning",
+                    f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and "
+                    f"{'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
+                    values={"labels": single},
+                )
+            )
     return found
 
 
 def _balance(table: "pd.DataFrame") -> list[dict]:
     """Return W-BAL-01 if batch sizes or compositions are unbalanced."""
     sizes = table.sum(axis=1)
-    ratio, effective, distance = float(sizes.max() / sizes.min()), effective_share(sizes.to_numpy()), composition_distance(table.to_numpy())
+    ratio, effective, distance = (
+        float(sizes.max() / sizes.min()),
+        effective_share(sizes.to_numpy()),
+        composition_distance(table.to_numpy()),
+    )
     reasons = []
     if ratio > MAX_SIZE_RATIO:
         reasons.append(f"batch sizes differ {ratio:.3g}-fold (limit {MAX_SIZE_RATIO:.3g})")
     if effective < MIN_EFFECTIVE:
         reasons.append(f"the effective number of batches is {effective:.2f} of {len(table)} (limit {MIN_EFFECTIVE})")
     if distance > MAX_JS:
-        reasons.append(f"label proportions differ between batches (Jensen-Shannon distance {distance:.2f}, limit {MAX_JS})")
+        reasons.append(
+            f"label proportions differ between batches (Jensen-Shannon distance {distance:.2f}, limit {MAX_JS})"
+        )
     if not reasons:
         return []
     absent = (table == 0).sum(axis=1)
     worst = str(absent.idxmax())
     missing = f" {int(absent.max())} of {table.shape[1]} labels are missing in '{worst}'." if absent.max() else ""
     text = "; ".join(reasons)
-    return [message(
-        "W-BAL-01", "warning", f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: "
-        "read them per label.",
-        values={
-            "size_ratio": ratio, "effective_share": effective, "js_distance": distance,
-            "labels_missing": {str(k): int(v) for k, v in absent.items()},
-        },
-        threshold={"size_ratio": MAX_SIZE_RATIO, "effective_share": MIN_EFFECTIVE, "js_distance": MAX_JS},
-    )]
+    return [
+        message(
+            "W-BAL-01",
+            "warning",
+            f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: read them per label.",
+            values={
+                "size_ratio": ratio,
+                "effective_share": effective,
+                "js_distance": distance,
+                "labels_missing": {str(k): int(v) for k, v in absent.items()},
+            },
+            threshold={"size_ratio": MAX_SIZE_RATIO, "effective_share": MIN_EFFECTIVE, "js_distance": MAX_JS},
+        )
+    ]
 
 
 def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
@@ -138,13 +156,22 @@ def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
     v = np.sqrt((((table - expected) ** 2) / expected).sum() / (n * (min(table.shape) - 1)))
     one_level, one_batch = ((table > 0).sum(axis=1) == 1).all(), ((table > 0).sum(axis=0) == 1).all()
     relation = (
-        "one_to_one" if one_level and one_batch else "batch_in_column" if one_level else "column_in_batch" if one_batch
-        else "crossed" if (table > 0).all() else "partial"
+        "one_to_one"
+        if one_level and one_batch
+        else "batch_in_column"
+        if one_level
+        else "column_in_batch"
+        if one_batch
+        else "crossed"
+        if (table > 0).all()
+        else "partial"
     )
     return {"levels": table.shape[1], "n_cells": int(n), "relation": relation, "cramers_v": float(min(1.0, v))}
 
 
-def confounding(obs: "pd.DataFrame", user_obs: "pd.DataFrame", *, keys: Mapping[str, str], skip: Iterable[str] = ()) -> list[dict[str, Any]]:
+def confounding(
+    obs: "pd.DataFrame", user_obs: "pd.DataFrame", *, keys: Mapping[str, str], skip: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """Return how the keys and every categorical column of the user's obs lie to the batches, strongest first.
 
     Parameters
@@ -166,10 +193,16 @@ def confounding(obs: "pd.DataFrame", user_obs: "pd.DataFrame", *, keys: Mapping[
     import pandas as pd
 
     seen: dict[bytes, dict[str, Any]] = {}
-    named = {name: keys.get(name) or name for name in ("label", "condition", "donor", "tissue") if name in obs and obs[name].notna().any()}
+    named = {
+        name: keys.get(name) or name
+        for name in ("label", "condition", "donor", "tissue")
+        if name in obs and obs[name].notna().any()
+    }
     columns = [(title, name, obs[name]) for name, title in named.items()]
     left_out = {*skip, *named.values()}
-    columns += [(str(c), "", user_obs[c]) for c in user_obs.columns if c not in left_out and _is_categorical(user_obs[c])]
+    columns += [
+        (str(c), "", user_obs[c]) for c in user_obs.columns if c not in left_out and _is_categorical(user_obs[c])
+    ]
     batch = obs["batch"].reset_index(drop=True)
     for title, key, values in columns:
         codes = pd.factorize(values)[0]
@@ -188,4 +221,9 @@ def confounding(obs: "pd.DataFrame", user_obs: "pd.DataFrame", *, keys: Mapping[
 def _is_categorical(values: "pd.Series") -> bool:
     import pandas as pd
 
-    return isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(values) or pd.api.types.is_bool_dtype(values)
+    return (
+        isinstance(values.dtype, pd.CategoricalDtype)
+        or pd.api.types.is_object_dtype(values)
+        or pd.api.types.is_string_dtype(values)
+        or pd.api.types.is_bool_dtype(values)
+    )

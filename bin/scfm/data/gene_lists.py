@@ -18,8 +18,9 @@ def read_gene_list(path: Path | str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ScfmError(f"{path}: the gene list can't be read ({error}); expected a text file with one gene a "
-            f"line.") from error
+        raise ScfmError(
+            f"{path}: the gene list can't be read ({error}); expected a text file with one gene a line."
+        ) from error
     return list(dict.fromkeys(text for line in lines if (text := line.split("#")[0].strip())))
 
 

@@ -17,16 +17,46 @@ if TYPE_CHECKING:
 ENSEMBL, SYMBOL, UNKNOWN = "ensembl", "symbol", "unknown"
 #: Ensembl's species prefixes (between ENS and G), by the names the samplesheet may use
 ORGANISM_PREFIX = {
-    "human": "", "mouse": "MUS", "rat": "RNO", "zebrafish": "DAR", "pig": "SSC", "cow": "BTA", "chicken": "GAL",
-    "macaque": "MMU", "marmoset": "CJA", "chimpanzee": "PTR", "rabbit": "OCU", "sheep": "OAR", "dog": "CAF", "frog": "XET",
+    "human": "",
+    "mouse": "MUS",
+    "rat": "RNO",
+    "zebrafish": "DAR",
+    "pig": "SSC",
+    "cow": "BTA",
+    "chicken": "GAL",
+    "macaque": "MMU",
+    "marmoset": "CJA",
+    "chimpanzee": "PTR",
+    "rabbit": "OCU",
+    "sheep": "OAR",
+    "dog": "CAF",
+    "frog": "XET",
 }
 ORGANISM_ALIASES = {
-    "homo sapiens": "human", "hs": "human", "9606": "human", "ncbitaxon:9606": "human", "mus musculus": "mouse", "mm": "mouse",
-    "10090": "mouse", "ncbitaxon:10090": "mouse", "rattus norvegicus": "rat", "danio rerio": "zebrafish", "sus scrofa": "pig",
+    "homo sapiens": "human",
+    "hs": "human",
+    "9606": "human",
+    "ncbitaxon:9606": "human",
+    "mus musculus": "mouse",
+    "mm": "mouse",
+    "10090": "mouse",
+    "ncbitaxon:10090": "mouse",
+    "rattus norvegicus": "rat",
+    "danio rerio": "zebrafish",
+    "sus scrofa": "pig",
     "macaca mulatta": "macaque",
 }
 SYMBOL_COLUMNS = (
-    "gene_symbol", "gene_symbols", "feature_name", "gene_name", "gene_names", "symbol", "symbols", "gene_short_name", "hgnc_symbol", "gene",
+    "gene_symbol",
+    "gene_symbols",
+    "feature_name",
+    "gene_name",
+    "gene_names",
+    "symbol",
+    "symbols",
+    "gene_short_name",
+    "hgnc_symbol",
+    "gene",
 )
 ID_COLUMNS = ("gene_id", "gene_ids", "ensembl_id", "ensembl_ids", "ensembl", "feature_id", "ensembl_gene_id", "ensg")
 #: a column is taken for what it claims to be when this share of its non-empty values looks so
@@ -169,9 +199,13 @@ def find_names(var: "pd.DataFrame", *, symbol_column: str | None = None, id_colu
     symbols_from, symbols = _pick(var, symbol_column, SYMBOL_COLUMNS, SYMBOL)
     ids_from, ids = _pick(var, id_column, ID_COLUMNS, ENSEMBL)
     if symbols is not None:
-        symbols = np.asarray([s if classify_id(s) == SYMBOL or (s and symbol_column) else "" for s in symbols], dtype=object)
+        symbols = np.asarray(
+            [s if classify_id(s) == SYMBOL or (s and symbol_column) else "" for s in symbols], dtype=object
+        )
     if ids is not None:
-        ids = np.asarray([strip_version(i) if classify_id(i) == ENSEMBL or (i and id_column) else "" for i in ids], dtype=object)
+        ids = np.asarray(
+            [strip_version(i) if classify_id(i) == ENSEMBL or (i and id_column) else "" for i in ids], dtype=object
+        )
     usable = np.zeros(len(var), dtype=bool)
     for values in (symbols, ids):
         if values is not None:

@@ -66,7 +66,9 @@ def _scanpy_ranking(
         )
         first, second = -table["highly_variable_rank"], table["highly_variable_nbatches"]
     else:
-        table = sc.experimental.pp.highly_variable_genes(frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False)
+        table = sc.experimental.pp.highly_variable_genes(
+            frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False
+        )
         first, second = table["highly_variable_nbatches"], -table["highly_variable_rank"]
     # genes outside the top of every batch have no rank: they follow by their variance
     spread = table["variances_norm"] if flavor == "seurat_v3" else table["residual_variances"]
@@ -87,7 +89,9 @@ def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
     for level in sorted(set(batch)):
         rows = batch == level
         frame = _in_frame(log[rows], batch[rows], genes)
-        table = sc.pp.highly_variable_genes(frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False)
+        table = sc.pp.highly_variable_genes(
+            frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False
+        )
         parts.append(table.loc[genes])
     dispersion = pd.concat([p["dispersions_norm"] for p in parts], axis=1).mean(axis=1)
     n_batches = sum(p["highly_variable_nbatches"].astype(int) for p in parts)
@@ -95,7 +99,13 @@ def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndar
 
 
 def rank_genes(
-    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str, span: float = SPANS[0]
+    values: "sparse.csr_matrix",
+    batch: "np.ndarray",
+    genes: "np.ndarray",
+    *,
+    n_top: int,
+    flavor: str,
+    span: float = SPANS[0],
 ) -> "pd.DataFrame":
     """Rank genes by variability over batches.
 
@@ -133,7 +143,9 @@ def rank_genes(
     return table[["n_batches"]].fillna(0).astype(int)
 
 
-def _usable_batches(batch: "np.ndarray", min_cells: int, works: Callable[["np.ndarray"], bool]) -> tuple["np.ndarray", dict[str, int]]:
+def _usable_batches(
+    batch: "np.ndarray", min_cells: int, works: Callable[["np.ndarray"], bool]
+) -> tuple["np.ndarray", dict[str, int]]:
     """Return the cells of batches that can be ranked by themselves, and the sizes of the batches that can't.
 
     ``works`` is asked about every batch of enough cells, with the mask of its cells.
@@ -194,8 +206,16 @@ def _rank_usable(
 
 
 def select_genes(
-    log: "sparse.csr_matrix", counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *,
-    n_hvg: int, flavor: str, min_cells: int = 10, exclude: "np.ndarray | None" = None, force: "np.ndarray | None" = None,
+    log: "sparse.csr_matrix",
+    counts: "sparse.csr_matrix",
+    batch: "np.ndarray",
+    genes: "np.ndarray",
+    *,
+    n_hvg: int,
+    flavor: str,
+    min_cells: int = 10,
+    exclude: "np.ndarray | None" = None,
+    force: "np.ndarray | None" = None,
 ) -> Selection:
     """Choose highly variable genes.
 
@@ -225,8 +245,10 @@ def select_genes(
     seen = np.asarray(counts.sum(axis=0)).ravel() > 0
     pool = np.flatnonzero(seen & ~(exclude & ~force))
     if len(pool) < 2:
-        raise ScfmError(f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, "
-            f"{int(exclude.sum())} are excluded); at least 2 are needed.")
+        raise ScfmError(
+            f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, "
+            f"{int(exclude.sum())} are excluded); at least 2 are needed."
+        )
     names = np.asarray(genes, dtype=object)[pool]
     # only the matrix that the flavor reads is cut, and only where something is cut away
     values = log if flavor == "cell_ranger" else counts
@@ -238,20 +260,32 @@ def select_genes(
     chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
     places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
     per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
-    notes = _notes(left_out, all_left_out=len(left_out) == len(set(batch)), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells)
+    notes = _notes(
+        left_out, all_left_out=len(left_out) == len(set(batch)), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells
+    )
     if table.attrs.get("span", SPANS[0]) != SPANS[0]:
         span = table.attrs["span"]
-        notes.append(message(
-            "W-HVG-05", "warning", f"The local fit of seurat_v3 is singular with a span of {SPANS[0]}; "
-            f"a span of {span} is used for all batches.",
-            values={"span": span}, threshold=SPANS[0],
-        ))
+        notes.append(
+            message(
+                "W-HVG-05",
+                "warning",
+                f"The local fit of seurat_v3 is singular with a span of {SPANS[0]}; "
+                f"a span of {span} is used for all batches.",
+                values={"span": span},
+                threshold=SPANS[0],
+            )
+        )
     empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
     if empty:
-        notes.append(message(
-            "W-HVG-04", "warning", f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be "
-            f"taken: {listing(empty)}.", values={"genes": empty},
-        ))
+        notes.append(
+            message(
+                "W-HVG-04",
+                "warning",
+                f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be "
+                f"taken: {listing(empty)}.",
+                values={"genes": empty},
+            )
+        )
     return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
 
 
@@ -263,15 +297,24 @@ def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg
         how = "They are left out of the ranking of variable genes; their cells stay."
         if all_left_out:
             how = "No batch is left, so genes are ranked over all cells together."
-        found.append(message(
-            "W-HVG-01", "warning", f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank "
-            f"genes by itself ({shown}). {how}",
-            values=left_out, threshold=min_cells,
-        ))
+        found.append(
+            message(
+                "W-HVG-01",
+                "warning",
+                f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank "
+                f"genes by itself ({shown}). {how}",
+                values=left_out,
+                threshold=min_cells,
+            )
+        )
     if n_chosen < n_hvg:
-        found.append(message(
-            "W-HVG-02", "warning", f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; "
-            "all of them are taken.",
-            values={"n_chosen": n_chosen}, threshold=n_hvg,
-        ))
+        found.append(
+            message(
+                "W-HVG-02",
+                "warning",
+                f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; all of them are taken.",
+                values={"n_chosen": n_chosen},
+                threshold=n_hvg,
+            )
+        )
     return found

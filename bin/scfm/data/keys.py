@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: names in ``<dataset>.obs.parquet`` -> columns of the samplesheet that name the obs column behind them
-KEYS = {"batch": "batch_key", "label": "label_key", "condition": "condition_key", "donor": "donor_key", "tissue": "tissue_key"}
+KEYS = {
+    "batch": "batch_key",
+    "label": "label_key",
+    "condition": "condition_key",
+    "donor": "donor_key",
+    "tissue": "tissue_key",
+}
 #: text that means "no value" in obs columns that went through CSV or R
 MISSING_TEXT = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NA", "N/A", "null"})
 
@@ -72,8 +78,10 @@ def build_key(parts: "Sequence[pd.Series]") -> "pd.Series":
     pasted = table[whole].agg("+".join, axis=1) if whole.any() else pd.Series(dtype=object)
     if len(table[whole].drop_duplicates()) != pasted.nunique():
         names = "+".join(str(p.name) for p in parts)
-        raise ScfmError(f"The composite key '{names}' is ambiguous: different levels paste to the same text because levels "
-            "hold '+' themselves. Rename them.")
+        raise ScfmError(
+            f"The composite key '{names}' is ambiguous: different levels paste to the same text because levels "
+            "hold '+' themselves. Rename them."
+        )
     return pasted.reindex(range(len(table))).astype(object).where(whole, None)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _EXPECTED = "expected model names, and below each its settings, as in `scgpt: {max_length: 2048}`"
 
 
-def read_options(text: Any, staged: Mapping[str, str] | None, known: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def read_options(
+    text: Any, staged: Mapping[str, str] | None, known: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Read and check the file.
 
     Parameters
@@ -46,7 +48,9 @@ def read_options(text: Any, staged: Mapping[str, str] | None, known: Mapping[str
     options: dict[str, dict[str, Any]] = {}
     for model, values in (content or {}).items():
         if model not in known:
-            faults.append(f"{name}: unknown model '{model}'.{did_you_mean(str(model), known)} Known: {', '.join(known)}.")
+            faults.append(
+                f"{name}: unknown model '{model}'.{did_you_mean(str(model), known)} Known: {', '.join(known)}."
+            )
         elif not isinstance(values, dict):
             faults.append(f"{name}: '{model}' holds {_kind(values)}; {_EXPECTED}.")
         else:
@@ -109,4 +113,12 @@ def _repeated(node: "yaml.Node") -> Iterator[str]:
 
 def _kind(value: Any) -> str:
     """Return in words what a YAML value is."""
-    return "a map" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing" if value is None else f"'{value}'"
+    return (
+        "a map"
+        if isinstance(value, dict)
+        else "a list"
+        if isinstance(value, list)
+        else "nothing"
+        if value is None
+        else f"'{value}'"
+    )

@@ -23,7 +23,13 @@ class Problem(NamedTuple):
 
 
 def why_no_weights(
-    info: ModelInfo, files: Sequence[str] | None, table: "WeightsTable", *, own: Mapping[str, Any], weights_dir: str, accepted: bool
+    info: ModelInfo,
+    files: Sequence[str] | None,
+    table: "WeightsTable",
+    *,
+    own: Mapping[str, Any],
+    weights_dir: str,
+    accepted: bool,
 ) -> list[Problem]:
     """Hold the names of the files in a model's folder against what it needs, without opening them.
 
@@ -48,13 +54,23 @@ def why_no_weights(
     problems = []
     if not state.is_complete and not (files and any(own.get(key) for key in OWN_FILES)):
         place = f"in {weights_dir.rstrip('/')}/{info.name}" if weights_dir else "(no --weights_dir was given)"
-        problems.append(Problem("weights_missing", (
-            f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine with internet: {state.command}"
-        )))
+        problems.append(
+            Problem(
+                "weights_missing",
+                (
+                    f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine with internet: {state.command}"
+                ),
+            )
+        )
     accept = table.variant(info.name, state.variant).accept
     if accept and not accepted and not state.is_random:  # made-up weights are nobody's
-        problems.append(Problem("license_not_accepted", (
-            f"The licence of the weights must be accepted first ({table.variant(info.name, state.variant).licence}). Read it, then add "
-            f"--accept_license {accept}."
-        )))
+        problems.append(
+            Problem(
+                "license_not_accepted",
+                (
+                    f"The licence of the weights must be accepted first ({table.variant(info.name, state.variant).licence}). Read it, then add "
+                    f"--accept_license {accept}."
+                ),
+            )
+        )
     return problems

@@ -105,9 +105,16 @@ def plan_models(models: Models, row: Mapping[str, str], facts: Mapping[str, Any]
         info, own = models.table[name], models.options.get(name, {})
         settings, problems = fill_settings(info, own, row, facts.get("genes") or {})
         found = why_no_weights(
-            info, models.files.get(name), models.weights, own=own, weights_dir=models.weights_dir, accepted=name in models.accepted
+            info,
+            models.files.get(name),
+            models.weights,
+            own=own,
+            weights_dir=models.weights_dir,
+            accepted=name in models.accepted,
         )
-        planned.append(PlannedModel(info, settings, [*found, *problems], models.random_init, _shards_follow(info, settings, row)))
+        planned.append(
+            PlannedModel(info, settings, [*found, *problems], models.random_init, _shards_follow(info, settings, row))
+        )
     return planned
 
 
@@ -143,10 +150,15 @@ def fill_settings(
     if declared and not any(key in own for key in places):
         organism = _organism(declared, info.organisms)
         if organism is None:
-            problems.append(Problem("organism_not_supported", (
-                f"{info.title} knows the genes of {', '.join(info.organisms)}; this data set is of '{declared}'"
-                f"{'' if row.get('organism') else ' by the form of its Ensembl ids'}."
-            )))
+            problems.append(
+                Problem(
+                    "organism_not_supported",
+                    (
+                        f"{info.title} knows the genes of {', '.join(info.organisms)}; this data set is of '{declared}'"
+                        f"{'' if row.get('organism') else ' by the form of its Ensembl ids'}."
+                    ),
+                )
+            )
         else:
             settings |= dict.fromkeys(places, organism)
             if row.get("organism") and "organism_column" in known:
@@ -162,18 +174,24 @@ def _gene_column(info: ModelInfo, genes: Mapping[str, Any], *, reads_symbols: bo
     """Return the column of the prepared data set that holds what the model's vocabulary holds."""
     has_symbols, has_ids = bool(genes.get("symbols_from")), bool(genes.get("ids_from"))
     if info.gene_ids == "symbol":
-        return "gene_symbol", None if has_symbols else Problem("no_gene_symbols", (
-            f"{info.title} needs gene symbols and none were found in this data set. Name the var column that holds them in "
-            "gene_symbol_column of the samplesheet."
-        ))
+        return "gene_symbol", None if has_symbols else Problem(
+            "no_gene_symbols",
+            (
+                f"{info.title} needs gene symbols and none were found in this data set. Name the var column that holds them in "
+                "gene_symbol_column of the samplesheet."
+            ),
+        )
     if has_ids:
         return "gene_id", None
     if reads_symbols and has_symbols:
         return "gene_symbol", None
-    return "gene_id", Problem("no_gene_ids", (
-        f"{info.title} needs Ensembl gene ids and none were found in this data set. Name the var column that holds them in gene_id_column "
-        "of the samplesheet."
-    ))
+    return "gene_id", Problem(
+        "no_gene_ids",
+        (
+            f"{info.title} needs Ensembl gene ids and none were found in this data set. Name the var column that holds them in gene_id_column "
+            "of the samplesheet."
+        ),
+    )
 
 
 def _organism(declared: str, known: Sequence[str]) -> str | None:
@@ -195,8 +213,11 @@ def _shards_follow(info: ModelInfo, settings: Mapping[str, Any], row: Mapping[st
 
 
 def choose_models(
-    params: Mapping[str, Any], table: Mapping[str, ModelInfo], options: Mapping[str, Mapping[str, Any]],
-    files: Mapping[str, Sequence[str] | None], weights: "WeightsTable | None" = None,
+    params: Mapping[str, Any],
+    table: Mapping[str, ModelInfo],
+    options: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, Sequence[str] | None],
+    weights: "WeightsTable | None" = None,
 ) -> tuple[Models, list[str]]:
     """Resolve ``--models`` and ``--accept_license``.
 
@@ -220,7 +241,13 @@ def choose_models(
     chosen, faults = choose_names("models", params.get("models"), table, noun="model")
     accepted, more = choose_names("accept_license", params.get("accept_license"), table, noun="model")
     models = Models(
-        table, chosen, options, bool(params.get("random_init")), str(params.get("weights_dir") or ""), files, frozenset(accepted),
+        table,
+        chosen,
+        options,
+        bool(params.get("random_init")),
+        str(params.get("weights_dir") or ""),
+        files,
+        frozenset(accepted),
         weights,
     )
     return models, faults + more

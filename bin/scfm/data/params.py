@@ -13,7 +13,10 @@ from scfm.text import did_you_mean, split_list
 
 CORRECTIONS = ("center", "l2", "center_l2", "center_label_balanced", "drop_pc1")
 _TYPES = {
-    "integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
     "object": "a map (config file only)",
 }
 
@@ -44,7 +47,10 @@ def properties_of(schema: Mapping[str, Any]) -> dict[str, dict]:
 
 def with_defaults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return every parameter of the schema, as given or with its default (None where it has none)."""
-    return {name: params.get(name) if params.get(name) is not None else spec.get("default") for name, spec in properties_of(schema).items()}
+    return {
+        name: params.get(name) if params.get(name) is not None else spec.get("default")
+        for name, spec in properties_of(schema).items()
+    }
 
 
 def _snake(name: str) -> str:
@@ -69,7 +75,12 @@ def unknown_params(params: Mapping[str, Any], known: Mapping[str, dict]) -> list
 
 def _limits(spec: Mapping[str, Any]) -> str:
     """Return the range of a number in words."""
-    words = {"minimum": "at least {}", "exclusiveMinimum": "above {}", "maximum": "at most {}", "exclusiveMaximum": "below {}"}
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+    }
     return " and ".join(text.format(spec[key]) for key, text in words.items() if key in spec)
 
 
@@ -77,7 +88,9 @@ def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
     """Return the sentence for one broken rule of JSON schema."""
     if rule == "enum":
         options = [str(o) for o in spec["enum"]]
-        return f"Parameter --{name} is '{value}'; expected one of {', '.join(options)}.{did_you_mean(str(value), options)}"
+        return (
+            f"Parameter --{name} is '{value}'; expected one of {', '.join(options)}.{did_you_mean(str(value), options)}"
+        )
     if rule == "type":
         types = spec["type"] if isinstance(spec["type"], list) else [spec["type"]]
         expected = " or ".join(_TYPES[t] for t in types)
@@ -155,8 +168,10 @@ def choose_names(
         elif name in elsewhere:
             faults.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
         elif name not in names:
-            faults.append(f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: "
-                f"{', '.join(names)}, or all, or none.")
+            faults.append(
+                f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: "
+                f"{', '.join(names)}, or all, or none."
+            )
     return [n for n in dict.fromkeys(given) if n in names], faults
 
 
@@ -169,8 +184,12 @@ def choose(params: Mapping[str, Any], methods: Mapping[str, Method]) -> tuple[Ch
     """
     controls = [n for n, m in methods.items() if m.is_control]
     plain = [n for n in methods if n not in controls]
-    picked, faults = choose_names("methods", params.get("methods"), plain, noun="method", elsewhere=dict.fromkeys(controls, "controls"))
-    anchors, more = choose_names("controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods"))
+    picked, faults = choose_names(
+        "methods", params.get("methods"), plain, noun="method", elsewhere=dict.fromkeys(controls, "controls")
+    )
+    anchors, more = choose_names(
+        "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
+    )
     corrections, other = choose_names("corrections", params.get("corrections"), CORRECTIONS, noun="correction")
     seeds = [int(s) for s in dict.fromkeys(split_list(params.get("seeds"))) if s.isdigit()]
     return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other
@@ -195,7 +214,10 @@ def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Ma
 
 
 def check_params(
-    params: Mapping[str, Any], schema: Mapping[str, Any], methods: Mapping[str, Method], staged: Mapping[str, str] | None = None
+    params: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    staged: Mapping[str, str] | None = None,
 ) -> tuple[Choice, list[str]]:
     """Check all parameters at once.
 
@@ -203,6 +225,10 @@ def check_params(
     -------
     What was asked for; all faults as sentences.
     """
-    faults = unknown_params(params, properties_of(schema)) + schema_faults(params, schema) + file_faults(params, schema, staged)
+    faults = (
+        unknown_params(params, properties_of(schema))
+        + schema_faults(params, schema)
+        + file_faults(params, schema, staged)
+    )
     choice, more = choose(with_defaults(params, schema), methods)
     return choice, faults + more

@@ -9,15 +9,31 @@ from scfm.data.params import Choice
 from scfm.registry import Method
 
 COLUMNS = (
-    "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "model", "uses_gpu", "group_column", "status",
-    "reason_code", "reason",
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "is_control",
+    "output_type",
+    "model",
+    "uses_gpu",
+    "group_column",
+    "status",
+    "reason_code",
+    "reason",
 )
 #: columns of a row that is no model's and runs
 PLAIN = {"model": "", "uses_gpu": False, "group_column": "", "status": "", "reason_code": "", "reason": ""}
 
 
 def plan_rows(
-    dataset: str, choice: Choice, methods: Mapping[str, Method], imported: Sequence[str], models: Sequence[PlannedModel] = ()
+    dataset: str,
+    choice: Choice,
+    methods: Mapping[str, Method],
+    imported: Sequence[str],
+    models: Sequence[PlannedModel] = (),
 ) -> list[dict]:
     """Return the rows of one data set.
 
@@ -43,7 +59,9 @@ def plan_rows(
         method = methods[name]
         for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
             corrections = [] if method.is_control else choice.corrections
-            rows += _variants(dataset, name, (method.family, method.output_type), seed, corrections, uses_gpu=method.uses_gpu)
+            rows += _variants(
+                dataset, name, (method.family, method.output_type), seed, corrections, uses_gpu=method.uses_gpu
+            )
     for planned in models:
         rows += _model_rows(dataset, planned, choice)
     for name in imported:
@@ -56,8 +74,12 @@ def _model_rows(dataset: str, planned: PlannedModel, choice: Choice) -> list[dic
     info = planned.info
     code, reason = describe(planned.problems) if planned.problems else ("", "")
     more = {
-        "model": info.name, "uses_gpu": info.uses_gpu, "group_column": planned.group_column,
-        "status": "not_applicable" if code else "", "reason_code": code, "reason": reason,
+        "model": info.name,
+        "uses_gpu": info.uses_gpu,
+        "group_column": planned.group_column,
+        "status": "not_applicable" if code else "",
+        "reason_code": code,
+        "reason": reason,
     }
     kind, rows = (info.family, info.output_type), []
     for seed in choice.seeds if info.stochastic else choice.seeds[:1]:
@@ -67,14 +89,24 @@ def _model_rows(dataset: str, planned: PlannedModel, choice: Choice) -> list[dic
     return rows
 
 
-def _variants(dataset: str, method: str, kind: tuple[str, str], seed: int, corrections: Sequence[str], **more: object) -> list[dict]:
+def _variants(
+    dataset: str, method: str, kind: tuple[str, str], seed: int, corrections: Sequence[str], **more: object
+) -> list[dict]:
     """Return the rows of one method and seed: raw and corrected (a graph has no coordinates to correct)."""
     family, output_type = kind
     variants = ["raw", *(corrections if output_type != "graph" else [])]
     return [
         {
-            "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": family, "variant": variant,
-            "seed": seed, "is_control": family == "control", "output_type": output_type, **PLAIN, **more,
+            "dataset": dataset,
+            "embedding": f"{method}.{variant}.{seed}",
+            "method": method,
+            "family": family,
+            "variant": variant,
+            "seed": seed,
+            "is_control": family == "control",
+            "output_type": output_type,
+            **PLAIN,
+            **more,
         }
         for variant in variants
     ]
@@ -84,5 +116,9 @@ def plan_text(rows: Sequence[Mapping]) -> str:
     """Return the plan as TSV; booleans as ``true`` and ``false``, texts on one line."""
     lines = ["\t".join(COLUMNS)]
     for row in rows:
-        lines.append("\t".join(str(row[c]).lower() if isinstance(row[c], bool) else " ".join(str(row[c]).split()) for c in COLUMNS))
+        lines.append(
+            "\t".join(
+                str(row[c]).lower() if isinstance(row[c], bool) else " ".join(str(row[c]).split()) for c in COLUMNS
+            )
+        )
     return "\n".join(lines) + "\n"

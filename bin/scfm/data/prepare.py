@@ -29,7 +29,15 @@ log = logging.getLogger(__name__)
 DROPPED = ("cell_id", "reason", "detail")
 #: parameters that preparation reads
 PARAMS = (
-    "round_counts", "min_genes_per_cell", "min_cells_per_gene", "min_cells_per_batch", "n_hvg", "hvg_flavor", "n_pcs", "probe_folds", "probe_seed",
+    "round_counts",
+    "min_genes_per_cell",
+    "min_cells_per_gene",
+    "min_cells_per_batch",
+    "n_hvg",
+    "hvg_flavor",
+    "n_pcs",
+    "probe_folds",
+    "probe_seed",
 )
 
 
@@ -69,8 +77,10 @@ def require(params: Mapping[str, Any]) -> None:
     """Raise :class:`~scfm.errors.ScfmError` if a parameter that preparation reads is not given."""
     absent = [name for name in PARAMS if params.get(name) is None]
     if absent:
-        raise ScfmError(f"The parameters lack {listing(absent, limit=20)}; give them in --params, "
-            f"or --schema nextflow_schema.json for the defaults.")
+        raise ScfmError(
+            f"The parameters lack {listing(absent, limit=20)}; give them in --params, "
+            f"or --schema nextflow_schema.json for the defaults."
+        )
 
 
 def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
@@ -99,8 +109,10 @@ def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
         parts = split_key(key, list(obs.columns))
         absent = [p for p in parts if p not in obs.columns]
         if absent:
-            raise ScfmError(f"obs has no column {listing(absent)} ({column} of the "
-                f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}")
+            raise ScfmError(
+                f"obs has no column {listing(absent)} ({column} of the "
+                f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
+            )
         table[name] = build_key([obs[p] for p in parts]).to_numpy(dtype=object)
     return table
 
@@ -137,25 +149,40 @@ def _annotate_genes(var: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFram
     return var
 
 
-def _gene_lists(var: "pd.DataFrame", exclude: list[str], force: list[str]) -> tuple["np.ndarray", "np.ndarray", list[dict]]:
+def _gene_lists(
+    var: "pd.DataFrame", exclude: list[str], force: list[str]
+) -> tuple["np.ndarray", "np.ndarray", list[dict]]:
     """Return the masks of excluded and forced genes, and warnings about names that were not found."""
-    columns = [var.index.to_numpy(dtype=object), *(var[c].to_numpy(dtype=object) for c in ("gene_symbol", "gene_id") if c in var)]
+    columns = [
+        var.index.to_numpy(dtype=object),
+        *(var[c].to_numpy(dtype=object) for c in ("gene_symbol", "gene_id") if c in var),
+    ]
     masks, notes = [], []
     for param, wanted in (("hvg_exclude", exclude), ("hvg_force", force)):
         mask, absent = match_genes(wanted, *columns)
         masks.append(mask)
         if absent:
-            notes.append(message(
-                "W-HVG-03", "warning", f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: "
-                f"{listing(absent)}.",
-                values={"absent": absent},
-            ))
+            notes.append(
+                message(
+                    "W-HVG-03",
+                    "warning",
+                    f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: "
+                    f"{listing(absent)}.",
+                    values={"absent": absent},
+                )
+            )
     return masks[0], masks[1], notes
 
 
 def prepare(
-    counts: "sparse.csr_matrix", obs: "pd.DataFrame", var: "pd.DataFrame", *, row: Mapping[str, Any], params: Mapping[str, Any],
-    exclude: list[str] | None = None, force: list[str] | None = None,
+    counts: "sparse.csr_matrix",
+    obs: "pd.DataFrame",
+    var: "pd.DataFrame",
+    *,
+    row: Mapping[str, Any],
+    params: Mapping[str, Any],
+    exclude: list[str] | None = None,
+    force: list[str] | None = None,
 ) -> Prepared:
     """Prepare one data set.
 
@@ -192,8 +219,10 @@ def prepare(
     genes = np.bincount(counts.indices, minlength=counts.shape[1]) >= int(params["min_cells_per_gene"])
     var, counts = _annotate_genes(var, row)[genes].copy(), (counts if genes.all() else counts[:, genes])
     if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:
-        raise ScfmError(f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
-            f"left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene.")
+        raise ScfmError(
+            f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
+            f"left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene."
+        )
     qc = cell_qc(counts)
     table["n_counts"], table["n_genes"] = qc["total_counts"], qc["n_genes_by_counts"]
     table["scored"] = table["label"].notna()
@@ -203,10 +232,21 @@ def prepare(
     logged = log_cp10k(counts)
     excluded, forced, more = _gene_lists(var, exclude or [], force or [])
     chosen = select_genes(
-        logged, counts, table["batch"].to_numpy(dtype=str), var.index.to_numpy(dtype=object), n_hvg=int(params["n_hvg"]),
-        flavor=params["hvg_flavor"], min_cells=int(params["min_cells_per_batch"]), exclude=excluded, force=forced,
+        logged,
+        counts,
+        table["batch"].to_numpy(dtype=str),
+        var.index.to_numpy(dtype=object),
+        n_hvg=int(params["n_hvg"]),
+        flavor=params["hvg_flavor"],
+        min_cells=int(params["min_cells_per_batch"]),
+        exclude=excluded,
+        force=forced,
     )
-    var["highly_variable"], var["highly_variable_rank"], var["highly_variable_nbatches"] = chosen.mask, chosen.rank, chosen.n_batches
+    var["highly_variable"], var["highly_variable_rank"], var["highly_variable_nbatches"] = (
+        chosen.mask,
+        chosen.rank,
+        chosen.n_batches,
+    )
     pca = principal_components(logged[:, chosen.mask], int(params["n_pcs"]))
     notes = [*more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
     prepared = Prepared(counts, logged, table, obs, var, pca, dropped)
@@ -219,21 +259,32 @@ def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dic
     found = []
     empty = int((table["n_counts"] == 0).sum())
     if empty:
-        found.append(message(
-            "W-QC-01", "warning", f"{plural(empty, 'cell')} without a single count stay in the data as zeros; "
-            f"--min_genes_per_cell 1 drops them.",
-            values={"n_empty": empty},
-        ))
+        found.append(
+            message(
+                "W-QC-01",
+                "warning",
+                f"{plural(empty, 'cell')} without a single count stay in the data as zeros; "
+                f"--min_genes_per_cell 1 drops them.",
+                values={"n_empty": empty},
+            )
+        )
     n_pcs = pca.scores.shape[1]
     if n_pcs < wanted:
-        found.append(message(
-            "W-PCA-01", "warning", f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.",
-            values={"n_pcs": n_pcs}, threshold=wanted,
-        ))
+        found.append(
+            message(
+                "W-PCA-01",
+                "warning",
+                f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.",
+                values={"n_pcs": n_pcs},
+                threshold=wanted,
+            )
+        )
     return found
 
 
-def _facts(prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_genes_dropped: int, notes: list[dict]) -> dict[str, Any]:
+def _facts(
+    prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_genes_dropped: int, notes: list[dict]
+) -> dict[str, Any]:
     """Return the facts of the data set for ``facts.json``, with every warning."""
     obs = prepared.obs
     scored = obs[obs["scored"]]
@@ -241,18 +292,32 @@ def _facts(prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_g
     notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=row["batch_key"])
     for entry in notes:
         entry["dataset"] = row["dataset"]
-        log.log(logging.INFO if entry["severity"] == "info" else logging.WARNING, "%s: %s", entry["code"], entry["text"])
+        log.log(
+            logging.INFO if entry["severity"] == "info" else logging.WARNING, "%s: %s", entry["code"], entry["text"]
+        )
     dropped = {str(k): int(v) for k, v in prepared.dropped["reason"].value_counts().sort_index().items()}
     if n_genes_dropped:
         dropped["rare_genes"] = n_genes_dropped
     return {
-        "dataset": row["dataset"], "n_cells": len(obs), "n_genes": prepared.counts.shape[1], "n_scored": len(scored),
-        "n_hvg": int(chosen.mask.sum()), "n_pcs": prepared.pca.scores.shape[1], "organism": row.get("organism") or "",
-        "batches": level_counts(obs["batch"]), "labels": level_counts(scored["label"]), "batch_role": role,
-        "keys": {name: row.get(column) or "" for name, column in KEYS.items()}, "labels_from": row.get("labels_from") or "",
-        "counts_source": row.get("counts_source") or "", "dropped": dropped, "warnings": notes,
+        "dataset": row["dataset"],
+        "n_cells": len(obs),
+        "n_genes": prepared.counts.shape[1],
+        "n_scored": len(scored),
+        "n_hvg": int(chosen.mask.sum()),
+        "n_pcs": prepared.pca.scores.shape[1],
+        "organism": row.get("organism") or "",
+        "batches": level_counts(obs["batch"]),
+        "labels": level_counts(scored["label"]),
+        "batch_role": role,
+        "keys": {name: row.get(column) or "" for name, column in KEYS.items()},
+        "labels_from": row.get("labels_from") or "",
+        "counts_source": row.get("counts_source") or "",
+        "dropped": dropped,
+        "warnings": notes,
         "confounding": confounding(
-            obs, prepared.user_obs, keys={name: row.get(column) or "" for name, column in KEYS.items()},
+            obs,
+            prepared.user_obs,
+            keys={name: row.get(column) or "" for name, column in KEYS.items()},
             skip=split_key(row["batch_key"], list(prepared.user_obs.columns)),
         ),
     }

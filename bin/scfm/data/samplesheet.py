@@ -66,8 +66,10 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
         raise ScfmError(f"{path.name}: the column {listing(twice)} stands more than once in the header.")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
-            raise ScfmError(f"{path.name}: row {number} has {len(line)} values, the header has {len(header)} columns. "
-                f"Values with commas need quotes.")
+            raise ScfmError(
+                f"{path.name}: row {number} has {len(line)} values, the header has {len(header)} columns. "
+                f"Values with commas need quotes."
+            )
     return [{c: v.strip() for c, v in zip(header, line, strict=True) if v.strip()} for line in lines[1:]]
 
 
@@ -94,16 +96,21 @@ def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], nam
         for c in required
         if c not in given
     ]
-    faults += [f"{name}: unknown column '{c}'.{did_you_mean(c, specs)} Known: "
-        f"{', '.join(specs)}." for c in given if c not in specs]
+    faults += [
+        f"{name}: unknown column '{c}'.{did_you_mean(c, specs)} Known: {', '.join(specs)}."
+        for c in given
+        if c not in specs
+    ]
     for number, row in enumerate(rows, start=2):
         faults += [f"{name}: row {number}: no value in column '{c}'." for c in required if c in given and c not in row]
         for column, value in row.items():
             spec = specs.get(column, {})
             if any(Draft202012Validator(spec).iter_errors(value)):
                 hint = did_you_mean(value, spec["enum"]) if "enum" in spec else ""
-                faults.append(f"{name}: row {number}, column '{column}': '{value}' is not allowed; "
-                    f"{spec.get('errorMessage', spec['description'])}.{hint}")
+                faults.append(
+                    f"{name}: row {number}, column '{column}': '{value}' is not allowed; "
+                    f"{spec.get('errorMessage', spec['description'])}.{hint}"
+                )
     names = [row["dataset"] for row in rows if "dataset" in row]
     twice = sorted({n for n in names if names.count(n) > 1})
     faults += [f"{name}: the dataset name '{n}' stands in {names.count(n)} rows; names must be unique." for n in twice]
@@ -126,7 +133,9 @@ def _of_folder(text: str, folder: Path) -> dict[str, str]:
     return found
 
 
-def resolve_embeddings(row: Mapping[str, str], located: Located, taken: Sequence[str], name: str) -> tuple[dict[str, str], list[str]]:
+def resolve_embeddings(
+    row: Mapping[str, str], located: Located, taken: Sequence[str], name: str
+) -> tuple[dict[str, str], list[str]]:
     """Resolve the column ``embeddings`` of one row.
 
     Parameters
@@ -150,13 +159,17 @@ def resolve_embeddings(row: Mapping[str, str], located: Located, taken: Sequence
         label, equals, place = (p.strip() for p in part.partition("="))
         place = place if equals else label
         if not place.startswith("obsm:") and located.find(place) is None:
-            faults.append(f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, "
-                f"or obsm:KEY, separated by ';'.")
+            faults.append(
+                f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, "
+                f"or obsm:KEY, separated by ';'."
+            )
             continue
         entries = _entries(label if equals else "", place, located)
         if not entries:
-            faults.append(f"{name}, column 'embeddings': no table in the folder '{place}'; "
-                f"expected files ending in {', '.join(TABLE_ENDINGS)}.")
+            faults.append(
+                f"{name}, column 'embeddings': no table in the folder '{place}'; "
+                f"expected files ending in {', '.join(TABLE_ENDINGS)}."
+            )
         for key, target in entries.items():
             faults += _name_faults(key, target, [*taken], found, name)
             found.setdefault(key, target)
@@ -179,13 +192,19 @@ def _name_faults(key: str, target: str, taken: Sequence[str], found: Mapping[str
     """Return sentences about the name and kind of one embedding."""
     faults, where = [], f"{name}, column 'embeddings'"
     if not _NAME.match(key):
-        faults.append(f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
-            f"as in name={target}.")
+        faults.append(
+            f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
+            f"as in name={target}."
+        )
     if key in taken:
-        faults.append(f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}.")
+        faults.append(
+            f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}."
+        )
     if key in found:
         faults.append(f"{where}: the name '{key}' stands twice.")
     if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
-        faults.append(f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "
-            f"or obsm:KEY.")
+        faults.append(
+            f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "
+            f"or obsm:KEY."
+        )
     return faults

@@ -49,8 +49,10 @@ class Store:
             raise ScfmError(f"{self.name}: there is no '{frame}' in the file; it is not a whole AnnData object.")
         group = self.root[frame]
         if not hasattr(group, "keys"):
-            raise ScfmError(f"{self.name}: '{frame}' is stored as anndata did before 0.7; read the file with anndata and "
-                f"write it again.")
+            raise ScfmError(
+                f"{self.name}: '{frame}' is stored as anndata did before 0.7; read the file with anndata and "
+                f"write it again."
+            )
         key = str(group.attrs.get("_index", "_index"))
         return np.asarray([str(v) for v in self._read(f"{frame}/{key}")], dtype=object)
 
@@ -91,8 +93,9 @@ class Store:
         try:
             return read_elem(self.root[key])
         except Exception as error:  # whatever a damaged file makes h5py, zarr or anndata raise
-            raise ScfmError(f"{self.name}: '{key}' can't be read ({_first_line(error)}). "
-                f"Write the file anew with anndata.") from error
+            raise ScfmError(
+                f"{self.name}: '{key}' can't be read ({_first_line(error)}). Write the file anew with anndata."
+            ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -118,8 +121,9 @@ def open_store(path: Path | str, name: str | None = None) -> Iterator[Store]:
     """
     path, name = Path(path), name or str(path)
     if not path.exists():
-        raise ScfmError(f"{name}: the file does not exist. Paths in the samplesheet are taken from where the samplesheet "
-            f"lies.")
+        raise ScfmError(
+            f"{name}: the file does not exist. Paths in the samplesheet are taken from where the samplesheet lies."
+        )
     root = _open_zarr(path, name) if path.is_dir() else _open_hdf5(path, name)
     try:
         absent = [k for k in ("obs", "var") if k not in root]
@@ -137,8 +141,9 @@ def _open_hdf5(path: Path, name: str) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise ScfmError(f"{name}: not a readable h5ad file ({_first_line(error)}). It may be cut short or of another "
-            f"format.") from error
+        raise ScfmError(
+            f"{name}: not a readable h5ad file ({_first_line(error)}). It may be cut short or of another format."
+        ) from error
 
 
 def _open_zarr(path: Path, name: str) -> Any:

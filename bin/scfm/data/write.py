@@ -75,7 +75,10 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
     outdir.mkdir(parents=True, exist_ok=True)
     dataset = prepared.facts["dataset"]
     to_anndata(prepared).write_h5ad(
-        outdir / f"{dataset}.prepared.h5ad", compression="gzip", compression_opts=1, convert_strings_to_categoricals=False
+        outdir / f"{dataset}.prepared.h5ad",
+        compression="gzip",
+        compression_opts=1,
+        convert_strings_to_categoricals=False,
     )
     _write_obs(prepared.obs, outdir / f"{dataset}.obs.parquet")
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)

@@ -25,7 +25,9 @@ def read_cells(path: Path | str) -> "pd.DataFrame":
     obs = pd.read_parquet(path)
     absent = [c for c in (CELL_ID, "batch", "label") if c not in obs]
     if absent:
-        raise ScfmError(f"{path}: missing columns {absent}; it has {list(obs.columns)}. It should come from the preparation step.")
+        raise ScfmError(
+            f"{path}: missing columns {absent}; it has {list(obs.columns)}. It should come from the preparation step."
+        )
     if obs[CELL_ID].duplicated().any():
         raise ScfmError(f"{path}: {int(obs[CELL_ID].duplicated().sum())} cell ids occur twice.")
     return obs.set_index(CELL_ID)

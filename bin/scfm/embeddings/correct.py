@@ -44,17 +44,32 @@ def correct_embedding(
     cells = cells[cells.index.isin(ids)]
     values = values[align(ids, cells.index.to_numpy(dtype=object), table)]
     if cells["batch"].isna().any():
-        raise ScfmError(f"{obs_path}: {int(cells['batch'].isna().sum())} cells have no batch and can't be centred. Preparation drops such cells; prepare the data set again.")
+        raise ScfmError(
+            f"{obs_path}: {int(cells['batch'].isna().sum())} cells have no batch and can't be centred. Preparation drops such cells; prepare the data set again."
+        )
     settings = pick_settings("center", DEFAULTS, params)
     if settings["max_cells"] is None or settings["max_cells"] < 1:
         raise ScfmError(f"center_max_cells is {settings['max_cells']}; a batch mean needs one cell at least.")
     watch = Stopwatch()
-    corrected = correct(variant, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings)
+    corrected = correct(
+        variant, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings
+    )
     used = {f"center_{key}": value for key, value in settings.items()} if variant in CAPPED else {}
     sidecar = make_sidecar(
-        dataset=parent["dataset"], method=parent["method"], family=parent["family"], variant=variant, seed=parent["seed"],
-        is_control=parent["is_control"], output_type=parent["output_type"], settings=used, packages=["numpy", "scipy"],
-        device="cpu", seconds=watch.seconds, cells_in=parent["cells_in"], n_cells=len(corrected), n_dims=corrected.shape[1],
+        dataset=parent["dataset"],
+        method=parent["method"],
+        family=parent["family"],
+        variant=variant,
+        seed=parent["seed"],
+        is_control=parent["is_control"],
+        output_type=parent["output_type"],
+        settings=used,
+        packages=["numpy", "scipy"],
+        device="cpu",
+        seconds=watch.seconds,
+        cells_in=parent["cells_in"],
+        n_cells=len(corrected),
+        n_dims=corrected.shape[1],
         details={"corrected_from": parent["embedding"], "not_embedded": parent.get("not_embedded", [])},
     )
     write_unchecked(EmbeddingFiles.of(outdir, sidecar), cells.index.to_numpy(dtype=object), corrected, sidecar)

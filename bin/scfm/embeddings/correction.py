@@ -126,7 +126,9 @@ CORRECTIONS: dict[str, Callable[..., "np.ndarray"]] = {
     "center": lambda values, batches, labels, **cap: center(values, batches, **cap),
     "l2": lambda values, batches, labels, **cap: l2_normalize(values),
     "center_l2": _center_l2,
-    "center_label_balanced": lambda values, batches, labels, **cap: l2_normalize(center_label_balanced(values, batches, labels)),
+    "center_label_balanced": lambda values, batches, labels, **cap: l2_normalize(
+        center_label_balanced(values, batches, labels)
+    ),
     "drop_pc1": lambda values, batches, labels, **cap: l2_normalize(drop_first_component(values)),
 }
 #: variants that read ``center_max_cells`` and ``center_seed``
@@ -134,7 +136,13 @@ CAPPED = frozenset({"center", "center_l2"})
 
 
 def correct(
-    variant: str, values: "np.ndarray", batches: "np.ndarray", labels: "np.ndarray", *, max_cells: int = 10_000, seed: int = 42
+    variant: str,
+    values: "np.ndarray",
+    batches: "np.ndarray",
+    labels: "np.ndarray",
+    *,
+    max_cells: int = 10_000,
+    seed: int = 42,
 ) -> "np.ndarray":
     """Correct an embedding by the name of the variant.
 
@@ -153,5 +161,7 @@ def correct(
     Shape (n_cells, n_dims), float64.
     """
     if variant not in CORRECTIONS:
-        raise ScfmError(f"Unknown correction '{variant}'.{did_you_mean(variant, CORRECTIONS)} Known: {', '.join(CORRECTIONS)}.")
+        raise ScfmError(
+            f"Unknown correction '{variant}'.{did_you_mean(variant, CORRECTIONS)} Known: {', '.join(CORRECTIONS)}."
+        )
     return CORRECTIONS[variant](values, batches, labels, max_cells=max_cells, seed=seed)

@@ -57,7 +57,13 @@ class CheckedEmbedding:
 
 
 def check_embedding(
-    cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray", *, dataset: str = "", method: str = "", embedding: str = ""
+    cell_ids: "np.ndarray",
+    values: "np.ndarray",
+    expected: "np.ndarray",
+    *,
+    dataset: str = "",
+    method: str = "",
+    embedding: str = "",
 ) -> CheckedEmbedding:
     """Join an embedding with the cells of its data set and refuse what no metric can use.
 
@@ -85,7 +91,8 @@ def check_embedding(
     twice = ids[ids.duplicated()].unique()
     if len(twice):
         raise EmbeddingRefused(
-            "duplicate_ids", f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one row; remove the others."
+            "duplicate_ids",
+            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one row; remove the others.",
         )
     wanted = pd.Index(np.asarray(expected, dtype=object))
     rows = ids.get_indexer(wanted)
@@ -110,7 +117,9 @@ def check_embedding(
             f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,} ({listing(extra, limit=3)}). "
             "That is expected where preparation dropped cells; otherwise the embedding belongs to other data."
         )
-        checked.warnings.append(message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]}))
+        checked.warnings.append(
+            message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]})
+        )
     return checked
 
 
@@ -139,7 +148,11 @@ def missing_cells_warning(
     reasons = sorted({explained[c] for c in missing if c in explained})
     text = (
         f"{embedding} has {n_cells - len(missing):,} of {n_cells:,} cells; {len(missing):,} are missing ({listing(missing, limit=3)}). "
-        + (f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}. " if reasons else "No reason is given. ")
+        + (
+            f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}. "
+            if reasons
+            else "No reason is given. "
+        )
         + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is in the sidecar (not_embedded)."
     )
     values = {"cells": n_cells, "missing": len(missing), "unexplained": len(unexplained), "first": missing[:10]}
@@ -149,19 +162,27 @@ def missing_cells_warning(
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
     """Refuse what is no table of cells by dimensions, with a word on transposition where it fits."""
     if values.ndim != 2:
-        raise EmbeddingRefused("wrong_shape", f"The embedding has shape {tuple(values.shape)}; expected cells x dimensions.")
+        raise EmbeddingRefused(
+            "wrong_shape", f"The embedding has shape {tuple(values.shape)}; expected cells x dimensions."
+        )
     n_rows, n_dims = values.shape
     if n_rows != len(expected) and n_dims == len(expected):
         raise EmbeddingRefused(
-            "wrong_shape", f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,} cells: "
-            "it looks transposed. Write one row per cell and one column per dimension."
+            "wrong_shape",
+            f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,} cells: "
+            "it looks transposed. Write one row per cell and one column per dimension.",
         )
     if len(cell_ids) != n_rows:
-        raise EmbeddingRefused("wrong_shape", f"The embedding has {n_rows:,} rows and {plural(len(cell_ids), 'cell id')}; expected one id per row.")
+        raise EmbeddingRefused(
+            "wrong_shape",
+            f"The embedding has {n_rows:,} rows and {plural(len(cell_ids), 'cell id')}; expected one id per row.",
+        )
     if n_rows == 0:
         raise EmbeddingRefused("wrong_shape", "The embedding has no rows; expected one per cell.")
     if n_dims < 2:
-        raise EmbeddingRefused("wrong_shape", f"The embedding has {plural(n_dims, 'dimension')}; the metrics need two at least.")
+        raise EmbeddingRefused(
+            "wrong_shape", f"The embedding has {plural(n_dims, 'dimension')}; the metrics need two at least."
+        )
 
 
 def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
@@ -185,9 +206,18 @@ def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]
     constant = np.flatnonzero(values.max(axis=0) == values.min(axis=0))
     if len(constant) == values.shape[1]:
         raise EmbeddingRefused(
-            "constant", f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells; check its input genes and layer."
+            "constant",
+            f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells; check its input genes and layer.",
         )
     if not len(constant):
         return []
     text = f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension {listing(constant)}). They carry nothing; the method may not have used them."
-    return [message("W-EMB-01", "warning", text, **about, values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]})]
+    return [
+        message(
+            "W-EMB-01",
+            "warning",
+            text,
+            **about,
+            values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]},
+        )
+    ]

@@ -45,7 +45,11 @@ def read_source(path: Path, obsm_key: str | None = None) -> "tuple[np.ndarray, n
         raise ScfmError(f"{path}: the file of the embedding does not exist.")
     name = path.name.lower().removesuffix(".gz")
     readers: dict[str, Callable] = {
-        ".parquet": _read_parquet, ".csv": _read_text, ".tsv": _read_text, ".txt": _read_text, ".npz": _read_npz,
+        ".parquet": _read_parquet,
+        ".csv": _read_text,
+        ".tsv": _read_text,
+        ".txt": _read_text,
+        ".npz": _read_npz,
     }
     if name.endswith((".h5ad", ".zarr")):
         return _read_anndata(path, obsm_key)
@@ -84,13 +88,17 @@ def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise ScfmError(f"{path} is no table that can be read: {' '.join(str(error).split())}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a column without a heading for an index
-        raise ScfmError(f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids '{CELL_ID}'.")
+        raise ScfmError(
+            f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids '{CELL_ID}'."
+        )
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
 def _split_columns(table: "object", path: Path) -> "tuple[np.ndarray, np.ndarray]":
     ids = _id_column(table.column_names, path)
-    return column_of_ids(table.column(ids), path), numeric_columns(table, [c for c in table.column_names if c != ids], path)
+    return column_of_ids(table.column(ids), path), numeric_columns(
+        table, [c for c in table.column_names if c != ids], path
+    )
 
 
 def _id_column(columns: list[str], path: Path) -> str:
@@ -115,20 +123,30 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ScfmError(f"{path} holds one array without names; expected an npz with ids and values, as np.savez writes it.")
+            raise ScfmError(
+                f"{path} holds one array without names; expected an npz with ids and values, as np.savez writes it."
+            )
         with loaded as arrays:
             names = list(arrays.files)
             ids_name = next((n for n in _ID_ARRAYS if n in names), None)
             values_name = next((n for n in _VALUE_ARRAYS if n in names), None)
             if ids_name is None or values_name is None:
-                raise ScfmError(f"{path}: expected an array of ids ({' or '.join(_ID_ARRAYS)}) and one of values ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}.")
+                raise ScfmError(
+                    f"{path}: expected an array of ids ({' or '.join(_ID_ARRAYS)}) and one of values ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}."
+                )
             ids, values = arrays[ids_name], arrays[values_name]
     except (ValueError, zipfile.BadZipFile) as error:
-        raise ScfmError(f"{path} can't be read as npz without running code from it ({error}). Save the ids as text: np.savez(file, cell_ids=ids.astype(str), embedding=values).") from None
+        raise ScfmError(
+            f"{path} can't be read as npz without running code from it ({error}). Save the ids as text: np.savez(file, cell_ids=ids.astype(str), embedding=values)."
+        ) from None
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
-        raise ScfmError(f"{path}: array '{ids_name}' has shape {ids.shape} and kind {ids.dtype}; expected one id per cell, as text.")
+        raise ScfmError(
+            f"{path}: array '{ids_name}' has shape {ids.shape} and kind {ids.dtype}; expected one id per cell, as text."
+        )
     if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise ScfmError(f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions.")
+        raise ScfmError(
+            f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions."
+        )
     texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
     return np.array(texts, dtype=object), values.astype(np.float64)
 
@@ -142,12 +160,18 @@ def _read_anndata(path: Path, obsm_key: str | None) -> "tuple[np.ndarray, np.nda
     with _open_anndata(path) as file:
         keys = list(file["obsm"]) if "obsm" in file else []
         if obsm_key not in keys:
-            wanted = f"no '{obsm_key}' in obsm.{did_you_mean(obsm_key, keys)}" if obsm_key else "the obsm key of the embedding is needed."
+            wanted = (
+                f"no '{obsm_key}' in obsm.{did_you_mean(obsm_key, keys)}"
+                if obsm_key
+                else "the obsm key of the embedding is needed."
+            )
             raise ScfmError(f"{path}: {wanted} It has {listing(keys, limit=20) or 'nothing in obsm'}.")
         values, obs = read_elem(file[f"obsm/{obsm_key}"]), read_elem(file["obs"])
     values = values.toarray() if sparse.issparse(values) else np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise ScfmError(f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions.")
+        raise ScfmError(
+            f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions."
+        )
     ids = np.array([str(i) for i in obs.index], dtype=object)
     values = values.astype(np.float64)
     empty = np.isnan(values).all(axis=1)
@@ -179,7 +203,9 @@ def _open_anndata(path: Path) -> Iterator[Any]:
         yield file
 
 
-def import_embedding(path: Path, *, dataset: str, name: str, seed: int, n_cells: int, obsm_key: str | None, outdir: Path) -> dict:
+def import_embedding(
+    path: Path, *, dataset: str, name: str, seed: int, n_cells: int, obsm_key: str | None, outdir: Path
+) -> dict:
     """Read a user's embedding and write it for the door, as ``<dataset>.<name>.raw.<seed>``.
 
     Returns
@@ -198,9 +224,21 @@ def import_embedding(path: Path, *, dataset: str, name: str, seed: int, n_cells:
         with path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
     sidecar = make_sidecar(
-        dataset=dataset, method=name, family="imported", variant="raw", seed=seed, is_control=False, output_type="embedding",
-        settings={"source": path.name, "source_sha256": digest, "obsm_key": obsm_key}, packages=["pandas", "pyarrow"], device="cpu",
-        seconds=watch.seconds, cells_in=n_cells, n_cells=len(ids), n_dims=values.shape[1], details={"not_embedded": not_embedded},
+        dataset=dataset,
+        method=name,
+        family="imported",
+        variant="raw",
+        seed=seed,
+        is_control=False,
+        output_type="embedding",
+        settings={"source": path.name, "source_sha256": digest, "obsm_key": obsm_key},
+        packages=["pandas", "pyarrow"],
+        device="cpu",
+        seconds=watch.seconds,
+        cells_in=n_cells,
+        n_cells=len(ids),
+        n_dims=values.shape[1],
+        details={"not_embedded": not_embedded},
     )
     write_unchecked(EmbeddingFiles.of(outdir, sidecar), ids, values, sidecar)
     return sidecar

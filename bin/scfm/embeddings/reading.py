@@ -33,15 +33,21 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
-        raise EmbeddingRefused("wrong_columns", f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}") from None
+        raise EmbeddingRefused(
+            "wrong_columns", f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}"
+        ) from None
     if table.column_names.count(CELL_ID) != 1:
-        raise EmbeddingRefused("wrong_columns", f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed by cell id.")
+        raise EmbeddingRefused(
+            "wrong_columns",
+            f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed by cell id.",
+        )
     names = [n for n in table.column_names if n != CELL_ID]
     wanted = [f"dim_{j}" for j in range(len(names))]
     if sorted(names) != sorted(wanted):
         odd = [n for n in names if n not in set(wanted)] or names
         raise EmbeddingRefused(
-            "wrong_columns", f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A dimension is missing, twice, or has another name."
+            "wrong_columns",
+            f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A dimension is missing, twice, or has another name.",
         )
     return column_of_ids(table.column(CELL_ID), path), numeric_columns(table, wanted, path)
 
@@ -51,7 +57,9 @@ def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
     import numpy as np
 
     if column.null_count:
-        raise EmbeddingRefused("missing_ids", f"{path}: rows without a cell id: {column.null_count:,}. Every row needs one.")
+        raise EmbeddingRefused(
+            "missing_ids", f"{path}: rows without a cell id: {column.null_count:,}. Every row needs one."
+        )
     return np.array([str(value) for value in column.to_pylist()], dtype=object)
 
 
@@ -64,7 +72,8 @@ def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "n
     odd = [n for n, t in kinds.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t))]
     if odd:
         raise EmbeddingRefused(
-            "not_numeric", f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table."
+            "not_numeric",
+            f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table.",
         )
     single = all(pa.types.is_float32(t) for t in kinds.values())
     values = np.empty((table.num_rows, len(names)), dtype=np.float32 if single else np.float64)

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 _REQUIRED = (
-    "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "settings", "versions",
-    "device", "seconds", "cells_in", "warnings",
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "is_control",
+    "output_type",
+    "settings",
+    "versions",
+    "device",
+    "seconds",
+    "cells_in",
+    "warnings",
 )
 
 
@@ -31,7 +43,9 @@ class EmbeddingFiles:
     @classmethod
     def of(cls, folder: Path | str, sidecar: dict) -> "EmbeddingFiles":
         """Return the paths for the embedding a sidecar describes."""
-        return cls(Path(folder), embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"]))
+        return cls(
+            Path(folder), embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
+        )
 
     @property
     def unchecked_table(self) -> Path:
@@ -55,9 +69,23 @@ class EmbeddingFiles:
 
 
 def make_sidecar(
-    *, dataset: str, method: str, family: str, variant: str, seed: int, is_control: bool, output_type: str, settings: dict,
-    packages: Iterable[str], device: str, seconds: float, cells_in: int, n_cells: int, n_dims: int,
-    warnings: list[dict] | None = None, details: dict[str, Any] | None = None,
+    *,
+    dataset: str,
+    method: str,
+    family: str,
+    variant: str,
+    seed: int,
+    is_control: bool,
+    output_type: str,
+    settings: dict,
+    packages: Iterable[str],
+    device: str,
+    seconds: float,
+    cells_in: int,
+    n_cells: int,
+    n_dims: int,
+    warnings: list[dict] | None = None,
+    details: dict[str, Any] | None = None,
 ) -> dict:
     """Return a sidecar; memory and versions are read from the running process.
 
@@ -73,12 +101,27 @@ def make_sidecar(
         Further facts, stored at the top level; they can't replace a field of the contract.
     """
     sidecar = {
-        "dataset": dataset, "embedding": f"{method}.{variant}.{seed}", "method": method, "family": family, "variant": variant,
-        "seed": seed, "is_control": is_control, "output_type": output_type, "settings": settings,
-        "versions": versions_of(packages), "device": device, "seconds": seconds, "peak_rss_mb": peak_rss_mb(),
-        "peak_gpu_mb": peak_gpu_mb() if device.startswith("cuda") else None, "cells_in": cells_in, "cells_out": n_cells,
-        "n_dims": n_dims, "cells_per_second": n_cells / seconds if seconds > 0 else None, "warnings": warnings or [],
-        "status": "ok", "reason": "",
+        "dataset": dataset,
+        "embedding": f"{method}.{variant}.{seed}",
+        "method": method,
+        "family": family,
+        "variant": variant,
+        "seed": seed,
+        "is_control": is_control,
+        "output_type": output_type,
+        "settings": settings,
+        "versions": versions_of(packages),
+        "device": device,
+        "seconds": seconds,
+        "peak_rss_mb": peak_rss_mb(),
+        "peak_gpu_mb": peak_gpu_mb() if device.startswith("cuda") else None,
+        "cells_in": cells_in,
+        "cells_out": n_cells,
+        "n_dims": n_dims,
+        "cells_per_second": n_cells / seconds if seconds > 0 else None,
+        "warnings": warnings or [],
+        "status": "ok",
+        "reason": "",
     }
     clash = sorted(set(details or {}) & set(sidecar))
     if clash:
@@ -97,7 +140,9 @@ def read_sidecar(path: Path | str) -> dict:
     sidecar = read_json(path)
     absent = [f for f in _REQUIRED if f not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
     if absent:
-        raise ScfmError(f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote.")
+        raise ScfmError(
+            f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote."
+        )
     name = f"{sidecar['method']}.{sidecar['variant']}.{sidecar['seed']}"
     if sidecar["embedding"] != name:
         raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, variant and seed say '{name}'.")

@@ -44,10 +44,15 @@ def validate_embedding(table: Path, sidecar: dict, obs_path: Path, outdir: Path)
         warnings = []  # the embedding it was made from has said so
     seconds = sidecar["seconds"]
     passed = sidecar | {
-        "cells_in": len(expected), "cells_out": len(checked.cell_ids), "n_dims": checked.values.shape[1],
+        "cells_in": len(expected),
+        "cells_out": len(checked.cell_ids),
+        "n_dims": checked.values.shape[1],
         "cells_per_second": len(checked.cell_ids) / seconds if seconds else None,
-        "not_embedded": not_embedded, "extra_cells": len(checked.extra),
-        "warnings": [*sidecar["warnings"], *warnings, *checked.warnings], "status": "ok", "reason": "",
+        "not_embedded": not_embedded,
+        "extra_cells": len(checked.extra),
+        "warnings": [*sidecar["warnings"], *warnings, *checked.warnings],
+        "status": "ok",
+        "reason": "",
     }
     files = EmbeddingFiles.of(outdir, passed)
     write_json(files.sidecar, passed)

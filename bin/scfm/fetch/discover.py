@@ -90,7 +90,11 @@ class Discover:
         datasets = answer.get("datasets") if isinstance(answer, dict) else None
         if not isinstance(datasets, list):
             raise ScfmError(self._odd(f"collections/{collection_id}", "no list 'datasets'"))
-        return [self._version(d, f"collections/{collection_id}", collection_id) for d in datasets if not (isinstance(d, dict) and d.get("tombstone"))]
+        return [
+            self._version(d, f"collections/{collection_id}", collection_id)
+            for d in datasets
+            if not (isinstance(d, dict) and d.get("tombstone"))
+        ]
 
     def current(self, dataset_id: str, collection_id: str = "") -> DatasetVersion:
         """Return the current version of a data set; in a collection where one is given."""
@@ -115,7 +119,9 @@ class Discover:
         path = f"dataset_versions/{version_id}"
         found = self._version(self._ask(path, f"version {version_id}"), path, "")
         if dataset_id and found.dataset_id != dataset_id:
-            raise ScfmError(f"{self.api}: {version_id} is a version of the data set {found.dataset_id} ('{found.title}'), not of {dataset_id}.")
+            raise ScfmError(
+                f"{self.api}: {version_id} is a version of the data set {found.dataset_id} ('{found.title}'), not of {dataset_id}."
+            )
         return found
 
     def _ask(self, path: str, what: str) -> Any:
@@ -139,14 +145,24 @@ class Discover:
         missing = [key for key in needed if not (isinstance(entry, dict) and entry.get(key))]
         if missing:
             raise ScfmError(self._odd(path, f"no '{missing[0]}'"))
-        asset = next((a for a in entry["assets"] if isinstance(a, dict) and a.get("filetype") == "H5AD" and a.get("url")), None)
+        asset = next(
+            (a for a in entry["assets"] if isinstance(a, dict) and a.get("filetype") == "H5AD" and a.get("url")), None
+        )
         if asset is None:
-            raise ScfmError(f"{self.api}: data set {entry['dataset_id']} ('{entry.get('title')}') has no h5ad file to download.")
+            raise ScfmError(
+                f"{self.api}: data set {entry['dataset_id']} ('{entry.get('title')}') has no h5ad file to download."
+            )
         size = asset.get("filesize")
         return DatasetVersion(
-            collection_id=entry.get("collection_id") or collection_id, dataset_id=entry["dataset_id"], version_id=entry["dataset_version_id"],
-            title=entry.get("title") or "", cell_count=entry.get("cell_count"), labels={key: _labels(entry.get(key)) for key in LABELS},
-            citation=entry.get("citation") or "", schema_version=entry.get("schema_version") or "", url=asset["url"],
+            collection_id=entry.get("collection_id") or collection_id,
+            dataset_id=entry["dataset_id"],
+            version_id=entry["dataset_version_id"],
+            title=entry.get("title") or "",
+            cell_count=entry.get("cell_count"),
+            labels={key: _labels(entry.get(key)) for key in LABELS},
+            citation=entry.get("citation") or "",
+            schema_version=entry.get("schema_version") or "",
+            url=asset["url"],
             size=int(size) if isinstance(size, (int, float)) and size > 0 else None,
         )
 
@@ -184,11 +200,18 @@ def choose(candidates: Sequence[DatasetVersion], select: Mapping[str, Any], coll
     fitting = [c for c in candidates if all(_fits(c, key, value) for key, value in select.items())]
     if len(fitting) == 1:
         return fitting[0]
-    rule = ", ".join(f"{key} = {value if isinstance(value, str) else list(value)}" for key, value in select.items()) or "no rule"
+    rule = (
+        ", ".join(f"{key} = {value if isinstance(value, str) else list(value)}" for key, value in select.items())
+        or "no rule"
+    )
     shown = fitting or candidates
     lines = "".join(f"\n  {c.line}" for c in shown)
-    count = f"{len(fitting)} of {len(candidates)} data sets fit" if fitting else f"none of {len(candidates)} data sets fits"
-    raise ScfmError(f"collection {collection_id}: {count} ({rule}), expected one. Name it by its id, or change the rule:{lines}")
+    count = (
+        f"{len(fitting)} of {len(candidates)} data sets fit" if fitting else f"none of {len(candidates)} data sets fits"
+    )
+    raise ScfmError(
+        f"collection {collection_id}: {count} ({rule}), expected one. Name it by its id, or change the rule:{lines}"
+    )
 
 
 def _fits(candidate: DatasetVersion, key: str, value: Any) -> bool:

@@ -43,7 +43,12 @@ def record_path(spec: Spec | Mapping[str, Any], dest: Path | str) -> Path:
 
 
 def fetch_source(
-    spec: Spec | Mapping[str, Any], dest: Path | str, *, api: str = "", update: bool = False, verify: bool = False,
+    spec: Spec | Mapping[str, Any],
+    dest: Path | str,
+    *,
+    api: str = "",
+    update: bool = False,
+    verify: bool = False,
     patience: Patience | None = None,
 ) -> Path:
     """Fetch a source, or find that it is there.
@@ -113,13 +118,24 @@ def _locate(spec: Spec, api: str, patience: Patience | None) -> _Located:
     else:
         found = choose(discover.collection(spec.collection_id), spec.select, spec.collection_id)
     log.info("%s: %s", spec.key, found.line)
-    return _Located(url=found.url, size=_one_size(spec, found.size, found.url), version=found.version_id, facts=_facts(found, discover.api))
+    return _Located(
+        url=found.url,
+        size=_one_size(spec, found.size, found.url),
+        version=found.version_id,
+        facts=_facts(found, discover.api),
+    )
 
 
 def _facts(found: DatasetVersion, api: str) -> dict[str, Any]:
     return {
-        "api": api, "collection_id": found.collection_id, "dataset_id": found.dataset_id, "dataset_version_id": found.version_id,
-        "title": found.title, "cell_count": found.cell_count, "organisms": list(found.labels["organism"]), "citation": found.citation,
+        "api": api,
+        "collection_id": found.collection_id,
+        "dataset_id": found.dataset_id,
+        "dataset_version_id": found.version_id,
+        "title": found.title,
+        "cell_count": found.cell_count,
+        "organisms": list(found.labels["organism"]),
+        "citation": found.citation,
         "schema_version": found.schema_version,
     }
 
@@ -127,7 +143,9 @@ def _facts(found: DatasetVersion, api: str) -> dict[str, Any]:
 def _one_size(spec: Spec, found: int | None, where: str) -> int | None:
     """Return the size of a file where what is expected and what is said agree."""
     if spec.size is not None and found is not None and spec.size != found:
-        raise ScfmError(f"{where}: has {found:,} bytes, expected {spec.size:,}. It is another file, or another version of it.")
+        raise ScfmError(
+            f"{where}: has {found:,} bytes, expected {spec.size:,}. It is another file, or another version of it."
+        )
     return found if found is not None else spec.size
 
 
@@ -136,7 +154,14 @@ def _bring(spec: Spec, located: _Located, target: Path, patience: Patience | Non
     check = check_is_h5ad if spec.ending == ".h5ad" else None
     if spec.kind != "file":
         return download(
-            located.url, target, size=located.size, sha256=spec.sha256, patience=patience, advice=_MOVED, check=check, replace=replace,
+            located.url,
+            target,
+            size=located.size,
+            sha256=spec.sha256,
+            patience=patience,
+            advice=_MOVED,
+            check=check,
+            replace=replace,
         )
     source, part = Path(located.url), target.with_name(f"{target.name}.part")
     digest = sha256_of(source)
@@ -172,17 +197,30 @@ def _check_held(spec: Spec, target: Path, record_file: Path, record: Mapping[str
         raise ScfmError(f"{record_file}: is the record of a file that is not there ({target.name}). {again}")
     size = target.stat().st_size
     if size != record["filesize"]:
-        raise ScfmError(f"{target}: has {size:,} bytes, but its record says {record['filesize']:,}: it was changed, or broke off. {again}")
+        raise ScfmError(
+            f"{target}: has {size:,} bytes, but its record says {record['filesize']:,}: it was changed, or broke off. {again}"
+        )
     if verify and sha256_of(target) != record["sha256"]:
         raise ScfmError(f"{target}: its checksum is not the one of its record: it was changed. {again}")
-    wanted = {"filesize": spec.size, "sha256": spec.sha256, "dataset_version_id": spec.version, "dataset_id": spec.dataset_id}
+    wanted = {
+        "filesize": spec.size,
+        "sha256": spec.sha256,
+        "dataset_version_id": spec.version,
+        "dataset_id": spec.dataset_id,
+    }
     for name, value in wanted.items():
         if value not in (None, "", record.get(name)):
             raise ScfmError(f"{target}: '{name}' of its record is {record.get(name)}, but {value} is wanted. {again}")
 
 
 def _is_current(
-    spec: Spec, target: Path, record_file: Path, record: Mapping[str, Any], located: _Located, *, verify: bool,
+    spec: Spec,
+    target: Path,
+    record_file: Path,
+    record: Mapping[str, Any],
+    located: _Located,
+    *,
+    verify: bool,
 ) -> bool:
     """Say whether a file with a record is the one that would be fetched now."""
     if spec.kind != "cellxgene":
@@ -193,8 +231,12 @@ def _is_current(
         return False
     if record.get("dataset_version_id") != located.version:
         log.warning(
-            "%s: is version %s of '%s'; %s is version %s: replaced by it", target, record.get("dataset_version_id"), located.facts["title"],
-            "the one wanted" if spec.version else "the current one", located.version,
+            "%s: is version %s of '%s'; %s is version %s: replaced by it",
+            target,
+            record.get("dataset_version_id"),
+            located.facts["title"],
+            "the one wanted" if spec.version else "the current one",
+            located.version,
         )
         return False
     try:
@@ -211,23 +253,36 @@ def _adopt(spec: Spec, target: Path, located: _Located) -> str:
     size = target.stat().st_size
     if located.size is None or size != located.size:
         said = "the source does not say its size" if located.size is None else f"the source has {located.size:,}"
-        raise ScfmError(f"{target}: is there without a record ({size:,} bytes; {said}), so nothing tells what it is. Delete it, or fetch with --update.")
+        raise ScfmError(
+            f"{target}: is there without a record ({size:,} bytes; {said}), so nothing tells what it is. Delete it, or fetch with --update."
+        )
     if spec.ending == ".h5ad":
         check_is_h5ad(target)
     digest = sha256_of(target)
     if spec.sha256 and digest != spec.sha256:
-        raise ScfmError(f"{target}: is there without a record, and its checksum is {digest}, expected {spec.sha256}. Delete it, or fetch with --update.")
+        raise ScfmError(
+            f"{target}: is there without a record, and its checksum is {digest}, expected {spec.sha256}. Delete it, or fetch with --update."
+        )
     log.warning("%s: was there without a record; it has the size of the source and is taken for it", target)
     return digest
 
 
 def _record(spec: Spec, located: _Located, target: Path, digest: str) -> dict[str, Any]:
     empty = {
-        "api": "", "collection_id": "", "dataset_id": "", "dataset_version_id": "", "title": "", "cell_count": None, "organisms": [],
-        "citation": "", "schema_version": "",
+        "api": "",
+        "collection_id": "",
+        "dataset_id": "",
+        "dataset_version_id": "",
+        "title": "",
+        "cell_count": None,
+        "organisms": [],
+        "citation": "",
+        "schema_version": "",
     }
     return {"key": spec.key, "kind": spec.kind, "url": located.url, **empty, **located.facts} | {
-        "filesize": target.stat().st_size, "sha256": digest, "retrieved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "filesize": target.stat().st_size,
+        "sha256": digest,
+        "retrieved": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

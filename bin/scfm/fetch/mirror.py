@@ -127,7 +127,10 @@ class Mirror:
 
     def find_version(self, identifier: str) -> tuple[MirrorDataset, MirrorVersion] | None:
         """Return a version by its id, and the data set it belongs to."""
-        return next(((d, v) for c in self.collections for d in c.datasets for v in d.versions if v.version_id == identifier), None)
+        return next(
+            ((d, v) for c in self.collections for d in c.datasets for v in d.versions if v.version_id == identifier),
+            None,
+        )
 
 
 def load_mirror(folder: Path | str) -> Mirror:
@@ -181,7 +184,9 @@ class _Reader:
             self.faults.append(f"{where}: 'datasets' must be a list; found {datasets!r}.")
             datasets = []
         return MirrorCollection(
-            collection_id=identifier, name=str(entry.get("name", "")), doi=str(entry.get("doi", "")),
+            collection_id=identifier,
+            name=str(entry.get("name", "")),
+            doi=str(entry.get("doi", "")),
             datasets=tuple(self.dataset(d, identifier, f"{where}.datasets[{n}]") for n, d in enumerate(datasets)),
         )
 
@@ -198,11 +203,15 @@ class _Reader:
         for n, older in enumerate(entry.get("previous", [])):
             place = f"{where}.previous[{n}]"
             own = self.known(older, _VERSION_KEYS, place)
-            inherited = {key: value for key, value in current.items() if key not in ("dataset_version_id", "file", "cell_count")}
+            inherited = {
+                key: value for key, value in current.items() if key not in ("dataset_version_id", "file", "cell_count")
+            }
             versions.append(self.version(inherited | own, collection, identifier, place, withdrawn=bool(withdrawn)))
         return MirrorDataset(dataset_id=identifier, versions=tuple(versions), is_withdrawn=bool(withdrawn))
 
-    def version(self, entry: Mapping[str, Any], collection: str, dataset: str, where: str, *, withdrawn: bool) -> MirrorVersion:
+    def version(
+        self, entry: Mapping[str, Any], collection: str, dataset: str, where: str, *, withdrawn: bool
+    ) -> MirrorVersion:
         """Return one version."""
         for key in (*LABELS, "suspension_type"):
             value = entry.get(key, [])
@@ -213,7 +222,9 @@ class _Reader:
             self.faults.append(f"{where}: 'cell_count' must be a number of cells; found {count!r}.")
         identifier = self.uuid(entry, "dataset_version_id", where)
         path = None if withdrawn else self.file(entry.get("file"), where)
-        return MirrorVersion(collection_id=collection, dataset_id=dataset, version_id=identifier, path=path, entry=entry)
+        return MirrorVersion(
+            collection_id=collection, dataset_id=dataset, version_id=identifier, path=path, entry=entry
+        )
 
     def known(self, entry: Any, keys: set[str], where: str) -> dict[str, Any]:
         """Return an object; complain about unknown keys."""
@@ -242,7 +253,9 @@ class _Reader:
             return None
         path, parts = self.folder / name, PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
-            self.faults.append(f"{where}: the file '{name}' must be named by a path inside the folder (a link there may lead elsewhere).")
+            self.faults.append(
+                f"{where}: the file '{name}' must be named by a path inside the folder (a link there may lead elsewhere)."
+            )
         elif not path.is_file():
             self.faults.append(f"{where}: the file '{name}' does not exist.")
         else:

@@ -64,7 +64,9 @@ def one_of(args: argparse.Namespace, discover: Discover) -> Spec:
         raise ScfmError(f"--select {odd[0]}: expected KEY=VALUE, for instance disease=normal.")
     select = dict(text.split("=", 1) for text in args.select)
     collection_spec(args.collection, "chosen", select=select)  # complains about ids and keys before anything is asked
-    return cellxgene_spec(choose(discover.collection(args.collection), select, args.collection).dataset_id, collection_id=args.collection)
+    return cellxgene_spec(
+        choose(discover.collection(args.collection), select, args.collection).dataset_id, collection_id=args.collection
+    )
 
 
 def table_of(discover: Discover, collection_id: str) -> str:
@@ -74,8 +76,15 @@ def table_of(discover: Discover, collection_id: str) -> str:
     collection_spec(collection_id, "listed", select={})
     rows = [("dataset_id", "title", "cells", "organisms", "diseases", "size_mb", "version")]
     for found in sorted(discover.collection(collection_id), key=lambda found: found.title):
-        rows.append((
-            found.dataset_id, " ".join(found.title.split()), "" if found.cell_count is None else str(found.cell_count), ", ".join(found.labels["organism"]),
-            ", ".join(found.labels["disease"]), "" if found.size is None else f"{found.size / 1e6:.1f}", found.version_id,
-        ))
+        rows.append(
+            (
+                found.dataset_id,
+                " ".join(found.title.split()),
+                "" if found.cell_count is None else str(found.cell_count),
+                ", ".join(found.labels["organism"]),
+                ", ".join(found.labels["disease"]),
+                "" if found.size is None else f"{found.size / 1e6:.1f}",
+                found.version_id,
+            )
+        )
     return "".join("\t".join(row) + "\n" for row in rows)

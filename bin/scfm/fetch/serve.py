@@ -44,7 +44,9 @@ def count_cells(path: Path) -> int:
             index = obs.attrs.get("_index", "_index") if isinstance(obs, h5py.Group) else None
             return int(obs[index].shape[0] if index is not None else obs.shape[0])
     except (OSError, KeyError) as error:
-        raise ScfmError(f"{path}: is not an h5ad file whose cells can be counted. Give 'cell_count' in the mirror's index.") from error
+        raise ScfmError(
+            f"{path}: is not an h5ad file whose cells can be counted. Give 'cell_count' in the mirror's index."
+        ) from error
 
 
 class MirrorHandler(BaseHTTPRequestHandler):
@@ -103,7 +105,10 @@ class MirrorHandler(BaseHTTPRequestHandler):
     def collection_content(self, collection: MirrorCollection) -> dict[str, Any]:
         """Return the JSON object of a collection."""
         return {
-            "collection_id": collection.collection_id, "name": collection.name, "doi": collection.doi, "visibility": "PUBLIC",
+            "collection_id": collection.collection_id,
+            "name": collection.name,
+            "doi": collection.doi,
+            "visibility": "PUBLIC",
             "datasets": [self.version_content(d.versions[0]) for d in collection.datasets if not d.is_withdrawn],
         }
 
@@ -114,11 +119,22 @@ class MirrorHandler(BaseHTTPRequestHandler):
             raise ScfmError(f"data set {version.dataset_id} is withdrawn and has no file.")
         name = next(name for name, file in self.mirror.files.items() if file == path)
         return {
-            "collection_id": version.collection_id, "dataset_id": version.dataset_id, "dataset_version_id": version.version_id,
-            "title": entry["title"], "citation": entry.get("citation", ""), "schema_version": entry.get("schema_version", ""),
-            "cell_count": entry["cell_count"] if "cell_count" in entry else count_cells(path), "tombstone": False,
+            "collection_id": version.collection_id,
+            "dataset_id": version.dataset_id,
+            "dataset_version_id": version.version_id,
+            "title": entry["title"],
+            "citation": entry.get("citation", ""),
+            "schema_version": entry.get("schema_version", ""),
+            "cell_count": entry["cell_count"] if "cell_count" in entry else count_cells(path),
+            "tombstone": False,
             "suspension_type": entry.get("suspension_type", []),
-            "assets": [{"filetype": "H5AD", "filesize": path.stat().st_size, "url": f"http://{self.headers.get('Host')}{FILES}{quote(name)}"}],
+            "assets": [
+                {
+                    "filetype": "H5AD",
+                    "filesize": path.stat().st_size,
+                    "url": f"http://{self.headers.get('Host')}{FILES}{quote(name)}",
+                }
+            ],
         } | {key: [{"label": label, "ontology_term_id": ""} for label in entry.get(key, [])] for key in LABELS}
 
     def answer_json(self, code: int, content: Any, headers: dict[str, str] | None = None) -> None:

@@ -84,8 +84,12 @@ class Spec:
         known = [f.name for f in fields(cls)]
         unknown, missing = [k for k in content if k not in known], [k for k in ("key", "kind") if not content.get(k)]
         if unknown or missing:
-            said = ([f"unknown keys {listing(unknown)}"] if unknown else []) + ([f"missing keys {listing(missing)}"] if missing else [])
-            raise ScfmError(f"download '{content.get('key', '')}': {' and '.join(said)}. Known are {listing(known, limit=99)}.")
+            said = ([f"unknown keys {listing(unknown)}"] if unknown else []) + (
+                [f"missing keys {listing(missing)}"] if missing else []
+            )
+            raise ScfmError(
+                f"download '{content.get('key', '')}': {' and '.join(said)}. Known are {listing(known, limit=99)}."
+            )
         return cls(**content)
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,7 +101,8 @@ def _faults(spec: Spec) -> "list[str]":
     """Return what is wrong with a spec, as sentences."""
     faults = [
         f"'{name}' must be a text; found {getattr(spec, name)!r}."
-        for name in ("key", "kind", "collection_id", "dataset_id", "version", "url", "sha256", "ending") if not isinstance(getattr(spec, name), str)
+        for name in ("key", "kind", "collection_id", "dataset_id", "version", "url", "sha256", "ending")
+        if not isinstance(getattr(spec, name), str)
     ]
     if faults:
         return faults
@@ -109,7 +114,8 @@ def _faults(spec: Spec) -> "list[str]":
         faults.append(f"'ending' is '{spec.ending}'; known are {listing(ENDINGS)}.")
     faults += [
         f"'{name}' is '{value}', which is no id of CELLxGENE Discover (such as 9f222629-9e39-47d0-b83f-e08d610c7479, small letters)."
-        for name in ("collection_id", "dataset_id", "version") if (value := getattr(spec, name)) and not is_uuid(value)
+        for name in ("collection_id", "dataset_id", "version")
+        if (value := getattr(spec, name)) and not is_uuid(value)
     ]
     if spec.size is not None and (not isinstance(spec.size, int) or isinstance(spec.size, bool) or spec.size < 0):
         faults.append(f"'size' must be a number of bytes; found {spec.size!r}.")
@@ -134,7 +140,9 @@ def _select_faults(spec: Spec) -> list[str]:
     for key, value in spec.select.items():
         is_list = isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value)
         if not (isinstance(value, str) or (is_list and key != "title_contains")):
-            faults.append(f"'select': '{key}' must be a text{'' if key == 'title_contains' else ' or a list of texts'}; found {value!r}.")
+            faults.append(
+                f"'select': '{key}' must be a text{'' if key == 'title_contains' else ' or a list of texts'}; found {value!r}."
+            )
     return faults
 
 
@@ -146,13 +154,26 @@ def cellxgene_spec(dataset_id: str, *, collection_id: str = "", version: str = "
 
 def collection_spec(collection_id: str, name: str, *, select: Mapping[str, Any], version: str = "") -> Spec:
     """Return the spec of the data set of a collection that ``select`` chooses; ``name`` tells it from others of the collection."""
-    return Spec(key=f"cellxgene_{collection_id}_{name}", kind="cellxgene", collection_id=collection_id, version=version, select=dict(select))
+    return Spec(
+        key=f"cellxgene_{collection_id}_{name}",
+        kind="cellxgene",
+        collection_id=collection_id,
+        version=version,
+        select=dict(select),
+    )
 
 
 def url_spec(url: str, *, ending: str = ".h5ad", size: int | None = None, sha256: str = "") -> Spec:
     """Return the spec of a file at an address; the key holds a digest of it, so that two addresses never share a file."""
     stem = re.sub(r"[^A-Za-z0-9]+", "_", Path(url.partition("?")[0]).stem).strip("_")[:40]
-    return Spec(key=f"url_{stem}_{sha256_hash(url.encode()).hexdigest()[:10]}", kind="url", url=url, ending=ending, size=size, sha256=sha256)
+    return Spec(
+        key=f"url_{stem}_{sha256_hash(url.encode()).hexdigest()[:10]}",
+        kind="url",
+        url=url,
+        ending=ending,
+        size=size,
+        sha256=sha256,
+    )
 
 
 def file_spec(path: Path | str, *, size: int | None = None, sha256: str = "") -> Spec:

@@ -106,7 +106,8 @@ class MethodInputs:
         names = sorted(set(self.batches))
         if len(names) < 2:
             raise NotApplicable(
-                f"{method} integrates batches, and {self.dataset} has one only ({names[0] if names else 'none'}).", "one_batch"
+                f"{method} integrates batches, and {self.dataset} has one only ({names[0] if names else 'none'}).",
+                "one_batch",
             )
 
     @cached_property
@@ -173,7 +174,9 @@ class MethodInputs:
                 raise ScfmError(f"{self.prepared_path}: obs has no column '{name}'.{hint}")
             missing = int(obs[name].isna().sum())
             if missing:
-                raise ScfmError(f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a value in every cell.")
+                raise ScfmError(
+                    f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a value in every cell."
+                )
         return obs.loc[self.cell_ids, names]
 
     def _prepared(self) -> Path:

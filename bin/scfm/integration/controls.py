@@ -16,7 +16,9 @@ def generator(control: str, seed: int) -> "np.random.Generator":
     return np.random.default_rng([seed, zlib.crc32(control.encode())])
 
 
-def permute_within(groups: "np.ndarray", rng: "np.random.Generator", *, keep: "np.ndarray | None" = None) -> "np.ndarray":
+def permute_within(
+    groups: "np.ndarray", rng: "np.random.Generator", *, keep: "np.ndarray | None" = None
+) -> "np.ndarray":
     """Return a random permutation of rows that leaves every row inside its group.
 
     Parameters

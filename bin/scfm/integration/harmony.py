@@ -33,17 +33,33 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     logging.getLogger("harmonypy").setLevel(logging.WARNING)
     n_clusters = int(max(2, min(settings["max_clusters"], round(len(inputs.cell_ids) / _CELLS_PER_CLUSTER))))
     result = run_harmony(
-        inputs.pca.astype(np.float64), {"batch": inputs.batches}, "batch",
-        theta=settings["theta"], lamb=settings["lambda"], sigma=settings["sigma"], nclust=n_clusters,
-        max_iter_harmony=settings["max_iter"], random_state=seed, ncores=inputs.cpus, verbose=False,
+        inputs.pca.astype(np.float64),
+        {"batch": inputs.batches},
+        "batch",
+        theta=settings["theta"],
+        lamb=settings["lambda"],
+        sigma=settings["sigma"],
+        nclust=n_clusters,
+        max_iter_harmony=settings["max_iter"],
+        random_state=seed,
+        ncores=inputs.cpus,
+        verbose=False,
     )
     rounds = len(result.kmeans_rounds)
     warnings = []
     if rounds >= settings["max_iter"]:
-        warnings.append(message(
-            "W-TRN-04", "info",
-            f"Harmony stopped at its limit of {settings['max_iter']} rounds before its objective settled. "
-            "More rounds (--harmony_max_iter) may mix further.",
-            dataset=inputs.dataset, method="harmony", values={"rounds": rounds}, threshold=settings["max_iter"],
-        ))
-    return MethodOutput(np.asarray(result.Z_corr), warnings=warnings, details={"n_clusters": n_clusters, "rounds": rounds})
+        warnings.append(
+            message(
+                "W-TRN-04",
+                "info",
+                f"Harmony stopped at its limit of {settings['max_iter']} rounds before its objective settled. "
+                "More rounds (--harmony_max_iter) may mix further.",
+                dataset=inputs.dataset,
+                method="harmony",
+                values={"rounds": rounds},
+                threshold=settings["max_iter"],
+            )
+        )
+    return MethodOutput(
+        np.asarray(result.Z_corr), warnings=warnings, details={"n_clusters": n_clusters, "rounds": rounds}
+    )

@@ -32,7 +32,9 @@ def load_method(name: str) -> "ModuleType":
     except ModuleNotFoundError as error:
         if error.name != f"scfm.integration.{name}":
             raise
-        raise ScfmError(f"Method '{name}' is in the methods table but has no file bin/scfm/integration/{name}.py.") from None
+        raise ScfmError(
+            f"Method '{name}' is in the methods table but has no file bin/scfm/integration/{name}.py."
+        ) from None
     absent = [part for part in ("integrate", "DEFAULTS") if not hasattr(module, part)]
     if absent:
         raise ScfmError(f"bin/scfm/integration/{name}.py is no method: it does not define {' and '.join(absent)}.")
@@ -66,11 +68,22 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
     seconds = watch.seconds
     details = dict(output.details)
     sidecar = make_sidecar(
-        dataset=inputs.dataset, method=method.name, family=method.family, variant="raw", seed=seed,
-        is_control=method.is_control, output_type=method.output_type, settings=settings, packages=method.packages,
-        device=details.pop("device", "cpu"), seconds=seconds, cells_in=len(inputs.cell_ids),
-        n_cells=output.values.shape[0], n_dims=output.values.shape[1] if output.values.ndim == 2 else 0,
-        warnings=output.warnings, details=details,
+        dataset=inputs.dataset,
+        method=method.name,
+        family=method.family,
+        variant="raw",
+        seed=seed,
+        is_control=method.is_control,
+        output_type=method.output_type,
+        settings=settings,
+        packages=method.packages,
+        device=details.pop("device", "cpu"),
+        seconds=seconds,
+        cells_in=len(inputs.cell_ids),
+        n_cells=output.values.shape[0],
+        n_dims=output.values.shape[1] if output.values.ndim == 2 else 0,
+        warnings=output.warnings,
+        details=details,
     )
     files = EmbeddingFiles.of(outdir, sidecar)
     for ending, path in output.extras.items():

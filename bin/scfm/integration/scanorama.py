@@ -40,8 +40,15 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     rows = [np.flatnonzero(batches == name) for name in sorted(set(batches))]
     with _one_annoy_thread() as scanorama, redirect_stdout(io.StringIO()):  # it prints whatever ``verbose`` says
         parts, _ = scanorama.integrate(
-            [matrix[r] for r in rows], [list(genes)] * len(rows), dimred=settings["dims"], knn=settings["knn"],
-            sigma=settings["sigma"], alpha=settings["alpha"], approx=True, batch_size=_MATCHING_BATCH_SIZE, seed=seed,
+            [matrix[r] for r in rows],
+            [list(genes)] * len(rows),
+            dimred=settings["dims"],
+            knn=settings["knn"],
+            sigma=settings["sigma"],
+            alpha=settings["alpha"],
+            approx=True,
+            batch_size=_MATCHING_BATCH_SIZE,
+            seed=seed,
             verbose=False,
         )
     values = np.empty((len(batches), parts[0].shape[1]), dtype=np.float32)

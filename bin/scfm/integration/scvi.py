@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 #: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation and no
 #: early stopping (as in the study this benchmark follows).
 DEFAULTS: dict = {
-    "n_latent": 30, "n_layers": 2, "n_hidden": 128, "likelihood": "nb", "max_epochs": None,
-    "early_stopping_patience": 15, "validation_share": None, "batch_size": 128,
-    "continuous_covariates": [], "categorical_covariates": [],
+    "n_latent": 30,
+    "n_layers": 2,
+    "n_hidden": 128,
+    "likelihood": "nb",
+    "max_epochs": None,
+    "early_stopping_patience": 15,
+    "validation_share": None,
+    "batch_size": 128,
+    "continuous_covariates": [],
+    "categorical_covariates": [],
 }
 _LIKELIHOODS = ("nb", "zinb", "poisson")
 _FEW_CELLS = 20_000
@@ -52,7 +59,10 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     library.settings.seed = seed
     adata, warnings = _setup(inputs, settings)
     model = library.model.SCVI(
-        adata, n_latent=settings["n_latent"], n_layers=settings["n_layers"], n_hidden=settings["n_hidden"],
+        adata,
+        n_latent=settings["n_latent"],
+        n_layers=settings["n_layers"],
+        n_hidden=settings["n_hidden"],
         gene_likelihood=settings["likelihood"],
     )
     details = _train(model, settings, seed, accelerator)
@@ -75,7 +85,9 @@ def _accelerator(device: str) -> str:
 
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise ScfmError("A GPU was asked for (--device cuda) and PyTorch finds none. Use --device auto, or a container and node with a GPU.")
+        raise ScfmError(
+            "A GPU was asked for (--device cuda) and PyTorch finds none. Use --device auto, or a container and node with a GPU."
+        )
     return "gpu" if available and device != "cpu" else "cpu"
 
 
@@ -94,18 +106,27 @@ def _setup(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]"
     warnings: list[dict] = []
     both = sorted(set(continuous) & set(categorical))
     if both:
-        raise ScfmError(f"Columns {both} are named in scvi_continuous_covariates and in scvi_categorical_covariates; choose one.")
+        raise ScfmError(
+            f"Columns {both} are named in scvi_continuous_covariates and in scvi_categorical_covariates; choose one."
+        )
     if continuous or categorical:
         columns = inputs.obs_columns([*continuous, *categorical])
         for name in continuous:
             if not pd.api.types.is_numeric_dtype(columns[name]):
-                raise ScfmError(f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name it in scvi_categorical_covariates instead.")
+                raise ScfmError(
+                    f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name it in scvi_categorical_covariates instead."
+                )
         obs = obs.join(columns[continuous].astype(np.float32)).join(columns[categorical].astype(str).astype("category"))
-        depth = inputs.obs["n_counts"].to_numpy() if "n_counts" in inputs.obs else np.asarray(counts.sum(axis=1)).ravel()
+        depth = (
+            inputs.obs["n_counts"].to_numpy() if "n_counts" in inputs.obs else np.asarray(counts.sum(axis=1)).ravel()
+        )
         warnings = covariate_warnings(columns[continuous], depth, dataset=inputs.dataset, method="scvi")
     adata = AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
     library.model.SCVI.setup_anndata(
-        adata, batch_key="batch", continuous_covariate_keys=continuous or None, categorical_covariate_keys=categorical or None
+        adata,
+        batch_key="batch",
+        continuous_covariate_keys=continuous or None,
+        categorical_covariate_keys=categorical or None,
     )
     return adata, warnings
 
@@ -156,8 +177,12 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
     patience = settings["early_stopping_patience"] if len(validation) else None
     stopping = {"early_stopping": True, "early_stopping_patience": patience} if patience else {}
     model.train(
-        max_epochs=max_epochs, accelerator=accelerator, devices=1, batch_size=settings["batch_size"],
-        check_val_every_n_epoch=1 if len(validation) else None, enable_progress_bar=False,
+        max_epochs=max_epochs,
+        accelerator=accelerator,
+        devices=1,
+        batch_size=settings["batch_size"],
+        check_val_every_n_epoch=1 if len(validation) else None,
+        enable_progress_bar=False,
         datasplitter_kwargs={
             "external_indexing": [train, validation, np.array([], dtype=int)],
             "drop_last": 0 < len(train) % settings["batch_size"] < _LEAST_MINIBATCH < len(train),
@@ -165,7 +190,13 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         **stopping,
     )
     device = "cuda" if accelerator == "gpu" else "cpu"
-    return {"max_epochs": max_epochs, "patience": patience, "n_train": len(train), "n_validation": len(validation), "device": device}
+    return {
+        "max_epochs": max_epochs,
+        "patience": patience,
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "device": device,
+    }
 
 
 def history_table(history: "dict[str, pd.DataFrame]") -> "pd.DataFrame":

@@ -73,7 +73,12 @@ def training_facts(history: "pd.DataFrame", limits: TrainingLimits) -> dict:
 
 
 def training_warnings(
-    history: "pd.DataFrame", *, max_epochs: int, patience: int | None, dataset: str, method: str,
+    history: "pd.DataFrame",
+    *,
+    max_epochs: int,
+    patience: int | None,
+    dataset: str,
+    method: str,
     limits: TrainingLimits | None = None,
 ) -> list[dict]:
     """Judge a training run (codes W-TRN-01, W-TRN-02, W-TRN-04).
@@ -101,8 +106,21 @@ def training_warnings(
             f"and ended {facts['rise']:.1%} higher. The model {'memorises' if facts['gap'] > limits.strong_gap or risen else 'begins to memorise'} "
             "cells. Lower the patience (10-20), the epochs, n_latent or the number of genes."
         )
-        found.append(message("W-TRN-01", "warning", text, **about, values=facts, threshold={"gap": limits.gap, "strong_gap": limits.strong_gap, "rise": limits.rise}))
-    if facts["epochs_run"] >= max_epochs and facts["improvement"] is not None and facts["improvement"] > limits.improvement:
+        found.append(
+            message(
+                "W-TRN-01",
+                "warning",
+                text,
+                **about,
+                values=facts,
+                threshold={"gap": limits.gap, "strong_gap": limits.strong_gap, "rise": limits.rise},
+            )
+        )
+    if (
+        facts["epochs_run"] >= max_epochs
+        and facts["improvement"] is not None
+        and facts["improvement"] > limits.improvement
+    ):
         text = (
             f"Training stopped at its limit of {max_epochs} epochs with the validation loss still falling "
             f"{facts['improvement']:.2%} per epoch. The model has not converged: allow more epochs."
@@ -112,7 +130,12 @@ def training_warnings(
 
 
 def covariate_warnings(
-    covariates: "pd.DataFrame", total_counts: "np.ndarray", *, dataset: str, method: str, limits: TrainingLimits | None = None
+    covariates: "pd.DataFrame",
+    total_counts: "np.ndarray",
+    *,
+    dataset: str,
+    method: str,
+    limits: TrainingLimits | None = None,
 ) -> list[dict]:
     """Warn of covariates that repeat the depth of the cells (W-TRN-05), which a count model holds already.
 
@@ -135,5 +158,15 @@ def covariate_warnings(
                 f"Covariate '{name}' follows the total counts (Spearman {correlation:.2f}) and the library size is modelled already: "
                 "this may over-correct biology linked to depth. Leave it out."
             )
-            found.append(message("W-TRN-05", "warning", text, dataset=dataset, method=method, values={"covariate": name, "spearman": correlation}, threshold=limits.depth_correlation))
+            found.append(
+                message(
+                    "W-TRN-05",
+                    "warning",
+                    text,
+                    dataset=dataset,
+                    method=method,
+                    values={"covariate": name, "spearman": correlation},
+                    threshold=limits.depth_correlation,
+                )
+            )
     return found

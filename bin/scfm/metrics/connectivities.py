@@ -54,7 +54,9 @@ def _bisect(beyond: "np.ndarray", target: float) -> "np.ndarray":
     low, high, middle = np.zeros(n, np.float32), np.full(n, highest, np.float32), np.ones(n, np.float32)
     active = np.arange(n)
     for _ in range(_ROUNDS):
-        total = np.exp(-(beyond[active] / middle[active, None])).cumsum(axis=1, dtype=np.float32)[:, -1].astype(np.float64)
+        total = (
+            np.exp(-(beyond[active] / middle[active, None])).cumsum(axis=1, dtype=np.float32)[:, -1].astype(np.float64)
+        )
         open_ = np.abs(total - target) >= _TOLERANCE
         active, total = active[open_], total[open_]
         if not len(active):

@@ -160,7 +160,9 @@ class MetricInputs:
         import numpy as np
 
         shape = (len(self.labels.names), len(self.batches.names))
-        return np.bincount(self.labels.codes * shape[1] + self.batches.codes, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(self.labels.codes * shape[1] + self.batches.codes, minlength=shape[0] * shape[1]).reshape(
+            shape
+        )
 
     def per_label(self, per_cell: "np.ndarray", summary: Callable[["np.ndarray"], float]) -> dict[str, Score]:
         """Summarise a value per cell inside every label; cells that are NaN do not count.
@@ -173,7 +175,9 @@ class MetricInputs:
         for code, name in enumerate(self.labels.names):
             part = per_cell[self.labels.codes == code]
             part = part[np.isfinite(part)]
-            found[name] = Score(float(summary(part)), len(part)) if len(part) else Score(None, 0, self.why_without(code))
+            found[name] = (
+                Score(float(summary(part)), len(part)) if len(part) else Score(None, 0, self.why_without(code))
+            )
         return found
 
     def why_without(self, label: int) -> str:

@@ -97,7 +97,10 @@ def acceptance(indices: "np.ndarray", codes: "np.ndarray", alpha: float = ALPHA)
 
 
 def label_acceptance(
-    graph: "sp.csr_array", batches: "np.ndarray", cell_ids: "np.ndarray", n_components: int = N_COMPONENTS,
+    graph: "sp.csr_array",
+    batches: "np.ndarray",
+    cell_ids: "np.ndarray",
+    n_components: int = N_COMPONENTS,
 ) -> tuple[float, int]:
     """kBET of one label.
 

@@ -30,7 +30,9 @@ class Agreement:
     n_clusters: int
 
 
-def leiden_clusters(graph: "sp.csr_array", resolutions: "Sequence[float]" = RESOLUTIONS, seed: int = LEIDEN_SEED) -> "list[np.ndarray]":
+def leiden_clusters(
+    graph: "sp.csr_array", resolutions: "Sequence[float]" = RESOLUTIONS, seed: int = LEIDEN_SEED
+) -> "list[np.ndarray]":
     """Cluster a symmetric weighted graph by Leiden with the modularity objective (Traag et al. 2019, 10.1038/s41598-019-41695-z).
 
     Parameters
@@ -56,14 +58,18 @@ def leiden_clusters(graph: "sp.csr_array", resolutions: "Sequence[float]" = RESO
     try:
         for resolution in resolutions:
             igraph.set_random_number_generator(random.Random(seed))
-            parts = network.community_leiden(objective_function="modularity", weights=weights, resolution=float(resolution))
+            parts = network.community_leiden(
+                objective_function="modularity", weights=weights, resolution=float(resolution)
+            )
             found.append(np.asarray(parts.membership))
     finally:
         igraph.set_random_number_generator(random)
     return found
 
 
-def best_agreement(clusterings: "Sequence[np.ndarray]", labels: "np.ndarray", resolutions: "Sequence[float]" = RESOLUTIONS) -> Agreement:
+def best_agreement(
+    clusterings: "Sequence[np.ndarray]", labels: "np.ndarray", resolutions: "Sequence[float]" = RESOLUTIONS
+) -> Agreement:
     """Return the clustering with the highest NMI (the first of equals), with its ARI."""
     scored = [
         Agreement(r, normalized_mutual_information(labels, c), adjusted_rand_index(labels, c), int(c.max()) + 1)
@@ -78,7 +84,9 @@ def _leiden(data: MetricInputs) -> Agreement:
 
     def compute() -> Agreement:
         near = data.nearest(K, at_least=3)
-        return best_agreement(leiden_clusters(umap_connectivities(near.indices, near.distances), seed=data.seed), data.labels.codes)
+        return best_agreement(
+            leiden_clusters(umap_connectivities(near.indices, near.distances), seed=data.seed), data.labels.codes
+        )
 
     return data.keep("leiden", compute)
 

@@ -93,7 +93,9 @@ def inverse_simpson(weights: "np.ndarray", indices: "np.ndarray", codes: "np.nda
     return np.divide(1, simpson, out=np.full(len(weights), np.nan), where=simpson > 0)
 
 
-def lisi(indices: "np.ndarray", distances: "np.ndarray", codes: "np.ndarray", perplexity: float | None = None) -> "np.ndarray":
+def lisi(
+    indices: "np.ndarray", distances: "np.ndarray", codes: "np.ndarray", perplexity: float | None = None
+) -> "np.ndarray":
     """LISI of every cell (Korsunsky et al. 2019, 10.1038/s41592-019-0619-0).
 
     Parameters
@@ -107,7 +109,9 @@ def lisi(indices: "np.ndarray", distances: "np.ndarray", codes: "np.ndarray", pe
     """
     import numpy as np
 
-    weights = neighbor_weights(distances, indices == np.arange(len(indices))[:, None], perplexity or indices.shape[1] // 3)
+    weights = neighbor_weights(
+        distances, indices == np.arange(len(indices))[:, None], perplexity or indices.shape[1] // 3
+    )
     return inverse_simpson(weights, indices, codes)
 
 

@@ -42,11 +42,15 @@ def read_scored(obs: Path | str) -> "pd.DataFrame":
     """Return the scored cells of a data set, indexed by id; raise :class:`ScfmError` if one lacks batch or label."""
     cells = read_cells(obs)
     if "scored" not in cells:
-        raise ScfmError(f"{obs}: no column 'scored'; found {list(cells.columns)}. It should come from the preparation step.")
+        raise ScfmError(
+            f"{obs}: no column 'scored'; found {list(cells.columns)}. It should come from the preparation step."
+        )
     scored = cells[cells["scored"].astype(bool)]
     absent = int(scored[["batch", "label"]].isna().any(axis=1).sum())
     if absent:
-        raise ScfmError(f"{obs}: {absent} cells are marked as scored but lack batch or label; set 'scored' to false for them.")
+        raise ScfmError(
+            f"{obs}: {absent} cells are marked as scored but lack batch or label; set 'scored' to false for them."
+        )
     return scored
 
 
@@ -80,11 +84,19 @@ def load_scored_cells(embedding: Path | str, sidecar: dict, obs: Path | str) -> 
         raise NotApplicable(f"{embedding}: none of its {len(ids)} cells is scored.", "too_few_cells")
     chosen = scored.loc[wanted]
     rows = align(ids, wanted, embedding)
-    return ScoredCells(wanted, values[rows], chosen["batch"].to_numpy(dtype=object), chosen["label"].to_numpy(dtype=object))
+    return ScoredCells(
+        wanted, values[rows], chosen["batch"].to_numpy(dtype=object), chosen["label"].to_numpy(dtype=object)
+    )
 
 
 def load_inputs(
-    embedding: Path | str, sidecar: dict, obs: Path | str, *, pca: Path | str, knn: Path | str | None = None, seed: int = LEIDEN_SEED,
+    embedding: Path | str,
+    sidecar: dict,
+    obs: Path | str,
+    *,
+    pca: Path | str,
+    knn: Path | str | None = None,
+    seed: int = LEIDEN_SEED,
 ) -> MetricInputs:
     """Read everything the metrics of one embedding may need.
 
@@ -110,9 +122,16 @@ def load_inputs(
         cells = load_scored_cells(embedding, sidecar, obs)
     if near and not np.array_equal(near.cell_ids, cells.cell_ids):
         differ = len(set(near.cell_ids) ^ set(cells.cell_ids))
-        raise ScfmError(f"{knn}: its cells are not the scored cells of {embedding} ({differ} differ). Search the neighbours again.")
+        raise ScfmError(
+            f"{knn}: its cells are not the scored cells of {embedding} ({differ} differ). Search the neighbours again."
+        )
     pca_ids, pca_values = read_embedding(pca)
     return MetricInputs(
-        cells.cell_ids, Groups.of(cells.labels), Groups.of(cells.batches), cells.values, near,
-        pca_values[align(pca_ids, cells.cell_ids, pca)], seed,
+        cells.cell_ids,
+        Groups.of(cells.labels),
+        Groups.of(cells.batches),
+        cells.values,
+        near,
+        pca_values[align(pca_ids, cells.cell_ids, pca)],
+        seed,
     )

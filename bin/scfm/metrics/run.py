@@ -15,8 +15,17 @@ from scfm.tables import write_table
 
 
 def score_files(
-    embedding: Path, sidecar: dict, obs: Path, pca: Path, knn: Path | None, *, profile: str, metrics_table: Path | None = None,
-    seed: int = LEIDEN_SEED, on_error: str = "continue", outdir: Path = Path("."),
+    embedding: Path,
+    sidecar: dict,
+    obs: Path,
+    pca: Path,
+    knn: Path | None,
+    *,
+    profile: str,
+    metrics_table: Path | None = None,
+    seed: int = LEIDEN_SEED,
+    on_error: str = "continue",
+    outdir: Path = Path("."),
 ) -> dict[str, Any]:
     """Score one embedding; write ``<id>.scores.tsv`` and, in profile ``paper``, the study's ``<id>.metrics_scib.csv``.
 

@@ -51,8 +51,13 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
     for group, score in ((ALL, result.overall), *((_group_name(n), s) for n, s in result.by_label.items())):
         state = status if group == ALL or score.value is not None else "not_applicable"
         yield {
-            "metric": metric.name, "group": group, "value": score.value, "n_cells": score.n_cells, "status": state,
-            "reason": score.reason, "higher_is_better": metric.higher_is_better,
+            "metric": metric.name,
+            "group": group,
+            "value": score.value,
+            "n_cells": score.n_cells,
+            "status": state,
+            "reason": score.reason,
+            "higher_is_better": metric.higher_is_better,
         }
 
 

@@ -115,7 +115,8 @@ def isolated_labels(data: MetricInputs) -> MetricResult:
     present = (data.batches_per_label > 0).sum(axis=1)
     parts = {
         name: Score(float(scaled[data.labels.codes == code].mean()), int(data.labels.sizes[code]))
-        for code, name in enumerate(data.labels.names) if present[code] == present.min()
+        for code, name in enumerate(data.labels.names)
+        if present[code] == present.min()
     }
     return mean_over_labels(parts, "Isolated labels")
 
@@ -140,7 +141,9 @@ def batches_inside(data: MetricInputs, label: int) -> "tuple[np.ndarray, np.ndar
 
 
 def mixing_inside_labels(
-    data: MetricInputs, what: str, measure: "Callable[[np.ndarray, np.ndarray], np.ndarray]",
+    data: MetricInputs,
+    what: str,
+    measure: "Callable[[np.ndarray, np.ndarray], np.ndarray]",
 ) -> MetricResult:
     """Average a measure of mixing over the cells of every label, then over labels.
 

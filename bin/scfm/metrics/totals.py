@@ -18,17 +18,33 @@ if TYPE_CHECKING:
 
 IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
 COLUMNS = [
-    *IDENTITY, "profile", "bio_weight", "scaling", "bio", "batch", "total", "n_bio", "n_batch", "missing", "status", "reason",
+    *IDENTITY,
+    "profile",
+    "bio_weight",
+    "scaling",
+    "bio",
+    "batch",
+    "total",
+    "n_bio",
+    "n_batch",
+    "missing",
+    "status",
+    "reason",
 ]
 GROUPS = ("bio", "batch")
 #: a metric that is undefined for one of these reasons everywhere is undefined for the data set, not for an embedding
-DATASET_REASONS = frozenset({"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "too_few_neighbors", "no_batch_effect"})
+DATASET_REASONS = frozenset(
+    {"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "too_few_neighbors", "no_batch_effect"}
+)
 #: anchors closer than this can't carry a scale
 _MIN_SPAN = 1e-6
 
 
 def compute_totals(
-    scores: "pd.DataFrame", metrics: "pd.DataFrame", bio_weights: Sequence[float] = (0.6, 0.5), profile: str = "standard",
+    scores: "pd.DataFrame",
+    metrics: "pd.DataFrame",
+    bio_weights: Sequence[float] = (0.6, 0.5),
+    profile: str = "standard",
 ) -> "pd.DataFrame":
     """Return the totals of all embeddings.
 
@@ -80,7 +96,9 @@ def _totals_of_dataset(
     """Return the rows of one data set."""
     embeddings = part.drop_duplicates("embedding")[IDENTITY].set_index("embedding", drop=False)
     is_ok, is_failed = part["status"] == "ok", part["status"] == "failed"
-    tidy = part.assign(value=part["value"].where(is_ok), reason=part["reason"].mask(is_failed, "failed").mask(is_ok, ""))
+    tidy = part.assign(
+        value=part["value"].where(is_ok), reason=part["reason"].mask(is_failed, "failed").mask(is_ok, "")
+    )
     # pivot, not pivot_table: a repeated key is a fault, not something to average
     wide = tidy.pivot(index="embedding", columns="metric", values=["value", "reason"])  # noqa: PD010
     values = wide["value"].astype(float).reindex(columns=chosen.index)
@@ -93,8 +111,11 @@ def _totals_of_dataset(
         for scaling, table, faults in (("raw", values, {}), ("controls", scaled, anchor_faults)):
             means = _means(table.loc[name], counted, undefined, reasons.loc[name].to_dict() | faults)
             rows += [
-                who.to_dict() | {"profile": profile, "bio_weight": float(w), "scaling": scaling} | means
-                | {"total": w * means["bio"] + (1 - w) * means["batch"]} for w in bio_weights
+                who.to_dict()
+                | {"profile": profile, "bio_weight": float(w), "scaling": scaling}
+                | means
+                | {"total": w * means["bio"] + (1 - w) * means["batch"]}
+                for w in bio_weights
             ]
     return rows
 
@@ -110,7 +131,9 @@ def _means(values: "pd.Series", counted: "pd.DataFrame", undefined: list[str], r
         if not len(names):
             why.append((f"no_{group}_metric", "not_applicable"))
     gone = [m for m in counted.index if values[m] != values[m]]
-    why = [(f"{m}:{reasons[m]}", "failed" if reasons[m] in {"failed", "not_computed"} else "not_applicable") for m in gone] + why
+    why = [
+        (f"{m}:{reasons[m]}", "failed" if reasons[m] in {"failed", "not_computed"} else "not_applicable") for m in gone
+    ] + why
     states = {state for _, state in why}
     means["status"] = "failed" if "failed" in states else "not_applicable" if states else "ok"
     means["missing"] = ",".join([*gone, *undefined])
@@ -118,7 +141,9 @@ def _means(values: "pd.Series", counted: "pd.DataFrame", undefined: list[str], r
     return means
 
 
-def _scale(values: "pd.DataFrame", part: "pd.DataFrame", counted: "pd.DataFrame") -> "tuple[pd.DataFrame, dict[str, str]]":
+def _scale(
+    values: "pd.DataFrame", part: "pd.DataFrame", counted: "pd.DataFrame"
+) -> "tuple[pd.DataFrame, dict[str, str]]":
     """Scale every metric between its anchors; return also the metrics that can't be, with the reason."""
     faults: dict[str, str] = {}
     scaled = values.copy()
@@ -141,7 +166,10 @@ def _anchor(text: str, metric: str, part: "pd.DataFrame") -> float | None:
         return float(text)
     except ValueError:
         found = part[
-            (part["method"] == text) & (part["family"] == "control") & (part["variant"] == "raw") & (part["metric"] == metric)
+            (part["method"] == text)
+            & (part["family"] == "control")
+            & (part["variant"] == "raw")
+            & (part["metric"] == metric)
         ]
         known = found.loc[found["status"] == "ok", "value"].dropna()
         return float(known.mean()) if len(known) else None

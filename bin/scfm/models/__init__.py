@@ -38,12 +38,20 @@ def model_class(name: str) -> "type[EmbeddingModel]":
     from scfm.text import did_you_mean
 
     if name not in available_models():
-        raise ScfmError(f"Unknown model '{name}'.{did_you_mean(name, available_models())} Known: {', '.join(available_models())}.")
+        raise ScfmError(
+            f"Unknown model '{name}'.{did_you_mean(name, available_models())} Known: {', '.join(available_models())}."
+        )
     return import_module(f"scfm.models.{name}").MODEL
 
 
 def load_model(
-    name: str, weights: Path | str, *, device: str = "auto", precision: str = "fp32", seed: int = 0, random_init: bool = False,
+    name: str,
+    weights: Path | str,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    seed: int = 0,
+    random_init: bool = False,
     **settings: Any,
 ) -> "EmbeddingModel":
     """Load a model.

@@ -18,7 +18,13 @@ from scfm.models.segments import Segments, Some
 
 
 def attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_segments: Segments, k_segments: Segments, *, heads: int,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    q_segments: Segments,
+    k_segments: Segments,
+    *,
+    heads: int,
     key_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Multi-head scaled-dot-product attention inside each cell, scale 1/sqrt(head width).
@@ -49,7 +55,8 @@ def attention(
 def _has_varlen(device: torch.device) -> bool:
     """Whether this PyTorch and this device have the kernel for packed sequences (CUDA, compute capability 8 and above)."""
     return (
-        device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        device.type == "cuda"
+        and torch.cuda.get_device_capability(device) >= (8, 0)
         and importlib.util.find_spec("torch.nn.attention.varlen") is not None
     )
 
@@ -79,16 +86,26 @@ def _heads(x: torch.Tensor, n_cells: int, heads: int) -> torch.Tensor:
     return x.unflatten(0, (n_cells, -1)).unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _attention_varlen(qkv: tuple[torch.Tensor, ...], q_segments: Segments, k_segments: Segments, heads: int) -> torch.Tensor:
+def _attention_varlen(
+    qkv: tuple[torch.Tensor, ...], q_segments: Segments, k_segments: Segments, heads: int
+) -> torch.Tensor:
     """CUDA kernel for packed sequences."""
     from torch.nn.attention.varlen import varlen_attn
 
     split = [x.unflatten(-1, (heads, -1)) for x in qkv]
-    return varlen_attn(*split, q_segments.offsets, k_segments.offsets, q_segments.longest, k_segments.longest).flatten(1)
+    return varlen_attn(*split, q_segments.offsets, k_segments.offsets, q_segments.longest, k_segments.longest).flatten(
+        1
+    )
 
 
 def attention_padded(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_segments: Segments, k_segments: Segments, *, heads: int,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    q_segments: Segments,
+    k_segments: Segments,
+    *,
+    heads: int,
     key_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The same as :func:`attention`, through matrices padded to the longest cell, with a key mask where lengths differ."""

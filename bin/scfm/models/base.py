@@ -95,8 +95,14 @@ class EmbeddingModel(ABC):
     ignored_tensors: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, weights: Path | str, settings: ModelSettings | Mapping[str, Any] | None = None, *, device: str = "auto",
-        precision: Literal["fp32", "bf16"] = "fp32", seed: int = 0, random_init: bool = False,
+        self,
+        weights: Path | str,
+        settings: ModelSettings | Mapping[str, Any] | None = None,
+        *,
+        device: str = "auto",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        seed: int = 0,
+        random_init: bool = False,
     ) -> None:
         import torch
 
@@ -229,4 +235,3 @@ def pick_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ScfmError("device cuda was asked for, but PyTorch sees no GPU here. Use --device auto or cpu.")
     return device
-

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from scfm.models.checkpoint import Checkpoint
     from scfm.models.segments import Segments, Some
 
-_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings", "vocab_size")
+_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "vocab_size",
+)
 
 
 @dataclass(frozen=True)
@@ -51,19 +58,31 @@ def read_bert_config(path: Path | str) -> BertConfig:
         raise ScfmError(f"{path}: expected an object with the architecture, found a {type(content).__name__}.")
     bad = [key for key in _SIZES if type(content.get(key)) is not int or content[key] < 1]
     if bad:
-        raise ScfmError(f"{path}: needs whole numbers of at least 1 for {', '.join(bad)}; found {', '.join(repr(content.get(key)) for key in bad)}.")
+        raise ScfmError(
+            f"{path}: needs whole numbers of at least 1 for {', '.join(bad)}; found {', '.join(repr(content.get(key)) for key in bad)}."
+        )
     width, n_layers, heads, inner, n_positions, vocab_size = (content[key] for key in _SIZES)
     if width % heads:
         raise ScfmError(f"{path}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
-    for key, known in (("model_type", ("bert",)), ("position_embedding_type", ("absolute",)), ("hidden_act", ("relu", "gelu"))):
+    for key, known in (
+        ("model_type", ("bert",)),
+        ("position_embedding_type", ("absolute",)),
+        ("hidden_act", ("relu", "gelu")),
+    ):
         if content.get(key, known[0]) not in known:
-            raise ScfmError(f"{path}: {key} is '{content[key]}'; only {' and '.join(known)} can be computed here. Is it a checkpoint of another model?")
+            raise ScfmError(
+                f"{path}: {key} is '{content[key]}'; only {' and '.join(known)} can be computed here. Is it a checkpoint of another model?"
+            )
     if "hidden_act" not in content:
         raise ScfmError(f"{path}: hidden_act is missing; expected relu or gelu.")
     eps, init = (content.get(key, usual) for key, usual in (("layer_norm_eps", 1e-12), ("initializer_range", 0.02)))
     if not all(isinstance(value, (int, float)) and 0 <= value < 1 for value in (eps, init)):
-        raise ScfmError(f"{path}: layer_norm_eps and initializer_range must be numbers from 0 to 1; found {eps!r} and {init!r}.")
-    return BertConfig(path, width, n_layers, heads, inner, n_positions, vocab_size, float(eps), content["hidden_act"], float(init))
+        raise ScfmError(
+            f"{path}: layer_norm_eps and initializer_range must be numbers from 0 to 1; found {eps!r} and {init!r}."
+        )
+    return BertConfig(
+        path, width, n_layers, heads, inner, n_positions, vocab_size, float(eps), content["hidden_act"], float(init)
+    )
 
 
 def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
@@ -91,7 +110,9 @@ def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
     if len(names) == 1:
         return weights / names[0]
     if names:
-        raise ScfmError(f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}.")
+        raise ScfmError(
+            f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}."
+        )
     raise ScfmError(f"{weights}: {none_there}")
 
 
@@ -99,7 +120,9 @@ def weights_file(folder: Path, usual: str = "model.safetensors") -> Path:
     """Return the weights in a folder written by transformers: ``usual``, else ``model.safetensors`` or ``pytorch_model.bin``."""
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
-        raise ScfmError(f"{adapter}: this is a LoRA adapter, not a whole model. Merge it into its base model (merge_and_unload), save that and use it.")
+        raise ScfmError(
+            f"{adapter}: this is a LoRA adapter, not a whole model. Merge it into its base model (merge_and_unload), save that and use it."
+        )
     paths = [folder / name for name in (usual, "model.safetensors", "pytorch_model.bin")]
     return next((path for path in paths if path.is_file()), paths[0])
 
@@ -108,9 +131,15 @@ def longest_sequence(model: "EmbeddingModel", asked: int | None, n_positions: in
     """Return the longest sequence of a run: as asked for, at most the positions of the model (with a warning), None = these."""
     asked = n_positions if asked is None else asked
     if asked < shortest:
-        raise ScfmError(f"{model.name}: setting max_length={asked} leaves no room for a gene; expected at least {shortest}.")
+        raise ScfmError(
+            f"{model.name}: setting max_length={asked} leaves no room for a gene; expected at least {shortest}."
+        )
     if asked > n_positions:
-        model.warn("W-MOD-15", f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.", max_length=asked)
+        model.warn(
+            "W-MOD-15",
+            f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.",
+            max_length=asked,
+        )
     return min(asked, n_positions)
 
 
@@ -142,7 +171,12 @@ class Embeddings:
 
 
 def read_embeddings(
-    checkpoint: "Checkpoint", config: BertConfig, place: Callable, *, constants: Sequence[tuple[str, int]], prefix: str = "bert.embeddings.",
+    checkpoint: "Checkpoint",
+    config: BertConfig,
+    place: Callable,
+    *,
+    constants: Sequence[tuple[str, int]],
+    prefix: str = "bert.embeddings.",
 ) -> Embeddings:
     """Read the input embeddings.
 
@@ -165,9 +199,13 @@ def read_embeddings(
     positions = table("position_embeddings", config.n_positions)
     for name, rows in constants:
         positions = positions + table(name, rows)[0]
-    norm = (place(checkpoint.take(f"{prefix}LayerNorm.{part}", config.width), is_norm=True) for part in ("weight", "bias"))
+    norm = (
+        place(checkpoint.take(f"{prefix}LayerNorm.{part}", config.width), is_norm=True) for part in ("weight", "bias")
+    )
     return Embeddings(
-        place(table("word_embeddings", config.vocab_size), is_norm=True), place(positions, is_norm=True), Norm(*norm, config.eps)
+        place(table("word_embeddings", config.vocab_size), is_norm=True),
+        place(positions, is_norm=True),
+        Norm(*norm, config.eps),
     )
 
 
@@ -212,7 +250,12 @@ class BertEncoder:
 
 
 def read_encoder(
-    checkpoint: "Checkpoint", config: BertConfig, place: Callable, dtype: "torch.dtype", *, depth: int | None = None,
+    checkpoint: "Checkpoint",
+    config: BertConfig,
+    place: Callable,
+    dtype: "torch.dtype",
+    *,
+    depth: int | None = None,
     prefix: str = "bert.encoder.layer.",
 ) -> BertEncoder:
     """Read the first ``depth`` layers (None = all); what lies above them is not read from the file."""
@@ -220,7 +263,14 @@ def read_encoder(
 
     layers = (
         read_layer(
-            checkpoint, f"{prefix}{i}.", BERT_NAMES, width=config.width, inner=config.inner, eps=config.eps, place=place, init=config.init
+            checkpoint,
+            f"{prefix}{i}.",
+            BERT_NAMES,
+            width=config.width,
+            inner=config.inner,
+            eps=config.eps,
+            place=place,
+            init=config.init,
         )
         for i in range(config.n_layers if depth is None else depth)
     )

@@ -36,8 +36,17 @@ class Layer:
 
 
 def post_norm_layer(
-    x: torch.Tensor, layer: Layer, segments: Segments, *, heads: int, activation: Activation = "relu", read: Some | None = None,
-    keys: Some | None = None, key_bias: torch.Tensor | None = None, qkv: torch.Tensor | None = None, fold: bool = False,
+    x: torch.Tensor,
+    layer: Layer,
+    segments: Segments,
+    *,
+    heads: int,
+    activation: Activation = "relu",
+    read: Some | None = None,
+    keys: Some | None = None,
+    key_bias: torch.Tensor | None = None,
+    qkv: torch.Tensor | None = None,
+    fold: bool = False,
 ) -> torch.Tensor:
     """Run ``x = norm1(x + out(attention(x))); x = norm2(x + down(act(up(x))))`` on a packed batch.
 
@@ -111,15 +120,28 @@ class LayerNames:
 
 #: BERT as transformers names it (Geneformer, GeneCompass, scCello), below a prefix such as ``bert.encoder.layer.{}.``
 BERT_NAMES = LayerNames(
-    ("attention.self.query", "attention.self.key", "attention.self.value"), "attention.output.dense", "attention.output.LayerNorm",
-    "intermediate.dense", "output.dense", "output.LayerNorm",
+    ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
 )
 #: torch.nn.TransformerEncoderLayer (scGPT, scFoundation, UCE, Nicheformer)
-TORCH_NAMES = LayerNames(("self_attn.in_proj",), "self_attn.out_proj", "norm1", "linear1", "linear2", "norm2", qkv_packed=True)
+TORCH_NAMES = LayerNames(
+    ("self_attn.in_proj",), "self_attn.out_proj", "norm1", "linear1", "linear2", "norm2", qkv_packed=True
+)
 
 
 def read_layer(
-    checkpoint: "Checkpoint", prefix: str, names: LayerNames, *, width: int, inner: int, eps: float, place: Callable,
+    checkpoint: "Checkpoint",
+    prefix: str,
+    names: LayerNames,
+    *,
+    width: int,
+    inner: int,
+    eps: float,
+    place: Callable,
     init: float | None = None,
 ) -> Layer:
     """Read a layer's tensors from a checkpoint.
@@ -139,7 +161,9 @@ def read_layer(
     """
 
     def pair(name: str, n_out: int, n_in: int | None, joint: str = ".") -> tuple[torch.Tensor, torch.Tensor]:
-        weight = checkpoint.take(f"{prefix}{name}{joint}weight", *((n_out,) if n_in is None else (n_out, n_in)), init=init if n_in else None)
+        weight = checkpoint.take(
+            f"{prefix}{name}{joint}weight", *((n_out,) if n_in is None else (n_out, n_in)), init=init if n_in else None
+        )
         return weight, checkpoint.take(f"{prefix}{name}{joint}bias", n_out)
 
     def linear(name: str, n_out: int, n_in: int) -> Linear:
@@ -151,8 +175,14 @@ def read_layer(
 
     rows = 3 * width // len(names.qkv)
     parts = [pair(name, rows, width, "_" if names.qkv_packed else ".") for name in names.qkv]
-    qkv = Linear(*(place(torch.cat(tensors) if len(tensors) > 1 else tensors[0]) for tensors in zip(*parts, strict=True))).pack()
+    qkv = Linear(
+        *(place(torch.cat(tensors) if len(tensors) > 1 else tensors[0]) for tensors in zip(*parts, strict=True))
+    ).pack()
     return Layer(
-        qkv, linear(names.out, width, width), norm(names.norm1), linear(names.up, inner, width), linear(names.down, width, inner),
+        qkv,
+        linear(names.out, width, width),
+        norm(names.norm1),
+        linear(names.up, inner, width),
+        linear(names.down, width, inner),
         norm(names.norm2),
     )

@@ -73,18 +73,27 @@ class CellPLM(EmbeddingModel):
     fractional = "warn"  # log-normalised values are what the benchmark of the paper gave it
     cells_apart = False
     ignored_tensors = (
-        "embedder.norm0.", "embedder.pe_enc.", "decoder.", "objective.", "latent.layers.1.hid_2sigma.", "latent.layers.1.inference.y_mu.",
-        "latent.layers.1.inference.y_var.", "latent.layers.1.inference.inference_qzyx.2.var.",
+        "embedder.norm0.",
+        "embedder.pe_enc.",
+        "decoder.",
+        "objective.",
+        "latent.layers.1.hid_2sigma.",
+        "latent.layers.1.inference.y_mu.",
+        "latent.layers.1.inference.y_var.",
+        "latent.layers.1.inference.inference_qzyx.2.var.",
     )
 
     def load(self) -> None:
         """Read configuration, gene list and tensors."""
         if self.settings.cells_per_chunk < 0:
-            raise ScfmError(f"cellplm: setting cells_per_chunk={self.settings.cells_per_chunk} must be 0 (never cut) or more.")
+            raise ScfmError(
+                f"cellplm: setting cells_per_chunk={self.settings.cells_per_chunk} must be 0 (never cut) or more."
+            )
         prefix = self._prefix()
         self._read_config(prefix.with_name(prefix.name + ".config.json"))
         checkpoint = self.open(
-            prefix.with_name(prefix.name + ".best.ckpt"), select=lambda content: content["model_state_dict"],
+            prefix.with_name(prefix.name + ".best.ckpt"),
+            select=lambda content: content["model_state_dict"],
             rename=lambda name: name.removeprefix("module."),
         )
         self._read_network(checkpoint)
@@ -101,7 +110,9 @@ class CellPLM(EmbeddingModel):
         usual = [p for p in found if p.name.startswith(USUAL)] or found
         if len(usual) > 1:
             names = [p.relative_to(self.weights).as_posix().removesuffix(".best.ckpt") for p in usual]
-            raise ScfmError(f"{self.weights}: holds several checkpoints ({listing(names)}); say which: --set checkpoint={names[0]}.")
+            raise ScfmError(
+                f"{self.weights}: holds several checkpoints ({listing(names)}); say which: --set checkpoint={names[0]}."
+            )
         path = usual[0] if usual else self.weights / f"{USUAL}.best.ckpt"
         return path.with_name(path.name.removesuffix(".best.ckpt"))
 
@@ -109,7 +120,9 @@ class CellPLM(EmbeddingModel):
         """Take the architecture from the configuration and refuse what this code does not compute."""
         config = read_json(require_file(path))
         try:
-            self.width, self.n_layers, self.n_dims = (int(config[k]) for k in ("enc_hid", "enc_layers", "post_latent_dim"))
+            self.width, self.n_layers, self.n_dims = (
+                int(config[k]) for k in ("enc_hid", "enc_layers", "post_latent_dim")
+            )
             self.heads = int(config.get("enc_head", 8))
             gene_list, self.norm_kind, self.latent = config["gene_list"], config["norm"], config["latent_mod"]
             encoder, self.n_clusters = config["enc_mod"], int(config.get("num_clusters", 0))
@@ -117,17 +130,27 @@ class CellPLM(EmbeddingModel):
             raise ScfmError(
                 f"{path}: needs enc_mod, enc_hid, enc_layers, post_latent_dim, norm, latent_mod and gene_list ({type(error).__name__}: {error})."
             ) from error
-        allowed = {"enc_mod": (encoder, ["flowformer"]), "norm": (self.norm_kind, ["groupnorm", "layernorm"]), "latent_mod": (self.latent, ["vae", "gmvae"])}
+        allowed = {
+            "enc_mod": (encoder, ["flowformer"]),
+            "norm": (self.norm_kind, ["groupnorm", "layernorm"]),
+            "latent_mod": (self.latent, ["vae", "gmvae"]),
+        }
         for key, (value, known) in allowed.items():
             if value not in known:
-                raise ScfmError(f"{path}: {key} is '{value}'; supported is {' or '.join(known)}, which the released models use.")
+                raise ScfmError(
+                    f"{path}: {key} is '{value}'; supported is {' or '.join(known)}, which the released models use."
+                )
         if config.get("cat_pe", True):
-            raise ScfmError(f"{path}: cat_pe is true (absent means true); only false is supported, and nothing else can run officially.")
+            raise ScfmError(
+                f"{path}: cat_pe is true (absent means true); only false is supported, and nothing else can run officially."
+            )
         for key in ("input_covariate", "dsbn"):
             if config.get(key):
                 raise ScfmError(f"{path}: {key} is true; only false is supported, which the released models use.")
         if self.width % self.heads or (self.norm_kind == "groupnorm" and self.width % 4):
-            raise ScfmError(f"{path}: enc_hid {self.width} must be a multiple of enc_head {self.heads} and, for groupnorm, of 4.")
+            raise ScfmError(
+                f"{path}: enc_hid {self.width} must be a multiple of enc_head {self.heads} and, for groupnorm, of 4."
+            )
         self.vocabulary = {str(gene): row for row, gene in enumerate(gene_list)}
         if len(self.vocabulary) != len(gene_list):
             raise ScfmError(f"{path}: gene_list holds {plural(len(gene_list) - len(self.vocabulary), 'gene')} twice.")
@@ -139,8 +162,12 @@ class CellPLM(EmbeddingModel):
 
         h, z, place = self.width, self.n_dims, self.place
         # the table stays float32: it is read once per value, and bf16 would cost precision without saving time
-        table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(self.device, torch.float32)
-        self.gene_tables = [part.contiguous() for part in table.split(h if self.device.type == "cuda" else TABLE_COLUMNS, dim=1)]
+        table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(
+            self.device, torch.float32
+        )
+        self.gene_tables = [
+            part.contiguous() for part in table.split(h if self.device.type == "cuda" else TABLE_COLUMNS, dim=1)
+        ]
         self.embedder = read_linear(checkpoint, ["embedder.extra_linear.0"], h, h, place)
         self.embedder_norm = read_norm(checkpoint, "embedder.extra_linear.3", h, place)
         self.layers = [read_flow_layer(checkpoint, i, h, place) for i in range(self.n_layers)]
@@ -181,8 +208,10 @@ class CellPLM(EmbeddingModel):
         computed = sum(len(rows) for rows in self.plan if asked[rows].any())
         if computed > counts.n_cells:
             self.warn(
-                "I-MOD-04", f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
-                "along group_column (or at multiples of cells_per_chunk) to compute each cell once.", severity="info",
+                "I-MOD-04",
+                f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
+                "along group_column (or at multiples of cells_per_chunk) to compute each cell once.",
+                severity="info",
             )
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
@@ -217,7 +246,12 @@ class CellPLM(EmbeddingModel):
             yield from self._read_out(states, counts.cell_ids[rows], has_genes, asked[rows], uniform)
 
     def _read_out(
-        self, states: "States", cell_ids: np.ndarray, has_genes: np.ndarray, asked: np.ndarray, uniform: "torch.Tensor | None"
+        self,
+        states: "States",
+        cell_ids: np.ndarray,
+        has_genes: np.ndarray,
+        asked: np.ndarray,
+        uniform: "torch.Tensor | None",
     ) -> Iterator[Part]:
         """Yield the rows of a chunk's cells block by block."""
         import torch
@@ -225,9 +259,13 @@ class CellPLM(EmbeddingModel):
         for start, stop in states.blocks():
             part = slice(start, stop)
             with torch.inference_mode():
-                values = self.read_latent(states.read(start, stop), None if uniform is None else uniform[part]).cpu().numpy()
+                values = (
+                    self.read_latent(states.read(start, stop), None if uniform is None else uniform[part]).cpu().numpy()
+                )
             if not np.isfinite(values).all():
-                raise ScfmError(f"{self.name}: the embedding of a chunk of {states.n_cells:,} cells is not finite. Damaged weights, or counts of an absurd size?")
+                raise ScfmError(
+                    f"{self.name}: the embedding of a chunk of {states.n_cells:,} cells is not finite. Damaged weights, or counts of an absurd size?"
+                )
             out = asked[part] & has_genes[part]
             missing = [(str(c), tokens.NO_GENES) for c in cell_ids[part][asked[part] & ~has_genes[part]]]
             yield Part(cell_ids[part][out], values[out], missing)
@@ -251,7 +289,8 @@ class CellPLM(EmbeddingModel):
 
         ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets
         sums = [
-            F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True) for table in self.gene_tables
+            F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
+            for table in self.gene_tables
         ]
         return torch.cat(sums, dim=1)
 
@@ -289,7 +328,10 @@ class CellPLM(EmbeddingModel):
         """Return what the sidecar tells about this run."""
         sizes = [len(rows) for rows in getattr(self, "plan", [])]
         return super().facts() | {
-            "latent": self.latent, "chunks": len(sizes), "smallest_chunk": min(sizes, default=0), "largest_chunk": max(sizes, default=0),
+            "latent": self.latent,
+            "chunks": len(sizes),
+            "smallest_chunk": min(sizes, default=0),
+            "largest_chunk": max(sizes, default=0),
             "input_values": "not counts" if getattr(self, "is_fractional", False) else "counts",
         }
 

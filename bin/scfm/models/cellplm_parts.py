@@ -101,8 +101,10 @@ def read_flow_layer(checkpoint: "Checkpoint", number: int, width: int, place: "C
     at = f"encoder.layers.{number}."
     projections = [f"{at}self_attn.{what}_projection" for what in ("query", "key", "value")]
     return FlowLayer(
-        read_norm(checkpoint, f"{at}norm1", width, place), read_linear(checkpoint, projections, width, width, place),
-        read_linear(checkpoint, [f"{at}self_attn.out_projection"], width, width, place), read_norm(checkpoint, f"{at}norm2", width, place),
+        read_norm(checkpoint, f"{at}norm1", width, place),
+        read_linear(checkpoint, projections, width, width, place),
+        read_linear(checkpoint, [f"{at}self_attn.out_projection"], width, width, place),
+        read_norm(checkpoint, f"{at}norm2", width, place),
         read_linear(checkpoint, [f"{at}_ff_block.0"], 2 * width, width, place),
         read_linear(checkpoint, [f"{at}_ff_block.3"], width, 2 * width, place),
     )
@@ -118,7 +120,9 @@ class _Projections:
 
     def __init__(self, states: States, layer: FlowLayer, heads: int) -> None:
         self._states, self._layer, self._heads = states, layer, heads
-        self._kept: dict[int, list[torch.Tensor]] | None = {} if 3 * states.n_cells * states.width <= CACHE_VALUES else None
+        self._kept: dict[int, list[torch.Tensor]] | None = (
+            {} if 3 * states.n_cells * states.width <= CACHE_VALUES else None
+        )
 
     def __iter__(self) -> Iterator[tuple[int, int, list[torch.Tensor]]]:
         for start, stop in self._states.blocks():
@@ -146,7 +150,10 @@ def run_layer(states: States, layer: FlowLayer, heads: int) -> None:
     """
     n = states.n_cells
     projected = _Projections(states, layer, heads)
-    sums = {name: torch.zeros(heads, states.width // heads, dtype=torch.float64, device=states.device) for name in ("q", "k", "qa", "kb")}
+    sums = {
+        name: torch.zeros(heads, states.width // heads, dtype=torch.float64, device=states.device)
+        for name in ("q", "k", "qa", "kb")
+    }
     for _, _, (q, k, _) in projected:
         sums["q"] += q.sum(0, dtype=torch.float64)
         sums["k"] += k.sum(0, dtype=torch.float64)

@@ -88,7 +88,9 @@ class Checkpoint:
         self.used.add(name)
         tensor = tensor.detach().to(torch.float32)
         if not bool(torch.isfinite(tensor).all()):
-            raise ScfmError(f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again.")
+            raise ScfmError(
+                f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again."
+            )
         return tensor
 
     def take_rows(self, name: str, rows: np.ndarray, *shape: int) -> "torch.Tensor":
@@ -110,7 +112,9 @@ class Checkpoint:
         self.used.add(name)
         part = tensor.detach()[torch.from_numpy(np.asarray(rows, dtype=np.int64))].to(torch.float32)
         if not bool(torch.isfinite(part).all()):
-            raise ScfmError(f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again.")
+            raise ScfmError(
+                f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again."
+            )
         return part
 
     def unused(self, ignore: Iterable[str] = ()) -> list[str]:
@@ -151,7 +155,9 @@ class RandomCheckpoint(Checkpoint):
             shape = tuple(self._tensors[name].shape)
             self.used.add(name)
         elif ANY in shape:
-            raise ScfmError(f"{self.path}: needed for the size of '{name}', also for random weights, but the file or tensor is absent.")
+            raise ScfmError(
+                f"{self.path}: needed for the size of '{name}', also for random weights, but the file or tensor is absent."
+            )
         if init is None:
             init = _usual_init(name, shape)
         if init in ("zeros", "ones"):
@@ -245,7 +251,9 @@ def _safe_numpy() -> list:
     names: list = [np.dtype, np.ndarray]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         names += [(core.scalar, f"{module}.scalar"), (core._reconstruct, f"{module}._reconstruct")]
-    kinds = [getattr(np.dtypes, n) for n in dir(np.dtypes) if n.endswith("DType") and n not in {"ObjectDType", "VoidDType"}]
+    kinds = [
+        getattr(np.dtypes, n) for n in dir(np.dtypes) if n.endswith("DType") and n not in {"ObjectDType", "VoidDType"}
+    ]
     return names + list(dict.fromkeys(kinds))
 
 
@@ -255,7 +263,10 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def open_checkpoint(
-    path: Path | str, *, select: Callable[[Any], Mapping[str, Any]] | None = None, rename: Callable[[str], str] | None = None
+    path: Path | str,
+    *,
+    select: Callable[[Any], Mapping[str, Any]] | None = None,
+    rename: Callable[[str], str] | None = None,
 ) -> Checkpoint:
     """Open a checkpoint.
 

@@ -89,7 +89,9 @@ class GeneCompass(EmbeddingModel):
         content = read_json(config.path)
         for key in ("use_values", "use_cls_token"):
             if content.get(key, True) is not True:
-                raise ScfmError(f"{config.path}: {key} is {content[key]!r}; only true can be computed here, which the released models have.")
+                raise ScfmError(
+                    f"{config.path}: {key} is {content[key]!r}; only true can be computed here, which the released models have."
+                )
         if content.get("pad_token_id", 0) != 0:
             raise ScfmError(f"{config.path}: pad_token_id is {content['pad_token_id']!r}, expected 0.")
         self.knowledge = [kind for kind in KNOWLEDGE if content.get(f"use_{kind}", True)]
@@ -114,7 +116,11 @@ class GeneCompass(EmbeddingModel):
             raise ScfmError(f"genecompass: setting max_length={asked} leaves no room for a gene; expected at least 1.")
         self.max_length = min(asked, n_positions)
         if asked > n_positions:
-            self.warn("W-MOD-15", f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.", max_length=asked)
+            self.warn(
+                "W-MOD-15",
+                f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.",
+                max_length=asked,
+            )
 
     def _read_gene_embedding(self, checkpoint: "Checkpoint", config: "BertConfig", words: "torch.Tensor") -> None:
         """Fold everything that the embedding's first linear layer sees, but the value, into one row per usable token.
@@ -142,8 +148,12 @@ class GeneCompass(EmbeddingModel):
         self.row_of = row_of.to(self.device)
         self.value_weight = self.place(joint[:, d], is_norm=True)
         cat = f"{PREFIX}concat_embeddings"
-        self.cat_norm = Norm(*(self.place(take(f"{cat}.cat_ln.{part}", d), is_norm=True) for part in ("weight", "bias")), CAT_EPS)
-        self.project = Linear(self.place(take(f"{cat}.cat_proj.weight", d, d)), self.place(take(f"{cat}.cat_proj.bias", d)))
+        self.cat_norm = Norm(
+            *(self.place(take(f"{cat}.cat_ln.{part}", d), is_norm=True) for part in ("weight", "bias")), CAT_EPS
+        )
+        self.project = Linear(
+            self.place(take(f"{cat}.cat_proj.weight", d, d)), self.place(take(f"{cat}.cat_proj.bias", d))
+        )
 
     def _knowledge_rows(self, checkpoint: "Checkpoint", config: "BertConfig") -> np.ndarray:
         """Return the token whose knowledge each token takes: its own, for mouse that of the homologue."""
@@ -155,7 +165,9 @@ class GeneCompass(EmbeddingModel):
             return read_homologues(find(self.tops, HOMOLOGUES), size)
         index = checkpoint.take(name, size, init="file").long().numpy()
         if index.min() < 0 or index.max() >= size:
-            raise ScfmError(f"{checkpoint.path}: the tensor '{name}' refers to tokens outside the vocabulary of {size:,}. The file is damaged.")
+            raise ScfmError(
+                f"{checkpoint.path}: the tensor '{name}' refers to tokens outside the vocabulary of {size:,}. The file is damaged."
+            )
         return index
 
     def _knowledge(self, checkpoint: "Checkpoint", kind: str, rows: np.ndarray, size: int) -> "torch.Tensor":
@@ -174,13 +186,24 @@ class GeneCompass(EmbeddingModel):
         vectors = checkpoint.take("bert.cls_embedding.weight", len(SPECIES), config.width, init=config.init)
         species = self.place(vectors[SPECIES.index(self.settings.species)], is_norm=True)
         places = torch.arange(self.max_length, device=self.device)
-        self.first_states = torch.cat([species[None], self.embed_tokens(torch.zeros_like(places), torch.zeros(len(places), device=self.device), places)])
+        self.first_states = torch.cat(
+            [
+                species[None],
+                self.embed_tokens(torch.zeros_like(places), torch.zeros(len(places), device=self.device), places),
+            ]
+        )
 
     def facts(self) -> dict[str, Any]:
         """Return which model and dictionaries were found, and where the knowledge tables come from."""
-        return super().facts() | self.dictionaries.files | {
-            "model_variant": self.folder.resolve().name, "knowledge_from_pickles": self.rebuilt, "max_length": self.max_length,
-        }
+        return (
+            super().facts()
+            | self.dictionaries.files
+            | {
+                "model_variant": self.folder.resolve().name,
+                "knowledge_from_pickles": self.rebuilt,
+                "max_length": self.max_length,
+            }
+        )
 
     # ---- genes ------------------------------------------------------------------------------------------------------------
 
@@ -191,7 +214,11 @@ class GeneCompass(EmbeddingModel):
     def prepare(self, counts: "Counts") -> None:
         """Say which dictionaries are absent, and whether the genes are those of the species."""
         for what in self.dictionaries.absent:
-            self.warn("W-MOD-22", f"The dictionary {what} is absent. Embeddings may differ from those of the official preprocessing.", file=what)
+            self.warn(
+                "W-MOD-22",
+                f"The dictionary {what} is absent. Embeddings may differ from those of the official preprocessing.",
+                file=what,
+            )
         if self.settings.species != "mouse":
             return
         ids = self.genes.ids[self.genes.known & (counts.scan().detected)]
@@ -203,8 +230,10 @@ class GeneCompass(EmbeddingModel):
             )
         if 2 * n_mouse < len(ids):
             self.warn(
-                "W-MOD-23", f"species=mouse, but {plural(len(ids) - n_mouse, 'gene')} of {len(ids):,} are human ones. Right only if mouse genes were brought to the ids of their "
-                "human homologues; for human cells use species=human.", n_human=len(ids) - n_mouse,
+                "W-MOD-23",
+                f"species=mouse, but {plural(len(ids) - n_mouse, 'gene')} of {len(ids):,} are human ones. Right only if mouse genes were brought to the ids of their "
+                "human homologues; for human cells use species=human.",
+                n_human=len(ids) - n_mouse,
             )
 
     # ---- tokens -----------------------------------------------------------------------------------------------------------

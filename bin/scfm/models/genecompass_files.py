@@ -29,14 +29,21 @@ HOMOLOGUES = "homologous_hm_token.pickle"
 #: folders that hold dictionaries: the fixture's and the repository's, and the ``public`` of third parties
 _FOLDERS = ("dict", "public", "prior_knowledge", "prior_knowledge/gene_list", "")
 #: knowledge in the order in which the embedding joins it: name in the checkpoint -> folder of the pickles
-KNOWLEDGE = {"promoter": "promoter_emb", "co_exp": "gene_co_express_emb", "gene_family": "gene_family", "peca_grn": "PECA2vec"}
+KNOWLEDGE = {
+    "promoter": "promoter_emb",
+    "co_exp": "gene_co_express_emb",
+    "gene_family": "gene_family",
+    "peca_grn": "PECA2vec",
+}
 
 
 def find_model(weights: Path, variant: str) -> Path:
     """Return the folder of the model below ``--weights``; see :func:`scfm.models.bert.find_model_folder`."""
     return find_model_folder(
-        weights, variant, "no GeneCompass model (a folder such as GeneCompass_Base with config.json and pytorch_model.bin) is there. "
-        "--weights must point at the folder that holds it, with dict/ and prior_knowledge/ beside it."
+        weights,
+        variant,
+        "no GeneCompass model (a folder such as GeneCompass_Base with config.json and pytorch_model.bin) is there. "
+        "--weights must point at the folder that holds it, with dict/ and prior_knowledge/ beside it.",
     )
 
 
@@ -97,20 +104,27 @@ def read_dictionaries(tops: tuple[Path, ...], config: "BertConfig", species: Spe
     dictionary = read_token_dictionary(path)
     check_vocabulary(dictionary, path, config.vocab_size, config.path)
     if dictionary["<pad>"] != 0:
-        raise ScfmError(f"{path}: the token of <pad> is {dictionary['<pad>']}, expected 0, with which the model was trained.")
+        raise ScfmError(
+            f"{path}: the token of <pad> is {dictionary['<pad>']}, expected 0, with which the model was trained."
+        )
     files, absent = {"token_dictionary": path.name}, []
     listed = _gene_list(find(tops, GENE_LIST), absent)
     with_list = {species_of_id(gene) for gene in listed or ()}
     usable = {
-        gene: token for gene, token in gene_tokens(dictionary).items()
-        if (kind := species_of_id(gene)) and (kind == "human" or species == "mouse") and (kind not in with_list or gene in listed)
+        gene: token
+        for gene, token in gene_tokens(dictionary).items()
+        if (kind := species_of_id(gene))
+        and (kind == "human" or species == "mouse")
+        and (kind not in with_list or gene in listed)
     }
     table = _symbols(tops, usable, species, absent) | usable
     own = find(tops, MEDIANS.format(species))
     medians = _medians(tops, own, species, dictionary, config.vocab_size)
     mouse = np.zeros(config.vocab_size, bool)
     mouse[[token for gene, token in usable.items() if species_of_id(gene) == "mouse"]] = True
-    return Dictionaries(dictionary, table, medians, files | {"medians": own.name}, absent, mouse, find(tops, MEDIANS.format("mouse")))
+    return Dictionaries(
+        dictionary, table, medians, files | {"medians": own.name}, absent, mouse, find(tops, MEDIANS.format("mouse"))
+    )
 
 
 def _gene_list(path: Path, absent: list[str]) -> set | None:
@@ -123,7 +137,9 @@ def _gene_list(path: Path, absent: list[str]) -> set | None:
         raise ScfmError(f"{path}: holds a {type(content).__name__}, expected a collection of Ensembl ids.")
     genes = {str(gene) for gene in content}
     if not any(species_of_id(gene) for gene in genes):
-        raise ScfmError(f"{path}: none of its {plural(len(genes), 'entry', 'entries')} is an Ensembl id of human or mouse (such as '{next(iter(genes))}').")
+        raise ScfmError(
+            f"{path}: none of its {plural(len(genes), 'entry', 'entries')} is an Ensembl id of human or mouse (such as '{next(iter(genes))}')."
+        )
     return genes
 
 
@@ -132,7 +148,11 @@ def _symbols(tops: tuple[Path, ...], usable: Mapping[str, int], species: Species
     path, names = find(tops, SYMBOLS), find(tops, NAMES)
     table: dict[str, int] = {}
     if path.exists():
-        table = {symbol: usable[gene] for symbol, gene in load_dict(path).items() if isinstance(symbol, str) and gene in usable}
+        table = {
+            symbol: usable[gene]
+            for symbol, gene in load_dict(path).items()
+            if isinstance(symbol, str) and gene in usable
+        }
     elif names.exists():
         absent.append(f"{path.name} (symbols are looked up in {names.name})")
     else:
@@ -144,7 +164,9 @@ def _symbols(tops: tuple[Path, ...], usable: Mapping[str, int], species: Species
     return table
 
 
-def _medians(tops: tuple[Path, ...], own: Path, species: Species, dictionary: Mapping[str, int], size: int) -> np.ndarray:
+def _medians(
+    tops: tuple[Path, ...], own: Path, species: Species, dictionary: Mapping[str, int], size: int
+) -> np.ndarray:
     """Return medians by token: those of the species, then those of the other one for genes that it does not list, then 1."""
     other = find(tops, MEDIANS.format("human" if species == "mouse" else "mouse"))
     if not own.exists() and (species == "human" or not other.exists()):
@@ -160,7 +182,9 @@ def _medians(tops: tuple[Path, ...], own: Path, species: Species, dictionary: Ma
         except (TypeError, ValueError) as error:
             raise ScfmError(f"{path}: expected Ensembl id -> number ({error}).") from error
         if not pairs or values.ndim != 1 or not ((values > 0) & np.isfinite(values)).all():
-            raise ScfmError(f"{path}: expected a positive median for genes of the token dictionary; {'none is there' if not pairs else 'some are not'}.")
+            raise ScfmError(
+                f"{path}: expected a positive median for genes of the token dictionary; {'none is there' if not pairs else 'some are not'}."
+            )
         found[[token for token, _ in pairs]] = values
     return found
 
@@ -177,7 +201,9 @@ def read_homologues(path: Path, size: int) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ScfmError(f"{path}: expected token -> token ({error}).") from error
     if min(keys.min(), values.min()) < 0 or max(keys.max(), values.max()) >= size:
-        raise ScfmError(f"{path}: refers to tokens outside the vocabulary of {size:,}. It belongs to another version of the model.")
+        raise ScfmError(
+            f"{path}: refers to tokens outside the vocabulary of {size:,}. It belongs to another version of the model."
+        )
     for key, value in zip(keys.tolist(), values.tolist(), strict=True):  # later pairs win
         index[value] = key
     return index
@@ -212,12 +238,16 @@ def read_knowledge(tops: tuple[Path, ...], kind: str, dictionary: Mapping[str, i
             continue
         path, content = vectors[species_of_id(gene) or "human"]
         if gene not in symbols or symbols[gene] not in content:
-            raise ScfmError(f"{path}: has no vector for gene '{gene}' (symbol '{symbols.get(gene, 'unknown')}'), which the token dictionary holds.")
+            raise ScfmError(
+                f"{path}: has no vector for gene '{gene}' (symbol '{symbols.get(gene, 'unknown')}'), which the token dictionary holds."
+            )
         vector = np.asarray(content[symbols[gene]], dtype=np.float32)
         if found is None:
             found = np.zeros((len(rows), vector.size), np.float32)
         if vector.shape != (found.shape[1],) or not np.isfinite(vector).all():
-            raise ScfmError(f"{path}: the vector of '{symbols[gene]}' has shape {vector.shape} or is not finite; expected {found.shape[1]} finite numbers.")
+            raise ScfmError(
+                f"{path}: the vector of '{symbols[gene]}' has shape {vector.shape} or is not finite; expected {found.shape[1]} finite numbers."
+            )
         found[row] = vector
     if found is None:
         raise ScfmError(f"{tops[0]}: no gene of the token dictionary can be used, so the {kind} table cannot be built.")
@@ -231,7 +261,9 @@ def _knowledge_pickle(tops: tuple[Path, ...], kind: str, species: str) -> tuple[
         folder = top / "prior_knowledge" / KNOWLEDGE[kind]
         paths = sorted(folder.glob(pattern))
         if len(paths) > 1:
-            raise ScfmError(f"{folder}: holds several files for {species} ({listing(p.name for p in paths)}); expected one.")
+            raise ScfmError(
+                f"{folder}: holds several files for {species} ({listing(p.name for p in paths)}); expected one."
+            )
         if paths:
             return paths[0], load_dict(paths[0])
     raise ScfmError(

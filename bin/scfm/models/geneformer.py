@@ -84,7 +84,10 @@ class Geneformer(EmbeddingModel):
         self.table = {name: table[gene] for name, gene in current.items() if isinstance(name, str) and gene in table}
         self._settle(config.n_positions)
         depth = config.n_layers + self.settings.layer
-        self.ignored_tensors = (*type(self).ignored_tensors, *(f"bert.encoder.layer.{i}." for i in range(depth, config.n_layers)))
+        self.ignored_tensors = (
+            *type(self).ignored_tensors,
+            *(f"bert.encoder.layer.{i}." for i in range(depth, config.n_layers)),
+        )
         checkpoint = self.open(weights_file(folder))
         self.embeddings = read_embeddings(checkpoint, config, self.place, constants=[("token_type_embeddings", 2)])
         self.encoder = read_encoder(checkpoint, config, self.place, self.dtype, depth=depth)
@@ -96,10 +99,14 @@ class Geneformer(EmbeddingModel):
         asked = self.settings.special_tokens
         self.special = has_cls if asked == "auto" else asked == "true"
         if self.special and not has_cls:
-            raise ScfmError(f"{self.files.tokens}: has no '<cls>' (a V1 dictionary), so special_tokens=true is not possible; use special_tokens=auto.")
+            raise ScfmError(
+                f"{self.files.tokens}: has no '<cls>' (a V1 dictionary), so special_tokens=true is not possible; use special_tokens=auto."
+            )
         self.pooling = self.settings.pooling if has_cls else "cell"
         if self.pooling == "cls" and not self.special:
-            raise ScfmError("geneformer: pooling=cls reads the state of <cls>, which special_tokens=false leaves out. Use pooling=cell, or special_tokens=auto.")
+            raise ScfmError(
+                "geneformer: pooling=cls reads the state of <cls>, which special_tokens=false leaves out. Use pooling=cell, or special_tokens=auto."
+            )
         #: the official mean leaves out the first and last place wherever the DICTIONARY has specials
         self.n_outer = 1 if has_cls and self.pooling == "cell" else 0
         self.max_length = longest_sequence(self, self.settings.max_length, n_positions, shortest=3 if has_cls else 1)
@@ -107,9 +114,12 @@ class Geneformer(EmbeddingModel):
     def facts(self) -> dict[str, Any]:
         """Return which model and dictionaries were found and what the settings came to."""
         return super().facts() | {
-            "model_variant": self.folder.resolve().name, "token_dictionary": self.files.tokens.name,
-            "gene_mapping": self.files.mapping.name if self.files.mapping else "identity", "pooling": self.pooling,
-            "special_tokens": self.special, "max_length": self.max_length,
+            "model_variant": self.folder.resolve().name,
+            "token_dictionary": self.files.tokens.name,
+            "gene_mapping": self.files.mapping.name if self.files.mapping else "identity",
+            "pooling": self.pooling,
+            "special_tokens": self.special,
+            "max_length": self.max_length,
         }
 
     # ---- genes ------------------------------------------------------------------------------------------------------------
@@ -134,8 +144,10 @@ class Geneformer(EmbeddingModel):
             check_totals(counts, self.n_counts_column)
         if "filter_pass" in counts.obs.columns and (n := int((counts.obs["filter_pass"] != 1).sum())):
             self.warn(
-                "W-MOD-19", f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops these; here every cell is "
-                "embedded, so that all models stand on the same cells. Remove them from the input if they should not count.", n=n,
+                "W-MOD-19",
+                f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops these; here every cell is "
+                "embedded, so that all models stand on the same cells. Remove them from the input if they should not count.",
+                n=n,
             )
 
     # ---- tokens -----------------------------------------------------------------------------------------------------------
@@ -147,9 +159,13 @@ class Geneformer(EmbeddingModel):
         with np.errstate(divide="ignore"):  # an empty cell may have total 0
             per_count = np.true_divide(1.0, totals)
         # the official code rounds these products to the type of counts and totals; the median is applied in float64
-        values = ranks.scaled(rows, (per_count, ranks.TARGET_SUM), np.result_type(chunk.counts.dtype, per_count.dtype, np.float32))
+        values = ranks.scaled(
+            rows, (per_count, ranks.TARGET_SUM), np.result_type(chunk.counts.dtype, per_count.dtype, np.float32)
+        )
         ids = ids[rows.columns]
-        order, offsets = ranks.ranked(values * self.inverse_medians[ids], rows.offsets, self.max_length - 2 * self.special)
+        order, offsets = ranks.ranked(
+            values * self.inverse_medians[ids], rows.offsets, self.max_length - 2 * self.special
+        )
         ids = ids[order]
         if self.special:
             ids = tokens.surround(ids, offsets, before=self.dictionary["<cls>"], after=self.dictionary["<eos>"])
@@ -170,7 +186,9 @@ class Geneformer(EmbeddingModel):
         from scipy import sparse
 
         dtype = np.result_type(counts.dtype, np.float32)  # a sum must not run over a small integer type
-        to_slot = sparse.csr_matrix((np.ones(len(known), dtype), (known, slot[known])), shape=(counts.shape[1], n_slots))
+        to_slot = sparse.csr_matrix(
+            (np.ones(len(known), dtype), (known, slot[known])), shape=(counts.shape[1], n_slots)
+        )
         slot_ids = np.empty(n_slots, np.int64)
         slot_ids[slot[known]] = ids[known]
         return tokens.detected(sparse.csr_matrix(counts.astype(dtype) @ to_slot), np.ones(n_slots, bool)), slot_ids
@@ -232,7 +250,9 @@ def check_totals(counts: "Counts", column: str) -> None:
 
     totals = counts.obs_column(column)
     if not pd.api.types.is_numeric_dtype(totals):
-        raise ScfmError(f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the total count of each cell.")
+        raise ScfmError(
+            f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the total count of each cell."
+        )
     values = total_counts(totals).astype(np.float64)
     bad = np.flatnonzero(~((values > 0) & np.isfinite(values)) & (counts.scan().genes_per_cell > 0))
     if len(bad):

@@ -20,10 +20,17 @@ Generation = Literal["V1", "V2"]
 
 #: sets of dictionaries by generation: sub-folder and ending of the file names; gc95M and gc104M hold the same
 _SETS: tuple[tuple[Generation, str, str], ...] = (
-    ("V2", "", "_gc104M"), ("V2", "", "_gc95M"), ("V1", "gene_dictionaries_30m", "_gc30M"), ("V1", "", "_gc30M"), ("V1", "", ""),
+    ("V2", "", "_gc104M"),
+    ("V2", "", "_gc95M"),
+    ("V1", "gene_dictionaries_30m", "_gc30M"),
+    ("V1", "", "_gc30M"),
+    ("V1", "", ""),
 )
 #: what a folder name says: Geneformer-V1-10M, gf-6L-30M-i2048, Geneformer-V2-316M, gf-12L-95M-i4096_CLcancer ...
-_NAMES: tuple[tuple[Generation, str], ...] = (("V1", r"V1|30M|i2048|12L-40M"), ("V2", r"V2|95M|104M|316M|i4096|12L-38M|20L-151M"))
+_NAMES: tuple[tuple[Generation, str], ...] = (
+    ("V1", r"V1|30M|i2048|12L-40M"),
+    ("V2", r"V2|95M|104M|316M|i4096|12L-38M|20L-151M"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,10 @@ class DictionaryFiles:
 def find_model(weights: Path, variant: str) -> Path:
     """Return the folder of the model below ``--weights``; see :func:`scfm.models.bert.find_model_folder`."""
     return find_model_folder(
-        weights, variant, "no Geneformer model (a folder with config.json and model.safetensors or pytorch_model.bin) is there. "
-        "--weights must point at the clone of the model repository, or at the model's folder in it."
+        weights,
+        variant,
+        "no Geneformer model (a folder with config.json and model.safetensors or pytorch_model.bin) is there. "
+        "--weights must point at the clone of the model repository, or at the model's folder in it.",
     )
 
 
@@ -71,7 +80,9 @@ def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tupl
     said = generation_of(folder)
     candidates = [s for s in sets if s.generation == said] if said else sets
     if not candidates:
-        raise ScfmError(f"{folder}: is a {said} model by its name, but only dictionaries of the other generation are there ({listing(s.tokens for s in sets)}).")
+        raise ScfmError(
+            f"{folder}: is a {said} model by its name, but only dictionaries of the other generation are there ({listing(s.tokens for s in sets)})."
+        )
     faults: list[ScfmError] = []
     for files in candidates:
         dictionary = read_token_dictionary(files.tokens)
@@ -95,8 +106,15 @@ def _existing_sets(weights: Path, folder: Path) -> list[DictionaryFiles]:
             base = place / sub
             token_file, mapping = base / f"token_dictionary{ending}.pkl", base / f"ensembl_mapping_dict{ending}.pkl"
             if token_file.is_file():
-                has_mapping = generation == "V2" or mapping.is_file()  # V1: the mapping is the identity, older clones lack it
-                files = DictionaryFiles(generation, token_file, base / f"gene_median_dictionary{ending}.pkl", mapping if has_mapping else None)
+                has_mapping = (
+                    generation == "V2" or mapping.is_file()
+                )  # V1: the mapping is the identity, older clones lack it
+                files = DictionaryFiles(
+                    generation,
+                    token_file,
+                    base / f"gene_median_dictionary{ending}.pkl",
+                    mapping if has_mapping else None,
+                )
                 found.setdefault(token_file.resolve(), files)
     return list(found.values())
 

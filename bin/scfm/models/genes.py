@@ -52,10 +52,14 @@ def species_of(names: Iterable[str], *, sample: int = 2000) -> str | None:
     head = [str(name) for _, name in zip(range(sample), names, strict=False)]
     if not head:
         return None
-    prefixes = Counter(found.group(1).upper() for name in head if (found := re.match(r"^ENS([A-Z]{3})G\d{6,}", name, re.IGNORECASE)))
+    prefixes = Counter(
+        found.group(1).upper() for name in head if (found := re.match(r"^ENS([A-Z]{3})G\d{6,}", name, re.IGNORECASE))
+    )
     if prefixes and prefixes.most_common(1)[0][1] > len(head) / 2:
         prefix = prefixes.most_common(1)[0][0]
-        return {"MUS": "mouse", "RNO": "rat", "DAR": "zebrafish"}.get(prefix, f"the species with the Ensembl prefix ENS{prefix}")
+        return {"MUS": "mouse", "RNO": "rat", "DAR": "zebrafish"}.get(
+            prefix, f"the species with the Ensembl prefix ENS{prefix}"
+        )
     capitalised = sum(name[:1].isupper() and name[1:].islower() and name[1:2].isalpha() for name in head)
     return "mouse" if capitalised > len(head) / 2 else None
 
@@ -95,7 +99,9 @@ def look_up(names: np.ndarray, table: Mapping[str, int], *, strip_version: str =
                 stripped += 1
     known = ids[ids >= 0]
     report = {
-        "genes_total": len(names), "genes_matched": int(known.size), "versions_stripped": stripped,
+        "genes_total": len(names),
+        "genes_matched": int(known.size),
+        "versions_stripped": stripped,
         "genes_repeated": int(known.size - np.unique(known).size),
     }
     return GeneMap(ids, report)
@@ -113,8 +119,15 @@ def occurrence(ids: np.ndarray) -> np.ndarray:
 
 
 def check_overlap(
-    genes: GeneMap, names: np.ndarray, detected: np.ndarray, *, minimum: float, model: str, gene_ids: str,
-    column: str, alternatives: Mapping[str, float],
+    genes: GeneMap,
+    names: np.ndarray,
+    detected: np.ndarray,
+    *,
+    minimum: float,
+    model: str,
+    gene_ids: str,
+    column: str,
+    alternatives: Mapping[str, float],
 ) -> float:
     """Hold the share of detected genes that the model knows against a floor.
 
@@ -145,7 +158,9 @@ def check_overlap(
         raise ScfmError("No gene has a count in any cell: the matrix is empty. Check the input file and input_layer.")
     matched = int((genes.known & detected).sum())
     share = matched / n_detected
-    genes.report.update(genes_detected=n_detected, genes_detected_matched=matched, gene_overlap=round(share, 6), gene_column=column)
+    genes.report.update(
+        genes_detected=n_detected, genes_detected_matched=matched, gene_overlap=round(share, 6), gene_column=column
+    )
     if matched and share >= minimum:
         return share
     raise ScfmError(
@@ -170,5 +185,7 @@ def _cause(names: np.ndarray, gene_ids: str, column: str, alternatives: Mapping[
         cause = f"The {where} {example} have the right form but are other genes: another species, or not the names of this vocabulary?"
     better = max(alternatives, key=alternatives.__getitem__, default=None)
     if better is not None and alternatives[better] > max(share, 0.05):
-        return f"{cause} The var column '{better}' would match {alternatives[better]:.0%}: use --set gene_column={better}."
+        return (
+            f"{cause} The var column '{better}' would match {alternatives[better]:.0%}: use --set gene_column={better}."
+        )
     return f"{cause} Name the right var column: --set gene_column=NAME (in the pipeline: gene_symbol_column / gene_id_column)."

@@ -41,7 +41,9 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 @cache
 def _can_pack() -> bool:
     """Whether this PyTorch has oneDNN's matrix product with weights laid out once (the one that torch.compile uses on CPUs)."""
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
+    )
 
 
 Activation = Literal["none", "relu", "gelu"]

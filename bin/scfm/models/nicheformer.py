@@ -99,7 +99,9 @@ class Nicheformer(EmbeddingModel):
             )
         self.table = {name: i for i, name in enumerate(names)}
         setting = self.settings
-        means, missing = parts.read_means(parts.find_means(self.weights, setting.technology_mean, setting.modality), len(names), setting.nan_means)
+        means, missing = parts.read_means(
+            parts.find_means(self.weights, setting.technology_mean, setting.modality), len(names), setting.nan_means
+        )
         self.means, self.has_mean = means, ~missing
         self.always = np.flatnonzero(missing) if setting.nan_means == "official" else np.zeros(0, np.int64)
         self.default_assay = parts.parse_token(setting.default_assay, parts.ASSAY, "default_assay")
@@ -123,19 +125,29 @@ class Nicheformer(EmbeddingModel):
             content = read_tensors(path)
             found = content.get("hyper_parameters") if isinstance(content, dict) else None
             self._read_architecture(found, f"{path}: hyper_parameters")
-        return self.open(self.file, select=None if path.is_dir() else lambda c: c["state_dict"], rename=lambda n: n.removeprefix("nicheformer."))
+        return self.open(
+            self.file,
+            select=None if path.is_dir() else lambda c: c["state_dict"],
+            rename=lambda n: n.removeprefix("nicheformer."),
+        )
 
     def _read_architecture(self, found: Any, where: Path | str) -> None:
         if not isinstance(found, dict):
-            raise ScfmError(f"{where}: expected the settings of the training by name, found a {type(found).__name__}. Is it a checkpoint of Nicheformer?")
+            raise ScfmError(
+                f"{where}: expected the settings of the training by name, found a {type(found).__name__}. Is it a checkpoint of Nicheformer?"
+            )
         bad = [key for key in _SIZES if type(found.get(key)) is not int or found[key] < 1]
         bad += [key for key in _FLAGS if not isinstance(found.get(key), bool)]
         if bad:
-            raise ScfmError(f"{where}: needs whole numbers for {', '.join(_SIZES)} and true or false for {', '.join(_FLAGS)}; wrong or missing: {', '.join(bad)}.")
+            raise ScfmError(
+                f"{where}: needs whole numbers for {', '.join(_SIZES)} and true or false for {', '.join(_FLAGS)}; wrong or missing: {', '.join(bad)}."
+            )
         self.sizes = {key: found[key] for key in _SIZES}
         self.flags = {key: found[key] for key in _FLAGS}
         if self.sizes["dim_model"] % self.sizes["nheads"]:
-            raise ScfmError(f"{where}: dim_model {self.sizes['dim_model']} is not a multiple of nheads {self.sizes['nheads']}.")
+            raise ScfmError(
+                f"{where}: dim_model {self.sizes['dim_model']} is not a multiple of nheads {self.sizes['nheads']}."
+            )
 
     def _beside(self, name: str) -> Path:
         """Return a file in the top folder, else beside the checkpoint."""
@@ -151,12 +163,18 @@ class Nicheformer(EmbeddingModel):
         if asked is not None and asked < 1:
             raise ScfmError(f"nicheformer: setting max_length={asked} leaves no room for a gene; expected at least 1.")
         if asked is not None and asked > self.length:
-            self.warn("W-MOD-15", f"max_length is {asked:,}, but the model has {self.length:,} positions: longer cells are cut there.", max_length=asked)
+            self.warn(
+                "W-MOD-15",
+                f"max_length is {asked:,}, but the model has {self.length:,} positions: longer cells are cut there.",
+                max_length=asked,
+            )
         self.keep = room if asked is None else min(asked, room)
         n_layers, layer = self.sizes["nlayers"], self.settings.layer
         self.depth = layer if layer >= 0 else n_layers + 1 + layer
         if not 0 <= self.depth <= n_layers:
-            raise ScfmError(f"nicheformer: setting layer={layer} is outside the model, which has {plural(n_layers, 'layer')} (-1 = the last).")
+            raise ScfmError(
+                f"nicheformer: setting layer={layer} is outside the model, which has {plural(n_layers, 'layer')} (-1 = the last)."
+            )
 
     def _read_tensors(self, checkpoint: Checkpoint) -> None:
         """Read the tables and the layers up to the one that is read."""
@@ -168,7 +186,9 @@ class Nicheformer(EmbeddingModel):
         name = "embeddings.weight"
         rows = checkpoint.shape(name)[0] if name in checkpoint else ANY
         if rows != ANY and rows < n_tokens:
-            raise ScfmError(f"{self.file}: the tensor '{name}' has {plural(rows, 'row')}, fewer than the {n_tokens:,} tokens of the vocabulary.")
+            raise ScfmError(
+                f"{self.file}: the tensor '{name}' has {plural(rows, 'row')}, fewer than the {n_tokens:,} tokens of the vocabulary."
+            )
         embedding = checkpoint.take(name, rows, width, init=1.0)
         if checkpoint.is_random:
             embedding[PAD] = 0.0
@@ -178,7 +198,9 @@ class Nicheformer(EmbeddingModel):
         self.embedding, self.positions = (self.place(t, is_norm=True) for t in (embedding, torch.as_tensor(positions)))
         inner = checkpoint.shape("encoder.layers.0.linear1.weight")[0]
         self.layers = [
-            read_layer(checkpoint, f"encoder.layers.{i}.", TORCH_NAMES, width=width, inner=inner, eps=EPS, place=self.place)
+            read_layer(
+                checkpoint, f"encoder.layers.{i}.", TORCH_NAMES, width=width, inner=inner, eps=EPS, place=self.place
+            )
             for i in range(self.depth)
         ]
         for i in range(self.depth, self.sizes["nlayers"]):  # known, and not needed
@@ -189,7 +211,11 @@ class Nicheformer(EmbeddingModel):
         """Return what the settings came to, and what share of the averaged positions are not detected genes."""
         positions, padding, without_mean = (int(n) for n in self._counted)
         shares = {"share_padding": padding, "share_genes_without_mean": without_mean} if positions else {}
-        found = {"checkpoint": self.file.name, "genes_per_cell_kept": self.keep, "genes_without_mean": int((~self.has_mean).sum())}
+        found = {
+            "checkpoint": self.file.name,
+            "genes_per_cell_kept": self.keep,
+            "genes_without_mean": int((~self.has_mean).sum()),
+        }
         return super().facts() | found | {key: round(n / positions, 4) for key, n in shares.items()}
 
     # ---- genes and context ------------------------------------------------------------------------------------------------
@@ -206,17 +232,24 @@ class Nicheformer(EmbeddingModel):
         assay = self._column(counts, "assay", ("assay",)) if self.flags["assay"] else None
         found = {}
         for key, column, table, default in (
-            ("specie", organism, parts.ORGANISM, self.default_organism), ("assay", assay, parts.ASSAY, self.default_assay)
+            ("specie", organism, parts.ORGANISM, self.default_organism),
+            ("assay", assay, parts.ASSAY, self.default_assay),
         ):
             found[key], unknown = parts.context_tokens(column, table, default, n)
             if unknown:
                 name = next(k for k, v in table.items() if v == default)
                 self.warn(
-                    "W-MOD-12", f"Nicheformer has no token for {listing(unknown)} (obs column '{column.name}'): {plural(sum(unknown.values()), 'cell')} "
-                    f"are read as '{name}' (settings default_assay, default_organism).", n_cells=sum(unknown.values()),
+                    "W-MOD-12",
+                    f"Nicheformer has no token for {listing(unknown)} (obs column '{column.name}'): {plural(sum(unknown.values()), 'cell')} "
+                    f"are read as '{name}' (settings default_assay, default_organism).",
+                    n_cells=sum(unknown.values()),
                 )
         found["modality"] = np.full(n, parts.MODALITY[self.settings.modality], dtype=np.int64)
-        self.context = np.stack([found[key] for key in ("specie", "assay", "modality") if self.flags[key]], axis=1) if self.n_context else np.zeros((n, 0), np.int64)
+        self.context = (
+            np.stack([found[key] for key in ("specie", "assay", "modality") if self.flags[key]], axis=1)
+            if self.n_context
+            else np.zeros((n, 0), np.int64)
+        )
 
     def _column(self, counts: "Counts", key: str, usual: tuple[str, ...]) -> "pd.Series | None":
         """Return a column of ``obs``: as set, or the first usual one; None (with a warning) where ``auto`` finds none."""
@@ -229,7 +262,10 @@ class Nicheformer(EmbeddingModel):
         if present is not None:
             return counts.obs_column(present)
         default = getattr(self.settings, f"default_{key}")
-        self.warn("W-MOD-13", f"obs has no column {' or '.join(usual)}: Nicheformer reads all cells as '{default}'. Name the column (--set {key}_column=NAME) or the value (--set default_{key}=NAME).")
+        self.warn(
+            "W-MOD-13",
+            f"obs has no column {' or '.join(usual)}: Nicheformer reads all cells as '{default}'. Name the column (--set {key}_column=NAME) or the value (--set default_{key}=NAME).",
+        )
         return None
 
     # ---- tokens and rows --------------------------------------------------------------------------------------------------
@@ -241,7 +277,8 @@ class Nicheformer(EmbeddingModel):
         rows = tokens.detected(chunk.counts, self.genes.known)
         n = len(rows.lengths)
         counts = sparse.csr_matrix(
-            (np.asarray(rows.values, dtype=np.float64), self.genes.ids[rows.columns], rows.offsets), shape=(n, len(self.means))
+            (np.asarray(rows.values, dtype=np.float64), self.genes.ids[rows.columns], rows.offsets),
+            shape=(n, len(self.means)),
         )
         counts.sum_duplicates()  # columns of one gene are added, genes ascend
         n_genes = np.diff(counts.indptr)

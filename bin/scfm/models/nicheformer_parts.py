@@ -24,9 +24,21 @@ MODALITY = {"dissociated": 3, "spatial": 4}
 ORGANISM = {"human": 5, "homo sapiens": 5, "mouse": 6, "mus musculus": 6}
 #: assay -> token; the platform Xenium stands as 'visium' in the official training configuration
 ASSAY = {
-    "merfish": 7, "cosmx": 8, "nanostring digital spatial profiling": 8, "visium": 9, "xenium": 9, "10x 5' v2": 10, "10x 3' v3": 11,
-    "10x 3' v2": 12, "10x 5' v1": 13, "10x 3' v1": 14, "10x 3' transcription profiling": 15, "10x transcription profiling": 15,
-    "10x 5' transcription profiling": 16, "cite-seq": 17, "smart-seq v4": 18,
+    "merfish": 7,
+    "cosmx": 8,
+    "nanostring digital spatial profiling": 8,
+    "visium": 9,
+    "xenium": 9,
+    "10x 5' v2": 10,
+    "10x 3' v3": 11,
+    "10x 3' v2": 12,
+    "10x 5' v1": 13,
+    "10x 3' v1": 14,
+    "10x 3' transcription profiling": 15,
+    "10x transcription profiling": 15,
+    "10x 5' transcription profiling": 16,
+    "cite-seq": 17,
+    "smart-seq v4": 18,
 }
 MEANS = "dissociated_mean_script.npy"
 
@@ -45,9 +57,13 @@ def read_gene_order(path: Path) -> list[str]:
             names = [str(name) for name in read_elem(handle["var"]).index]
     except (OSError, KeyError) as error:
         first = " ".join(str(error).split())[:120]
-        raise ScfmError(f"{path}: not readable as .h5ad with a table var ({first}). The file gives the order of the genes; get it again.") from error
+        raise ScfmError(
+            f"{path}: not readable as .h5ad with a table var ({first}). The file gives the order of the genes; get it again."
+        ) from error
     if len(set(names)) < len(names) or not names:
-        raise ScfmError(f"{path}: var holds {plural(len(names), 'name')}, {len(set(names)):,} different ones; expected one row per gene of the model.")
+        raise ScfmError(
+            f"{path}: var holds {plural(len(names), 'name')}, {len(set(names)):,} different ones; expected one row per gene of the model."
+        )
     return names
 
 
@@ -64,7 +80,9 @@ def find_means(weights: Path, setting: str, modality: str) -> Path:
     )
 
 
-def read_means(path: Path, n_genes: int, nan_means: Literal["official", "ignore", "pretraining"]) -> tuple[np.ndarray, np.ndarray]:
+def read_means(
+    path: Path, n_genes: int, nan_means: Literal["official", "ignore", "pretraining"]
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the mean count of each gene on a technology.
 
     Parameters
@@ -86,13 +104,17 @@ def read_means(path: Path, n_genes: int, nan_means: Literal["official", "ignore"
     try:
         means = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ScfmError(f"{path}: not readable as an array of numbers ({' '.join(str(error).split())[:120]}). Download it again.") from error
+        raise ScfmError(
+            f"{path}: not readable as an array of numbers ({' '.join(str(error).split())[:120]}). Download it again."
+        ) from error
     if not isinstance(means, np.ndarray) or means.dtype.kind not in "fiu" or means.size != n_genes:
         what = f"{getattr(means, 'dtype', type(means).__name__)} of shape {getattr(means, 'shape', '?')}"
         raise ScfmError(f"{path}: holds {what}, expected {n_genes:,} numbers, one per gene of model.h5ad.")
     means = means.astype(np.float64).ravel()
     if np.isinf(means).any():
-        raise ScfmError(f"{path}: {plural(int(np.isinf(means).sum()), 'mean')} are infinite. The file is damaged; get it again.")
+        raise ScfmError(
+            f"{path}: {plural(int(np.isinf(means).sum()), 'mean')} are infinite. The file is damaged; get it again."
+        )
     if nan_means == "pretraining":
         means = np.floor(np.nan_to_num(means) + 0.5)
     missing = np.isnan(means)
@@ -114,7 +136,9 @@ def token_of(value: Any, table: Mapping[str, int]) -> int | None:
     return int(number) if number in set(table.values()) else None
 
 
-def context_tokens(column: "pd.Series | None", table: Mapping[str, int], default: int, n_cells: int) -> tuple[np.ndarray, dict[str, int]]:
+def context_tokens(
+    column: "pd.Series | None", table: Mapping[str, int], default: int, n_cells: int
+) -> tuple[np.ndarray, dict[str, int]]:
     """Return the context token of every cell of the file.
 
     Parameters
@@ -136,14 +160,18 @@ def context_tokens(column: "pd.Series | None", table: Mapping[str, int], default
     found = [token_of(name, table) for name in names]
     tokens = np.array([default if token is None else token for token in found], dtype=np.int64)
     counts = np.bincount(codes, minlength=len(names))
-    return tokens[codes], {str(name): int(n) for name, token, n in zip(names, found, counts, strict=True) if token is None}
+    return tokens[codes], {
+        str(name): int(n) for name, token, n in zip(names, found, counts, strict=True) if token is None
+    }
 
 
 def parse_token(value: str, table: Mapping[str, int], key: str) -> int:
     """Return the token of a setting such as ``default_assay=10x 3' v3`` or ``=11``."""
     token = token_of(value, table)
     if token is None:
-        raise ScfmError(f"nicheformer: setting {key}={value} is no token of the model.{did_you_mean(value, table)} Known: {', '.join(table)}.")
+        raise ScfmError(
+            f"nicheformer: setting {key}={value} is no token of the model.{did_you_mean(value, table)} Known: {', '.join(table)}."
+        )
     return token
 
 

@@ -89,9 +89,20 @@ class EmbeddingWriter:
 
 
 def embed_file(
-    name: str, weights: Path | str, source: Path | str, output: Path | str, *, settings: Mapping[str, Any], options: RunOptions,
-    device: str = "auto", precision: str = "fp32", seed: int = 0, random_init: bool = False, cells: list[str] | None = None,
-    dataset: str = "", method: str = "",
+    name: str,
+    weights: Path | str,
+    source: Path | str,
+    output: Path | str,
+    *,
+    settings: Mapping[str, Any],
+    options: RunOptions,
+    device: str = "auto",
+    precision: str = "fp32",
+    seed: int = 0,
+    random_init: bool = False,
+    cells: list[str] | None = None,
+    dataset: str = "",
+    method: str = "",
 ) -> dict[str, Any]:
     """Embed an .h5ad file; write ``<output>.parquet`` and the sidecar ``<output>.json``.
 
@@ -138,7 +149,12 @@ def embed_file(
     sidecar |= {"warnings": model.messages, "status": "ok", "reason": ""}
     write_json(output.with_suffix(".json"), sidecar)
     log.info(
-        "%s: %d of %d cells, %d dims, %.1f cells/s", name, report.cells_out, report.cells_in, model.n_dims, report.cells_out / max(report.seconds, 1e-9)
+        "%s: %d of %d cells, %d dims, %.1f cells/s",
+        name,
+        report.cells_out,
+        report.cells_in,
+        model.n_dims,
+        report.cells_out / max(report.seconds, 1e-9),
     )
     return sidecar
 
@@ -148,12 +164,26 @@ def _identity(model: "EmbeddingModel", dataset: str, method: str) -> dict[str, A
     method = method or (f"{model.name}_random" if model.random_init else model.name)
     files = [] if model.random_init else sorted({c.path for c in model.checkpoints})
     return {
-        "dataset": dataset, "embedding": f"{method}.raw.{model.seed}", "method": method, "model": model.name,
-        "family": "foundation_model", "variant": "raw", "seed": model.seed, "is_control": model.random_init, "output_type": "embedding",
-        "settings": as_dict(model.settings), "versions": versions_of(["torch", "numpy", "anndata", "h5py", "safetensors"]),
-        "device": str(model.device.type), "precision": model.precision, "n_dims": model.n_dims,
-        "weights_sha256": {str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p) for p in files},
-        "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(), "unused_tensors": model.extras(),
+        "dataset": dataset,
+        "embedding": f"{method}.raw.{model.seed}",
+        "method": method,
+        "model": model.name,
+        "family": "foundation_model",
+        "variant": "raw",
+        "seed": model.seed,
+        "is_control": model.random_init,
+        "output_type": "embedding",
+        "settings": as_dict(model.settings),
+        "versions": versions_of(["torch", "numpy", "anndata", "h5py", "safetensors"]),
+        "device": str(model.device.type),
+        "precision": model.precision,
+        "n_dims": model.n_dims,
+        "weights_sha256": {
+            str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p)
+            for p in files
+        },
+        "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(),
+        "unused_tensors": model.extras(),
     }
 
 
@@ -165,8 +195,10 @@ def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> N
     changed = [name for name, digest in found.items() if record.get(name, digest) != digest]
     if changed:
         model.warn(
-            "W-MOD-14", f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since they were fetched. "
-            "Fetch them again, or delete that file if the change was meant.", files=changed,
+            "W-MOD-14",
+            f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since they were fetched. "
+            "Fetch them again, or delete that file if the change was meant.",
+            files=changed,
         )
 
 
@@ -176,7 +208,13 @@ def _drift(reference: "EmbeddingModel", counts: Counts, sample: list[Part], opti
         return {"bf16_drift": {"reason": "not measured on a sample: the row of a cell depends on the other cells"}}
     ids = np.concatenate([p.cell_ids for p in sample])[:DRIFT_CELLS]
     rows = np.concatenate([p.embedding for p in sample])[:DRIFT_CELLS]
-    exact = embed_frame(reference, counts.only(list(ids)), batch_tokens=options.batch_tokens, min_gene_overlap=0.0).loc[list(ids)].to_numpy()
+    exact = (
+        embed_frame(reference, counts.only(list(ids)), batch_tokens=options.batch_tokens, min_gene_overlap=0.0)
+        .loc[list(ids)]
+        .to_numpy()
+    )
     scale = np.linalg.norm(rows, axis=1) * np.linalg.norm(exact, axis=1)
     cosine = np.einsum("ij,ij->i", rows.astype(np.float64), exact) / np.maximum(scale, 1e-30)
-    return {"bf16_drift": {"cells": len(ids), "cosine_min": float(cosine.min()), "cosine_median": float(np.median(cosine))}}
+    return {
+        "bf16_drift": {"cells": len(ids), "cosine_min": float(cosine.min()), "cosine_median": float(np.median(cosine))}
+    }

@@ -10,7 +10,9 @@ from scfm.errors import ScfmError
 
 #: the only names a dictionary may refer to: rebuilding NumPy scalars and arrays (also ordered dictionaries and sets, see below)
 _ALLOWED = {
-    ("multiarray", "scalar"), ("multiarray", "_reconstruct"), ("numeric", "_frombuffer"),
+    ("multiarray", "scalar"),
+    ("multiarray", "_reconstruct"),
+    ("numeric", "_frombuffer"),
 }
 
 
@@ -71,7 +73,16 @@ def load_pickle(path: Path | str) -> Any:
         raise ScfmError(
             f"{path}: not loaded as a dictionary: {error}. Nothing in it was executed; get the file again from its official source."
         ) from error
-    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError, OverflowError) as error:
+    except (
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        UnicodeDecodeError,
+        OverflowError,
+    ) as error:
         raise ScfmError(
             f"{path}: the pickle is cut short or damaged ({type(error).__name__}, {path.stat().st_size:,} bytes). Download it again."
         ) from error
@@ -81,7 +92,9 @@ def load_dict(path: Path | str) -> dict:
     """Load a pickled dictionary (see :func:`load_pickle`); anything but a non-empty dict is an error."""
     content = load_pickle(path)
     if not isinstance(content, dict) or not content:
-        raise ScfmError(f"{path}: holds a {type(content).__name__} of size {len(content) if hasattr(content, '__len__') else 1}, expected a non-empty dictionary.")
+        raise ScfmError(
+            f"{path}: holds a {type(content).__name__} of size {len(content) if hasattr(content, '__len__') else 1}, expected a non-empty dictionary."
+        )
     return content
 
 
@@ -90,9 +103,15 @@ def require_file(path: Path | str) -> Path:
     path = Path(path)
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.iterdir())[:12] if path.parent.is_dir() else None
-        where = f"the folder holds {', '.join(beside) or 'nothing'}" if beside is not None else f"the folder {path.parent} does not exist"
+        where = (
+            f"the folder holds {', '.join(beside) or 'nothing'}"
+            if beside is not None
+            else f"the folder {path.parent} does not exist"
+        )
         raise ScfmError(f"{path}: the file is missing; {where}. --weights must point at the model's top folder.")
     with path.open("rb") as handle:
         if handle.read(40).startswith(b"version https://git-lfs"):
-            raise ScfmError(f"{path}: this is a Git LFS pointer and not the file itself; run 'git lfs pull' in the model's clone.")
+            raise ScfmError(
+                f"{path}: this is a Git LFS pointer and not the file itself; run 'git lfs pull' in the model's clone."
+            )
     return path

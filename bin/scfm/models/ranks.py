@@ -27,9 +27,13 @@ def read_token_dictionary(path: Path | str) -> dict[str, int]:
     try:
         found = {key: operator.index(value) for key, value in content.items() if isinstance(key, str)}
     except TypeError as error:
-        raise ScfmError(f"{path}: expected token -> whole number, found another value ({error}). Is it another dictionary of the model?") from error
+        raise ScfmError(
+            f"{path}: expected token -> whole number, found another value ({error}). Is it another dictionary of the model?"
+        ) from error
     if len(found) < len(content):
-        raise ScfmError(f"{path}: {plural(len(content) - len(found), 'key')} of {len(content):,} are not texts; expected gene or special token -> id.")
+        raise ScfmError(
+            f"{path}: {plural(len(content) - len(found), 'key')} of {len(content):,} are not texts; expected gene or special token -> id."
+        )
     if min(found.values()) < 0 or len(set(found.values())) < len(found):
         raise ScfmError(f"{path}: token ids are negative or occur more than once; expected one id per token.")
     if "<pad>" not in found:
@@ -69,7 +73,9 @@ def read_inverse_medians(path: Path | str, genes: Mapping[str, int]) -> np.ndarr
         raise ScfmError(f"{path}: expected gene -> number ({error}).") from error
     bad = [gene for gene, median in zip(genes, medians.tolist(), strict=True) if not 0 < median < np.inf]
     if bad:
-        raise ScfmError(f"{path}: {plural(len(bad), 'median')} are not positive numbers (of {listing(bad)}). The file is damaged.")
+        raise ScfmError(
+            f"{path}: {plural(len(bad), 'median')} are not positive numbers (of {listing(bad)}). The file is damaged."
+        )
     found = np.full(max(genes.values(), default=-1) + 1, np.nan)
     found[list(genes.values())] = 1.0 / medians
     return found

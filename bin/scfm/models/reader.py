@@ -51,7 +51,10 @@ class Chunk:
             part = slice(start, start + size)
             indptr = counts.indptr[start : start + size + 1]
             values = slice(indptr[0], indptr[-1])
-            block = csr_matrix((counts.data[values], counts.indices[values], indptr - indptr[0]), shape=(len(indptr) - 1, counts.shape[1]))
+            block = csr_matrix(
+                (counts.data[values], counts.indices[values], indptr - indptr[0]),
+                shape=(len(indptr) - 1, counts.shape[1]),
+            )
             block.has_sorted_indices = counts.has_sorted_indices
             yield Chunk(block, self.cell_ids[part], self.rows[part], self.obs.iloc[part])
 
@@ -89,7 +92,9 @@ class Counts:
         Names of the layers that are there, for the sentences.
     """
 
-    def __init__(self, matrix: Any, obs: "pd.DataFrame", var: "pd.DataFrame", *, name: str, layers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, matrix: Any, obs: "pd.DataFrame", var: "pd.DataFrame", *, name: str, layers: Sequence[str] = ()
+    ) -> None:
         self._matrix, self.obs, self.var, self.name, self.layers = matrix, obs, var, name, list(layers)
         self.cell_ids = np.asarray(obs.index.astype(str), dtype=object)
         self._rows = np.arange(len(obs))
@@ -117,7 +122,9 @@ class Counts:
         keep = np.fromiter((c in wanted for c in self.cell_ids), dtype=bool, count=len(self.cell_ids))
         if keep.sum() != len(wanted):
             missing = sorted(wanted.difference(self.cell_ids[keep]))
-            raise ScfmError(f"{self.name}: {plural(len(missing), 'asked cell id')} are not in it (such as '{missing[0]}').")
+            raise ScfmError(
+                f"{self.name}: {plural(len(missing), 'asked cell id')} are not in it (such as '{missing[0]}')."
+            )
         part = object.__new__(Counts)
         part.__dict__.update(self.__dict__)
         part._rows = np.flatnonzero(keep)
@@ -162,7 +169,9 @@ class Counts:
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         breaks = np.flatnonzero(np.diff(ordered) != 1) + 1
-        blocks = [sparse.csr_matrix(self._matrix[int(b[0]) : int(b[-1]) + 1]) for b in np.split(ordered, breaks) if len(b)]
+        blocks = [
+            sparse.csr_matrix(self._matrix[int(b[0]) : int(b[-1]) + 1]) for b in np.split(ordered, breaks) if len(b)
+        ]
         counts = blocks[0] if len(blocks) == 1 else sparse.vstack(blocks, format="csr")
         if not np.array_equal(ordered, rows):
             back = np.empty(len(order), dtype=np.int64)

@@ -74,10 +74,15 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields of the sidecar."""
         return {
-            "cells_in": self.cells_in, "cells_out": self.cells_out, "seconds": round(self.seconds, 3),
+            "cells_in": self.cells_in,
+            "cells_out": self.cells_out,
+            "seconds": round(self.seconds, 3),
             "cells_per_second": round(self.cells_out / self.seconds, 3) if self.seconds else None,
             "not_embedded": [{"cell_id": c, "reason": r} for c, r in self.not_embedded],
-            "batch_tokens": self.batch_tokens, "peak_rss_mb": round(peak_rss_mb(), 1), "peak_gpu_mb": peak_gpu_mb(), **self.genes,
+            "batch_tokens": self.batch_tokens,
+            "peak_rss_mb": round(peak_rss_mb(), 1),
+            "peak_gpu_mb": peak_gpu_mb(),
+            **self.genes,
         }
 
 
@@ -146,7 +151,9 @@ class Runner:
             out = self.model.forward(to_batch(tokens.take(rows), self.model.device))
         values = out.float().cpu().numpy()
         if values.shape != (len(rows), self.model.n_dims):
-            raise RuntimeError(f"{self.model.name}: forward gave {values.shape}, expected {(len(rows), self.model.n_dims)}")
+            raise RuntimeError(
+                f"{self.model.name}: forward gave {values.shape}, expected {(len(rows), self.model.n_dims)}"
+            )
         if not np.isfinite(values).all():
             raise ScfmError(
                 f"{self.model.name}: the embedding of {plural(int((~np.isfinite(values)).any(1).sum()), 'cell')} is not finite. "
@@ -166,7 +173,8 @@ def to_batch(tokens: Tokens, device: "torch.device | str") -> Batch:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=kind)).to(device)
 
     return Batch(
-        Segments(tokens.lengths.tolist(), device), {k: tensor(v) for k, v in tokens.fields.items()},
+        Segments(tokens.lengths.tolist(), device),
+        {k: tensor(v) for k, v in tokens.fields.items()},
         {k: tensor(v) for k, v in tokens.cells.items()},
     )
 
@@ -179,12 +187,19 @@ def prepare(model: EmbeddingModel, counts: "Counts", options: RunOptions) -> dic
     names = counts.gene_names(column)
     model.genes = model.map_genes(names, scan.cells_per_gene)
     share = check_overlap(
-        model.genes, names, scan.detected, minimum=options.min_gene_overlap, model=model.name, gene_ids=model.gene_ids, column=column,
+        model.genes,
+        names,
+        scan.detected,
+        minimum=options.min_gene_overlap,
+        model=model.name,
+        gene_ids=model.gene_ids,
+        column=column,
         alternatives=_Alternatives(model, counts, scan, column),
     )
     if share < 0.5:
         model.warn(
-            "W-MOD-01", f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check gene_column and species.",
+            "W-MOD-01",
+            f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check gene_column and species.",
             gene_overlap=round(share, 4),
         )
     model.prepare(counts)
@@ -214,21 +229,27 @@ def check_counts(model: EmbeddingModel, counts: "Counts", scan: "Scan") -> None:
     if "counts" in counts.layers and model.settings.input_layer != "counts":
         hint = " The file has a layer 'counts': use --set input_layer=counts."
     if scan.n_not_finite:
-        raise ScfmError(f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected counts.{hint}")
+        raise ScfmError(
+            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected counts.{hint}"
+        )
     if scan.n_negative:
-        raise ScfmError(f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not scaled data.{hint}")
+        raise ScfmError(
+            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not scaled data.{hint}"
+        )
     rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
     if not scan.n_fractional or rule == "expected":
         return
-    text = (
-        f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as {scan.fractional_example:.4g})"
-    )
+    text = f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as {scan.fractional_example:.4g})"
     if rule == "error":
         raise ScfmError(
             f"{text}; {model.name} needs raw counts, normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} "
             "If these are counts corrected for ambient RNA, say so: --set fractional=warn."
         )
-    model.warn("W-MOD-02", f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}", n_fractional=scan.n_fractional)
+    model.warn(
+        "W-MOD-02",
+        f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}",
+        n_fractional=scan.n_fractional,
+    )
 
 
 def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, report: Report) -> Iterator[Part]:
@@ -243,7 +264,9 @@ def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, r
         yield part
     report.batch_tokens, report.seconds = runner.budget, watch.seconds
     if not report.cells_out and counts.n_cells == len(counts.cell_ids):  # a shard may be empty, the whole may not
-        raise ScfmError(f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded: {report.not_embedded[0][1] if report.not_embedded else 'no cells'}.")
+        raise ScfmError(
+            f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded: {report.not_embedded[0][1] if report.not_embedded else 'no cells'}."
+        )
     if report.not_embedded:
         model.messages.append(no_row_warning(report.not_embedded, method=model.name))
 
@@ -255,7 +278,8 @@ def embed_frame(model: EmbeddingModel, counts: "Counts", **options: Any) -> "pd.
     report = Report()
     parts = list(embed_stream(model, counts, RunOptions(**options), report))
     frame = pd.DataFrame(
-        np.concatenate([p.embedding for p in parts]), index=pd.Index(np.concatenate([p.cell_ids for p in parts]), name="cell_id"),
+        np.concatenate([p.embedding for p in parts]),
+        index=pd.Index(np.concatenate([p.cell_ids for p in parts]), name="cell_id"),
         columns=[f"dim_{j}" for j in range(model.n_dims)],
     )
     frame = frame.loc[[c for c in counts.cell_ids[counts.rows] if c in frame.index]]

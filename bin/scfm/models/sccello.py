@@ -59,8 +59,14 @@ class ScCello(EmbeddingModel):
     gene_ids = "ensembl"
     reads_symbols = True
     ignored_tensors = (
-        "bert.embeddings.position_ids", "cls.predictions.", "cell_cls.predictions.", "learned_centroid.", "affine_projection.",
-        "binary_ce_loss_transform_", "cell_type_ancestor_mask", "ctgraph_sim",
+        "bert.embeddings.position_ids",
+        "cls.predictions.",
+        "cell_cls.predictions.",
+        "learned_centroid.",
+        "affine_projection.",
+        "binary_ce_loss_transform_",
+        "cell_type_ancestor_mask",
+        "ctgraph_sim",
     )
 
     def load(self) -> None:
@@ -73,7 +79,9 @@ class ScCello(EmbeddingModel):
         self.cls = dictionary.setdefault("<cls>", len(dictionary))
         ranks.check_vocabulary(dictionary, path, config.vocab_size, config.path)
         self.table = ranks.gene_tokens(dictionary)
-        self.inverse_medians = ranks.read_inverse_medians(self.vocabulary_folder / "gene_median_dictionary.pkl", self.table)
+        self.inverse_medians = ranks.read_inverse_medians(
+            self.vocabulary_folder / "gene_median_dictionary.pkl", self.table
+        )
         names = self.vocabulary_folder / "vocab_id2name.csv"
         self.symbols = read_symbols(names, self.table) if names.is_file() else {}
         self.max_length = longest_sequence(self, self.settings.max_length, config.n_positions, shortest=2)
@@ -96,7 +104,13 @@ class ScCello(EmbeddingModel):
             return Linear(self.place(weight), self.place(checkpoint.take(f"{prefix}{name}.bias", d)))
 
         first, last = linear("dense_1"), linear("dense_2")
-        norm = Norm(*(self.place(checkpoint.take(f"{prefix}layer_norm.{part}", d), is_norm=True) for part in ("weight", "bias")), config.eps)
+        norm = Norm(
+            *(
+                self.place(checkpoint.take(f"{prefix}layer_norm.{part}", d), is_norm=True)
+                for part in ("weight", "bias")
+            ),
+            config.eps,
+        )
         return lambda x: last(F.relu(norm(first(x))))
 
     def facts(self) -> dict[str, Any]:
@@ -112,7 +126,9 @@ class ScCello(EmbeddingModel):
             column = "ensembl_ids" if "ensembl_ids" in counts.var.columns else "index"
         if not self.symbols and not genes.looks_ensembl(names := counts.gene_names(column)):
             require_file(self.vocabulary_folder / "vocab_id2name.csv")
-            raise ScfmError(f"{self.vocabulary_folder / 'vocab_id2name.csv'}: names no gene of the vocabulary, and '{names[0]}' is no Ensembl id.")
+            raise ScfmError(
+                f"{self.vocabulary_folder / 'vocab_id2name.csv'}: names no gene of the vocabulary, and '{names[0]}' is no Ensembl id."
+            )
         return column
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
@@ -171,7 +187,9 @@ def read_symbols(path: Path, table: dict[str, int]) -> dict[str, int]:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
         last = dict(zip(rows["name"], rows["id"], strict=True))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, KeyError) as error:
-        raise ScfmError(f"{path}: expected a CSV table with the columns id and name ({type(error).__name__}: {error}).") from error
+        raise ScfmError(
+            f"{path}: expected a CSV table with the columns id and name ({type(error).__name__}: {error})."
+        ) from error
     return {symbol: table[gene] for symbol, gene in last.items() if symbol and gene in table}
 
 

@@ -104,7 +104,8 @@ class ScFoundation(EmbeddingModel):
         numbers = encoder if isinstance(encoder, Mapping) else {}
         self.heads, self.depth, self.seq_len = numbers.get("heads"), numbers.get("depth"), flat.get("seq_len")
         bad = [
-            key for key, value in (("encoder.heads", self.heads), ("encoder.depth", self.depth), ("seq_len", self.seq_len))
+            key
+            for key, value in (("encoder.heads", self.heads), ("encoder.depth", self.depth), ("seq_len", self.seq_len))
             if type(value) is not int or value < 1
         ]
         if bad:
@@ -115,7 +116,9 @@ class ScFoundation(EmbeddingModel):
         try:
             self.bin_alpha = float(flat["bin_alpha"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ScfmError(f"{where}: the configuration needs a number bin_alpha ({type(error).__name__}: {error}).") from error
+            raise ScfmError(
+                f"{where}: the configuration needs a number bin_alpha ({type(error).__name__}: {error})."
+            ) from error
 
     def _read_tensors(self, checkpoint: "Checkpoint", path: Path) -> None:
         """Read value embedding, positions, layers and the final norm."""
@@ -125,25 +128,50 @@ class ScFoundation(EmbeddingModel):
         table = checkpoint.take("token_emb.emb.weight", ANY, ANY, init=1.0)
         bins, width = table.shape
         if width % self.heads:
-            raise ScfmError(f"{path}: the width {width} of 'token_emb.emb.weight' is not a multiple of encoder.heads {self.heads}.")
+            raise ScfmError(
+                f"{path}: the width {width} of 'token_emb.emb.weight' is not a multiple of encoder.heads {self.heads}."
+            )
         take = checkpoint.take
-        self.first = Linear(*(self.place(take(f"token_emb.mlp.{part}", bins, *size), is_norm=True) for part, size in (("weight", (1,)), ("bias", ()))))
+        self.first = Linear(
+            *(
+                self.place(take(f"token_emb.mlp.{part}", bins, *size), is_norm=True)
+                for part, size in (("weight", (1,)), ("bias", ()))
+            )
+        )
         self.second = Linear(
-            *(self.place(take(f"token_emb.mlp2.{part}", bins, *size), is_norm=True) for part, size in (("weight", (bins,)), ("bias", ())))
+            *(
+                self.place(take(f"token_emb.mlp2.{part}", bins, *size), is_norm=True)
+                for part, size in (("weight", (bins,)), ("bias", ()))
+            )
         )
         self.bins = self.place(table.T, is_norm=True)
         # a row behind genes, T and S is that of padding
-        self.positions = self.place(take("pos_emb.weight", self.seq_len + 1, width, init=1.0)[: self.seq_len], is_norm=True)
+        self.positions = self.place(
+            take("pos_emb.weight", self.seq_len + 1, width, init=1.0)[: self.seq_len], is_norm=True
+        )
         self.layers = [
-            read_layer(checkpoint, f"encoder.transformer_encoder.{i}.", TORCH_NAMES, width=width, inner=4 * width, eps=EPS, place=self.place)
+            read_layer(
+                checkpoint,
+                f"encoder.transformer_encoder.{i}.",
+                TORCH_NAMES,
+                width=width,
+                inner=4 * width,
+                eps=EPS,
+                place=self.place,
+            )
             for i in range(self.depth)
         ]
-        self.norm = Norm(*(self.place(take(f"encoder.norm.{part}", width), is_norm=True) for part in ("weight", "bias")), EPS)
+        self.norm = Norm(
+            *(self.place(take(f"encoder.norm.{part}", width), is_norm=True) for part in ("weight", "bias")), EPS
+        )
         self.n_dims = 4 * width if self.settings.pooling == "all" else width
 
     def facts(self) -> dict[str, Any]:
         """Return the entry of the checkpoint that was used."""
-        return super().facts() | {"checkpoint_entry": ENTRIES[self.settings.version], "resolution": self.settings.resolution}
+        return super().facts() | {
+            "checkpoint_entry": ENTRIES[self.settings.version],
+            "resolution": self.settings.resolution,
+        }
 
     # ---- genes ------------------------------------------------------------------------------------------------------------
 
@@ -165,13 +193,18 @@ class ScFoundation(EmbeddingModel):
     def prepare(self, counts: "Counts") -> None:
         """Say what looks odd: repeated symbols, counts where normalised values were announced; refuse totals that are none."""
         if n := self.genes.report["genes_repeated"]:
-            self.warn("W-MOD-20", f"{plural(n, 'column')} repeat a symbol of another column: the counts of one symbol are added.", n=n)
+            self.warn(
+                "W-MOD-20",
+                f"{plural(n, 'column')} repeat a symbol of another column: the counts of one symbol are added.",
+                n=n,
+            )
         if self.settings.pre_normalized == "F":
             return
         scan = counts.scan()
         if not scan.n_fractional:
             self.warn(
-                "W-MOD-21", f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all of them are whole numbers: "
+                "W-MOD-21",
+                f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all of them are whole numbers: "
                 "these look like raw counts, for which pre_normalized=F is meant.",
             )
         if self.settings.pre_normalized == "A":
@@ -210,7 +243,11 @@ class ScFoundation(EmbeddingModel):
         kind, number = self.resolution
         with np.errstate(divide="ignore"):
             depth = np.log10(total)
-            target = {"f": lambda: np.log10(total * number), "a": lambda: depth + number, "t": lambda: np.full(len(total), number)}[kind]()
+            target = {
+                "f": lambda: np.log10(total * number),
+                "a": lambda: depth + number,
+                "t": lambda: np.full(len(total), number),
+            }[kind]()
         return target, depth
 
     def _listed(self, counts: "csr_matrix") -> tokens.Rows:

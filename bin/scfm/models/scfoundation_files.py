@@ -23,9 +23,17 @@ def read_gene_list(path: Path) -> dict[str, int]:
     except (ValueError, UnicodeDecodeError) as error:
         raise ScfmError(f"{path}: not readable as a table with tabs ({str(error).splitlines()[0][:120]}).") from error
     if not {"gene_name", "index"} <= set(table.columns):
-        raise ScfmError(f"{path}: expected the columns gene_name and index, found {', '.join(map(str, table.columns))}.")
-    if list(table["index"]) != [str(i) for i in range(len(table))] or table["gene_name"].duplicated().any() or not len(table):
-        raise ScfmError(f"{path}: expected every symbol once, and index 0 to {max(0, len(table) - 1)} in order. The file is damaged or was edited.")
+        raise ScfmError(
+            f"{path}: expected the columns gene_name and index, found {', '.join(map(str, table.columns))}."
+        )
+    if (
+        list(table["index"]) != [str(i) for i in range(len(table))]
+        or table["gene_name"].duplicated().any()
+        or not len(table)
+    ):
+        raise ScfmError(
+            f"{path}: expected every symbol once, and index 0 to {max(0, len(table) - 1)} in order. The file is damaged or was edited."
+        )
     return dict(zip(table["gene_name"], range(len(table)), strict=True))
 
 
@@ -35,7 +43,11 @@ def flat_config(config: Any, where: str) -> dict[str, Any]:
         name = config["model"]
         flat = {**config["model_config"][name], **config["dataset_config"]["rnaseq"]}
     except (KeyError, TypeError) as error:
-        raise ScfmError(f"{where}: the configuration lacks {error}; expected model, model_config and dataset_config.rnaseq.") from error
+        raise ScfmError(
+            f"{where}: the configuration lacks {error}; expected model, model_config and dataset_config.rnaseq."
+        ) from error
     if name != "mae_autobin":
-        raise ScfmError(f"{where}: the model is '{name}'; only mae_autobin can be computed here, which the released models are.")
+        raise ScfmError(
+            f"{where}: the model is '{name}'; only mae_autobin can be computed here, which the released models are."
+        )
     return flat

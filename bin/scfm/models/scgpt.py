@@ -60,7 +60,15 @@ class ScGPT(EmbeddingModel):
     gene_ids = "symbol"
     fractional = "warn"  # bins are ranks: counts and log-normalised values give the same ones
     ignored_tensors = (
-        "decoder.", "mvc_decoder.", "cls_decoder.", "flag_encoder.", "bn.", "dsbn.", "batch_encoder.", "grad_reverse_discriminator.", "sim.",
+        "decoder.",
+        "mvc_decoder.",
+        "cls_decoder.",
+        "flag_encoder.",
+        "bn.",
+        "dsbn.",
+        "batch_encoder.",
+        "grad_reverse_discriminator.",
+        "sim.",
     )
 
     def load(self) -> None:
@@ -75,7 +83,13 @@ class ScGPT(EmbeddingModel):
 
         self.layers = [
             read_layer(
-                checkpoint, f"transformer_encoder.layers.{i}.", TORCH_NAMES, width=self.width, inner=self.inner, eps=EPS, place=self.place
+                checkpoint,
+                f"transformer_encoder.layers.{i}.",
+                TORCH_NAMES,
+                width=self.width,
+                inner=self.inner,
+                eps=EPS,
+                place=self.place,
             )
             for i in range(self.n_layers)
         ]
@@ -84,21 +98,34 @@ class ScGPT(EmbeddingModel):
         """Take the architecture from ``args.json`` and refuse what this code does not compute."""
         path = self.weights / "args.json"
         try:
-            self.width, self.heads, self.inner, self.n_layers = (int(args[k]) for k in ("embsize", "nheads", "d_hid", "nlayers"))
+            self.width, self.heads, self.inner, self.n_layers = (
+                int(args[k]) for k in ("embsize", "nheads", "d_hid", "nlayers")
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise ScfmError(f"{path}: needs whole numbers embsize, nheads, d_hid and nlayers ({type(error).__name__}: {error}).") from error
+            raise ScfmError(
+                f"{path}: needs whole numbers embsize, nheads, d_hid and nlayers ({type(error).__name__}: {error})."
+            ) from error
         if self.width % self.heads:
             raise ScfmError(f"{path}: embsize {self.width} is not a multiple of nheads {self.heads}.")
         if args.get("input_emb_style", "continuous") != "continuous":
-            raise ScfmError(f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the released models use.")
+            raise ScfmError(
+                f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the released models use."
+            )
         if int(args.get("n_bins", N_BINS)) != N_BINS:
-            self.warn("W-MOD-11", f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so does this code.")
+            self.warn(
+                "W-MOD-11",
+                f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so does this code.",
+            )
         pad = args.get("pad_token", "<pad>")
         for token in ("<cls>", pad):
             if token not in self.vocabulary:
-                raise ScfmError(f"{self.weights / 'vocab.json'}: has no token '{token}'. The vocabulary is not the one of this checkpoint.")
+                raise ScfmError(
+                    f"{self.weights / 'vocab.json'}: has no token '{token}'. The vocabulary is not the one of this checkpoint."
+                )
         if self.settings.max_length is not None and self.settings.max_length < 2:
-            raise ScfmError(f"scgpt: setting max_length={self.settings.max_length} leaves no room for a gene; expected at least 2.")
+            raise ScfmError(
+                f"scgpt: setting max_length={self.settings.max_length} leaves no room for a gene; expected at least 2."
+            )
 
     def _build_tables(self, checkpoint: "Checkpoint", cls_value: float) -> None:
         """Compute once what is the same in every cell: the normed embedding of each gene and the embedding of each bin."""
@@ -114,8 +141,18 @@ class ScGPT(EmbeddingModel):
         self.gene_table = self.place(norm(embedding, "encoder.enc_norm"))
         values = torch.arange(N_BINS, dtype=torch.float32)
         values[0] = cls_value  # row 0: <cls> carries the value of padding; bin 0 never occurs
-        hidden = F.relu(F.linear(values[:, None], checkpoint.take("value_encoder.linear1.weight", d, 1), checkpoint.take("value_encoder.linear1.bias", d)))
-        hidden = F.linear(hidden, checkpoint.take("value_encoder.linear2.weight", d, d), checkpoint.take("value_encoder.linear2.bias", d))
+        hidden = F.relu(
+            F.linear(
+                values[:, None],
+                checkpoint.take("value_encoder.linear1.weight", d, 1),
+                checkpoint.take("value_encoder.linear1.bias", d),
+            )
+        )
+        hidden = F.linear(
+            hidden,
+            checkpoint.take("value_encoder.linear2.weight", d, d),
+            checkpoint.take("value_encoder.linear2.bias", d),
+        )
         self.value_table = self.place(norm(hidden, "value_encoder.norm"))
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
@@ -139,7 +176,10 @@ class ScGPT(EmbeddingModel):
         ids = self.genes.ids.take(rows.columns.take(kept))
         return tokens.Tokens(
             tokens.surrounded_offsets(offsets, 1),
-            {"ids": tokens.surround(ids, offsets, before=self.vocabulary["<cls>"]), "bins": tokens.surround(bins, offsets, before=0)},
+            {
+                "ids": tokens.surround(ids, offsets, before=self.vocabulary["<cls>"]),
+                "bins": tokens.surround(bins, offsets, before=0),
+            },
             rows.lengths,
         )
 
@@ -168,7 +208,9 @@ class ScGPT(EmbeddingModel):
         x = self.gene_table[batch.fields["ids"]] + self.value_table[batch.fields["bins"]]
         for layer in self.layers[:-1]:
             x = post_norm_layer(x, layer, batch.segments, heads=self.heads)
-        x = post_norm_layer(x, self.layers[-1], batch.segments, heads=self.heads, read=first_rows(batch.segments), fold=True).float()
+        x = post_norm_layer(
+            x, self.layers[-1], batch.segments, heads=self.heads, read=first_rows(batch.segments), fold=True
+        ).float()
         return x / x.norm(dim=1, keepdim=True) if self.settings.normalize else x
 
 
@@ -176,7 +218,9 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     """Read ``vocab.json``: token -> id, the ids being 0, 1, 2 ... without gaps."""
     content = read_json(require_file(path))
     if not isinstance(content, dict) or sorted(content.values(), key=str) != sorted(range(len(content)), key=str):
-        raise ScfmError(f"{path}: expected one flat object token -> id whose ids are 0 to {max(0, len(content) - 1)}, each once. The file is not a scGPT vocabulary.")
+        raise ScfmError(
+            f"{path}: expected one flat object token -> id whose ids are 0 to {max(0, len(content) - 1)}, each once. The file is not a scGPT vocabulary."
+        )
     return content
 
 

@@ -81,7 +81,9 @@ def _limits_of_counts(
     return found[0].take(asked), found[1].take(asked)
 
 
-def _limits_of_any(values: np.ndarray, offsets: np.ndarray, start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _limits_of_any(
+    values: np.ndarray, offsets: np.ndarray, start: np.ndarray, last: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Limits of any positive values: an edge lies between two neighbours of the sorted row, so runs of equal values tell its place."""
     order, ordered = _sort_rows(values, offsets)
     edges, a, b, left, right = _edges(lambda flat: ordered[flat], start, last)

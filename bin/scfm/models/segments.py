@@ -49,7 +49,9 @@ class Segments:
     @cached_property
     def positions(self) -> torch.Tensor:
         """Position of each token inside its cell, shape (n_tokens,), int64."""
-        return torch.arange(self.total, device=self.device) - self.first.repeat_interleave(self._lengths, output_size=self.total)
+        return torch.arange(self.total, device=self.device) - self.first.repeat_interleave(
+            self._lengths, output_size=self.total
+        )
 
     @cached_property
     def cell(self) -> torch.Tensor:

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: fields of the sidecar that must be the same in every shard, else their rows can't stand in one table
-SAME = ("dataset", "embedding", "method", "model", "family", "variant", "seed", "settings", "precision", "n_dims", "weights_sha256", "weights_random")
+SAME = (
+    "dataset",
+    "embedding",
+    "method",
+    "model",
+    "family",
+    "variant",
+    "seed",
+    "settings",
+    "precision",
+    "n_dims",
+    "weights_sha256",
+    "weights_random",
+)
 #: the runner's warning about cells without a row, which counts the cells of one shard
 NO_ROW = "W-MOD-03"
 
@@ -28,7 +41,9 @@ NO_ROW = "W-MOD-03"
 # ---- cutting ------------------------------------------------------------------------------------------------------------------
 
 
-def split_cells(obs: Path | str, outdir: Path | str, *, shard_cells: int, groups: bool = False, group_column: str = "") -> list[Path]:
+def split_cells(
+    obs: Path | str, outdir: Path | str, *, shard_cells: int, groups: bool = False, group_column: str = ""
+) -> list[Path]:
     """Write one file of cell ids per shard.
 
     Parameters
@@ -60,8 +75,11 @@ def split_cells(obs: Path | str, outdir: Path | str, *, shard_cells: int, groups
         raise ScfmError(f"{obs}: there are no cells to embed.")
     values = table.column(column).to_pylist() if column else [""] * len(ids)
     if groups and shard_cells and column is None:
-        log.info("the cells of this model see each other and %s: one shard with all %d cells",
-                 f"'{group_column}' is no column of {Path(obs).name}" if group_column else "no group_column is set", len(ids))
+        log.info(
+            "the cells of this model see each other and %s: one shard with all %d cells",
+            f"'{group_column}' is no column of {Path(obs).name}" if group_column else "no group_column is set",
+            len(ids),
+        )
     shards = plan_shards(ids, values, shard_cells=shard_cells, whole_groups=groups)
     Path(outdir).mkdir(parents=True, exist_ok=True)
     width = max(3, len(str(len(shards) - 1)))
@@ -107,7 +125,13 @@ def plan_shards(ids: Sequence[str], groups: Sequence[Any], *, shard_cells: int, 
 
 
 def merge_shards(
-    name: str, *, parts: Iterable[Path], sidecars: Iterable[Path], statuses: Iterable[Path], obs: Path | str, outdir: Path | str,
+    name: str,
+    *,
+    parts: Iterable[Path],
+    sidecars: Iterable[Path],
+    statuses: Iterable[Path],
+    obs: Path | str,
+    outdir: Path | str,
     on_error: str = "continue",
 ) -> None:
     """Join the shards of one embedding; write its table and sidecar, or a status that says why there are none.
@@ -139,8 +163,10 @@ def merge_shards(
             return
         tables, notes = sorted(parts), [read_json(path) for path in sorted(sidecars)]
         if not len(tables) == len(notes) == len(found):
-            raise ScfmError(f"{name}: {plural(len(found), 'shard')} ended well, but left {plural(len(tables), 'table')} and "
-                f"{plural(len(notes), 'sidecar')}; expected one of each per shard.")
+            raise ScfmError(
+                f"{name}: {plural(len(found), 'shard')} ended well, but left {plural(len(tables), 'table')} and "
+                f"{plural(len(notes), 'sidecar')}; expected one of each per shard."
+            )
         merged = merge_sidecars(name, notes)
         _check_cells(name, tables, merged, obs)
         write_json(outdir / f"{name}.unchecked.json", merged)
@@ -150,7 +176,8 @@ def merge_shards(
 def _costs(statuses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return seconds (summed) and peaks of the shards."""
     return {"seconds": sum(s.get("seconds") or 0.0 for s in statuses), "shards": len(statuses)} | {
-        key: max((s[key] for s in statuses if s.get(key) is not None), default=None) for key in ("peak_rss_mb", "peak_gpu_mb")
+        key: max((s[key] for s in statuses if s.get(key) is not None), default=None)
+        for key in ("peak_rss_mb", "peak_gpu_mb")
     }
 
 
@@ -158,7 +185,11 @@ def _verdict(bad: Sequence[Mapping[str, Any]], n_shards: int) -> dict[str, str]:
     """Return the status of an embedding of which shards have no result: the first failure, else the first reason."""
     failed = [s for s in bad if s["status"] == "failed"]
     first = (failed or bad)[0]
-    count = f"{len(failed or bad)} of {n_shards} shards {'failed' if failed else 'have no result'}; the first reason: " if n_shards > 1 else ""
+    count = (
+        f"{len(failed or bad)} of {n_shards} shards {'failed' if failed else 'have no result'}; the first reason: "
+        if n_shards > 1
+        else ""
+    )
     return {"status": first["status"], "reason": count + first["reason"], "reason_code": first["reason_code"]}
 
 
@@ -179,28 +210,40 @@ def merge_sidecars(name: str, sidecars: Sequence[Mapping[str, Any]]) -> dict[str
     """
     first = sidecars[0]
     if f"{first['dataset']}.{first['embedding']}" != name:
-        raise ScfmError(f"{name}: a shard is of '{first['dataset']}.{first['embedding']}'. Were results of another task collected?")
+        raise ScfmError(
+            f"{name}: a shard is of '{first['dataset']}.{first['embedding']}'. Were results of another task collected?"
+        )
     for key in SAME:
         if any(s.get(key) != first.get(key) for s in sidecars):
-            raise ScfmError(f"{name}: the shards differ in '{key}', so their rows do not belong in one table. Compute all of them anew.")
+            raise ScfmError(
+                f"{name}: the shards differ in '{key}', so their rows do not belong in one table. Compute all of them anew."
+            )
     merged = _other_facts(sidecars)
     out = sum(s["cells_out"] for s in sidecars)
     seconds = sum(s["seconds"] for s in sidecars)
     lacking = sorted((entry for s in sidecars for entry in s.get("not_embedded") or []), key=lambda e: e["cell_id"])
     if not out:
-        raise ScfmError(f"{name}: none of {plural(sum(s['cells_in'] for s in sidecars), 'cell')} could be embedded: "
-            f"{lacking[0]['reason'] if lacking else 'no cells'}.")
+        raise ScfmError(
+            f"{name}: none of {plural(sum(s['cells_in'] for s in sidecars), 'cell')} could be embedded: "
+            f"{lacking[0]['reason'] if lacking else 'no cells'}."
+        )
     merged |= {
-        "cells_in": sum(s["cells_in"] for s in sidecars), "cells_out": out, "seconds": round(seconds, 3),
-        "cells_per_second": round(out / seconds, 3) if seconds else None, "not_embedded": lacking, "shards": len(sidecars),
-        "device": ",".join(sorted({s["device"] for s in sidecars})), "warnings": _warnings(sidecars, lacking),
+        "cells_in": sum(s["cells_in"] for s in sidecars),
+        "cells_out": out,
+        "seconds": round(seconds, 3),
+        "cells_per_second": round(out / seconds, 3) if seconds else None,
+        "not_embedded": lacking,
+        "shards": len(sidecars),
+        "device": ",".join(sorted({s["device"] for s in sidecars})),
+        "warnings": _warnings(sidecars, lacking),
     }
     for key in ("peak_rss_mb", "peak_gpu_mb"):
         merged[key] = max((s[key] for s in sidecars if s.get(key) is not None), default=None)
     drifts = [s["bf16_drift"] for s in sidecars if "cosine_min" in (s.get("bf16_drift") or {})]
     if drifts:
         merged["bf16_drift"] = {
-            "cells": sum(d["cells"] for d in drifts), "cosine_min": min(d["cosine_min"] for d in drifts),
+            "cells": sum(d["cells"] for d in drifts),
+            "cosine_min": min(d["cosine_min"] for d in drifts),
             "cosine_median": _weighted([d["cosine_median"] for d in drifts], [d["cells"] for d in drifts]),
         }
     return merged
@@ -234,7 +277,9 @@ def _warnings(sidecars: Sequence[Mapping[str, Any]], lacking: Sequence[Mapping[s
     unique = {(w["code"], w["text"]): w for s in sidecars for w in s.get("warnings") or [] if w["code"] != NO_ROW}
     found = list(unique.values())
     if lacking:
-        found.append(no_row_warning([(entry["cell_id"], entry["reason"]) for entry in lacking], method=str(sidecars[0]["model"])))
+        found.append(
+            no_row_warning([(entry["cell_id"], entry["reason"]) for entry in lacking], method=str(sidecars[0]["model"]))
+        )
     return found
 
 
@@ -242,7 +287,11 @@ def no_row_warning(lacking: Sequence[tuple[str, str]], *, method: str) -> dict:
     """Return the warning about cells that got no row, given their ids and reasons."""
     cell, reason = lacking[0]
     return message(
-        NO_ROW, "warning", f"{plural(len(lacking), 'cell')} got no row (such as '{cell}': {reason}).", method=method, values={"n": len(lacking)}
+        NO_ROW,
+        "warning",
+        f"{plural(len(lacking), 'cell')} got no row (such as '{cell}': {reason}).",
+        method=method,
+        values={"n": len(lacking)},
     )
 
 
@@ -254,12 +303,16 @@ def _check_cells(name: str, tables: Sequence[Path], merged: Mapping[str, Any], o
     seen = embedded + [entry["cell_id"] for entry in merged["not_embedded"]]
     twice = sorted(cell for cell, n in Counter(seen).items() if n > 1)
     if twice:
-        raise ScfmError(f"{name}: {plural(len(twice), 'cell')} in more than one shard ({listing(twice)}). Compute all shards anew.")
+        raise ScfmError(
+            f"{name}: {plural(len(twice), 'cell')} in more than one shard ({listing(twice)}). Compute all shards anew."
+        )
     expected = set(map(str, pq.read_table(obs, columns=[CELL_ID]).column(CELL_ID).to_pylist()))
     missing = sorted(expected.difference(seen))
     if missing:
-        raise ScfmError(f"{name}: {plural(len(missing), 'cell')} of {len(expected):,} were in no shard ({listing(missing)}). "
-            "Was a shard killed, or its result lost? Run again with -resume.")
+        raise ScfmError(
+            f"{name}: {plural(len(missing), 'cell')} of {len(expected):,} were in no shard ({listing(missing)}). "
+            "Was a shard killed, or its result lost? Run again with -resume."
+        )
 
 
 def _ids(path: Path) -> "np.ndarray | list[str]":

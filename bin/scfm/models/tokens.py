@@ -114,14 +114,18 @@ def _settle_ties(order: np.ndarray, values: np.ndarray, offsets: np.ndarray) -> 
     return order
 
 
-def take_rows(offsets: np.ndarray, rows: np.ndarray, lengths: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def take_rows(
+    offsets: np.ndarray, rows: np.ndarray, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return flat positions and new offsets of some rows, in the given order, each cut to its first ``lengths`` values."""
     lengths = np.diff(offsets)[rows] if lengths is None else np.minimum(np.diff(offsets)[rows], lengths)
     new = offsets_of(lengths)
     return np.repeat(offsets[:-1][rows], lengths) + within(new), new
 
 
-def surround(values: np.ndarray, offsets: np.ndarray, *, before: float | None = None, after: float | None = None) -> np.ndarray:
+def surround(
+    values: np.ndarray, offsets: np.ndarray, *, before: float | None = None, after: float | None = None
+) -> np.ndarray:
     """Put a special value in front of and / or behind every row of a flat array (see :func:`surrounded_offsets`)."""
     n_extra = (before is not None) + (after is not None)
     new = surrounded_offsets(offsets, n_extra)
@@ -177,7 +181,10 @@ class Tokens:
         """Return the tokens of some cells, in the given order (``skipped`` is not carried over)."""
         flat, offsets = take_rows(self.offsets, rows)
         return Tokens(
-            offsets, {k: v[flat] for k, v in self.fields.items()}, self.n_genes[rows], {k: v[rows] for k, v in self.cells.items()}
+            offsets,
+            {k: v[flat] for k, v in self.fields.items()},
+            self.n_genes[rows],
+            {k: v[rows] for k, v in self.cells.items()},
         )
 
     @staticmethod
@@ -188,7 +195,8 @@ class Tokens:
         starts = np.cumsum([0, *(len(p) for p in parts)])
         return Tokens(
             offsets_of(np.concatenate([p.lengths for p in parts])),
-            {k: np.concatenate([p.fields[k] for p in parts]) for k in parts[0].fields}, np.concatenate([p.n_genes for p in parts]),
+            {k: np.concatenate([p.fields[k] for p in parts]) for k in parts[0].fields},
+            np.concatenate([p.n_genes for p in parts]),
             {k: np.concatenate([p.cells[k] for p in parts]) for k in parts[0].cells},
             {int(start) + row: why for start, p in zip(starts, parts, strict=False) for row, why in p.skipped.items()},
         )

@@ -137,15 +137,29 @@ class UCE(EmbeddingModel):
 
         self.width, self.vector_size = checkpoint.shape("encoder.0.weight")
         if self.width % self.settings.heads:
-            raise ScfmError(f"{checkpoint.path}: the width {self.width} is not a multiple of heads={self.settings.heads}. Official files have 20 heads.")
-        numbers = [int(n.split(".")[2]) for n in checkpoint.names if n.startswith("transformer_encoder.layers.") and n.split(".")[2].isdigit()]
+            raise ScfmError(
+                f"{checkpoint.path}: the width {self.width} is not a multiple of heads={self.settings.heads}. Official files have 20 heads."
+            )
+        numbers = [
+            int(n.split(".")[2])
+            for n in checkpoint.names
+            if n.startswith("transformer_encoder.layers.") and n.split(".")[2].isdigit()
+        ]
         if not numbers:
-            raise ScfmError(f"{checkpoint.path}: has no transformer_encoder.layers; it is not a UCE checkpoint (it holds {listing(checkpoint.names)}).")
+            raise ScfmError(
+                f"{checkpoint.path}: has no transformer_encoder.layers; it is not a UCE checkpoint (it holds {listing(checkpoint.names)})."
+            )
         self.n_layers = max(numbers) + 1
         inner = checkpoint.shape("transformer_encoder.layers.0.linear1.weight")[0]
         self.layers = [
             read_layer(
-                checkpoint, f"transformer_encoder.layers.{i}.", TORCH_NAMES, width=self.width, inner=inner, eps=EPS, place=self.place
+                checkpoint,
+                f"transformer_encoder.layers.{i}.",
+                TORCH_NAMES,
+                width=self.width,
+                inner=inner,
+                eps=EPS,
+                place=self.place,
             )
             for i in range(self.n_layers)
         ]
@@ -179,9 +193,15 @@ class UCE(EmbeddingModel):
         n_rows = checkpoint.shape("pe_embedding.weight")[0]
         self.table, self.table_name, self.table_rows = checkpoint, "pe_embedding.weight", n_rows
         checkpoint.used.add("pe_embedding.weight")
-        path = find_file(self.weights, "all_tokens.torch") if s.token_table in ("", "checkpoint") else self.weights / s.token_table
+        path = (
+            find_file(self.weights, "all_tokens.torch")
+            if s.token_table in ("", "checkpoint")
+            else self.weights / s.token_table
+        )
         if s.token_table not in ("", "checkpoint") or (not s.token_table and path.is_file()):
-            other = self.open(path, select=lambda content: content if isinstance(content, dict) else {"tokens": content})
+            other = self.open(
+                path, select=lambda content: content if isinstance(content, dict) else {"tokens": content}
+            )
             rows = other.shape("tokens")[0]
             # a file without chromosome rows is filled up officially, and then has the checkpoint's number of rows
             if rows not in (n_rows, s.chrom_token_offset):
@@ -191,13 +211,19 @@ class UCE(EmbeddingModel):
                 self.checkpoints.remove(other)
                 if s.token_table:
                     self.warn(
-                        "I-MOD-03", f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table is "
-                        "used, as the official code does.", severity="info",
+                        "I-MOD-03",
+                        f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table is "
+                        "used, as the official code does.",
+                        severity="info",
                     )
         highest = max(self.gene_tokens.values())
         top = s.chrom_token_offset + max(code for code, _ in self.positions.place.values())
         if highest >= self.table_rows or top >= self.table_rows:
-            what = f"the genes of {s.species} reach token {highest}" if highest >= self.table_rows else f"the chromosomes reach token {top}"
+            what = (
+                f"the genes of {s.species} reach token {highest}"
+                if highest >= self.table_rows
+                else f"the chromosomes reach token {top}"
+            )
             raise ScfmError(
                 f"{self.table.path}: the token table has {self.table_rows:,} rows, but {what}. Do species_offsets.pkl, species_chrom.csv, "
                 f"chrom_token_offset={s.chrom_token_offset} and the token table belong together?"
@@ -208,7 +234,9 @@ class UCE(EmbeddingModel):
         upper = np.array([name.upper() for name in names], dtype=object)
         found = genes.look_up(upper, self.gene_tokens, strip_version=self.settings.strip_version)
         kept = cells_per_gene >= (MIN_CELLS if self.settings.filter else 0)
-        places = [self.positions.place.get(self.symbol_of[i], (-1, -1)) if i >= 0 else (-1, -1) for i in found.ids.tolist()]
+        places = [
+            self.positions.place.get(self.symbol_of[i], (-1, -1)) if i >= 0 else (-1, -1) for i in found.ids.tolist()
+        ]
         codes, starts = np.array(places, dtype=np.int64).reshape(-1, 2).T
         found.extra = {"kept": kept, "chromosome": codes, "start": starts}
         found.report["genes_sampled_from"] = int((kept & found.known & (cells_per_gene > 0)).sum())
@@ -232,14 +260,19 @@ class UCE(EmbeddingModel):
         names = counts.gene_names(self.gene_column(counts))[use]
         if s.species == "human" and genes.species_of(names) == "mouse":
             self.warn(
-                "W-MOD-16", f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever their "
+                "W-MOD-16",
+                f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever their "
                 "case, so many of them were found. For mouse data use species=mouse.",
             )
         if counts.scan().n_fractional:
-            self.warn("W-MOD-18", "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.")
+            self.warn(
+                "W-MOD-18",
+                "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.",
+            )
         if not self.cells_apart and counts.n_cells < len(counts.cell_ids):
             self.warn(
-                "W-MOD-17", "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from those "
+                "W-MOD-17",
+                "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from those "
                 "of a run over all cells. Use pad_mode=masked and rng=keyed to embed in parts.",
             )
 
@@ -254,7 +287,9 @@ class UCE(EmbeddingModel):
             for begin in range(0, len(used), _PROJECT_ROWS):
                 rows = used[begin : begin + _PROJECT_ROWS]
                 vectors = self.table.take_rows(self.table_name, rows, self.table_rows, self.vector_size).to(self.device)
-                table[begin : begin + len(rows)] = norm(F.gelu(linear(F.normalize(vectors, dim=1)))) * math.sqrt(self.width)
+                table[begin : begin + len(rows)] = norm(F.gelu(linear(F.normalize(vectors, dim=1)))) * math.sqrt(
+                    self.width
+                )
             row_of = torch.zeros(int(used.max()) + 1, dtype=torch.int64)
             row_of[torch.from_numpy(used)] = torch.arange(len(used))
             self.input_table, self.row_of = table, row_of.to(self.device)
@@ -277,7 +312,12 @@ class UCE(EmbeddingModel):
             ids = chunk.cell_ids[cells]
             keys = cell_keys(self.seed, ids, stream="uce.genes"), cell_keys(self.seed, ids, stream="uce.chromosomes")
             flat, lengths = keyed_sentences(
-                weighted, self.genome, cells, keys, sample_size=self.settings.sample_size, offset=self.settings.chrom_token_offset
+                weighted,
+                self.genome,
+                cells,
+                keys,
+                sample_size=self.settings.sample_size,
+                offset=self.settings.chrom_token_offset,
             )
         limit = min(self.settings.pad_length, len(self.position_table))
         if len(lengths) and lengths.max() > limit:
@@ -357,8 +397,17 @@ class UCE(EmbeddingModel):
 
         x, bias, heads = x.to(self.dtype), batch.fields.get("bias"), self.settings.heads
         for i, layer in enumerate(self.layers[:-1]):
-            x = post_norm_layer(x, layer, batch.segments, heads=heads, key_bias=bias, qkv=self.first_projections(batch) if i == 0 else None)
-        return post_norm_layer(x, self.layers[-1], batch.segments, heads=heads, key_bias=bias, read=first_rows(batch.segments), fold=True)
+            x = post_norm_layer(
+                x,
+                layer,
+                batch.segments,
+                heads=heads,
+                key_bias=bias,
+                qkv=self.first_projections(batch) if i == 0 else None,
+            )
+        return post_norm_layer(
+            x, self.layers[-1], batch.segments, heads=heads, key_bias=bias, read=first_rows(batch.segments), fold=True
+        )
 
     def first_projections(self, batch: Batch) -> "torch.Tensor":
         """Return query, key and value of the first layer, looked up: a token's projection + a position's."""
@@ -374,7 +423,11 @@ class UCE(EmbeddingModel):
 
     def facts(self) -> dict[str, Any]:
         """Return what the sidecar tells about this run."""
-        return super().facts() | {"species": self.settings.species, "n_layers": self.n_layers, "token_table": f"{self.table.path.name}:{self.table_name}"}
+        return super().facts() | {
+            "species": self.settings.species,
+            "n_layers": self.n_layers,
+            "token_table": f"{self.table.path.name}:{self.table_name}",
+        }
 
 
 MODEL = UCE

@@ -15,9 +15,14 @@ from scfm.text import did_you_mean, listing, plural
 
 #: protein files of the species that the official release ships, in the folder ``protein_embeddings``
 PROTEIN_FILES = {
-    "human": "Homo_sapiens.GRCh38", "mouse": "Mus_musculus.GRCm39", "frog": "Xenopus_tropicalis.Xenopus_tropicalis_v9.1",
-    "zebrafish": "Danio_rerio.GRCz11", "mouse_lemur": "Microcebus_murinus.Mmur_3.0", "pig": "Sus_scrofa.Sscrofa11.1",
-    "macaca_fascicularis": "Macaca_fascicularis.Macaca_fascicularis_6.0", "macaca_mulatta": "Macaca_mulatta.Mmul_10",
+    "human": "Homo_sapiens.GRCh38",
+    "mouse": "Mus_musculus.GRCm39",
+    "frog": "Xenopus_tropicalis.Xenopus_tropicalis_v9.1",
+    "zebrafish": "Danio_rerio.GRCz11",
+    "mouse_lemur": "Microcebus_murinus.Mmur_3.0",
+    "pig": "Sus_scrofa.Sscrofa11.1",
+    "macaca_fascicularis": "Macaca_fascicularis.Macaca_fascicularis_6.0",
+    "macaca_mulatta": "Macaca_mulatta.Mmul_10",
 }
 #: texts that a CSV reader takes as "no value"; a gene may be called NA, a chromosome may not
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
@@ -38,11 +43,15 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     path = find_file(top, "species_offsets.pkl")
     first = load_dict(path)
     if species not in first:
-        raise ScfmError(f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows {listing(first, limit=20)}.")
+        raise ScfmError(
+            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows {listing(first, limit=20)}."
+        )
     protein = _protein_file(top, species)
     vectors = read_tensors(protein)
     if not isinstance(vectors, dict) or not vectors:
-        raise ScfmError(f"{protein}: expected a dictionary gene symbol -> protein vector, found {type(vectors).__name__}.")
+        raise ScfmError(
+            f"{protein}: expected a dictionary gene symbol -> protein vector, found {type(vectors).__name__}."
+        )
     symbols = dict.fromkeys(str(key).upper() for key in vectors)
     return {symbol: int(first[species]) + place for place, symbol in enumerate(symbols)}
 
@@ -115,7 +124,9 @@ def read_positions(top: Path, species: str) -> Positions:
     names = sorted(table["label"].dropna().unique())
     own = table[table["species"] == species]
     if own.empty:
-        raise ScfmError(f"{path}: has no gene of species '{species}'; it has {listing(table['species'].unique(), limit=20)}.")
+        raise ScfmError(
+            f"{path}: has no gene of species '{species}'; it has {listing(table['species'].unique(), limit=20)}."
+        )
     start = pd.to_numeric(own["start"], errors="coerce")
     bad = own.index[start.isna() | own["label"].isna()]
     faults = dict.fromkeys(own.loc[bad, "gene_symbol"], "has no chromosome or no whole number as start")

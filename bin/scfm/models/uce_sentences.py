@@ -97,12 +97,19 @@ def draw_keyed(weighted: Weighted, cells: np.ndarray, keys: np.ndarray, sample_s
     bits = np.sort(keyed_bits(keys[:, None], np.arange(sample_size)), axis=1)
     uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
     target = np.minimum((uniform * total[:, None]).astype(np.int64), total[:, None] - 1) + base[:, None]
-    low, high = weighted.offsets[cells[0]], weighted.offsets[cells[-1] + 1]  # rows ascend: search among these cells only
+    low, high = (
+        weighted.offsets[cells[0]],
+        weighted.offsets[cells[-1] + 1],
+    )  # rows ascend: search among these cells only
     return weighted.ranks[low + np.searchsorted(weighted.running[low : high + 1], target, side="right") - 1]
 
 
 def arrange(
-    tokens: np.ndarray, chromosomes: np.ndarray, *, offset: int, priority: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    tokens: np.ndarray,
+    chromosomes: np.ndarray,
+    *,
+    offset: int,
+    priority: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write sentences: CLS, then per chromosome its token, the drawn genes and the end token.
 
@@ -137,7 +144,13 @@ def arrange(
 
 
 def keyed_sentences(
-    weighted: Weighted, genome: Genome, cells: np.ndarray, keys: tuple[np.ndarray, np.ndarray], *, sample_size: int, offset: int
+    weighted: Weighted,
+    genome: Genome,
+    cells: np.ndarray,
+    keys: tuple[np.ndarray, np.ndarray],
+    *,
+    sample_size: int,
+    offset: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample and write the sentences of some cells of a chunk; ``keys`` are those of the draws and of the chromosomes' order."""
     parts = []
@@ -146,7 +159,12 @@ def keyed_sentences(
         ranks = draw_keyed(weighted, cells[some], keys[0][some], sample_size)
         shuffle = keys[1][some]
         parts.append(
-            arrange(genome.tokens[ranks], genome.chromosomes[ranks], offset=offset, priority=lambda cell, code, k=shuffle: keyed_bits(k[cell], code))
+            arrange(
+                genome.tokens[ranks],
+                genome.chromosomes[ranks],
+                offset=offset,
+                priority=lambda cell, code, k=shuffle: keyed_bits(k[cell], code),
+            )
         )
     if not parts:
         return np.zeros(0, np.int32), np.zeros(0, np.int64)
@@ -175,7 +193,9 @@ class LegacyStream:
         import torch
 
         dense = torch.zeros(1, len(self.columns))  # the order of torch's sum depends on the zeros between the genes
-        dense[0, torch.from_numpy(places)] = torch.from_numpy(counts.astype(np.float32).astype(np.int64).astype(np.float32))
+        dense[0, torch.from_numpy(places)] = torch.from_numpy(
+            counts.astype(np.float32).astype(np.int64).astype(np.float32)
+        )
         weights = torch.log1p(dense)
         p = (weights / weights.sum())[0].numpy()[places]
         return p / np.cumsum(p, dtype=np.float32)[-1]
@@ -202,7 +222,8 @@ def joined(first: Tokens, second: Tokens) -> Tokens:
     """Put the tokens of two groups of cells behind each other."""
     return Tokens(
         np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]]),
-        {k: np.concatenate([v, second.fields[k]]) for k, v in first.fields.items()}, np.concatenate([first.n_genes, second.n_genes]),
+        {k: np.concatenate([v, second.fields[k]]) for k, v in first.fields.items()},
+        np.concatenate([first.n_genes, second.n_genes]),
     )
 
 

@@ -44,9 +44,7 @@ class LogisticProbe:
         self.c, self.max_iter = c, max_iter
         self.n_fits = self.n_unconverged = 0
 
-    def predict(
-        self, train: "np.ndarray", targets: "Sequence[np.ndarray]", test: "np.ndarray"
-    ) -> "list[np.ndarray]":
+    def predict(self, train: "np.ndarray", targets: "Sequence[np.ndarray]", test: "np.ndarray") -> "list[np.ndarray]":
         """Fit one model per target on the training part and predict the test part.
 
         Parameters
@@ -198,7 +196,9 @@ def _is_proven(cells: "np.ndarray", last: "np.ndarray", cut: "np.ndarray") -> "n
     """
     import numpy as np
 
-    error = 4 * np.finfo(np.float32).eps * cells.shape[1] ** 0.5 * (2 * np.linalg.norm(cells, axis=1) + np.sqrt(last)) ** 2
+    error = (
+        4 * np.finfo(np.float32).eps * cells.shape[1] ** 0.5 * (2 * np.linalg.norm(cells, axis=1) + np.sqrt(last)) ** 2
+    )
     return np.isinf(cut) & (cut > 0) | (last + error < cut)
 
 

@@ -21,7 +21,9 @@ def paper_table(probing: "pd.DataFrame", *, model_name: str, target: str) -> "pd
     import pandas as pd
 
     part = probing[
-        (probing["target"] == target) & (probing["scheme"] == "kfold") & (probing["classifier"] == "logistic")
+        (probing["target"] == target)
+        & (probing["scheme"] == "kfold")
+        & (probing["classifier"] == "logistic")
         & ~probing["fold"].isin(["mean", "sd"])
     ]
     if part.empty or not (part["status"] == "ok").any():
@@ -31,9 +33,11 @@ def paper_table(probing: "pd.DataFrame", *, model_name: str, target: str) -> "pd
     whole = pd.concat([whole, sizes]).assign(metric=lambda t: t["metric"].map(_OVERALL), group="overall")
     classes = part[(part["group"] != "all") & part["metric"].isin(_CLASS)]
     classes = classes.assign(metric=classes["metric"].map(_CLASS), value=classes["value"].fillna(0.0))
-    wide = pd.concat([whole, classes]).pivot_table(
-        index=["group", "fold"], columns="metric", values="value", aggfunc="first"
-    )[COLUMNS[3:]].reset_index()
+    wide = (
+        pd.concat([whole, classes])
+        .pivot_table(index=["group", "fold"], columns="metric", values="value", aggfunc="first")[COLUMNS[3:]]
+        .reset_index()
+    )
     grouped = wide.groupby("group")[COLUMNS[3:]]
     summaries = [grouped.mean().reset_index().assign(fold="mean"), grouped.std(ddof=1).reset_index().assign(fold="std")]
     table = pd.concat([wide, *summaries]).rename(columns={"group": "dataset"}).assign(model_name=model_name)

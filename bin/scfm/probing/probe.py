@@ -98,8 +98,13 @@ def make_task(cells: "pd.DataFrame", splits: "pd.DataFrame", target: str, scheme
     classes = pd.Categorical(cells[target])
     strata = pd.factorize(cells["label"])[0] if target == "batch" else None
     return Task(
-        target, scheme, [str(n) for n in classes.categories], classes.codes.astype(np.int64),
-        fold.map({name: i for i, name in enumerate(fold_names)}).fillna(-1).to_numpy(dtype=int), fold_names, strata,
+        target,
+        scheme,
+        [str(n) for n in classes.categories],
+        classes.codes.astype(np.int64),
+        fold.map({name: i for i, name in enumerate(fold_names)}).fillna(-1).to_numpy(dtype=int),
+        fold_names,
+        strata,
     )
 
 
@@ -174,7 +179,9 @@ def probe(
                     rows += undefined_rows(target, scheme, classifier, "mean", n_test=0, reason=reason)
             else:
                 tasks.append(task)
-    neighbors = neighbors_outside_fold(values, [t.fold for t in tasks], k=settings.k, seed=settings.seed) if tasks else []
+    neighbors = (
+        neighbors_outside_fold(values, [t.fold for t in tasks], k=settings.k, seed=settings.seed) if tasks else []
+    )
     logistic = LogisticProbe(c=settings.c, max_iter=settings.max_iter)
     for task, nearest in zip(tasks, neighbors, strict=True):
         folds = []
@@ -186,7 +193,13 @@ def probe(
 
 
 def _fold_rows(
-    task: Task, fold: Fold, values: "np.ndarray", nearest: "np.ndarray", *, logistic: LogisticProbe, settings: ProbeSettings
+    task: Task,
+    fold: Fold,
+    values: "np.ndarray",
+    nearest: "np.ndarray",
+    *,
+    logistic: LogisticProbe,
+    settings: ProbeSettings,
 ) -> Iterator[tuple]:
     """Yield the rows of one fold for both classifiers."""
     import numpy as np
@@ -203,7 +216,9 @@ def _fold_rows(
             else:
                 guesses = [vote(nearest[test], classes, n_classes) for classes in known]
             guesses.append(np.full(len(test), majority_class(task.classes[train], n_classes)))
-            measured = [measure(task.classes[test], g, n_classes, target=task.target, scheme=task.scheme) for g in guesses]
+            measured = [
+                measure(task.classes[test], g, n_classes, target=task.target, scheme=task.scheme) for g in guesses
+            ]
             yield from scored_rows(key, task.names, measured[0], floor=measured[-1], null=measured[1:-1])
         if task.scheme == LEAVE_ONE_BATCH_OUT:
             yield from excluded_rows(key, task.names, fold.excluded)
@@ -225,9 +240,13 @@ def _warnings(logistic: LogisticProbe) -> list[dict]:
     """Return one warning for all fits that did not converge."""
     if not logistic.n_unconverged:
         return []
-    return [message(
-        "W-PRB-02", "warning",
-        f"{logistic.n_unconverged} of {logistic.n_fits} logistic probes stopped at {logistic.max_iter} iterations before "
-        "they converged. Their scores may be a little low. Raise --probe_max_iter.",
-        values={"unconverged": logistic.n_unconverged, "fits": logistic.n_fits}, threshold=logistic.max_iter,
-    )]
+    return [
+        message(
+            "W-PRB-02",
+            "warning",
+            f"{logistic.n_unconverged} of {logistic.n_fits} logistic probes stopped at {logistic.max_iter} iterations before "
+            "they converged. Their scores may be a little low. Raise --probe_max_iter.",
+            values={"unconverged": logistic.n_unconverged, "fits": logistic.n_fits},
+            threshold=logistic.max_iter,
+        )
+    ]

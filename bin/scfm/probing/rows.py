@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 KEYS = ["target", "scheme", "classifier"]
 COLUMNS = [
-    *KEYS, "fold", "group", "metric", "value", "n_test", "baseline_majority", "baseline_permuted", "status", "reason",
+    *KEYS,
+    "fold",
+    "group",
+    "metric",
+    "value",
+    "n_test",
+    "baseline_majority",
+    "baseline_permuted",
+    "status",
+    "reason",
 ]
 RESERVED_FOLDS, RESERVED_GROUPS = ("mean", "sd"), ("all",)
 _NO_BASELINES = (float("nan"), float("nan"))
@@ -90,7 +99,13 @@ def excluded_rows(key: tuple, names: list[str], excluded: "np.ndarray") -> Itera
         start = (*key, escape(names[j], RESERVED_GROUPS))
         for metric in ("recall", "f1"):
             yield (
-                *start, metric, np.nan, int(excluded[j]), *_NO_BASELINES, "not_applicable", "label_absent_from_training",
+                *start,
+                metric,
+                np.nan,
+                int(excluded[j]),
+                *_NO_BASELINES,
+                "not_applicable",
+                "label_absent_from_training",
             )
 
 

@@ -48,13 +48,22 @@ def scored_rows(
     scored = scored_cells(obs).astype({"batch": "category", "label": "category"})  # the classes of the study
     cells = scored[scored[CELL_ID].isin(position.index)].reset_index(drop=True)
     if cells.empty and len(scored):
-        raise ScfmError(f"{name}: none of its {len(ids)} cells is among the {len(scored)} scored cells. Are the ids the same?")
+        raise ScfmError(
+            f"{name}: none of its {len(ids)} cells is among the {len(scored)} scored cells. Are the ids the same?"
+        )
     return cells, values[position.loc[cells[CELL_ID]].to_numpy()]
 
 
 def probe_files(
-    embedding: Path, sidecar: Mapping[str, Any], obs: Path, splits: Path, params: Mapping[str, Any], *,
-    n_threads: int, outdir: Path, is_paper: bool,
+    embedding: Path,
+    sidecar: Mapping[str, Any],
+    obs: Path,
+    splits: Path,
+    params: Mapping[str, Any],
+    *,
+    n_threads: int,
+    outdir: Path,
+    is_paper: bool,
 ) -> dict[str, Any]:
     """Probe an embedding file and write ``<id>.probing.tsv`` (and the study's CSVs in the paper profile).
 

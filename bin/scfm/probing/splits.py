@@ -84,12 +84,16 @@ def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
         small = {str(name): int(n) for name, n in counts[counts < n_folds].sort_index().items()}
         if small:
             listed = ", ".join(f"{name} ({n})" for name, n in small.items())
-            found.append(message(
-                "W-PRB-01", "warning",
-                f"{len(small)} {target} class(es) have fewer cells than the {n_folds} probing folds: {listed}. They are "
-                "absent from some test parts, where their F1 counts as 0. Merge or drop them, or use fewer folds.",
-                values=small, threshold=n_folds,
-            ))
+            found.append(
+                message(
+                    "W-PRB-01",
+                    "warning",
+                    f"{len(small)} {target} class(es) have fewer cells than the {n_folds} probing folds: {listed}. They are "
+                    "absent from some test parts, where their F1 counts as 0. Merge or drop them, or use fewer folds.",
+                    values=small,
+                    threshold=n_folds,
+                )
+            )
     return found
 
 

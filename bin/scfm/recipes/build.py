@@ -49,7 +49,12 @@ class _Opened:
 
 
 def build(
-    recipe: Recipe, dataset: str, files: Mapping[str, Path], outdir: Path, *, tables: Mapping[str, Path] | None = None,
+    recipe: Recipe,
+    dataset: str,
+    files: Mapping[str, Path],
+    outdir: Path,
+    *,
+    tables: Mapping[str, Path] | None = None,
     records: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write ``<dataset>.recipe.h5ad`` and ``<dataset>.recipe.json``.
@@ -77,13 +82,21 @@ def build(
         A file, column, gene or count is not what the recipe says.
     """
     records = records or {}
-    files, tables = _located(recipe.sources, files, recipe, "source"), _located(recipe.tables, tables or {}, recipe, "table")
+    files, tables = (
+        _located(recipe.sources, files, recipe, "source"),
+        _located(recipe.tables, tables or {}, recipe, "table"),
+    )
     _known(records, [*recipe.sources, *recipe.tables], "record", recipe)
     pairs = {name: read_pairs(tables[name], spec) for name, spec in recipe.tables.items()}
     warnings: list[dict[str, Any]] = []
     with ExitStack() as stack:
         opened = [
-            _open(spec, stack.enter_context(open_store(files[name], Path(files[name]).name)), {n: p for n, (p, _) in pairs.items()}, warnings)
+            _open(
+                spec,
+                stack.enter_context(open_store(files[name], Path(files[name]).name)),
+                {n: p for n, (p, _) in pairs.items()},
+                warnings,
+            )
             for name, spec in recipe.sources.items()
         ]
         for source in opened:
@@ -94,10 +107,19 @@ def build(
         obs, dropped = finish_obs(obs, recipe, order)
         _write(outdir / f"{dataset}.recipe.h5ad", obs, var, opened)
     report = {
-        "dataset": dataset, "recipe": recipe.name, "description": recipe.description, "sources": [s.report for s in opened],
-        "tables": [{"name": n, "file": Path(tables[n]).name, "rows": rows, "pairs": len(p), "record": _record(records, n)}
-                   for n, (p, rows) in pairs.items()],
-        "filters": filters, "labels": labels, "n_cells": len(obs), "n_genes": len(var), "dropped_columns": dropped,
+        "dataset": dataset,
+        "recipe": recipe.name,
+        "description": recipe.description,
+        "sources": [s.report for s in opened],
+        "tables": [
+            {"name": n, "file": Path(tables[n]).name, "rows": rows, "pairs": len(p), "record": _record(records, n)}
+            for n, (p, rows) in pairs.items()
+        ],
+        "filters": filters,
+        "labels": labels,
+        "n_cells": len(obs),
+        "n_genes": len(var),
+        "dropped_columns": dropped,
         "warnings": [w | {"dataset": dataset} for w in warnings],
     }
     write_json(outdir / f"{dataset}.recipe.json", report)
@@ -108,17 +130,25 @@ def _known(given: Mapping[str, Path], names: Sequence[str], what: str, recipe: R
     """Refuse a path for something the recipe does not name."""
     for name in given:
         if name not in names:
-            raise ScfmError(f"{recipe.path.name}: --{what} {name}=…: the recipe has none of that name.{did_you_mean(name, names)} It has "
-                f"{listing(names) or 'none'}.")
+            raise ScfmError(
+                f"{recipe.path.name}: --{what} {name}=…: the recipe has none of that name.{did_you_mean(name, names)} It has "
+                f"{listing(names) or 'none'}."
+            )
 
 
 def _located(specs: Mapping[str, Any], given: Mapping[str, Path], recipe: Recipe, what: str) -> dict[str, Path]:
     """Return the local path of every source or table."""
     _known(given, list(specs), what, recipe)
-    paths = {name: given[name] if name in given else recipe.path.parent / spec.file for name, spec in specs.items() if name in given or spec.file}
+    paths = {
+        name: given[name] if name in given else recipe.path.parent / spec.file
+        for name, spec in specs.items()
+        if name in given or spec.file
+    }
     lacking = [name for name in specs if name not in paths]
     if lacking:
-        raise ScfmError(f"{recipe.path.name}: no file is given for {what} {listing(lacking)}; give --{what} {lacking[0]}=path.")
+        raise ScfmError(
+            f"{recipe.path.name}: no file is given for {what} {listing(lacking)}; give --{what} {lacking[0]}=path."
+        )
     return paths
 
 
@@ -133,13 +163,24 @@ def _open(spec: Source, store: Store, pairs: Mapping[str, "pd.DataFrame"], warni
     n_cells, n_genes = facts.shape
     rows, filters, said = apply_filters(n_cells, spec.keep, lambda column: store.column("obs", column), name=where)
     warnings += said
-    genes = map_genes(*read_genes(store, facts.source), pairs.get(spec.genes.table) if spec.genes else None, spec.genes, name=where)
+    genes = map_genes(
+        *read_genes(store, facts.source), pairs.get(spec.genes.table) if spec.genes else None, spec.genes, name=where
+    )
     if genes.n_renamed_twins:
-        text = (f"{where}: {plural(genes.n_renamed_twins, 'gene')} had the id of another gene and got a number behind it. Map the genes to "
-                "unique ids if they are meant to be joined with other sources.")
+        text = (
+            f"{where}: {plural(genes.n_renamed_twins, 'gene')} had the id of another gene and got a number behind it. Map the genes to "
+            "unique ids if they are meant to be joined with other sources."
+        )
         warnings.append(message("W-REC-03", "warning", text, values={"n_genes": genes.n_renamed_twins}))
-    report = {"name": spec.name, "file": store.name, "counts": facts.source, "cells_in": n_cells, "cells_kept": len(rows),
-              "genes_in": n_genes, "filters": filters}
+    report = {
+        "name": spec.name,
+        "file": store.name,
+        "counts": facts.source,
+        "cells_in": n_cells,
+        "cells_kept": len(rows),
+        "genes_in": n_genes,
+        "filters": filters,
+    }
     return _Opened(spec, store, rows, read_obs(store, spec, rows), genes, facts, report)
 
 
@@ -166,7 +207,9 @@ def _choose(
         if recipe.labels.unmapped == "drop":
             kept = np.flatnonzero(labelled.labels.codes >= 0)
             obs, source, place = obs.iloc[kept], source[kept], place[kept]
-    kept, filters, said = apply_filters(len(obs), recipe.keep, lambda column: _column(obs, column, recipe), name=f"{recipe.path.name}: joined cells")
+    kept, filters, said = apply_filters(
+        len(obs), recipe.keep, lambda column: _column(obs, column, recipe), name=f"{recipe.path.name}: joined cells"
+    )
     warnings += said
     obs, source, place = obs.iloc[kept].copy(), source[kept], place[kept]
     for number, item in enumerate(opened):
@@ -187,8 +230,10 @@ def _texts(codes: "np.ndarray", names: Sequence[str]) -> "pd.Series":
 def _column(obs: "pd.DataFrame", column: str, recipe: Recipe) -> "pd.Series":
     """Return a column of the joined cells."""
     if column not in obs:
-        raise ScfmError(f"{recipe.path.name}: keep: there is no column '{column}'.{did_you_mean(column, obs.columns)} Columns: "
-            f"{listing(obs.columns, limit=12)}.")
+        raise ScfmError(
+            f"{recipe.path.name}: keep: there is no column '{column}'.{did_you_mean(column, obs.columns)} Columns: "
+            f"{listing(obs.columns, limit=12)}."
+        )
     return obs[column].reset_index(drop=True)
 
 
@@ -230,4 +275,11 @@ def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
     faults = counts_faults(facts, where=where) if len(source.rows) else []
     if faults:
         raise ScfmError("\n".join(faults))
-    log.info("%s: %d of %d cells, %d of %d genes", where, len(source.rows), facts.shape[0], source.report["genes_kept"], facts.shape[1])
+    log.info(
+        "%s: %d of %d cells, %d of %d genes",
+        where,
+        len(source.rows),
+        facts.shape[0],
+        source.report["genes_kept"],
+        facts.shape[1],
+    )

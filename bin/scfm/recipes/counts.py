@@ -32,16 +32,26 @@ def pick_source(store: Store, wanted: str, *, where: str) -> str:
     layers = store.keys("layers")
     if wanted and wanted not in {"raw", "X"}:
         if wanted not in layers:
-            raise ScfmError(f"{where}: there is no layer '{wanted}' (key 'counts').{did_you_mean(wanted, layers)} Layers: "
-                f"{listing(layers) or 'none'}; 'raw' and 'X' can be named, too.")
+            raise ScfmError(
+                f"{where}: there is no layer '{wanted}' (key 'counts').{did_you_mean(wanted, layers)} Layers: "
+                f"{listing(layers) or 'none'}; 'raw' and 'X' can be named, too."
+            )
         return f"layers/{wanted}"
-    there = [s for s in ("raw", "X") if key_of(s) in store.root and store.root[key_of(s)].attrs.get("encoding-type") != "null"]
+    there = [
+        s
+        for s in ("raw", "X")
+        if key_of(s) in store.root and store.root[key_of(s)].attrs.get("encoding-type") != "null"
+    ]
     if wanted and wanted not in there:
-        raise ScfmError(f"{where}: the recipe asks for counts in '{wanted}', and the file has none there. It has "
-            f"{listing([*there, *layers]) or 'no matrix at all'}.")
+        raise ScfmError(
+            f"{where}: the recipe asks for counts in '{wanted}', and the file has none there. It has "
+            f"{listing([*there, *layers]) or 'no matrix at all'}."
+        )
     if not there:
-        raise ScfmError(f"{where}: there are no counts: neither raw.X nor X exists. Layers: {listing(layers) or 'none'}; name one with "
-            "the key 'counts'.")
+        raise ScfmError(
+            f"{where}: there are no counts: neither raw.X nor X exists. Layers: {listing(layers) or 'none'}; name one with "
+            "the key 'counts'."
+        )
     return wanted or there[0]
 
 
@@ -71,7 +81,9 @@ def pieces(rows: "np.ndarray", offsets: "np.ndarray", *, skip: int = SKIP_VALUES
             start += max(1, fits)
 
 
-def read_rows(store: Store, facts: MatrixFacts, rows: "np.ndarray", columns: "np.ndarray", n_columns: int) -> Iterator["sparse.csr_matrix"]:
+def read_rows(
+    store: Store, facts: MatrixFacts, rows: "np.ndarray", columns: "np.ndarray", n_columns: int
+) -> Iterator["sparse.csr_matrix"]:
     """Yield the counts of chosen rows in file order, piece by piece.
 
     CSR and dense matrices are read where chosen rows are. CSC has no rows to read: its columns are streamed, and the chosen rows'
@@ -101,7 +113,11 @@ def read_rows(store: Store, facts: MatrixFacts, rows: "np.ndarray", columns: "np
     if facts.storage == "csc":
         yield from _from_csc(element, facts, rows, columns, n_columns)
         return
-    offsets = element["indptr"][:].astype(np.int64) if facts.storage == "csr" else np.arange(facts.shape[0] + 1) * max(1, facts.shape[1])
+    offsets = (
+        element["indptr"][:].astype(np.int64)
+        if facts.storage == "csr"
+        else np.arange(facts.shape[0] + 1) * max(1, facts.shape[1])
+    )
     for run in pieces(rows, offsets, skip=_skip(element["data"] if facts.storage == "csr" else element)):
         first, last = int(run[0]), int(run[-1]) + 1
         if facts.storage == "dense":
@@ -134,7 +150,9 @@ def _remap(block: "sparse.csr_matrix", columns: "np.ndarray", n_columns: int) ->
     return result
 
 
-def _from_csc(element: Any, facts: MatrixFacts, rows: "np.ndarray", columns: "np.ndarray", n_columns: int) -> Iterator["sparse.csr_matrix"]:
+def _from_csc(
+    element: Any, facts: MatrixFacts, rows: "np.ndarray", columns: "np.ndarray", n_columns: int
+) -> Iterator["sparse.csr_matrix"]:
     """Yield one piece with the chosen rows of a CSC matrix."""
     import numpy as np
     from scipy import sparse
@@ -149,7 +167,11 @@ def _from_csc(element: Any, facts: MatrixFacts, rows: "np.ndarray", columns: "np
         new = np.repeat(columns[first:last], np.diff(indptr[first : last + 1]))
         keep = (where >= 0) & (new >= 0)
         parts.append((data[keep].astype(np.float32), where[keep], new[keep]))
-    data, where, new = (np.concatenate(p) for p in zip(*parts, strict=True)) if parts else (np.empty(0, np.float32), *[np.empty(0, int)] * 2)
+    data, where, new = (
+        (np.concatenate(p) for p in zip(*parts, strict=True))
+        if parts
+        else (np.empty(0, np.float32), *[np.empty(0, int)] * 2)
+    )
     result = sparse.coo_matrix((data, (where, new)), shape=(len(rows), n_columns)).tocsr()
     result.eliminate_zeros()
     yield result
@@ -165,8 +187,12 @@ def counts_faults(facts: MatrixFacts, *, where: str) -> list[str]:
     where
         How messages call source and file.
     """
-    kinds = {"missing value (NaN)": facts.n_nan, "infinite value": facts.n_infinite, "negative value": facts.n_negative,
-             "fractional value": facts.n_fractional}
+    kinds = {
+        "missing value (NaN)": facts.n_nan,
+        "infinite value": facts.n_infinite,
+        "negative value": facts.n_negative,
+        "fractional value": facts.n_fractional,
+    }
     found = [plural(n, kind, kind.replace("value", "values")) for kind, n in kinds.items() if n]
     if found:
         what = f"holds {', '.join(found)} of {facts.n_stored:,} in the chosen rows"
@@ -174,9 +200,15 @@ def counts_faults(facts: MatrixFacts, *, where: str) -> list[str]:
         what = "holds no value above zero in the chosen rows"
     else:
         return []
-    hint = " They look log-transformed." if facts.looks_logged and not (facts.n_nan or facts.n_infinite or facts.n_negative) else ""
-    return [f"{where}: '{facts.source}' {what}; raw counts are whole, non-negative and finite.{hint} Name the place of the raw counts "
-        "with the key 'counts' of the source (raw, X, or a layer)."]
+    hint = (
+        " They look log-transformed."
+        if facts.looks_logged and not (facts.n_nan or facts.n_infinite or facts.n_negative)
+        else ""
+    )
+    return [
+        f"{where}: '{facts.source}' {what}; raw counts are whole, non-negative and finite.{hint} Name the place of the raw counts "
+        "with the key 'counts' of the source (raw, X, or a layer)."
+    ]
 
 
 class CountsWriter:
@@ -193,7 +225,14 @@ class CountsWriter:
     def __init__(self, file: "h5py.File", n_columns: int) -> None:
         self._file, self._n_columns, self._lengths = file, n_columns, []
         self._group = file.create_group("X")
-        settings = {"shape": (0,), "maxshape": (None,), "chunks": (1 << 16,), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        settings = {
+            "shape": (0,),
+            "maxshape": (None,),
+            "chunks": (1 << 16,),
+            "compression": "gzip",
+            "compression_opts": 1,
+            "shuffle": True,
+        }
         self._data = self._group.create_dataset("data", dtype="f4", **settings)
         self._indices = self._group.create_dataset("indices", dtype="i4", **settings)
 
@@ -214,8 +253,13 @@ class CountsWriter:
         lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, dtype=np.int64)
         indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         self._group.create_dataset("indptr", data=indptr, compression="gzip", compression_opts=1)
-        self._group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0",
-                                  "shape": np.array([len(lengths), self._n_columns], dtype=np.int64)})
+        self._group.attrs.update(
+            {
+                "encoding-type": "csr_matrix",
+                "encoding-version": "0.1.0",
+                "shape": np.array([len(lengths), self._n_columns], dtype=np.int64),
+            }
+        )
 
 
 def matrix_of(store: Store, wanted: str, *, where: str) -> MatrixFacts:

@@ -12,7 +12,11 @@ def source_spec(source: Source) -> Spec | None:
         return url_spec(source.url, size=source.size, sha256=source.sha256)
     if source.cellxgene:
         return cellxgene_spec(source.cellxgene, collection_id=source.collection, version=source.version)
-    return collection_spec(source.collection, source.name, select=source.select, version=source.version) if source.collection else None
+    return (
+        collection_spec(source.collection, source.name, select=source.select, version=source.version)
+        if source.collection
+        else None
+    )
 
 
 def table_spec(table: Table) -> Spec | None:
@@ -22,5 +26,7 @@ def table_spec(table: Table) -> Spec | None:
 
 def recipe_specs(recipe: Recipe) -> list[Spec]:
     """Return every download of a recipe, each once."""
-    specs = [source_spec(source) for source in recipe.sources.values()] + [table_spec(table) for table in recipe.tables.values()]
+    specs = [source_spec(source) for source in recipe.sources.values()] + [
+        table_spec(table) for table in recipe.tables.values()
+    ]
     return list({spec.key: spec for spec in specs if spec}.values())

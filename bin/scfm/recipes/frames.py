@@ -42,11 +42,17 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
         _require(column, known, f"{store.name}: rename")
     clash = [new for old, new in spec.rename.items() if new in known and new not in spec.rename]
     if clash:
-        raise ScfmError(f"{store.name}: rename: the column {listing(clash)} exists already; rename that one, too, or choose another name.")
+        raise ScfmError(
+            f"{store.name}: rename: the column {listing(clash)} exists already; rename that one, too, or choose another name."
+        )
     # one column at a time, so that only the chosen rows of the others are in memory
     columns = {spec.rename.get(c, c): read_values(store, c, rows) for c in known}
     for column, value in spec.set.items():
-        columns[column] = pd.Series(pd.Categorical([value_text(value)] * len(rows))) if isinstance(value, str) else pd.Series([value] * len(rows))
+        columns[column] = (
+            pd.Series(pd.Categorical([value_text(value)] * len(rows)))
+            if isinstance(value, str)
+            else pd.Series([value] * len(rows))
+        )
     for column, parts in spec.paste.items():
         for part in parts:
             _require(part, list(columns), f"{store.name}: paste")
@@ -57,7 +63,9 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
 
 def _require(column: str, known: Sequence[str], where: str) -> None:
     if column not in known:
-        raise ScfmError(f"{where}: there is no column '{column}'.{did_you_mean(column, known)} Columns: {listing(known, limit=12)}.")
+        raise ScfmError(
+            f"{where}: there is no column '{column}'.{did_you_mean(column, known)} Columns: {listing(known, limit=12)}."
+        )
 
 
 def join_obs(frames: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame":
@@ -145,6 +153,8 @@ def finish_obs(obs: "pd.DataFrame", recipe: Recipe, order: Sequence[str]) -> tup
         return obs.set_index(pd.Index([f"{recipe.prefix}{i}" for i in range(len(obs))], dtype=object)), dropped
     twins = obs.index[obs.index.duplicated()].unique()
     if len(twins):
-        raise ScfmError(f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} stand more than once "
-            f"({listing(twins, limit=3)}). Number the cells with 'cell_ids: {{prefix: cell_}}'.")
+        raise ScfmError(
+            f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} stand more than once "
+            f"({listing(twins, limit=3)}). Number the cells with 'cell_ids: {{prefix: cell_}}'."
+        )
     return obs, dropped

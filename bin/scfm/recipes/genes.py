@@ -67,19 +67,25 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
         raise ScfmError(f"{where}: not text in UTF-8 ({error.reason} at byte {error.start}).") from error
     if spec.end_mark:
         if not lines or lines[-1].strip() != spec.end_mark:
-            raise ScfmError(f"{where}: truncated: the last line is not '{spec.end_mark}' but '{lines[-1][:60] if lines else ''}'. Fetch it "
-                "again; if you exported it by hand and know that it is whole, write that line at its end.")
+            raise ScfmError(
+                f"{where}: truncated: the last line is not '{spec.end_mark}' but '{lines[-1][:60] if lines else ''}'. Fetch it "
+                "again; if you exported it by hand and know that it is whole, write that line at its end."
+            )
         lines = lines[:-1]
     header, *body = list(csv.reader(lines, delimiter=spec.separator)) or [[]]
     odd = [number for number, row in enumerate(body, start=2) if row and len(row) != len(header)]
     if odd:
-        raise ScfmError(f"{where}: row {odd[0]} has {len(body[odd[0] - 2])} values, the header has {len(header)} columns; expected a table "
-            f"separated by '{spec.separator}'.")
+        raise ScfmError(
+            f"{where}: row {odd[0]} has {len(body[odd[0] - 2])} values, the header has {len(header)} columns; expected a table "
+            f"separated by '{spec.separator}'."
+        )
     frame = pd.DataFrame([row for row in body if row], columns=header, dtype=object)
     absent = [c for c in spec.columns.values() if c not in frame]
     if absent:
-        raise ScfmError(f"{where}: there is no column {listing(absent)}.{did_you_mean(absent[0], frame.columns)} Columns: "
-            f"{listing(frame.columns, limit=12)}.")
+        raise ScfmError(
+            f"{where}: there is no column {listing(absent)}.{did_you_mean(absent[0], frame.columns)} Columns: "
+            f"{listing(frame.columns, limit=12)}."
+        )
     twice = [c for c in spec.columns.values() if header.count(c) > 1]
     if twice:
         raise ScfmError(f"{where}: the column {listing(twice)} stands more than once in the header.")
@@ -111,7 +117,9 @@ def read_genes(store: Store, source: str) -> tuple["np.ndarray", "np.ndarray"]:
     return ids, ids.copy()
 
 
-def map_genes(ids: "np.ndarray", names: "np.ndarray", pairs: "pd.DataFrame | None", spec: GeneMap | None, *, name: str) -> Genes:
+def map_genes(
+    ids: "np.ndarray", names: "np.ndarray", pairs: "pd.DataFrame | None", spec: GeneMap | None, *, name: str
+) -> Genes:
     """Restrict and rename genes by a table of pairs, and make ids unique.
 
     A gene that stands in several rows of the table takes the id of the last one. Where several genes end with one id, the first keeps
@@ -142,8 +150,10 @@ def map_genes(ids: "np.ndarray", names: "np.ndarray", pairs: "pd.DataFrame | Non
         partner = dict(zip(complete[spec.source], complete[spec.target], strict=True))
         new = np.asarray([partner.get(i) for i in ids], dtype=object)
         if not any(i is not None for i in new):
-            raise ScfmError(f"{name}: none of the {plural(len(ids), 'gene')} ({listing(ids, limit=3)}) is in the column '{spec.source}' of "
-                f"the table '{spec.table}' ({listing(complete[spec.source], limit=3)}).")
+            raise ScfmError(
+                f"{name}: none of the {plural(len(ids), 'gene')} ({listing(ids, limit=3)}) is in the column '{spec.source}' of "
+                f"the table '{spec.table}' ({listing(complete[spec.source], limit=3)})."
+            )
     unique, n_twins = _unique(new)
     return Genes(unique, np.asarray(names, dtype=object), n_twins)
 
@@ -201,7 +211,9 @@ def join_genes(genes: Mapping[str, Genes], how: str) -> "pd.DataFrame":
         ids = sorted(set(first.index).intersection(*(f.index for f in others)))
     if not ids:
         shown = "; ".join(f"{source}: {listing(f.index, limit=3)}" for source, f in frames.items())
-        raise ScfmError(f"The sources have no gene in common ({shown}). Give them ids of one kind, or map them by a table.")
+        raise ScfmError(
+            f"The sources have no gene in common ({shown}). Give them ids of one kind, or map them by a table."
+        )
     names = pd.concat(list(frames.values()))
     names = names[~names.index.duplicated(keep="first")].reindex(ids)
     return pd.DataFrame({FEATURE_NAME: names.to_numpy(dtype=object)}, index=pd.Index(ids, dtype=object))

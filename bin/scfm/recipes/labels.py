@@ -60,8 +60,10 @@ def apply_rules(obs: "pd.DataFrame", spec: Labels, *, name: str) -> Labelled:
     columns = list(dict.fromkeys(rule.column for rule in spec.rules))
     for column in columns:
         if column not in obs:
-            raise ScfmError(f"{name}: labels: there is no column '{column}'.{did_you_mean(column, obs.columns)} Columns: "
-                f"{listing(obs.columns, limit=12)}.")
+            raise ScfmError(
+                f"{name}: labels: there is no column '{column}'.{did_you_mean(column, obs.columns)} Columns: "
+                f"{listing(obs.columns, limit=12)}."
+            )
     coded = {column: levels(obs[column]) for column in columns}
     classes = list(dict.fromkeys(label for rule in spec.rules for label in rule.labels.values()))
     number_of = {label: i for i, label in enumerate(classes)}
@@ -78,12 +80,16 @@ def apply_rules(obs: "pd.DataFrame", spec: Labels, *, name: str) -> Labelled:
     left = found < 0
     unmapped = _count(left, [coded[c] for c in columns])
     if left.all():
-        raise ScfmError(f"{name}: labels: none of the {plural(len(obs), 'cell')} gets a label. Values of {listing(columns)}: "
-            f"{listing(unmapped, limit=12)}.")
+        raise ScfmError(
+            f"{name}: labels: none of the {plural(len(obs), 'cell')} gets a label. Values of {listing(columns)}: "
+            f"{listing(unmapped, limit=12)}."
+        )
     if left.any():
         warnings.append(_unmapped(name, spec, unmapped))
     used = [i for i in range(len(classes)) if (found == i).any()]
-    values = pd.Categorical([classes[i] if i >= 0 else None for i in found], categories=sorted(classes[i] for i in used))
+    values = pd.Categorical(
+        [classes[i] if i >= 0 else None for i in found], categories=sorted(classes[i] for i in used)
+    )
     return Labelled(values, unmapped, warnings)
 
 
@@ -91,7 +97,9 @@ def _count(left: "np.ndarray", coded: "list[tuple[np.ndarray, list[str]]]") -> d
     """Return values of the columns joined, and how many of the cells that are left have them."""
     import pandas as pd
 
-    parts = [pd.Series(codes[left]).map(lambda i, names=names: names[i] if i >= 0 else MISSING) for codes, names in coded]
+    parts = [
+        pd.Series(codes[left]).map(lambda i, names=names: names[i] if i >= 0 else MISSING) for codes, names in coded
+    ]
     joined = parts[0].astype(object)
     for part in parts[1:]:
         joined = joined + " | " + part
@@ -102,7 +110,14 @@ def _count(left: "np.ndarray", coded: "list[tuple[np.ndarray, list[str]]]") -> d
 def _unmapped(name: str, spec: Labels, unmapped: dict[str, int]) -> dict[str, Any]:
     """Return the message about cells without a label."""
     n_cells = sum(unmapped.values())
-    shown = ", ".join(f"'{v}' ({n:,})" for v, n in list(unmapped.items())[:8]) + (f" and {len(unmapped) - 8} more" if len(unmapped) > 8 else "")
+    shown = ", ".join(f"'{v}' ({n:,})" for v, n in list(unmapped.items())[:8]) + (
+        f" and {len(unmapped) - 8} more" if len(unmapped) > 8 else ""
+    )
     what = "were dropped: no rule of" if spec.unmapped == "drop" else "stay without a label: no rule of"
     text = f"{name}: {plural(n_cells, 'cell')} {what} '{spec.column}' matches {shown}."
-    return message("W-REC-02", "warning", text, values={"n_cells": n_cells, "n_values": len(unmapped), "what_is_done": spec.unmapped})
+    return message(
+        "W-REC-02",
+        "warning",
+        text,
+        values={"n_cells": n_cells, "n_values": len(unmapped), "what_is_done": spec.unmapped},
+    )

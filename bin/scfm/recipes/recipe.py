@@ -152,11 +152,16 @@ def load_recipe(path: Path | str) -> Recipe:
         raise ScfmError("\n".join(faults))
     content = document.content
     return Recipe(
-        path=path, name=content["name"], description=" ".join(content.get("description", "").split()),
+        path=path,
+        name=content["name"],
+        description=" ".join(content.get("description", "").split()),
         sources={name: _source(name, spec or {}) for name, spec in content["sources"].items()},
         tables={name: _table(name, spec) for name, spec in content.get("tables", {}).items()},
-        genes=content.get("genes", "intersection"), keep=_filters(content), labels=_labels(content.get("labels")),
-        prefix=content.get("cell_ids", {}).get("prefix", ""), drop_columns=tuple(content.get("drop_columns", ())),
+        genes=content.get("genes", "intersection"),
+        keep=_filters(content),
+        labels=_labels(content.get("labels")),
+        prefix=content.get("cell_ids", {}).get("prefix", ""),
+        drop_columns=tuple(content.get("drop_columns", ())),
     )
 
 
@@ -184,8 +189,11 @@ def _source(name: str, spec: Mapping[str, Any]) -> Source:
     genes = spec.get("genes")
     taken = ("cellxgene", "collection", "version", "select", "url", "file", "size", "sha256", "counts", "rename", "set")
     return Source(
-        name=name, keep=_filters(spec), paste={column: tuple(others) for column, others in spec.get("paste", {}).items()},
-        genes=GeneMap(genes["table"], genes["from"], genes["to"]) if genes else None, **{k: spec[k] for k in taken if k in spec},
+        name=name,
+        keep=_filters(spec),
+        paste={column: tuple(others) for column, others in spec.get("paste", {}).items()},
+        genes=GeneMap(genes["table"], genes["from"], genes["to"]) if genes else None,
+        **{k: spec[k] for k in taken if k in spec},
     )
 
 

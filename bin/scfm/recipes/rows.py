@@ -78,7 +78,11 @@ def read_values(store: Store, column: str, rows: "np.ndarray | None") -> "pd.Ser
 
 def _is_text(element: Any) -> bool:
     """Tell whether an element is a plain one-dimensional array of text in an HDF5 file."""
-    return hasattr(element, "asstr") and str(element.attrs.get("encoding-type", "")) == "string-array" and len(element.shape) == 1
+    return (
+        hasattr(element, "asstr")
+        and str(element.attrs.get("encoding-type", "")) == "string-array"
+        and len(element.shape) == 1
+    )
 
 
 def _text_rows(element: Any, rows: "np.ndarray") -> "pd.Series":
@@ -100,7 +104,9 @@ def holds(condition: Filter, codes: "np.ndarray", names: Sequence[str]) -> "np.n
 
     if condition.operator == "missing":
         return (codes < 0) == condition.wants_missing
-    wanted = np.append(np.isin(np.asarray(names, dtype=object), list(condition.wanted)), False)  # the last one answers to -1
+    wanted = np.append(
+        np.isin(np.asarray(names, dtype=object), list(condition.wanted)), False
+    )  # the last one answers to -1
     return wanted[codes] if condition.operator in {"equals", "in"} else ~wanted[codes]
 
 
@@ -142,7 +148,11 @@ def apply_filters(
         report.append({"rule": condition.rule, "dropped": int(kept.sum() - now.sum())})
         absent = [v for v in condition.wanted if v not in set(names)]
         if absent:
-            warnings.append(absent_values(f"{name}: the filter '{condition.rule}'", {condition.column: absent}, {condition.column: names}))
+            warnings.append(
+                absent_values(
+                    f"{name}: the filter '{condition.rule}'", {condition.column: absent}, {condition.column: names}
+                )
+            )
         kept = now
     return np.flatnonzero(kept), report, warnings
 
@@ -150,11 +160,15 @@ def apply_filters(
 def _nothing_left(condition: Filter, name: str, before: int, names: Sequence[str]) -> str:
     """Return the sentence about a filter that keeps no row."""
     hint = next((h for v in condition.wanted if v not in names and (h := did_you_mean(v, names))), "")
-    return (f"{name}: the filter '{condition.rule}' drops all of the {plural(before, 'row')} that were left.{hint} Values of "
-        f"'{condition.column}' in the file: {listing(sorted(names), limit=12) or 'none, all are missing'}.")
+    return (
+        f"{name}: the filter '{condition.rule}' drops all of the {plural(before, 'row')} that were left.{hint} Values of "
+        f"'{condition.column}' in the file: {listing(sorted(names), limit=12) or 'none, all are missing'}."
+    )
 
 
-def absent_values(what: str, absent: Mapping[str, Sequence[str]], present: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def absent_values(
+    what: str, absent: Mapping[str, Sequence[str]], present: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Return the message about values that a recipe names and no row has.
 
     Parameters
@@ -168,6 +182,9 @@ def absent_values(what: str, absent: Mapping[str, Sequence[str]], present: Mappi
     """
     said = []
     for column, values in absent.items():
-        said += [f"'{v}' ({column}){did_you_mean(v, present[column]).rstrip('?').replace(' Did you mean', ', nearest:')}" for v in values]
+        said += [
+            f"'{v}' ({column}){did_you_mean(v, present[column]).rstrip('?').replace(' Did you mean', ', nearest:')}"
+            for v in values
+        ]
     text = f"{what} names {plural(len(said), 'value')} that no row has: {'; '.join(said)}. Check the spelling, or take them out."
     return message("W-REC-01", "warning", text, values={column: list(values) for column, values in absent.items()})

@@ -11,8 +11,15 @@ from scfm.tables import read_json
 from scfm.text import did_you_mean, listing
 
 LOCATIONS = ("cellxgene", "collection", "url", "file")
-_TYPES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false", "object": "keys with values",
-          "array": "a list", "null": "nothing"}
+_TYPES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "object": "keys with values",
+    "array": "a list",
+    "null": "nothing",
+}
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -28,10 +35,21 @@ def shape_faults(document: Document) -> list[str]:
     if keys:
         return keys
     errors = Draft202012Validator(recipe_schema()).iter_errors(document.content)
-    by_line = sorted(errors, key=lambda e: (document.lines.get(tuple(e.absolute_path), 0), written(tuple(e.absolute_path)), str(e.validator)))
+    by_line = sorted(
+        errors,
+        key=lambda e: (
+            document.lines.get(tuple(e.absolute_path), 0),
+            written(tuple(e.absolute_path)),
+            str(e.validator),
+        ),
+    )
     # too few or too many keys says nothing new beside an unknown or missing one
     named = {tuple(e.absolute_path) for e in by_line if e.validator in {"additionalProperties", "required"}}
-    kept = [e for e in by_line if not (e.validator in {"minProperties", "maxProperties"} and tuple(e.absolute_path) in named)]
+    kept = [
+        e
+        for e in by_line
+        if not (e.validator in {"minProperties", "maxProperties"} and tuple(e.absolute_path) in named)
+    ]
     return list(dict.fromkeys(sentence for e in kept for sentence in _sentences(e, document)))
 
 
@@ -60,7 +78,11 @@ def _sentences(error: Any, document: Document) -> Iterator[str]:
             yield f"{where}: the key '{key}' is missing: {schema['properties'][key].get('description', 'it is required.')}"
     elif kind == "type":
         wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        quotes = " Put it in quotes if it is meant as text." if "string" in wanted and not isinstance(value, (list, dict, type(None))) else ""
+        quotes = (
+            " Put it in quotes if it is meant as text."
+            if "string" in wanted and not isinstance(value, (list, dict, type(None)))
+            else ""
+        )
         yield f"{where}: expected {' or '.join(_TYPES[w] for w in wanted if w != 'null')}, found {_shown(value)}.{quotes}"
     elif kind == "enum":
         yield f"{where}: {_shown(value)} is not allowed; one of {listing(schema['enum'])}.{did_you_mean(str(value), map(str, schema['enum']))}"
@@ -89,11 +111,15 @@ def meaning_faults(document: Document) -> list[str]:
     """Return a sentence per fault that the schema can't find; the shape must be right."""
     content = document.content
     sources = {name: spec or {} for name, spec in content["sources"].items()}
-    faults = [f for name, spec in sources.items() for f in _source_faults(name, spec, content.get("tables", {}), document)]
+    faults = [
+        f for name, spec in sources.items() for f in _source_faults(name, spec, content.get("tables", {}), document)
+    ]
     bare = [name for name, spec in sources.items() if not any(k in spec for k in LOCATIONS)]
     if len(bare) > 1:
-        faults.append(f"{document.where(('sources',))}: the sources {listing(bare)} name no file; one at most can be the file of the "
-            f"samplesheet's own row. Give the others one of {', '.join(LOCATIONS)}.")
+        faults.append(
+            f"{document.where(('sources',))}: the sources {listing(bare)} name no file; one at most can be the file of the "
+            f"samplesheet's own row. Give the others one of {', '.join(LOCATIONS)}."
+        )
     for name, spec in content.get("tables", {}).items():
         faults += _table_faults(name, spec, document)
     faults += _label_faults(content.get("labels", {}), document)
@@ -125,13 +151,17 @@ def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> I
         yield f"{document.where((*place, 'rename'))}: {news.count(column)} columns get the name '{column}'."
     genes = spec.get("genes")
     if genes and genes["table"] not in tables:
-        yield (f"{document.where((*place, 'genes', 'table'))}: there is no table '{genes['table']}'."
-            f"{did_you_mean(genes['table'], tables)} Tables: {listing(tables) or 'none'}.")
+        yield (
+            f"{document.where((*place, 'genes', 'table'))}: there is no table '{genes['table']}'."
+            f"{did_you_mean(genes['table'], tables)} Tables: {listing(tables) or 'none'}."
+        )
     elif genes:
         columns = tables[genes["table"]]["columns"]
         for key in [k for k in ("from", "to") if genes[k] not in columns]:
-            yield (f"{document.where((*place, 'genes', key))}: the table '{genes['table']}' has no column '{genes[key]}'."
-                f"{did_you_mean(genes[key], columns)} Columns: {listing(columns)}.")
+            yield (
+                f"{document.where((*place, 'genes', key))}: the table '{genes['table']}' has no column '{genes[key]}'."
+                f"{did_you_mean(genes[key], columns)} Columns: {listing(columns)}."
+            )
 
 
 def _table_faults(name: str, spec: dict, document: Document) -> Iterator[str]:
@@ -143,8 +173,10 @@ def _table_faults(name: str, spec: dict, document: Document) -> Iterator[str]:
     named += [(("first_per",), spec["first_per"])] if "first_per" in spec else []
     for below, column in named:
         if column not in spec["columns"]:
-            yield (f"{document.where((*place, *below))}: '{column}' is none of the table's columns."
-                f"{did_you_mean(column, spec['columns'])} Columns: {listing(spec['columns'])}.")
+            yield (
+                f"{document.where((*place, *below))}: '{column}' is none of the table's columns."
+                f"{did_you_mean(column, spec['columns'])} Columns: {listing(spec['columns'])}."
+            )
 
 
 def _label_faults(spec: dict, document: Document) -> Iterator[str]:
@@ -154,6 +186,8 @@ def _label_faults(spec: dict, document: Document) -> Iterator[str]:
         for label, values in rule.get("map", {}).items():
             for value in map(str, values):
                 if value in seen:
-                    yield (f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under '{seen[value]}' "
-                        "already; a rule can give it one label only.")
+                    yield (
+                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under '{seen[value]}' "
+                        "already; a rule can give it one label only."
+                    )
                 seen.setdefault(value, label)

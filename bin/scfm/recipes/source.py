@@ -65,12 +65,18 @@ def read_document(path: Path | str) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ScfmError(f"{path.name}: the recipe is not text in UTF-8 ({error.reason} at byte {error.start}).") from error
+        raise ScfmError(
+            f"{path.name}: the recipe is not text in UTF-8 ({error.reason} at byte {error.start})."
+        ) from error
     document = Document(path.name)
     try:
-        anchors = [e.start_mark.line + 1 for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)]
+        anchors = [
+            e.start_mark.line + 1 for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)
+        ]
         if anchors:
-            raise ScfmError(f"{path.name}: line {anchors[0]}: recipes have no YAML aliases ('*name'); write the values out.")
+            raise ScfmError(
+                f"{path.name}: line {anchors[0]}: recipes have no YAML aliases ('*name'); write the values out."
+            )
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
             _visit(node, (), document)
@@ -96,8 +102,10 @@ def _visit(node: Any, place: Place, document: Document) -> None:
         for key, value in node.value:
             line, text = key.start_mark.line + 1, str(key.value)
             if text in seen:
-                document.faults.append(f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} stands twice "
-                    f"(first in line {seen[text]}); only one of them could count.")
+                document.faults.append(
+                    f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} stands twice "
+                    f"(first in line {seen[text]}); only one of them could count."
+                )
             seen.setdefault(text, line)
             document.lines[(*place, text)] = line
             _visit(value, (*place, text), document)

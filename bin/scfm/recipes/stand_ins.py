@@ -34,7 +34,9 @@ def gene_ids(prefix: str = "ENSG", n: int = N_GENES, first: int = 0) -> list[str
     return [f"{prefix}{99_100_000_001 + i:011d}" for i in range(first, first + n)]
 
 
-def make_profiles(classes: Sequence[str], rng: "np.random.Generator", n_genes: int = N_GENES) -> "dict[str, np.ndarray]":
+def make_profiles(
+    classes: Sequence[str], rng: "np.random.Generator", n_genes: int = N_GENES
+) -> "dict[str, np.ndarray]":
     """Return the expected share of every gene per class: a common base, and twelve genes that the class expresses much more."""
     import numpy as np
 
@@ -48,7 +50,12 @@ def make_profiles(classes: Sequence[str], rng: "np.random.Generator", n_genes: i
 
 
 def draw_cells(
-    profiles: "Mapping[str, np.ndarray]", labels: Sequence[str], batches: Sequence[str], rng: "np.random.Generator", *, sd: float = 0.5
+    profiles: "Mapping[str, np.ndarray]",
+    labels: Sequence[str],
+    batches: Sequence[str],
+    rng: "np.random.Generator",
+    *,
+    sd: float = 0.5,
 ) -> "sparse.csr_matrix":
     """Draw counts: negative binomial around the class's profile, then degraded batch by batch.
 
@@ -87,7 +94,11 @@ def draw_cells(
 
 
 def deal(
-    sizes: Mapping[str, int], allowed: Mapping[str, Sequence[str]], rng: "np.random.Generator", *, minimum: int = MIN_CELLS
+    sizes: Mapping[str, int],
+    allowed: Mapping[str, Sequence[str]],
+    rng: "np.random.Generator",
+    *,
+    minimum: int = MIN_CELLS,
 ) -> tuple[list[str], list[str]]:
     """Deal classes to the cells of batches, unequally, every class at least ``minimum`` times over all batches.
 
@@ -118,13 +129,17 @@ def deal(
     for rare in classes:
         while labels.count(rare) < minimum:
             common = max(classes, key=labels.count)
-            cells = [i for i, (b, c) in enumerate(zip(batch, labels, strict=True)) if c == common and rare in allowed[b]]
+            cells = [
+                i for i, (b, c) in enumerate(zip(batch, labels, strict=True)) if c == common and rare in allowed[b]
+            ]
             labels[cells[int(rng.integers(len(cells)))]] = rare
     order = rng.permutation(len(batch))
     return [batch[i] for i in order], [labels[i] for i in order]
 
 
-def as_file(counts: "sparse.csr_matrix", obs: "pd.DataFrame", ids: Sequence[str], symbols: Sequence[str], title: str) -> "ad.AnnData":
+def as_file(
+    counts: "sparse.csr_matrix", obs: "pd.DataFrame", ids: Sequence[str], symbols: Sequence[str], title: str
+) -> "ad.AnnData":
     """Return an object as CELLxGENE Discover offers it: X normalised, raw.X counts, Ensembl ids, symbols in ``feature_name``."""
     import anndata as ad
     import numpy as np
@@ -136,7 +151,10 @@ def as_file(counts: "sparse.csr_matrix", obs: "pd.DataFrame", ids: Sequence[str]
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     logged = sparse.csr_matrix(sparse.diags(1e4 / totals) @ counts.astype(np.float64))
     logged.data = np.log1p(logged.data)
-    var = pd.DataFrame({"feature_name": pd.Categorical(symbols), "feature_biotype": pd.Categorical(["gene"] * len(ids))}, index=list(ids))
+    var = pd.DataFrame(
+        {"feature_name": pd.Categorical(symbols), "feature_biotype": pd.Categorical(["gene"] * len(ids))},
+        index=list(ids),
+    )
     data = ad.AnnData(logged.astype(np.float32), obs=obs, var=var.assign(feature_is_filtered=False))
     data.raw = ad.AnnData(counts, obs=obs[[]], var=var)
     data.obsm["X_umap"] = np.column_stack([np.arange(len(obs)), np.arange(len(obs))[::-1]]).astype(np.float32)
@@ -167,15 +185,27 @@ def make_liver(seed: int) -> "dict[str, ad.AnnData]":
     donors, types = donors + unknown, types + ["unknown"] * 20
     counts = draw_cells(make_profiles([*names.LIVER_TYPES, "unknown"], rng), types, donors, rng)
     chemistry = {d: "10x 3' v3" if i % 2 else "10x 5' v1" for i, d in enumerate(sizes)}
-    obs = _frame({"donor_id": donors, "cell_type": types, "assay": [chemistry[d] for d in donors], "disease": ["normal"] * len(donors),
-                  "tissue": ["liver"] * len(donors), "suspension_type": ["cell"] * len(donors)}, "L")
+    obs = _frame(
+        {
+            "donor_id": donors,
+            "cell_type": types,
+            "assay": [chemistry[d] for d in donors],
+            "disease": ["normal"] * len(donors),
+            "tissue": ["liver"] * len(donors),
+            "suspension_type": ["cell"] * len(donors),
+        },
+        "L",
+    )
     shuffled = rng.permutation(len(donors))
     ids, symbols = gene_ids(), [f"LIV{i}" for i in range(N_GENES)]
     healthy = as_file(counts[shuffled], obs.iloc[shuffled], ids, symbols, "Healthy liver")
     some = obs.iloc[shuffled[:24]].copy()
     some["disease"] = ["normal", "intestinal failure-associated liver disease"] * 12
     some["disease"] = some["disease"].astype("category")
-    return {"liver.h5ad": healthy, "liver_all.h5ad": as_file(counts[shuffled[:24], :60], some, ids[:60], symbols[:60], "Liver, all")}
+    return {
+        "liver.h5ad": healthy,
+        "liver_all.h5ad": as_file(counts[shuffled[:24], :60], some, ids[:60], symbols[:60], "Liver, all"),
+    }
 
 
 def make_immune(seed: int) -> "dict[str, ad.AnnData]":
@@ -193,10 +223,21 @@ def make_immune(seed: int) -> "dict[str, ad.AnnData]":
         kind += ["erythrocyte"] * n if name == "D529" else rng.choice([*types, "erythrocyte"], n).tolist()
         donor += [name] * n
     counts = draw_cells(make_profiles([*types, "erythrocyte"], rng), kind, where, rng, sd=0.4)
-    obs = _frame({"donor_id": donor, "tissue": where, "cell_type": kind, "disease": ["normal"] * len(kind), "assay": ["10x 5' v1"] * len(kind),
-                  "suspension_type": ["cell"] * len(kind)}, "I")
+    obs = _frame(
+        {
+            "donor_id": donor,
+            "tissue": where,
+            "cell_type": kind,
+            "disease": ["normal"] * len(kind),
+            "assay": ["10x 5' v1"] * len(kind),
+            "suspension_type": ["cell"] * len(kind),
+        },
+        "I",
+    )
     order = rng.permutation(len(kind))
-    data = as_file(counts[order], obs.iloc[order], gene_ids(first=300), [f"IMM{i}" for i in range(N_GENES)], "Immune cells")
+    data = as_file(
+        counts[order], obs.iloc[order], gene_ids(first=300), [f"IMM{i}" for i in range(N_GENES)], "Immune cells"
+    )
     return {"Immune.h5ad": data}
 
 
@@ -216,17 +257,34 @@ def make_lung(seed: int) -> "dict[str, ad.AnnData]":
     table = names.LUNG_CLASSES | names.LUNG_OTHERS
     level_3 = [table[k][2][int(rng.integers(len(table[k][2])))] for k in kind]
     level_2 = [table[k][1] for k in kind]
-    for cell in [i for i, k in enumerate(kind) if k == "AT2"][:5] + [i for i, k in enumerate(kind) if k == "Macrophages"][:5]:
-        level_2[cell] = "Blood vessels"  # an AT2 by the first rule; but the second rule makes blood vessels of these macrophages
+    for cell in [i for i, k in enumerate(kind) if k == "AT2"][:5] + [
+        i for i, k in enumerate(kind) if k == "Macrophages"
+    ][:5]:
+        level_2[cell] = (
+            "Blood vessels"  # an AT2 by the first rule; but the second rule makes blood vessels of these macrophages
+        )
     facts = list(names.LUNG_GROUPS)
     study, disease, assay, suspension = ([facts[int(g)][i] for g in group] for i in range(4))
     donor = [f"{s.split('_')[0]}_{int(d)}" for s, d in zip(study, rng.integers(1, 4, len(study)), strict=True)]
     counts = draw_cells(make_profiles([*classes, *names.LUNG_OTHERS], rng), kind, group, rng)
-    obs = _frame({"study": study, "disease": disease, "assay": assay, "suspension_type": suspension, "donor_id": donor,
-                  "tissue": ["lung parenchyma"] * len(study), "ann_level_1": [table[k][0] for k in kind], "ann_level_2": level_2,
-                  "ann_level_3": level_3}, "H")
+    obs = _frame(
+        {
+            "study": study,
+            "disease": disease,
+            "assay": assay,
+            "suspension_type": suspension,
+            "donor_id": donor,
+            "tissue": ["lung parenchyma"] * len(study),
+            "ann_level_1": [table[k][0] for k in kind],
+            "ann_level_2": level_2,
+            "ann_level_3": level_3,
+        },
+        "H",
+    )
     order = rng.permutation(len(kind))
-    data = as_file(counts[order], obs.iloc[order], gene_ids(first=600), [f"LUN{i}" for i in range(N_GENES)], "HLCA, full")
+    data = as_file(
+        counts[order], obs.iloc[order], gene_ids(first=600), [f"LUN{i}" for i in range(N_GENES)], "HLCA, full"
+    )
     return {"hlca.h5ad": data}
 
 
@@ -264,7 +322,10 @@ def make_limb(seed: int) -> "dict[str, ad.AnnData]":
     import numpy as np
 
     rng = np.random.default_rng([seed, 4])
-    allowed = {"human": [t for t in names.LIMB_TYPES if t not in names.MOUSE_ONLY], "mouse": [t for t in names.LIMB_TYPES if t not in names.HUMAN_ONLY]}
+    allowed = {
+        "human": [t for t in names.LIMB_TYPES if t not in names.MOUSE_ONLY],
+        "mouse": [t for t in names.LIMB_TYPES if t not in names.HUMAN_ONLY],
+    }
     species, kind = deal({"human": 235, "mouse": 195}, allowed, rng)
     profiles = make_profiles(names.LIMB_TYPES, rng)
     is_human = np.asarray(species, dtype=object) == "human"
@@ -277,17 +338,44 @@ def make_limb(seed: int) -> "dict[str, ad.AnnData]":
     of_mouse = {name: profile[partner] / profile[partner].sum() for name, profile in profiles.items()}
     mouse = draw_cells(of_mouse, types_mouse + elsewhere, centres, rng)
     n_human, n_mouse = human.shape[0], mouse.shape[0]
-    obs_human = _frame({"cell_type": types_human, "organism": ["Homo sapiens"] * n_human, "donor_id": rng.choice(["F1", "F2", "F3"], n_human),
-                        "stage": rng.choice(["PCW5.1", "PCW6.5", "PCW9.3"], n_human), "leiden": rng.choice(["0", "1", "2"], n_human),
-                        "tissue": ["hindlimb"] * n_human}, "X", plain=["organism"])
-    obs_mouse = _frame({"cell_type": types_mouse + elsewhere, "organism": ["Mus musculus"] * n_mouse, "sequencing_center": centres,
-                        "donor_id": rng.choice(["M1", "M2"], n_mouse), "embryonic_day": rng.choice([11.5, 13.5], n_mouse).tolist(),
-                        "leiden": rng.choice(["0", "1"], n_mouse), "tissue": ["hindlimb"] * n_mouse}, "X", plain=["organism"])
+    obs_human = _frame(
+        {
+            "cell_type": types_human,
+            "organism": ["Homo sapiens"] * n_human,
+            "donor_id": rng.choice(["F1", "F2", "F3"], n_human),
+            "stage": rng.choice(["PCW5.1", "PCW6.5", "PCW9.3"], n_human),
+            "leiden": rng.choice(["0", "1", "2"], n_human),
+            "tissue": ["hindlimb"] * n_human,
+        },
+        "X",
+        plain=["organism"],
+    )
+    obs_mouse = _frame(
+        {
+            "cell_type": types_mouse + elsewhere,
+            "organism": ["Mus musculus"] * n_mouse,
+            "sequencing_center": centres,
+            "donor_id": rng.choice(["M1", "M2"], n_mouse),
+            "embryonic_day": rng.choice([11.5, 13.5], n_mouse).tolist(),
+            "leiden": rng.choice(["0", "1"], n_mouse),
+            "tissue": ["hindlimb"] * n_mouse,
+        },
+        "X",
+        plain=["organism"],
+    )
     obs_mouse["embryonic_day"] = obs_mouse["embryonic_day"].astype(float)
     order = rng.permutation(n_mouse)
     return {
-        "limb_human.h5ad": as_file(human, obs_human, gene_ids(first=900), [f"LIM{i}" for i in range(N_GENES)], "Human limb"),
-        "limb_mouse.h5ad": as_file(mouse[order], obs_mouse.iloc[order], gene_ids("ENSMUSG", first=900), [f"Lim{i}" for i in range(N_GENES)], "Mouse limb"),
+        "limb_human.h5ad": as_file(
+            human, obs_human, gene_ids(first=900), [f"LIM{i}" for i in range(N_GENES)], "Human limb"
+        ),
+        "limb_mouse.h5ad": as_file(
+            mouse[order],
+            obs_mouse.iloc[order],
+            gene_ids("ENSMUSG", first=900),
+            [f"Lim{i}" for i in range(N_GENES)],
+            "Mouse limb",
+        ),
     }
 
 
@@ -296,9 +384,19 @@ def mirror_index() -> dict[str, Any]:
     collections = []
     for key, (identifier, title) in names.COLLECTIONS.items():
         datasets = [
-            {"dataset_id": dataset, "dataset_version_id": f"5ca1ab1e-0000-4000-9000-{dataset[-12:]}", "title": name, "file": file,
-             "organism": [organism], "disease": disease, "tissue": tissue, "assay": assay, "suspension_type": ["cell"],
-             "citation": "Made up by bin/make_stand_ins.py", "schema_version": "5.2.0"}
+            {
+                "dataset_id": dataset,
+                "dataset_version_id": f"5ca1ab1e-0000-4000-9000-{dataset[-12:]}",
+                "title": name,
+                "file": file,
+                "organism": [organism],
+                "disease": disease,
+                "tissue": tissue,
+                "assay": assay,
+                "suspension_type": ["cell"],
+                "citation": "Made up by bin/make_stand_ins.py",
+                "schema_version": "5.2.0",
+            }
             for file, dataset, name, organism, disease, tissue, assay in names.DATASETS[key]
         ]
         collections.append({"collection_id": identifier, "name": title, "doi": "", "datasets": datasets})
@@ -317,7 +415,9 @@ def write_stand_ins(folder: Path, seed: int = 0) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in make_stand_ins(seed).items():
-        with h5py.File(folder / name, "w", libver="latest") as file:  # the newer layout is smaller; plain text stays plain
+        with h5py.File(
+            folder / name, "w", libver="latest"
+        ) as file:  # the newer layout is smaller; plain text stays plain
             title = data.uns.pop("title")  # a single text can't be compressed
             write_elem(file, "/", data, dataset_kwargs={"compression": "gzip", "compression_opts": 9, "shuffle": True})
             write_elem(file["uns"], "title", title)

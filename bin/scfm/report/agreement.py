@@ -37,7 +37,9 @@ def agreement_svg(pairs: Sequence[Pair], *, tolerance: float, xlab: str, ylab: s
     def place(x: float, y: float) -> tuple[float, float]:
         return _LEFT + (x - low) / (high - low) * width, _TOP + (high - y) / (high - low) * height
 
-    keys = "".join(f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items())
+    keys = "".join(
+        f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items()
+    )
     return (
         f"<div class='scfm-legend'>{keys}<span class='scfm-key'>● raw</span><span class='scfm-key'>○ centred</span>"
         f"<span class='scfm-key'>band: ±{tolerance:g}</span></div>"
@@ -53,9 +55,15 @@ def _axes(low: float, high: float, place: Callable[[float, float], tuple[float, 
     for value in ticks(low, high):
         x, y = place(value, value)
         parts.append(f"<path d='M{x:.1f} {_TOP}V{bottom}M{_LEFT} {y:.1f}H{right}' class='scfm-grid-line'/>")
-        parts.append(f"<text x='{x:.1f}' y='{bottom + 17}' text-anchor='middle'>{value:g}</text><text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>")
-    parts.append(f"<text x='{(_LEFT + right) / 2}' y='{SIZE - 12}' text-anchor='middle' class='scfm-axis'>{esc(xlab)} →</text>")
-    parts.append(f"<text transform='translate(18 {(_TOP + bottom) / 2}) rotate(-90)' text-anchor='middle' class='scfm-axis'>{esc(ylab)} →</text>")
+        parts.append(
+            f"<text x='{x:.1f}' y='{bottom + 17}' text-anchor='middle'>{value:g}</text><text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>"
+        )
+    parts.append(
+        f"<text x='{(_LEFT + right) / 2}' y='{SIZE - 12}' text-anchor='middle' class='scfm-axis'>{esc(xlab)} →</text>"
+    )
+    parts.append(
+        f"<text transform='translate(18 {(_TOP + bottom) / 2}) rotate(-90)' text-anchor='middle' class='scfm-axis'>{esc(ylab)} →</text>"
+    )
     return "".join(parts)
 
 
@@ -73,7 +81,11 @@ def _mark(pair: Pair, place: Callable[[float, float], tuple[float, float]]) -> s
     reach = ""
     if pair.low is not None and pair.high is not None:
         reach = f"<path d='M{place(pair.low, pair.y)[0]:.1f} {y:.1f}H{place(pair.high, pair.y)[0]:.1f}' stroke='{pair.colour}' stroke-width='2' opacity='.6'/>"
-    fill = f"fill='var(--bs-body-bg,#fff)' fill-opacity='.6' stroke='{pair.colour}' stroke-width='2'" if pair.hollow else f"fill='{pair.colour}' stroke='#222' stroke-width='.5'"
+    fill = (
+        f"fill='var(--bs-body-bg,#fff)' fill-opacity='.6' stroke='{pair.colour}' stroke-width='2'"
+        if pair.hollow
+        else f"fill='{pair.colour}' stroke='#222' stroke-width='.5'"
+    )
     return f"{reach}<circle cx='{x:.1f}' cy='{y:.1f}' r='5.5' {fill}><title>{esc(pair.tip)}</title></circle>"
 
 
@@ -86,7 +98,11 @@ def _names(pairs: Sequence[Pair], place: Callable[[float, float], tuple[float, f
         (x, y), width = spots[i], _CHARACTER * len(pairs[i].name)
         for left, anchor, at in ((x + 9, "start", x + 9), (x - 9 - width, "end", x - 9)):
             box = (left, y + 4 - _LINE, left + width, y + 6)
-            free = left >= _LEFT and box[2] <= SIZE and not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken)
+            free = (
+                left >= _LEFT
+                and box[2] <= SIZE
+                and not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken)
+            )
             if free:
                 taken.append(box)
                 texts.append(f"<text x='{at:.1f}' y='{y + 4:.1f}' text-anchor='{anchor}'>{esc(pairs[i].name)}</text>")

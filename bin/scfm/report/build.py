@@ -29,22 +29,46 @@ def build_modules(data: ReportData) -> list[Module]:
     names = data.dataset_names()
     budget, map_budget = (total // max(1, len(names)) for total in (PICTURE_BUDGET, MAP_BUDGET))
     modules = [Module("overview", "Overview", overview(data), describe_run(data))]
-    title, what = ("Across data sets", "Every data set beside the others") if len(names) > 1 else ("Across models", "The foundation models beside each other")
-    modules.append(Module("across", title, across_sections(data), f"{what}: methods as they come, nothing subtracted afterwards."))
+    title, what = (
+        ("Across data sets", "Every data set beside the others")
+        if len(names) > 1
+        else ("Across models", "The foundation models beside each other")
+    )
+    modules.append(
+        Module("across", title, across_sections(data), f"{what}: methods as they come, nothing subtracted afterwards.")
+    )
     for name in names:
         sections = data_sections(data, name, picture_budget=budget, map_budget=map_budget)
-        modules.append(Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", sections, describe_size(data, name)))
-    modules.append(Module("run", "The run", run_sections(data), "What became of every planned embedding, and what it cost."))
-    modules.append(Module("guide", "How to read it", guide_sections(data), "What the numbers say and what they miss, and what was done."))
+        modules.append(
+            Module(f"data_{name}", name if len(names) > 1 else f"Data set {name}", sections, describe_size(data, name))
+        )
+    modules.append(
+        Module("run", "The run", run_sections(data), "What became of every planned embedding, and what it cost.")
+    )
+    modules.append(
+        Module(
+            "guide",
+            "How to read it",
+            guide_sections(data),
+            "What the numbers say and what they miss, and what was done.",
+        )
+    )
     return modules
 
 
 def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budget: int) -> list[Section]:
     """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures, where it is from."""
     return [
-        *design_sections(data, name), *score_sections(data, name), *circle_sections(data, name), *published_sections(data, name),
-        *probing_sections(data, name), *baseline_sections(data, name), *centring_sections(data, name),
-        *centroid_sections(data, name, budget=map_budget), *umap_sections(data, name, budget=picture_budget), *training_sections(data, name),
+        *design_sections(data, name),
+        *score_sections(data, name),
+        *circle_sections(data, name),
+        *published_sections(data, name),
+        *probing_sections(data, name),
+        *baseline_sections(data, name),
+        *centring_sections(data, name),
+        *centroid_sections(data, name, budget=map_budget),
+        *umap_sections(data, name, budget=picture_budget),
+        *training_sections(data, name),
         *provenance_sections(data, name),
     ]
 

@@ -26,7 +26,9 @@ WORST_SHARE = 1 / 3
 MIN_RANKED = 3
 
 
-def all_messages(found: "Collected", tables: dict[str, "pd.DataFrame"], metrics: "pd.DataFrame", names: Names) -> list[dict]:
+def all_messages(
+    found: "Collected", tables: dict[str, "pd.DataFrame"], metrics: "pd.DataFrame", names: Names
+) -> list[dict]:
     """Return every message of the run: the steps' own and those of this module; errors first, each once.
 
     Parameters
@@ -41,9 +43,15 @@ def all_messages(found: "Collected", tables: dict[str, "pd.DataFrame"], metrics:
         Titles for the sentences.
     """
     own = [
-        *failed_steps(tables["status"], names), *unplanned_results(found), *missing_cells(found.sidecars, names),
-        *undefined_metrics(found.scores, names), *disagreeing_metrics(found.scores, metrics, names), *unstable_over_seeds(tables["totals"], names),
-        *models_not_run(found.plan, names), *made_up_weights(found.sidecars, names), *bf16_drift(found.sidecars, names),
+        *failed_steps(tables["status"], names),
+        *unplanned_results(found),
+        *missing_cells(found.sidecars, names),
+        *undefined_metrics(found.scores, names),
+        *disagreeing_metrics(found.scores, metrics, names),
+        *unstable_over_seeds(tables["totals"], names),
+        *models_not_run(found.plan, names),
+        *made_up_weights(found.sidecars, names),
+        *bf16_drift(found.sidecars, names),
     ]
     told = [*found.messages]
     for facts in found.facts.values():
@@ -62,30 +70,45 @@ def complete(entry: dict[str, Any]) -> dict[str, Any]:
     if code[:2] not in {"E-", "W-", "I-"}:
         code = f"{severity[0].upper()}-{code or 'MSG'}"
     return message(
-        code, severity, str(entry.get("text") or "A step left a message without text."), dataset=str(entry.get("dataset") or ""),
-        method=str(entry.get("method") or ""), values=entry.get("values") or {}, threshold=entry.get("threshold"),
+        code,
+        severity,
+        str(entry.get("text") or "A step left a message without text."),
+        dataset=str(entry.get("dataset") or ""),
+        method=str(entry.get("method") or ""),
+        values=entry.get("values") or {},
+        threshold=entry.get("threshold"),
     )
 
 
 def sort_messages(messages: Iterable[dict]) -> list[dict]:
     """Return messages without repeats: errors, warnings, information; then by code, data set, method and text."""
     unique = {(m["code"], m["dataset"], m["method"], m["text"]): m for m in messages}
-    return sorted(unique.values(), key=lambda m: (SEVERITIES.index(m["severity"]), m["code"], m["dataset"], m["method"], m["text"]))
+    return sorted(
+        unique.values(),
+        key=lambda m: (SEVERITIES.index(m["severity"]), m["code"], m["dataset"], m["method"], m["text"]),
+    )
 
 
 def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a message."""
     found = []
     failed = status[status["status"] == "failed"]
-    for (dataset, method, step, code, reason), rows in failed.groupby(["dataset", "method", "step", "reason_code", "reason"], sort=True):
+    for (dataset, method, step, code, reason), rows in failed.groupby(
+        ["dataset", "method", "step", "reason_code", "reason"], sort=True
+    ):
         embeddings = sorted(rows["embedding"])
         unexplained = code == NO_RESULT
-        found.append(message(
-            "E-RUN-02" if unexplained else "E-RUN-01", "error",
-            f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}' {'left nothing' if unexplained else 'failed'}. {reason}"
-            " What follows from it is missing too; everything else went on.",
-            dataset=dataset, method=method, values={"embeddings": embeddings, "step": step, "reason_code": code},
-        ))
+        found.append(
+            message(
+                "E-RUN-02" if unexplained else "E-RUN-01",
+                "error",
+                f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}' {'left nothing' if unexplained else 'failed'}. {reason}"
+                " What follows from it is missing too; everything else went on.",
+                dataset=dataset,
+                method=method,
+                values={"embeddings": embeddings, "step": step, "reason_code": code},
+            )
+        )
     return found
 
 
@@ -98,10 +121,15 @@ def unplanned_results(found: "Collected") -> list[dict]:
     extra = sorted(f"{d}.{e}" for d, e in seen - planned)
     if not extra:
         return []
-    return [message(
-        "E-RUN-03", "error", f"{plural(len(extra), 'embedding')} with results but not in the plan: {listing(extra)}."
-        " They are left out of the status and stay in the scores. Were files of another run collected?", values={"embeddings": extra},
-    )]
+    return [
+        message(
+            "E-RUN-03",
+            "error",
+            f"{plural(len(extra), 'embedding')} with results but not in the plan: {listing(extra)}."
+            " They are left out of the status and stay in the scores. Were files of another run collected?",
+            values={"embeddings": extra},
+        )
+    ]
 
 
 def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
@@ -113,13 +141,18 @@ def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict
             continue
         reasons = sorted({str(c.get("reason", "")) for c in sidecar.get("not_embedded") or []} - {""})
         why = f" Reasons given: {listing(reasons)}." if reasons else " No reason was given."
-        found.append(message(
-            "E-ID-01", "error",
-            f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why}"
-            " Its metrics are computed on the cells it has, so compare its numbers with care.",
-            dataset=sidecar["dataset"], method=sidecar["method"],
-            values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out}, threshold=cells_in,
-        ))
+        found.append(
+            message(
+                "E-ID-01",
+                "error",
+                f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why}"
+                " Its metrics are computed on the cells it has, so compare its numbers with care.",
+                dataset=sidecar["dataset"],
+                method=sidecar["method"],
+                values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out},
+                threshold=cells_in,
+            )
+        )
     return found
 
 
@@ -139,15 +172,21 @@ def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
                 f" {listing(sorted(set(parts['group'])))}"
             )
         verb = "could not be computed" if state == "failed" else "is not defined"
-        found.append(message(
-            "W-MET-02", "warning" if len(whole) or state == "failed" else "info",
-            f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}."
-            " A metric that is not defined in the whole data set is left out of the totals; an embedding that alone lacks one has no total.",
-            dataset=dataset, values={
-                "reason": reason, "metrics": sorted(set(rows["metric"])), "labels": sorted(set(parts["group"])),
-                "embeddings": sorted(set(whole["embedding"])),
-            },
-        ))
+        found.append(
+            message(
+                "W-MET-02",
+                "warning" if len(whole) or state == "failed" else "info",
+                f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}."
+                " A metric that is not defined in the whole data set is left out of the totals; an embedding that alone lacks one has no total.",
+                dataset=dataset,
+                values={
+                    "reason": reason,
+                    "metrics": sorted(set(rows["metric"])),
+                    "labels": sorted(set(parts["group"])),
+                    "embeddings": sorted(set(whole["embedding"])),
+                },
+            )
+        )
     return found
 
 
@@ -158,13 +197,18 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
     """
     judged = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
     chosen = scores[
-        scores["metric"].isin(judged) & (scores["group"] == "all") & (scores["status"] == "ok") & (scores["family"] != "control")
+        scores["metric"].isin(judged)
+        & (scores["group"] == "all")
+        & (scores["status"] == "ok")
+        & (scores["family"] != "control")
         & ~scores["method"].isin(names.controls)
     ]
     found = []
     for dataset, rows in chosen.groupby("dataset", sort=True):
         signed = rows["value"].where(rows["higher_is_better"].astype(bool), -rows["value"])
-        table = rows.assign(signed=signed).pivot_table(index=["method", "variant"], columns="metric", values="signed", aggfunc="mean")
+        table = rows.assign(signed=signed).pivot_table(
+            index=["method", "variant"], columns="metric", values="signed", aggfunc="mean"
+        )
         table = table.dropna(axis="columns")
         count = len(table)
         if count < MIN_RANKED or table.shape[1] < 2:
@@ -174,12 +218,18 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
             worst = row.idxmax()
             if row.min() == 1 and row.max() > count * (1 - WORST_SHARE):
                 best = row.idxmin()
-                found.append(message(
-                    "W-MET-01", "warning",
-                    f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {ordinal(row[worst])} by {names.metric(worst)}."
-                    " These batch metrics see different things, so there is no single winner: read the Pareto plot and the heat map.",
-                    dataset=dataset, method=method, values={"variant": variant, "ranks": row.to_dict()}, threshold=WORST_SHARE,
-                ))
+                found.append(
+                    message(
+                        "W-MET-01",
+                        "warning",
+                        f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {ordinal(row[worst])} by {names.metric(worst)}."
+                        " These batch metrics see different things, so there is no single winner: read the Pareto plot and the heat map.",
+                        dataset=dataset,
+                        method=method,
+                        values={"variant": variant, "ranks": row.to_dict()},
+                        threshold=WORST_SHARE,
+                    )
+                )
     return found
 
 
@@ -203,14 +253,24 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
             if gaps.empty or not row["std"] > gaps.min():
                 continue
             near = names.method(*gaps.idxmin())
-            found.append(message(
-                "W-SEED-01", "warning",
-                f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation of {row['std']:.3f},"
-                f" more than its gap of {gaps.min():.3f} to {near}. Their order is not settled; run more seeds before choosing.",
-                dataset=dataset, method=key[0],
-                values={"variant": key[1], "mean": row["mean"], "sd": row["std"], "seeds": int(row["count"]), "nearest": near},
-                threshold=float(gaps.min()),
-            ))
+            found.append(
+                message(
+                    "W-SEED-01",
+                    "warning",
+                    f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation of {row['std']:.3f},"
+                    f" more than its gap of {gaps.min():.3f} to {near}. Their order is not settled; run more seeds before choosing.",
+                    dataset=dataset,
+                    method=key[0],
+                    values={
+                        "variant": key[1],
+                        "mean": row["mean"],
+                        "sd": row["std"],
+                        "seeds": int(row["count"]),
+                        "nearest": near,
+                    },
+                    threshold=float(gaps.min()),
+                )
+            )
     return found
 
 
@@ -222,10 +282,16 @@ def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
         datasets = sorted(set(rows["dataset"]))
         severity = "info" if code in NOT_MENDABLE else "warning"
         where = f" on {listing(datasets)}" if len(datasets) > 1 else ""
-        found.append(message(
-            "I-MOD-01" if severity == "info" else "W-MOD-04", severity, f"{names.method(method)} did not run{where}. {reason}",
-            dataset=datasets[0] if len(datasets) == 1 else "", method=method, values={"reason_code": code, "datasets": datasets},
-        ))
+        found.append(
+            message(
+                "I-MOD-01" if severity == "info" else "W-MOD-04",
+                severity,
+                f"{names.method(method)} did not run{where}. {reason}",
+                dataset=datasets[0] if len(datasets) == 1 else "",
+                method=method,
+                values={"reason_code": code, "datasets": datasets},
+            )
+        )
     return found
 
 
@@ -236,10 +302,16 @@ def made_up_models(sidecars: Iterable[dict[str, Any]]) -> set[str]:
 
 def made_up_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
     """W-MOD-05: a model ran with a made-up checkpoint (``bin/make_tiny_weights.py``), as in a demo."""
-    return [message(
-        "W-MOD-05", "warning", f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers show that "
-        "the pipeline works and say nothing about the model. Get the real ones with bin/fetch_weights.py.", method=method,
-    ) for method in sorted(made_up_models(sidecars))]
+    return [
+        message(
+            "W-MOD-05",
+            "warning",
+            f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers show that "
+            "the pipeline works and say nothing about the model. Get the real ones with bin/fetch_weights.py.",
+            method=method,
+        )
+        for method in sorted(made_up_models(sidecars))
+    ]
 
 
 def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
@@ -250,12 +322,18 @@ def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
         if "cosine_min" not in drift or sidecar["variant"] != "raw":
             continue
         far = drift["cosine_min"] < BF16_COSINE
-        found.append(message(
-            "W-MOD-06" if far else "I-MOD-02", "warning" if far else "info",
-            f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a cosine of {drift['cosine_median']:.5f} (median) and "
-            f"{drift['cosine_min']:.5f} (lowest) with those of fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
-            dataset=sidecar["dataset"], method=sidecar["method"], values={"seed": sidecar["seed"], **drift}, threshold=BF16_COSINE,
-        ))
+        found.append(
+            message(
+                "W-MOD-06" if far else "I-MOD-02",
+                "warning" if far else "info",
+                f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a cosine of {drift['cosine_median']:.5f} (median) and "
+                f"{drift['cosine_min']:.5f} (lowest) with those of fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
+                dataset=sidecar["dataset"],
+                method=sidecar["method"],
+                values={"seed": sidecar["seed"], **drift},
+                threshold=BF16_COSINE,
+            )
+        )
     return found
 
 

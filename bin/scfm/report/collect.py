@@ -23,7 +23,11 @@ NAMELESS = Names()
 
 
 def build_tables(
-    found: Collected, metrics: "pd.DataFrame", params: dict[str, Any], *, names: Names = NAMELESS,
+    found: Collected,
+    metrics: "pd.DataFrame",
+    params: dict[str, Any],
+    *,
+    names: Names = NAMELESS,
     trace: "pd.DataFrame | None" = None,
 ) -> dict[str, Any]:
     """Return the published tables by name (``warnings`` and ``verdict`` as plain objects).
@@ -49,9 +53,14 @@ def build_tables(
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
     totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
     return {
-        "scores": found.scores, "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
-        "probing": found.probing, "centroids": found.centroids, "status": state, "resources": resources.build_resources(found, trace),
-        "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names), "datasets": describe_datasets(found),
+        "scores": found.scores,
+        "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
+        "probing": found.probing,
+        "centroids": found.centroids,
+        "status": state,
+        "resources": resources.build_resources(found, trace),
+        "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names),
+        "datasets": describe_datasets(found),
         "verdict": status.verdict(state),
     }
 
@@ -64,10 +73,14 @@ def describe_datasets(found: Collected) -> list[dict[str, Any]]:
     described = []
     for row in sorted(found.datasets, key=lambda r: r["dataset"]):
         facts = {k: v for k, v in found.facts.get(row["dataset"], {}).items() if k != "warnings"}
-        described.append({
-            **row, "prepared": facts or None, "recipe": found.recipes.get(row["dataset"]),
-            "download": found.downloads.get(Path(row.get("h5ad", "")).stem),
-        })
+        described.append(
+            {
+                **row,
+                "prepared": facts or None,
+                "recipe": found.recipes.get(row["dataset"]),
+                "download": found.downloads.get(Path(row.get("h5ad", "")).stem),
+            }
+        )
     return described
 
 
@@ -84,8 +97,16 @@ def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None
 
 
 def collect_results(
-    *, plan: Path, datasets: Path, results: Iterable[Path], metrics_table: Path, methods_table: Path, params: dict[str, Any], outdir: Path,
-    messages: Path | None = None, trace: Path | None = None,
+    *,
+    plan: Path,
+    datasets: Path,
+    results: Iterable[Path],
+    metrics_table: Path,
+    methods_table: Path,
+    params: dict[str, Any],
+    outdir: Path,
+    messages: Path | None = None,
+    trace: Path | None = None,
 ) -> dict[str, int | str]:
     """Collect a run into tables; log every message once; return the verdict.
 
@@ -94,7 +115,10 @@ def collect_results(
     found = collect(plan, datasets, results, schemas=Schemas(metrics_table.parent), messages=messages)
     metrics = read_metrics(metrics_table)
     tables = build_tables(
-        found, metrics, params, names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
+        found,
+        metrics,
+        params,
+        names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
         trace=resources.read_trace(trace) if trace else None,
     )
     write_tables(tables, found.schemas, outdir)

@@ -98,7 +98,14 @@ class ReportData:
 
 
 def load_report_data(
-    *, tables: Path, plan: Path, assets: Path, params: Path, versions: Path | None, plots: Path | None, histories: Path | None
+    *,
+    tables: Path,
+    plan: Path,
+    assets: Path,
+    params: Path,
+    versions: Path | None,
+    plots: Path | None,
+    histories: Path | None,
 ) -> ReportData:
     """Read the inputs of the report.
 
@@ -121,13 +128,25 @@ def load_report_data(
     schemas = Schemas(assets)
     messages = read_json(tables / "warnings.json")
     made_up = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
-    planned, metrics, methods = read_plan(plan), read_metrics(assets / "metrics.tsv"), read_methods(assets / "methods.tsv")
+    planned, metrics, methods = (
+        read_plan(plan),
+        read_metrics(assets / "metrics.tsv"),
+        read_methods(assets / "methods.tsv"),
+    )
     return ReportData(
-        plan=planned, **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
-        messages=messages, datasets=read_json(tables / "datasets.json"),
-        verdict=read_json(tables / "verdict.json"), metrics=metrics, methods=methods, params=read_json(params),
-        versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {}, **read_citations(assets / "citations.tsv"),
-        plots=_files(plots, "*.png"), histories=_files(histories, "*.history.csv"), names=Names.of(methods, metrics, planned, made_up),
+        plan=planned,
+        **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
+        messages=messages,
+        datasets=read_json(tables / "datasets.json"),
+        verdict=read_json(tables / "verdict.json"),
+        metrics=metrics,
+        methods=methods,
+        params=read_json(params),
+        versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {},
+        **read_citations(assets / "citations.tsv"),
+        plots=_files(plots, "*.png"),
+        histories=_files(histories, "*.history.csv"),
+        names=Names.of(methods, metrics, planned, made_up),
         assets=assets,
     )
 

@@ -39,8 +39,14 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def heat_table(
-    rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float], *, corner: str = "",
-    titles: Mapping[tuple[str, str], str] | None = None, heads: Mapping[str, str] | None = None, lower_better: Collection[str] = (),
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    *,
+    corner: str = "",
+    titles: Mapping[tuple[str, str], str] | None = None,
+    heads: Mapping[str, str] | None = None,
+    lower_better: Collection[str] = (),
 ) -> str:
     """Return a table of numbers coloured from 0 (light) to 1 (dark); dark is good in every column.
 

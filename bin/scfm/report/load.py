@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PLAN_COLUMNS = (
-    "dataset", "embedding", "method", "family", "variant", "seed", "is_control", "output_type", "model", "status", "reason_code", "reason",
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "is_control",
+    "output_type",
+    "model",
+    "status",
+    "reason_code",
+    "reason",
 )
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
@@ -74,7 +85,9 @@ def read_typed(path: Path | str, name: str, schemas: Schemas) -> "pd.DataFrame":
     missing = [c for c in rules if c not in frame.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected those of schema_{name}.json.")
-    return frame[list(rules)].apply(lambda column: as_type(column, rules[column.name]["type"], f"{path}, column '{column.name}'"))
+    return frame[list(rules)].apply(
+        lambda column: as_type(column, rules[column.name]["type"], f"{path}, column '{column.name}'")
+    )
 
 
 def as_type(values: "pd.Series", types: str | list[str], where: str) -> "pd.Series":
@@ -115,7 +128,9 @@ def read_plan(path: Path | str) -> "pd.DataFrame":
     twice = plan[plan.duplicated(["dataset", "embedding"])]
     if len(twice):
         first = twice.iloc[0]
-        raise ScfmError(f"{path}: {len(twice)} embeddings are planned twice, first: {first['dataset']}.{first['embedding']}.")
+        raise ScfmError(
+            f"{path}: {len(twice)} embeddings are planned twice, first: {first['dataset']}.{first['embedding']}."
+        )
     return plan[list(PLAN_COLUMNS)]
 
 
@@ -130,7 +145,11 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def collect(
-    plan: Path | str, datasets: Path | str, results: Iterable[Path | str], *, schemas: Schemas | None = None,
+    plan: Path | str,
+    datasets: Path | str,
+    results: Iterable[Path | str],
+    *,
+    schemas: Schemas | None = None,
     messages: Path | str | None = None,
 ) -> Collected:
     """Read and sort everything the steps left."""
@@ -148,7 +167,12 @@ def collect(
     found.scores, found.probing, found.centroids = (_join(tables[name], name, schemas) for name in tables)
     log.info(
         "%d status files, %d sidecars, %d scores, %d probing rows, %d centroids for %d planned embeddings",
-        len(found.statuses), len(found.sidecars), len(found.scores), len(found.probing), len(found.centroids), len(found.plan),
+        len(found.statuses),
+        len(found.sidecars),
+        len(found.scores),
+        len(found.probing),
+        len(found.centroids),
+        len(found.plan),
     )
     return found
 

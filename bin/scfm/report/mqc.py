@@ -85,7 +85,8 @@ def write_modules(modules: list[Module], outdir: Path, *, title: str) -> None:
             # not write_json: the order of rows and columns carries meaning here
             (outdir / f"{section_id}_mqc.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False))
     config = {
-        "title": title, "report_section_order": order,
+        "title": title,
+        "report_section_order": order,
         "custom_content": {"order": [f"scfmbench_{slug(m.key)}" for m in modules]},
     }
     (outdir / "scfmbench_order.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -94,9 +95,15 @@ def write_modules(modules: list[Module], outdir: Path, *, title: str) -> None:
 def _custom_content(module: Module, module_id: str, section: Section, section_id: str) -> dict[str, Any]:
     """Return what MultiQC reads for one section."""
     content = {
-        "id": section_id, "section_name": section.name, "parent_id": module_id, "parent_name": module.name,
-        "parent_description": module.description, "description": section.description, "plot_type": section.plot_type,
-        "data": section.data, **section.extra,
+        "id": section_id,
+        "section_name": section.name,
+        "parent_id": module_id,
+        "parent_name": module.name,
+        "parent_description": module.description,
+        "description": section.description,
+        "plot_type": section.plot_type,
+        "data": section.data,
+        **section.extra,
     }
     if section.plot_type != "html":
         content["pconfig"] = {"id": f"{section_id}_plot", "title": f"{module.name}: {section.name}", **section.options}

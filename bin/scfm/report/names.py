@@ -35,7 +35,9 @@ class Names:
     made_up: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame", made_up: Iterable[str] = ()) -> "Names":
+    def of(
+        cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame", made_up: Iterable[str] = ()
+    ) -> "Names":
         """Take the titles from the tables; two methods with one title keep their names."""
         titles = {r.name: r.title or r.name for r in methods[["name", "title"]].itertuples(index=False, name="Row")}
         planned = [titles.get(m, m) for m in plan["method"].unique()]
@@ -71,7 +73,9 @@ def read_methods(path: Path | str) -> "pd.DataFrame":
 
     tables = [t for t in (Path(path), Path(path).parent / "models.tsv") if t.is_file()]
     frames = [
-        pd.read_csv(t, sep="\t", dtype=str, keep_default_na=False, quoting=3).reindex(columns=["name", "title", "reference"], fill_value="")
+        pd.read_csv(t, sep="\t", dtype=str, keep_default_na=False, quoting=3).reindex(
+            columns=["name", "title", "reference"], fill_value=""
+        )
         for t in tables
     ]
     twins = [f.assign(name=f["name"] + "_random", title=f["title"] + " (random weights)") for f in frames[1:]]

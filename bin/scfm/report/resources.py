@@ -15,9 +15,17 @@ if TYPE_CHECKING:
 
 #: process -> step of one embedding (``docs/architecture.md``)
 STEP_OF_PROCESS = {
-    "INTEGRATE_CELLS": "embed", "EMBED_CELLS": "embed", "IMPORT_EMBEDDING": "embed", "CORRECT_EMBEDDING": "correct",
-    "VALIDATE_EMBEDDING": "validate", "VALIDATE_UNCORRECTED": "validate", "VALIDATE_CORRECTED": "validate", "FIND_NEIGHBORS": "neighbors", "SCORE_EMBEDDING": "score",
-    "PROBE_EMBEDDING": "probe", "DRAW_UMAPS": "umap",
+    "INTEGRATE_CELLS": "embed",
+    "EMBED_CELLS": "embed",
+    "IMPORT_EMBEDDING": "embed",
+    "CORRECT_EMBEDDING": "correct",
+    "VALIDATE_EMBEDDING": "validate",
+    "VALIDATE_UNCORRECTED": "validate",
+    "VALIDATE_CORRECTED": "validate",
+    "FIND_NEIGHBORS": "neighbors",
+    "SCORE_EMBEDDING": "score",
+    "PROBE_EMBEDDING": "probe",
+    "DRAW_UMAPS": "umap",
 }
 _DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 1024.0**2}
@@ -34,7 +42,8 @@ def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> 
     rows = [_from_sidecar(s) for s in _newest(found.sidecars)]
     measured = {(r["dataset"], r["embedding"], r["step"]) for r in rows}
     rows += [
-        _from_status(s) for s in found.statuses
+        _from_status(s)
+        for s in found.statuses
         if s.get("seconds") is not None and (s["dataset"], s["embedding"], s["step"]) not in measured
     ]
     if trace is not None:
@@ -59,19 +68,31 @@ def _newest(sidecars: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
     step = "embed" if sidecar.get("variant", "raw") == "raw" else "correct"
     return {
-        "task": f"{step} {sidecar['dataset']}.{sidecar['embedding']}", "dataset": sidecar["dataset"],
-        "embedding": sidecar["embedding"], "step": step, "seconds": sidecar.get("seconds"),
-        "peak_rss_mb": sidecar.get("peak_rss_mb"), "peak_gpu_mb": sidecar.get("peak_gpu_mb"),
-        "cells_per_second": sidecar.get("cells_per_second"), "device": sidecar.get("device") or "", "source": "sidecar",
+        "task": f"{step} {sidecar['dataset']}.{sidecar['embedding']}",
+        "dataset": sidecar["dataset"],
+        "embedding": sidecar["embedding"],
+        "step": step,
+        "seconds": sidecar.get("seconds"),
+        "peak_rss_mb": sidecar.get("peak_rss_mb"),
+        "peak_gpu_mb": sidecar.get("peak_gpu_mb"),
+        "cells_per_second": sidecar.get("cells_per_second"),
+        "device": sidecar.get("device") or "",
+        "source": "sidecar",
     }
 
 
 def _from_status(status: dict[str, Any]) -> dict[str, Any]:
     return {
-        "task": f"{status['step']} {status['dataset']}.{status['embedding']}", "dataset": status["dataset"],
-        "embedding": status["embedding"], "step": status["step"], "seconds": status["seconds"],
-        "peak_rss_mb": status.get("peak_rss_mb"), "peak_gpu_mb": status.get("peak_gpu_mb"), "cells_per_second": None,
-        "device": status.get("device") or "", "source": "status",
+        "task": f"{status['step']} {status['dataset']}.{status['embedding']}",
+        "dataset": status["dataset"],
+        "embedding": status["embedding"],
+        "step": status["step"],
+        "seconds": status["seconds"],
+        "peak_rss_mb": status.get("peak_rss_mb"),
+        "peak_gpu_mb": status.get("peak_gpu_mb"),
+        "cells_per_second": None,
+        "device": status.get("device") or "",
+        "source": "status",
     }
 
 
@@ -89,11 +110,17 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected Nextflow's execution trace.")
     names = raw["name"].str.extract(r"^(?:.*:)?(?P<process>[A-Za-z0-9_]+)(?: \((?P<tag>.*)\))?$").fillna("")
-    return pd.DataFrame({
-        "process": names["process"], "tag": names["tag"], "status": raw["status"], "exit": raw["exit"],
-        "attempt": pd.to_numeric(raw["attempt"], errors="coerce") if "attempt" in raw else 1,
-        "seconds": raw["realtime"].map(parse_duration), "peak_rss_mb": raw["peak_rss"].map(parse_size),
-    })
+    return pd.DataFrame(
+        {
+            "process": names["process"],
+            "tag": names["tag"],
+            "status": raw["status"],
+            "exit": raw["exit"],
+            "attempt": pd.to_numeric(raw["attempt"], errors="coerce") if "attempt" in raw else 1,
+            "seconds": raw["realtime"].map(parse_duration),
+            "peak_rss_mb": raw["peak_rss"].map(parse_size),
+        }
+    )
 
 
 def parse_duration(text: str) -> float | None:
@@ -135,7 +162,9 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
         if row.status in {"COMPLETED", "CACHED"}:
             sentences.pop((step, row.tag), None)
         else:
-            sentences[step, row.tag] = f"The trace says: {row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}."
+            sentences[step, row.tag] = (
+                f"The trace says: {row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}."
+            )
     found: dict[tuple[str, str], str] = {}
     for (step, tag), sentence in sorted(sentences.items()):
         name, _, shard = tag.partition(" ")
@@ -151,10 +180,18 @@ def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any
     for row in trace.itertuples():
         dataset, embedding = ids.get(row.tag.partition(" ")[0], (row.tag if row.tag in datasets else "", ""))
         attempt = f" attempt {row.attempt:.0f}" if row.attempt and row.attempt > 1 else ""
-        rows.append({
-            "task": f"{row.process} ({row.tag}){attempt}" if row.tag else f"{row.process}{attempt}",
-            "dataset": dataset, "embedding": embedding, "step": STEP_OF_PROCESS.get(row.process, "") if embedding else "",
-            "seconds": row.seconds, "peak_rss_mb": row.peak_rss_mb, "peak_gpu_mb": None, "cells_per_second": None,
-            "device": "", "source": "trace",
-        })
+        rows.append(
+            {
+                "task": f"{row.process} ({row.tag}){attempt}" if row.tag else f"{row.process}{attempt}",
+                "dataset": dataset,
+                "embedding": embedding,
+                "step": STEP_OF_PROCESS.get(row.process, "") if embedding else "",
+                "seconds": row.seconds,
+                "peak_rss_mb": row.peak_rss_mb,
+                "peak_gpu_mb": None,
+                "cells_per_second": None,
+                "device": "",
+                "source": "trace",
+            }
+        )
     return rows

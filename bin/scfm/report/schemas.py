@@ -40,7 +40,9 @@ class Schemas:
         if name not in self._loaded:
             path = self.folder / f"schema_{name}.json"
             if not path.is_file():
-                raise ScfmError(f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/).")
+                raise ScfmError(
+                    f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."
+                )
             self._loaded[name] = read_json(path)
         return self._loaded[name]
 
@@ -69,13 +71,22 @@ class Schemas:
                 faults += [f"column '{column}': {fault}" for fault in _column_faults(frame[column], rule)]
         if not missing and frame.duplicated(key).any():
             again = frame.loc[frame.duplicated(key), key]
-            faults.append(f"{len(again)} rows repeat a key ({', '.join(key)}), first: {', '.join(map(str, again.iloc[0]))}")
+            faults.append(
+                f"{len(again)} rows repeat a key ({', '.join(key)}), first: {', '.join(map(str, again.iloc[0]))}"
+            )
         if faults:
             raise ScfmError(f"Table {name} does not fit schema_{name}.json: {'; '.join(faults)}.")
 
     def describe(self, name: str) -> str:
         """Return the columns of a table as Markdown, for ``docs/output.md``."""
-        lines = [f"### `{name}.tsv`", "", f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.", "", "| column | type | meaning |", "|---|---|---|"]
+        lines = [
+            f"### `{name}.tsv`",
+            "",
+            f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.",
+            "",
+            "| column | type | meaning |",
+            "|---|---|---|",
+        ]
         for column, rule in self.rules(name).items():
             types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
             kind = "/".join(t for t in types if t != "null") + (", may be NA" if "null" in types else "")
@@ -110,7 +121,10 @@ def _column_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
         return faults
     wrong = ~_is_type(present, next(t for t in types if t != "null"))
     if wrong.any():
-        return [*faults, f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].tolist()[0]!r}"]
+        return [
+            *faults,
+            f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].tolist()[0]!r}",
+        ]
     return faults + _value_faults(present, rule)
 
 
@@ -142,5 +156,7 @@ def _value_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
         if keyword in rule:
             bad = test(rule[keyword])
             if bad.any():
-                faults.append(f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].tolist()[0]!r}")
+                faults.append(
+                    f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].tolist()[0]!r}"
+                )
     return faults

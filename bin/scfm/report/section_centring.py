@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from scfm.report.data import ReportData
 
-_PROBES = (("batch", "macro_f1", "Batch, macro-F1"), ("label", "macro_f1", "Label, macro-F1"), ("batch", "accuracy", "Batch, accuracy"), ("label", "accuracy", "Label, accuracy"))
+_PROBES = (
+    ("batch", "macro_f1", "Batch, macro-F1"),
+    ("label", "macro_f1", "Label, macro-F1"),
+    ("batch", "accuracy", "Batch, accuracy"),
+    ("label", "accuracy", "Label, accuracy"),
+)
 
 
 def centring_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -38,11 +43,17 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
     better = int((both["total_centred"] > both["total_raw"]).sum())
     over = int((both.loc[both["method"] != "harmony", "total_centred"] > panels[0][2]).sum()) if len(harmony) else 0
     above = (
-        "Harmony has no total in this run, so its line is missing." if harmony.empty else "No centred method passes Harmony's raw total." if not over
+        "Harmony has no total in this run, so its line is missing."
+        if harmony.empty
+        else "No centred method passes Harmony's raw total."
+        if not over
         else f"{over} of the centred methods {'passes' if over == 1 else 'pass'} Harmony's raw total."
     )
     return Section(
-        "slopes", "Centred against raw", "html", slopes_svg(panels, reference="Harmony, raw"),
+        "slopes",
+        "Centred against raw",
+        "html",
+        slopes_svg(panels, reference="Harmony, raw"),
         description=(
             f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1); higher is better, and the change stands behind the name."
             f" The total rises for {better} of {len(both)}. {above} The axes are cut to the values."
@@ -56,13 +67,19 @@ def change_section(both: "pd.DataFrame", metrics: list[dict]) -> Section:
     changes = {c: both[f"{c}_centred"] - both[f"{c}_raw"] for c, _ in columns}
     head = "".join(f"<th scope='col'>{esc(t)}</th>" for t in ["Method", *(t for _, t in columns)])
     rows = [
-        f"<tr><th scope='row'>{esc(title)}</th>{''.join(_change_cell(float(changes[c].iloc[i])) for c, _ in columns)}</tr>" for i, title in enumerate(both["title"])
+        f"<tr><th scope='row'>{esc(title)}</th>{''.join(_change_cell(float(changes[c].iloc[i])) for c, _ in columns)}</tr>"
+        for i, title in enumerate(both["title"])
     ]
-    rows.append(f"<tr><th scope='row'><b>Mean of {len(both)}</b></th>{''.join(_change_cell(float(changes[c].mean())) for c, _ in columns)}</tr>")
+    rows.append(
+        f"<tr><th scope='row'><b>Mean of {len(both)}</b></th>{''.join(_change_cell(float(changes[c].mean())) for c, _ in columns)}</tr>"
+    )
     return Section(
-        "changes", "Change by centring, metric by metric", "html",
+        "changes",
+        "Change by centring, metric by metric",
+        "html",
         f"<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
-        description="Centred minus raw; blue is better, orange worse." + _mechanical({c: float(v.mean()) for c, v in changes.items()}, metrics),
+        description="Centred minus raw; blue is better, orange worse."
+        + _mechanical({c: float(v.mean()) for c, v in changes.items()}, metrics),
     )
 
 
@@ -93,19 +110,49 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
     titles = dict(zip(table["method"], table["family"], strict=True))
     panels = []
     for target, metric, title in _PROBES:
-        part = rows[(rows["target"] == target) & (rows["metric"] == metric)].pivot(index="method", columns="variant", values="value")  # noqa: PD010
+        part = rows[(rows["target"] == target) & (rows["metric"] == metric)].pivot(
+            index="method", columns="variant", values="value"
+        )  # noqa: PD010
         if not {RAW, CENTRED} <= set(part.columns):
             continue
         part = part.dropna(subset=[RAW, CENTRED])
-        points = [Point(data.names.method(str(m)), float(r[RAW]), float(r[CENTRED]), COLOURS.get(titles.get(m, ""), "#333333"), "method", front=False) for m, r in part.iterrows()]
+        points = [
+            Point(
+                data.names.method(str(m)),
+                float(r[RAW]),
+                float(r[CENTRED]),
+                COLOURS.get(titles.get(m, ""), "#333333"),
+                "method",
+                front=False,
+            )
+            for m, r in part.iterrows()
+        ]
         if points:
-            panels.append((title, scatter_svg(points, xlab="Raw", ylab="Centred", legend={}, marks="<span class='scfm-key'>dashed: no change</span>", diagonal=True, tips=("raw", "centred"))))
+            panels.append(
+                (
+                    title,
+                    scatter_svg(
+                        points,
+                        xlab="Raw",
+                        ylab="Centred",
+                        legend={},
+                        marks="<span class='scfm-key'>dashed: no change</span>",
+                        diagonal=True,
+                        tips=("raw", "centred"),
+                    ),
+                )
+            )
     if not panels:
         return []
-    return [Section(
-        "probe_centred", "Probes before and after centring", "html", tabs(f"scfm_probe_centred_{slug(dataset)}", panels),
-        description=(
-            "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points under the line gained. Label: higher is better. Centring takes the linear part"
-            " of a batch effect by construction, so a linear probe falls; whether nearest neighbours still find the batch stands in <i>Batches predicted from the embedding</i>."
-        ),
-    )]
+    return [
+        Section(
+            "probe_centred",
+            "Probes before and after centring",
+            "html",
+            tabs(f"scfm_probe_centred_{slug(dataset)}", panels),
+            description=(
+                "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points under the line gained. Label: higher is better. Centring takes the linear part"
+                " of a batch effect by construction, so a linear probe falls; whether nearest neighbours still find the batch stands in <i>Batches predicted from the embedding</i>."
+            ),
+        )
+    ]

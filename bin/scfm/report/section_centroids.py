@@ -43,11 +43,15 @@ def centroid_sections(data: "ReportData", dataset: str, *, budget: int = MAP_BUD
 def alignment_rates(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Return ``rate`` and ``chance`` per method and correction, means over seeds; NaN where no centroid counts."""
     counted = rows.assign(aligned=rows["aligned"].astype("Float64").astype(float), chance=rows["chance"].astype(float))
-    one = counted.groupby(["method", "variant", "seed"]).agg(rate=("aligned", "mean"), chance=("chance", "mean"), counted=("aligned", "count"), centroids=("aligned", "size"))
+    one = counted.groupby(["method", "variant", "seed"]).agg(
+        rate=("aligned", "mean"), chance=("chance", "mean"), counted=("aligned", "count"), centroids=("aligned", "size")
+    )
     return one.groupby(["method", "variant"]).mean()
 
 
-def rate_section(data: "ReportData", dataset: str, rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame") -> Section:
+def rate_section(
+    data: "ReportData", dataset: str, rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame"
+) -> Section:
     """Return the rates by method and correction, and by label."""
     methods = list(dict.fromkeys(order["method"]))
     variants = [RAW, *sorted(set(order["variant"]) - {RAW})]
@@ -59,7 +63,10 @@ def rate_section(data: "ReportData", dataset: str, rows: "pd.DataFrame", rates: 
     panels = [("All labels", overall), ("By label", _by_label(data, dataset, rows, order))]
     kept = rates.dropna(subset=["rate"]).iloc[0]
     return Section(
-        "alignment", "Centroid alignment", "html", tabs(f"scfm_alignment_{slug(dataset)}", panels),
+        "alignment",
+        "Centroid alignment",
+        "html",
+        tabs(f"scfm_alignment_{slug(dataset)}", panels),
         description=(
             "The mean embedding of every batch and label: how often is the nearest one of <i>another</i> batch the same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the"
             f" nearest were drawn at random among the other batches' centroids. {kept['counted']:.0f} of {plural(round(kept['centroids']), 'centroid')} count: their label occurs in another"
@@ -78,10 +85,17 @@ def _by_label(data: "ReportData", dataset: str, rows: "pd.DataFrame", order: "pd
     means = known.groupby(["label", "method", "variant"])["aligned"].mean()
     labels = sorted(known["label"].unique(), key=lambda x: (-sizes.get(x, 0), x))
     columns = [t for k, t in titles.items() if k in set(zip(known["method"], known["variant"], strict=True))]
-    return heat_table(labels, columns, {(x, titles[m, v]): value for (x, m, v), value in means.items() if (m, v) in titles}, corner="Label")
+    return heat_table(
+        labels,
+        columns,
+        {(x, titles[m, v]): value for (x, m, v), value in means.items() if (m, v) in titles},
+        corner="Label",
+    )
 
 
-def map_section(data: "ReportData", rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame", *, budget: int) -> list[Section]:
+def map_section(
+    data: "ReportData", rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame", *, budget: int
+) -> list[Section]:
     """Return the maps: by label and by batch, raw beside centred, best total first until the budget is used."""
     kinds = [k for k in _KINDS if rows[f"{k}_1"].notna().any()]
     if not kinds:
@@ -91,24 +105,40 @@ def map_section(data: "ReportData", rows: "pd.DataFrame", rates: "pd.DataFrame",
     used = left_out = 0
     for method in dict.fromkeys(order.loc[~order["is_control"], "method"]):
         of_method = rows[rows["method"] == method]
-        drawn = "".join(_figure(data, of_method[of_method["seed"] == of_method["seed"].min()], kind, colours, rates) for kind in kinds)
+        drawn = "".join(
+            _figure(data, of_method[of_method["seed"] == of_method["seed"].min()], kind, colours, rates)
+            for kind in kinds
+        )
         if used + len(drawn) > budget:
             left_out += 1
             continue
         used += len(drawn)
         panels.append(drawn)
-    rest = f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in tables/centroids.tsv." if left_out else ""
-    legends = "".join(f"<p class='scfm-muted'><b>{key.capitalize()}</b> {_legend(colours[key])}</p>" for key in ("label", "batch"))
-    return [Section(
-        "centroid_maps", "Maps of centroids", "html", legends + "".join(panels),
-        description=(
-            "Every point is the mean of one batch and label; left half raw, right half centred, each by label and by batch; the first seed. Where labels gather on the left"
-            f" already, batches do not tear them apart. A map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
-        ),
-    )]
+    rest = (
+        f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in tables/centroids.tsv."
+        if left_out
+        else ""
+    )
+    legends = "".join(
+        f"<p class='scfm-muted'><b>{key.capitalize()}</b> {_legend(colours[key])}</p>" for key in ("label", "batch")
+    )
+    return [
+        Section(
+            "centroid_maps",
+            "Maps of centroids",
+            "html",
+            legends + "".join(panels),
+            description=(
+                "Every point is the mean of one batch and label; left half raw, right half centred, each by label and by batch; the first seed. Where labels gather on the left"
+                f" already, batches do not tear them apart. A map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
+            ),
+        )
+    ]
 
 
-def _figure(data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[str, dict[str, str]], rates: "pd.DataFrame") -> str:
+def _figure(
+    data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[str, dict[str, str]], rates: "pd.DataFrame"
+) -> str:
     """Return up to four panels of one method side by side; nothing without coordinates."""
     parts, said, place = [], [], 0
     for variant, word in ((RAW, "raw"), (CENTRED, "centred")):
@@ -118,7 +148,9 @@ def _figure(data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[s
         rate = rates.loc[(part["method"].iloc[0], variant)]
         said.append(f"{word} {number(rate['rate'])}")
         for key in ("label", "batch"):
-            parts.append(f"<g transform='translate({place * (_PANEL + _GAP)} 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>")
+            parts.append(
+                f"<g transform='translate({place * (_PANEL + _GAP)} 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>"
+            )
             place += 1
     if not parts:
         return ""
@@ -137,7 +169,8 @@ def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], 
     spots = (8 + (places - low) / span * (_PANEL - 16)).round().astype(int)
     names = rows[key].to_numpy()
     paths = "".join(
-        f"<path stroke='{colours[name]}' d='{''.join(f'M{x} {_PANEL - y}h0' for x, y in spots[names == name])}'/>" for name in sorted(set(names))
+        f"<path stroke='{colours[name]}' d='{''.join(f'M{x} {_PANEL - y}h0' for x, y in spots[names == name])}'/>"
+        for name in sorted(set(names))
     )
     return (
         f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7' stroke-linecap='round' stroke-opacity='.8'>{paths}</g>"
@@ -147,5 +180,7 @@ def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], 
 
 def _legend(colours: dict[str, str]) -> str:
     names = sorted(colours)
-    keys = "".join(f"<span class='scfm-key'><i style='background:{colours[n]}'></i>{esc(n)}</span>" for n in names[:_LEGEND])
+    keys = "".join(
+        f"<span class='scfm-key'><i style='background:{colours[n]}'></i>{esc(n)}</span>" for n in names[:_LEGEND]
+    )
     return keys + (f" and {len(names) - _LEGEND} more" if len(names) > _LEGEND else "")

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from scfm.report.data import ReportData
 
 #: light and dark end of the colours of a group
-_RAMPS = {"bio": ((216, 240, 211), (0, 90, 50)), "batch": ((222, 235, 247), (8, 69, 148)), "total": ((236, 226, 240), (84, 39, 143))}
+_RAMPS = {
+    "bio": ((216, 240, 211), (0, 90, 50)),
+    "batch": ((222, 235, 247), (8, 69, 148)),
+    "total": ((236, 226, 240), (84, 39, 143)),
+}
 _ROW, _HEAD, _CIRCLE, _BAR, _LETTER = 25, 62, 80, 96, 6.6
 #: a rank that moves by so much when one metric is left out is said in words
 MOVED = 3
@@ -40,8 +44,12 @@ def shade(value: float, group: str) -> str:
 def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
     """Return the figure: rows of ``table`` in its order, one column per metric, then four bars."""
     left = min(340.0, 30 + _LETTER * max(len(t) for t in table["title"]))
-    bars = [("bio", "Bio", "bio"), ("batch", "Batch", "batch"), ("total", f"Total {BIO_WEIGHT:g}/{1 - BIO_WEIGHT:g}", "total"),
-            ("total_other", f"Total {OTHER_WEIGHT:g}/{round(1 - OTHER_WEIGHT, 4):g}", "total")]
+    bars = [
+        ("bio", "Bio", "bio"),
+        ("batch", "Batch", "batch"),
+        ("total", f"Total {BIO_WEIGHT:g}/{1 - BIO_WEIGHT:g}", "total"),
+        ("total_other", f"Total {OTHER_WEIGHT:g}/{round(1 - OTHER_WEIGHT, 4):g}", "total"),
+    ]
     start = left + _CIRCLE * len(metrics) + 14
     width, height = start + _BAR * len(bars), _HEAD + _ROW * len(table) + 6
     parts = [_head(m["title"], left + _CIRCLE * i + 6, metric_tip(m)) for i, m in enumerate(metrics)]
@@ -51,13 +59,25 @@ def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
         parts.append(f"<path d='M0 {y + _ROW / 2:.1f}H{width:.0f}' class='scfm-grid-line'/>")
         colour, name = COLOURS.get(row["family"], "#333333"), row["title"]
         shown = name if len(name) <= (left - 30) / _LETTER + 1 else name[: int((left - 30) / _LETTER)] + "…"
-        parts.append(f"<rect x='2' y='{y - 5:.1f}' width='10' height='10' rx='2' fill='{colour}'/><text x='18' y='{y + 4:.1f}'>{esc(shown)}<title>{esc(name)}</title></text>")
-        parts += [_circle(row[m["name"]], m["group"], left + _CIRCLE * j + 14, y, f"{name}, {m['title']}") for j, m in enumerate(metrics)]
-        parts += [_bar(row[c], group, start + _BAR * j, y, f"{name}, {title}") for j, (c, title, group) in enumerate(bars)]
+        parts.append(
+            f"<rect x='2' y='{y - 5:.1f}' width='10' height='10' rx='2' fill='{colour}'/><text x='18' y='{y + 4:.1f}'>{esc(shown)}<title>{esc(name)}</title></text>"
+        )
+        parts += [
+            _circle(row[m["name"]], m["group"], left + _CIRCLE * j + 14, y, f"{name}, {m['title']}")
+            for j, m in enumerate(metrics)
+        ]
+        parts += [
+            _bar(row[c], group, start + _BAR * j, y, f"{name}, {title}") for j, (c, title, group) in enumerate(bars)
+        ]
     families = dict.fromkeys(table["family"])
-    keys = "".join(f"<span class='scfm-key'><i style='background:{COLOURS.get(f, '#333333')}'></i>{esc(f.replace('_', ' ').replace('none', 'uncorrected'))}</span>" for f in families)
+    keys = "".join(
+        f"<span class='scfm-key'><i style='background:{COLOURS.get(f, '#333333')}'></i>{esc(f.replace('_', ' ').replace('none', 'uncorrected'))}</span>"
+        for f in families
+    )
     return Section(
-        "circles", "All metrics at a glance", "html",
+        "circles",
+        "All metrics at a glance",
+        "html",
         f"<div class='scfm-legend'>{keys}</div><div class='scfm-scroll'><svg class='scfm-svg scfm-wide' style='width:{width:.0f}px;max-width:none' viewBox='0 0 {width:.0f} {height:.0f}' role='img'"
         f" aria-label='Metrics as circles, aggregates as bars'>{''.join(parts)}</svg></div>",
         description=(
@@ -77,7 +97,9 @@ def _head(title: str, x: float, tip: str) -> str:
         else:
             lines.append(word)
     lines = [*lines[:2], " ".join(lines[2:])] if len(lines) > 3 else lines
-    spans = "".join(f"<tspan x='{x:.0f}' dy='{0 if i == 0 else 13}'>{esc(line)}</tspan>" for i, line in enumerate(lines))
+    spans = "".join(
+        f"<tspan x='{x:.0f}' dy='{0 if i == 0 else 13}'>{esc(line)}</tspan>" for i, line in enumerate(lines)
+    )
     return f"<text x='{x:.0f}' y='{_HEAD - 12 - 13 * (len(lines) - 1)}' font-size='11' font-weight='600'>{spans}{f'<title>{esc(tip)}</title>' if tip else ''}</text>"
 
 
@@ -108,21 +130,32 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
     if len(rows) < 2 or found.shape[1] < 2:
         return []
     titles = {m["name"]: m["title"] for m in metrics}
-    head = "".join(f"<th scope='col'>{esc(t)}</th>" for t in ["Method", "All metrics", *(f"without {titles[c]}" for c in found.columns[1:])])
+    head = "".join(
+        f"<th scope='col'>{esc(t)}</th>"
+        for t in ["Method", "All metrics", *(f"without {titles[c]}" for c in found.columns[1:])]
+    )
     body = "".join(
         f"<tr><th scope='row'>{esc(row.title)}</th><td><b>{found.loc[i, 'all']:.0f}</b></td>{''.join(_rank_cell(found.loc[i, 'all'], found.loc[i, c]) for c in found.columns[1:])}</tr>"
         for i, row in enumerate(rows.itertuples())
     )
     said = rank_sentences(rows["title"].tolist(), found, titles)
-    words = f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>" if said else f"<p>No rank moves by {MOVED} or more when one metric is left out.</p>"
-    return [Section(
-        "ranks", "Rank with and without each metric", "html",
-        f"{words}<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-        description=(
-            f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one metric says more"
-            " about the metric than about the embedding. A metric that is alone in its half can't be left out."
-        ),
-    )]
+    words = (
+        f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>"
+        if said
+        else f"<p>No rank moves by {MOVED} or more when one metric is left out.</p>"
+    )
+    return [
+        Section(
+            "ranks",
+            "Rank with and without each metric",
+            "html",
+            f"{words}<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+            description=(
+                f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one metric says more"
+                " about the metric than about the embedding. A metric that is alone in its half can't be left out."
+            ),
+        )
+    ]
 
 
 def _rank_cell(before: float, after: float) -> str:

@@ -20,8 +20,10 @@ _ROLES = {
     "mixed": "mixed: technique and biology change together, and no score can tell which of them was removed",
 }
 _RELATIONS = {
-    "one_to_one": "the same split as the batch: the two can't be told apart", "batch_in_column": "batches nested in it: every batch has one level",
-    "column_in_batch": "nested in the batch: every level occurs in one batch", "partial": "overlaps in part: some combinations do not occur",
+    "one_to_one": "the same split as the batch: the two can't be told apart",
+    "batch_in_column": "batches nested in it: every batch has one level",
+    "column_in_batch": "nested in the batch: every level occurs in one batch",
+    "partial": "overlaps in part: some combinations do not occur",
     "crossed": "crossed: every combination occurs",
 }
 #: rows shown before the table is folded
@@ -41,16 +43,24 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     role = facts.get("batch_role") or row.get("batch_role") or "technical"
     lines = [f"<b>Batch: {esc(row.get('batch_key', 'batch'))}</b>, declared {_ROLES.get(role, esc(role))}."]
     if scenario is not None:
-        lines += [f"What it is: {esc(scenario.batch_is)}", f"Confounded with, by the catalogue: {esc(scenario.confounded_with)}"]
+        lines += [
+            f"What it is: {esc(scenario.batch_is)}",
+            f"Confounded with, by the catalogue: {esc(scenario.confounded_with)}",
+        ]
     lines += confounding_sentences(found)
     body = f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" + (_confounding_table(found) if found else "")
-    return [Section(
-        "design", "What the batch is", "html", body,
-        description=(
-            "A batch score can't tell technique from biology; the design can say what a removed difference was. Measured from obs: how each column lies to the batches, with Cramer's V"
-            " (0 independent, 1 one tells the other; no bias correction)."
-        ),
-    )]
+    return [
+        Section(
+            "design",
+            "What the batch is",
+            "html",
+            body,
+            description=(
+                "A batch score can't tell technique from biology; the design can say what a removed difference was. Measured from obs: how each column lies to the batches, with Cramer's V"
+                " (0 independent, 1 one tells the other; no bias correction)."
+            ),
+        )
+    ]
 
 
 def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
@@ -58,14 +68,22 @@ def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
     said = []
     names = {kind: [_name(e) for e in found if e["relation"] == kind and e["key"] != "label"] for kind in _RELATIONS}
     if names["one_to_one"]:
-        said.append(f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the other.")
+        said.append(
+            f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the other."
+        )
     if names["batch_in_column"]:
-        said.append(f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes these.")
+        said.append(
+            f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes these."
+        )
     if names["column_in_batch"]:
-        said.append(f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch only, so a part of what batches differ in may be theirs.")
+        said.append(
+            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch only, so a part of what batches differ in may be theirs."
+        )
     label = next((e for e in found if e["key"] == "label"), None)
     if label is not None and label["relation"] != "crossed":
-        said.append(f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels count less or not at all in batch metrics.")
+        said.append(
+            f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels count less or not at all in batch metrics."
+        )
     return said
 
 
@@ -76,10 +94,22 @@ def _name(entry: dict[str, Any]) -> str:
 def _confounding_table(found: list[dict[str, Any]]) -> str:
     """Return all columns, strongest first; the tail is folded."""
     rows = [
-        [_name(e), f"{e['levels']}", _RELATIONS[e["relation"]], number(e["cramers_v"]), f"{e['n_cells']:,}", esc(", ".join(e["same_as"]))] for e in found
+        [
+            _name(e),
+            f"{e['levels']}",
+            _RELATIONS[e["relation"]],
+            number(e["cramers_v"]),
+            f"{e['n_cells']:,}",
+            esc(", ".join(e["same_as"])),
+        ]
+        for e in found
     ]
     head = ["Column of obs", "Levels", "To the batch", "Cramer's V", "Cells", "Splits the same way"]
-    more = f"<details><summary>{plural(len(rows) - _SHOWN, 'more column')}</summary>{table(head, rows[_SHOWN:])}</details>" if len(rows) > _SHOWN else ""
+    more = (
+        f"<details><summary>{plural(len(rows) - _SHOWN, 'more column')}</summary>{table(head, rows[_SHOWN:])}</details>"
+        if len(rows) > _SHOWN
+        else ""
+    )
     return table(head, rows[:_SHOWN]) + more
 
 
@@ -98,20 +128,34 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
                 continue
             chance = f"{1 / len(classes):.2f}" if classes and metric != "macro_f1" else "–"
             ends = [part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]]
-            lines.append([
-                f"<b>{target.capitalize()}</b>, {title}", chance, number(part["baseline_majority"].mean()), number(part["baseline_permuted"].mean()),
-                _end(data, ends[0]), number(part["value"].median()), _end(data, ends[1]),
-            ])
+            lines.append(
+                [
+                    f"<b>{target.capitalize()}</b>, {title}",
+                    chance,
+                    number(part["baseline_majority"].mean()),
+                    number(part["baseline_permuted"].mean()),
+                    _end(data, ends[0]),
+                    number(part["value"].median()),
+                    _end(data, ends[1]),
+                ]
+            )
         said += _guesses(data, rows[rows["target"] == target], target)
     words = f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>" if said else ""
-    return [Section(
-        "baselines", "Chance and majority", "html",
-        table(["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"], lines) + words,
-        description=(
-            "Logistic regression on random folds, raw and centred embeddings. A number means something only beside what a guess scores: on unbalanced classes a low macro-F1 can be"
-            " a classifier that always says the largest class, which is no better removal than chance."
-        ),
-    )]
+    return [
+        Section(
+            "baselines",
+            "Chance and majority",
+            "html",
+            table(
+                ["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"], lines
+            )
+            + words,
+            description=(
+                "Logistic regression on random folds, raw and centred embeddings. A number means something only beside what a guess scores: on unbalanced classes a low macro-F1 can be"
+                " a classifier that always says the largest class, which is no better removal than chance."
+            ),
+        )
+    ]
 
 
 def _end(data: "ReportData", row: "pd.Series") -> str:
@@ -120,6 +164,7 @@ def _end(data: "ReportData", row: "pd.Series") -> str:
 
 def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]:
     """Return who is not above the baselines, by accuracy against the largest class and by macro-F1 against both."""
+
     def names(part: "pd.DataFrame") -> str:
         return ", ".join(esc(data.names.method(m, v)) for m, v in zip(part["method"], part["variant"], strict=True))
 

@@ -34,12 +34,19 @@ def metric_guide(data: "ReportData") -> Section:
     for m in data.metrics[data.metrics["name"].isin(used)].to_dict("records"):
         direction = "higher is better ↑" if m["higher_is_better"] else "lower is better ↓"
         part = m["group"] + ("" if m["in_total"] else ", not in the total")
-        rows.append([
-            f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>", f"{direction}<br>{esc(m['range'])}<br>{esc(part)}",
-            esc(m["definition"]), esc(m["misses"]), _doi_links(m["reference"], data.citations) if m["reference"] else "this pipeline",
-        ])
+        rows.append(
+            [
+                f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>",
+                f"{direction}<br>{esc(m['range'])}<br>{esc(part)}",
+                esc(m["definition"]),
+                esc(m["misses"]),
+                _doi_links(m["reference"], data.citations) if m["reference"] else "this pipeline",
+            ]
+        )
     return Section(
-        "guide", "What each metric says, and what it misses", "html",
+        "guide",
+        "What each metric says, and what it misses",
+        "html",
         table(["Metric", "Direction, range", "What it measures", "What it misses", "Reference"], rows),
         description="No single metric is proof. Where two batch metrics disagree, the messages say so.",
     )
@@ -55,15 +62,26 @@ def methods_text(data: "ReportData") -> Section:
 
     used_by = data.citation_uses
     sentences = [
-        "The data were evaluated with scfmbench" + _version(data) + f", a Nextflow pipeline in the layout of nf-core, reported with MultiQC{cite(*used_by.get('pipeline', []))}.",
-        _preparation(data, cite), _embeddings(data, cite), _corrections(data, cite), _metrics(data, cite), _probing(data),
+        "The data were evaluated with scfmbench"
+        + _version(data)
+        + f", a Nextflow pipeline in the layout of nf-core, reported with MultiQC{cite(*used_by.get('pipeline', []))}.",
+        _preparation(data, cite),
+        _embeddings(data, cite),
+        _corrections(data, cite),
+        _metrics(data, cite),
+        _probing(data),
     ]
     if (data.status[data.status["step"] == "umap"]["status"] == "ok").any():
-        sentences.append(f"UMAPs were drawn from the same neighbours, for looking only{cite(*used_by.get('umap', []))}.")
+        sentences.append(
+            f"UMAPs were drawn from the same neighbours, for looking only{cite(*used_by.get('umap', []))}."
+        )
     references = "".join(f"<li>{_reference(doi, data.citations)}</li>" for doi in cited)
     text = " ".join(s for s in sentences if s)
     return Section(
-        "methods", "Text for a methods section", "html", f"<blockquote><p>{text}</p></blockquote><h4>References</h4><ol>{references}</ol>",
+        "methods",
+        "Text for a methods section",
+        "html",
+        f"<blockquote><p>{text}</p></blockquote><h4>References</h4><ol>{references}</ol>",
         description="Only what ran in this run is described and cited; adapt it before use.",
     )
 
@@ -88,7 +106,13 @@ def _embeddings(data: "ReportData", cite) -> str:
     references = dict(zip(data.methods["name"], data.methods["reference"], strict=True))
     groups: dict[str, list[str]] = {"compared": [], "imported": [], "controls": []}
     for method, rows in made.groupby("method", sort=True):
-        kind = "controls" if rows["is_control"].iloc[0] else "imported" if rows["family"].iloc[0] == "imported" else "compared"
+        kind = (
+            "controls"
+            if rows["is_control"].iloc[0]
+            else "imported"
+            if rows["family"].iloc[0] == "imported"
+            else "compared"
+        )
         groups[kind].append(esc(data.names.methods.get(method, method)) + cite(*split_list(references.get(method, ""))))
     text = f"Embeddings compared: {_series(groups['compared'])}." if groups["compared"] else ""
     if groups["imported"]:
@@ -118,9 +142,13 @@ def _metrics(data: "ReportData", cite) -> str:
     for group, words in (("bio", "Conservation of biology"), ("batch", "Removal of batch effects")):
         rows = used[used["group"] == group]
         if len(rows):
-            parts.append(f"{words} was measured by {_series([esc(t) + cite(*split_list(r)) for t, r in zip(rows['title'], rows['reference'], strict=True)])}.")
+            parts.append(
+                f"{words} was measured by {_series([esc(t) + cite(*split_list(r)) for t, r in zip(rows['title'], rows['reference'], strict=True)])}."
+            )
     weights = split_list(data.params.get("total_weights", "0.6,0.5"))
-    parts.append(f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio conservation by {_series(weights)}.")
+    parts.append(
+        f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio conservation by {_series(weights)}."
+    )
     return " ".join(parts)
 
 

@@ -68,7 +68,8 @@ def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
     folded = (
         f"<details class='scfm-{'warning' if counts['warning'] else 'info'}'><summary><b>{' and '.join(quiet)}</b> <span class='scfm-muted'>"
         f"({esc(', '.join(dict.fromkeys(m['code'] for m in messages if m['severity'] != 'error')))}): what may mislead you; click to read</span></summary>{rest}</details>"
-        if quiet else "<p class='scfm-muted'>No warnings.</p>"
+        if quiet
+        else "<p class='scfm-muted'>No warnings.</p>"
     )
     state = "error" if data.verdict["n_failed"] else "good"
     return f"<div class='scfm-messages'><div class='scfm-line scfm-{state}'><b>{esc(verdict_line(data))}</b></div>{''.join(lines['error'])}{folded}</div>"
@@ -102,7 +103,7 @@ def _split(text: str) -> tuple[str, str]:
     if len(text) <= _LINE:
         return text, ""
     short = text[:_LINE].rsplit(" ", 1)[0]
-    return short, text[len(short):].strip()
+    return short, text[len(short) :].strip()
 
 
 def dataset_answer(data: "ReportData", dataset: str) -> str:
@@ -119,9 +120,12 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     if not facts:
         return "Its preparation left no result, so there is nothing to show."
     batches, labels = facts.get("batches", {}), facts.get("labels", {})
-    dropped = sum(n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes")  # the only one that counts genes
+    dropped = sum(
+        n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes"
+    )  # the only one that counts genes
     parts = [
-        plural(facts.get("n_cells", 0), "cell"), plural(facts.get("n_genes", 0), "gene"),
+        plural(facts.get("n_cells", 0), "cell"),
+        plural(facts.get("n_genes", 0), "gene"),
         f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))} ({esc(facts.get('batch_role', 'technical'))})",
         f"{plural(len(labels), 'label')} by {esc(row.get('label_key', 'label'))}",
     ]
@@ -160,7 +164,10 @@ def _margin(rows: "pd.DataFrame") -> str:
     noise = best["total_sd"].max()
     text = f" By total, {esc(first['title'])} is at {number(first['total'], 3)} and {esc(second['title'])} at {number(second['total'], 3)}"
     if noise >= gap:  # false where there is one seed and the spread is not known
-        return text + f": a gap of {number(gap, 3)}, within the spread over seeds ({number(noise, 3)}), so not a difference."
+        return (
+            text
+            + f": a gap of {number(gap, 3)}, within the spread over seeds ({number(noise, 3)}), so not a difference."
+        )
     return text + "."
 
 

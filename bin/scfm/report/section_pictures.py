@@ -43,7 +43,9 @@ def umap_sections(data: "ReportData", dataset: str, *, budget: int = PICTURE_BUD
             f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b></figcaption>"
             f"<img alt='UMAP of {esc(title)}' src='data:image/webp;base64,{base64.b64encode(picture).decode()}'></figure>"
         )
-    content = "".join(figures[True]) + (f"<div class='scfm-grid'>{''.join(figures[False])}</div>" if figures[False] else "")
+    content = "".join(figures[True]) + (
+        f"<div class='scfm-grid'>{''.join(figures[False])}</div>" if figures[False] else ""
+    )
     return [Section("umaps", "UMAPs by batch and label", "html", content, description=_CAUTION)]
 
 
@@ -67,9 +69,18 @@ def choose_plots(data: "ReportData", dataset: str) -> list[tuple[Path, str]]:
             by = next((f", by {k}" for k in ("batch", "label") if f".umap_{k}." in name), "")
             single.append((path, title + by, row.family, row.is_control))
             continue
-        family = next((f for f in sorted(data.plan["family"].unique(), key=len, reverse=True) if name.startswith(f"{dataset}.{f}.")), "")
+        family = next(
+            (
+                f
+                for f in sorted(data.plan["family"].unique(), key=len, reverse=True)
+                if name.startswith(f"{dataset}.{f}.")
+            ),
+            "",
+        )
         families.add(family)
-        title = family.replace("_", " ").replace("none", "uncorrected") or name.removesuffix(".png").removeprefix(f"{dataset}.")
+        title = family.replace("_", " ").replace("none", "uncorrected") or name.removesuffix(".png").removeprefix(
+            f"{dataset}."
+        )
         gallery.append((path, title, _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)))
     shown = [(p, t) for p, t, _ in sorted(gallery, key=lambda g: (g[2], g[1]))]
     return shown + [(p, t) for p, t, family, _ in sorted(single, key=lambda s: (s[3], s[1])) if family not in families]
@@ -132,18 +143,30 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not sets:
         return []
     options: dict[str, Any] = {
-        "xlab": "Epoch", "ylab": "ELBO (loss)", "data_labels": labels if len(labels) > 1 else [], "tt_decimals": 1,
-        "colors": {"Training": "#6baed6", "Validation": "#d95f0e"}, "style": "lines", "smooth_points": None, "showlegend": True,
+        "xlab": "Epoch",
+        "ylab": "ELBO (loss)",
+        "data_labels": labels if len(labels) > 1 else [],
+        "tt_decimals": 1,
+        "colors": {"Training": "#6baed6", "Validation": "#d95f0e"},
+        "style": "lines",
+        "smooth_points": None,
+        "showlegend": True,
     }
     if all(marks):
         options["extra_series"] = [[m] for m in marks]
-    return [Section(
-        "training", "Training curves", "linegraph", sets, options=options,
-        description=(
-            "ELBO as a loss, lower is better. The black dot is the best epoch by validation. Validation that rises while training falls is overfitting;"
-            " a gap that stays small is healthy. Without a validation curve overfitting can't be seen."
-        ),
-    )]
+    return [
+        Section(
+            "training",
+            "Training curves",
+            "linegraph",
+            sets,
+            options=options,
+            description=(
+                "ELBO as a loss, lower is better. The black dot is the best epoch by validation. Validation that rises while training falls is overfitting;"
+                " a gap that stays small is healthy. Without a validation curve overfitting can't be seen."
+            ),
+        )
+    ]
 
 
 def training_curves(history: Any) -> dict[str, list[list[float]]]:
@@ -162,6 +185,9 @@ def _best_epoch(history: Any) -> dict[str, Any] | None:
         return None
     best = history.loc[history["elbo_validation"].idxmin()]
     return {
-        "name": f"Best epoch ({best['epoch']:.0f})", "pairs": [[float(best["epoch"]), float(best["elbo_validation"])]], "color": "#000000",
-        "marker": {"symbol": "circle", "color": "#000000"}, "showlegend": True,
+        "name": f"Best epoch ({best['epoch']:.0f})",
+        "pairs": [[float(best["epoch"]), float(best["elbo_validation"])]],
+        "color": "#000000",
+        "marker": {"symbol": "circle", "color": "#000000"},
+        "showlegend": True,
     }

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 METRIC = "balanced_accuracy"
 _SCHEMES = {"kfold": "5-fold", "leave_one_batch_out": "batch held out"}
 _CLASSIFIERS = {"logistic": "logistic regression", "knn": "nearest neighbours"}
-_COLOURS = {"kfold": "#6baed6", "leave_one_batch_out": "#08519c", "logistic": "#fb6a4a", "knn": "#a50f15", "majority": "#bdbdbd", "permuted": "#737373"}
+_COLOURS = {
+    "kfold": "#6baed6",
+    "leave_one_batch_out": "#08519c",
+    "logistic": "#fb6a4a",
+    "knn": "#a50f15",
+    "majority": "#bdbdbd",
+    "permuted": "#737373",
+}
 
 
 def probing_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -30,11 +37,18 @@ def probing_sections(data: "ReportData", dataset: str) -> list[Section]:
 def probing_means(data: "ReportData", dataset: str) -> "pd.DataFrame":
     """Return the mean over folds and seeds of balanced accuracy and its baselines, in the order of the summary."""
     probing = data.of("probing", dataset)
-    chosen = probing[(probing["fold"] == "mean") & (probing["group"] == "all") & (probing["metric"] == METRIC) & (probing["status"] == "ok")]
+    chosen = probing[
+        (probing["fold"] == "mean")
+        & (probing["group"] == "all")
+        & (probing["metric"] == METRIC)
+        & (probing["status"] == "ok")
+    ]
     numbers = ["value", "baseline_majority", "baseline_permuted"]
     means = chosen.groupby(["method", "variant", "target", "scheme", "classifier"], as_index=False)[numbers].mean()
     order = summarise(data, dataset)[["title", "method", "variant"]].reset_index(names="place")
-    return means.merge(order, on=["method", "variant"]).sort_values(["place", "scheme", "classifier"], ignore_index=True)
+    return means.merge(order, on=["method", "variant"]).sort_values(
+        ["place", "scheme", "classifier"], ignore_index=True
+    )
 
 
 def label_plot(rows: "pd.DataFrame") -> Section | None:
@@ -49,7 +63,10 @@ def label_plot(rows: "pd.DataFrame") -> Section | None:
             sets.append(_bars(part, "scheme"))
             labels.append({"name": title.capitalize(), "ylab": "Balanced accuracy"})
     return Section(
-        "probe_label", "Labels predicted from the embedding", "bargraph", sets,
+        "probe_label",
+        "Labels predicted from the embedding",
+        "bargraph",
+        sets,
         description=(
             "Balanced accuracy, mean over folds and seeds; higher is better. With random folds a cell's own batch is in the training part, so nearly"
             " every embedding does well; <b>with a batch held out</b> the classifier must carry labels over to a batch it has never seen."
@@ -66,13 +83,20 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
     if rows.empty:
         return None
     return Section(
-        "probe_batch", "Batches predicted from the embedding", "bargraph", [_bars(rows, "classifier")],
+        "probe_batch",
+        "Batches predicted from the embedding",
+        "bargraph",
+        [_bars(rows, "classifier")],
         description=(
             "Balanced accuracy, mean over folds and seeds; <b>lower is better</b>, and the grey baselines are as low as it gets. Nearest neighbours see"
             " curved batch effects that a straight cut of logistic regression misses, as after batch centring."
         ),
         options=_bar_options([]),
-        extra={"categories": [_categories({c: _CLASSIFIERS[c].capitalize() for c in _CLASSIFIERS if c in set(rows["classifier"])})]},
+        extra={
+            "categories": [
+                _categories({c: _CLASSIFIERS[c].capitalize() for c in _CLASSIFIERS if c in set(rows["classifier"])})
+            ]
+        },
     )
 
 
@@ -95,7 +119,13 @@ def _categories(shown: dict[str, str]) -> dict[str, dict[str, str]]:
 
 def _bar_options(labels: list[dict[str, str]]) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "stacking": "group", "sort_samples": False, "cpswitch": False, "ymin": 0, "ymax": 1, "tt_decimals": 3, "ylab": "Balanced accuracy",
+        "stacking": "group",
+        "sort_samples": False,
+        "cpswitch": False,
+        "ymin": 0,
+        "ymax": 1,
+        "tt_decimals": 3,
+        "ylab": "Balanced accuracy",
         "hide_zero_cats": False,
     }
     return {**options, "data_labels": labels} if len(labels) > 1 else options
@@ -106,24 +136,45 @@ def probing_table(rows: "pd.DataFrame") -> Section:
     cells: dict[str, dict[str, Any]] = {}
     headers: dict[str, dict[str, Any]] = {}
     score = {"min": 0, "max": 1, "format": "{:,.2f}"}
-    combinations = rows[["target", "scheme", "classifier"]].drop_duplicates().sort_values(["target", "scheme", "classifier"], ascending=[False, True, False])
+    combinations = (
+        rows[["target", "scheme", "classifier"]]
+        .drop_duplicates()
+        .sort_values(["target", "scheme", "classifier"], ascending=[False, True, False])
+    )
     for target, scheme, classifier in combinations.itertuples(index=False):
         key = f"{target}_{scheme}_{classifier}"
         part = rows[(rows["target"] == target) & (rows["scheme"] == scheme) & (rows["classifier"] == classifier)]
         headers[key] = {
             "title": f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''} ({'kNN' if classifier == 'knn' else 'LR'})",
             "description": f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}; balanced accuracy (0-1, "
-            + ("higher" if target == "label" else "lower") + " is better)",
-            "scale": "Greens" if target == "label" else "Reds", **score,
+            + ("higher" if target == "label" else "lower")
+            + " is better)",
+            "scale": "Greens" if target == "label" else "Reds",
+            **score,
         }
         for r in part.itertuples():
             cells.setdefault(r.title, {})[key] = round(float(r.value), 4)
     for target, name in (("label", "Label chance"), ("batch", "Batch chance")):
-        floors = rows[rows["target"] == target].groupby("title", sort=False)[["baseline_majority", "baseline_permuted"]].mean().max(axis=1)
-        headers[f"floor_{target}"] = {"title": name, "description": "The higher of the two baselines: largest class, permuted", "scale": False, **score}
+        floors = (
+            rows[rows["target"] == target]
+            .groupby("title", sort=False)[["baseline_majority", "baseline_permuted"]]
+            .mean()
+            .max(axis=1)
+        )
+        headers[f"floor_{target}"] = {
+            "title": name,
+            "description": "The higher of the two baselines: largest class, permuted",
+            "scale": False,
+            **score,
+        }
         for title, value in floors.dropna().items():
             cells[str(title)][f"floor_{target}"] = round(float(value), 4)
     return Section(
-        "probe_table", "All probes", "table", cells, description="Balanced accuracy; accuracy, macro-F1 and every class are in tables/probing.tsv.",
-        options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""}, extra={"headers": headers},
+        "probe_table",
+        "All probes",
+        "table",
+        cells,
+        description="Balanced accuracy; accuracy, macro-F1 and every class are in tables/probing.tsv.",
+        options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
+        extra={"headers": headers},
     )

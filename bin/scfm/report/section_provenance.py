@@ -35,7 +35,15 @@ def _summary(recipe: dict[str, Any]) -> str:
 def _sources(recipe: dict[str, Any]) -> str:
     """Return the sources with their cells and genes, and the records of what was downloaded."""
     rows = [
-        [esc(s["name"]), esc(s["file"]), f"{s['cells_in']:,}", f"{s['cells_kept']:,}", f"{s['genes_in']:,}", f"{s['genes_kept']:,}"] for s in recipe["sources"]
+        [
+            esc(s["name"]),
+            esc(s["file"]),
+            f"{s['cells_in']:,}",
+            f"{s['cells_kept']:,}",
+            f"{s['genes_in']:,}",
+            f"{s['genes_kept']:,}",
+        ]
+        for s in recipe["sources"]
     ]
     html = table(["Source", "File", "Cells in it", "Cells kept", "Genes in it", "Genes kept"], rows)
     return html + _records([(s["name"], s["record"]) for s in recipe["sources"] if s.get("record")])
@@ -56,8 +64,12 @@ def _records(records: list[tuple[str, dict[str, Any]]]) -> str:
         return ""
     rows = [
         [
-            esc(name or record["key"]), esc(record.get("title") or "–"), esc(record.get("dataset_id") or "–"), esc(record.get("dataset_version_id") or "–"),
-            esc(record.get("url") or "–"), f"<code>{esc((record.get('sha256') or '')[:12])}</code>",
+            esc(name or record["key"]),
+            esc(record.get("title") or "–"),
+            esc(record.get("dataset_id") or "–"),
+            esc(record.get("dataset_version_id") or "–"),
+            esc(record.get("url") or "–"),
+            f"<code>{esc((record.get('sha256') or '')[:12])}</code>",
         ]
         for name, record in records
     ]
@@ -66,10 +78,15 @@ def _records(records: list[tuple[str, dict[str, Any]]]) -> str:
 
 def _dropped(recipe: dict[str, Any]) -> str:
     """Return how many cells each filter dropped."""
-    rules = [(s["name"], f) for s in recipe["sources"] for f in s["filters"]] + [("all sources", f) for f in recipe["filters"]]
+    rules = [(s["name"], f) for s in recipe["sources"] for f in s["filters"]] + [
+        ("all sources", f) for f in recipe["filters"]
+    ]
     if not rules:
         return ""
-    return table(["Source", "Cells are kept where", "Cells dropped"], [[esc(name), esc(f["rule"]), f"{f['dropped']:,}"] for name, f in rules])
+    return table(
+        ["Source", "Cells are kept where", "Cells dropped"],
+        [[esc(name), esc(f["rule"]), f"{f['dropped']:,}"] for name, f in rules],
+    )
 
 
 def _unmapped(recipe: dict[str, Any]) -> str:
@@ -80,4 +97,6 @@ def _unmapped(recipe: dict[str, Any]) -> str:
         return ""
     total = sum(unmapped.values())
     rows = [[esc(value), f"{n:,}"] for value, n in sorted(unmapped.items(), key=lambda item: (-item[1], item[0]))]
-    return f"<p>{plural(total, 'cell')} of no class of <code>{esc(labels['column'])}</code> were dropped:</p>" + table(["Value in the source", "Cells"], rows)
+    return f"<p>{plural(total, 'cell')} of no class of <code>{esc(labels['column'])}</code> were dropped:</p>" + table(
+        ["Value in the source", "Cells"], rows
+    )

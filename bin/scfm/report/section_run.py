@@ -35,14 +35,22 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
     steps = [s for s in STEPS if s in set(status["step"])]
     head = "".join(f"<th scope='col'>{esc(s)}</th>" for s in steps)
     body = []
-    ordered = status.assign(corrected=status["variant"] != "raw").sort_values(["is_control", "method", "corrected", "variant", "seed"], kind="stable")
+    ordered = status.assign(corrected=status["variant"] != "raw").sort_values(
+        ["is_control", "method", "corrected", "variant", "seed"], kind="stable"
+    )
     for _, part in ordered.groupby("embedding", sort=False):
         first = part.iloc[0]
-        title = data.names.embedding(first["method"], first["variant"], first["seed"], seeds=seeds[first["method"], first["variant"]])
+        title = data.names.embedding(
+            first["method"], first["variant"], first["seed"], seeds=seeds[first["method"], first["variant"]]
+        )
         by_step = {r["step"]: r for r in part.to_dict("records")}
         cells = "".join(_status_cell(by_step.get(s)) for s in steps)
-        body.append(f"<tr><th scope='row'>{esc(title)} <span class='scfm-muted'>{esc(first['embedding'])}</span></th>{cells}</tr>")
-    told = status[(status["status"] == "failed") | ((status["status"] == "not_applicable") & (status["step"] == "embed"))]
+        body.append(
+            f"<tr><th scope='row'>{esc(title)} <span class='scfm-muted'>{esc(first['embedding'])}</span></th>{cells}</tr>"
+        )
+    told = status[
+        (status["status"] == "failed") | ((status["status"] == "not_applicable") & (status["step"] == "embed"))
+    ]
     reasons = "".join(
         f"<li><b>{esc(r['embedding'])}</b>, {esc(r['step'])}: {esc(r['reason'])} <span class='scfm-muted'>[{esc(r['reason_code'])}]</span></li>"
         for r in told.to_dict("records")
@@ -52,7 +60,10 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
         + (f"<p>Reasons:</p><ul>{reasons}</ul>" if reasons else "")
     )
     return Section(
-        f"status_{slug(dataset)}", _heading("What became of every step", data, dataset), "html", content,
+        f"status_{slug(dataset)}",
+        _heading("What became of every step", data, dataset),
+        "html",
+        content,
         description="Every planned embedding and step. n/a: not defined here (a model without weights …), a step before it gave no result, or the run was asked to leave it out; point at a cell for the reason.",
     )
 
@@ -71,7 +82,9 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
     if rows.empty:
         return None
     planned = data.plan[data.plan["dataset"] == dataset]
-    planned = planned.assign(corrected=planned["variant"] != "raw").sort_values(["is_control", "method", "corrected", "variant", "seed"])
+    planned = planned.assign(corrected=planned["variant"] != "raw").sort_values(
+        ["is_control", "method", "corrected", "variant", "seed"]
+    )
     seeds = planned.groupby(["method", "variant"])["seed"].nunique()
     cells = {}
     for row in planned.itertuples():
@@ -80,17 +93,52 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
             title = data.names.embedding(row.method, row.variant, row.seed, seeds=seeds[row.method, row.variant])
             cells[title] = _costs(part)
     return Section(
-        f"resources_{slug(dataset)}", _heading("Time and memory", data, dataset), "table", cells,
+        f"resources_{slug(dataset)}",
+        _heading("Time and memory", data, dataset),
+        "table",
+        cells,
         description="Measured inside the tasks. Making covers integration, model or correction; judging covers the door, neighbours, metrics, probes and UMAP. Single steps and Nextflow's own numbers are in tables/resources.tsv.",
         options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
-        extra={"headers": {
-            "make_seconds": {"title": "Making (s)", "description": "Wall seconds to make the embedding", "scale": "Oranges", "min": 0, "format": "{:,.1f}"},
-            "judge_seconds": {"title": "Judging (s)", "description": "Wall seconds of all other steps", "scale": "Oranges", "min": 0, "format": "{:,.1f}"},
-            "rss": {"title": "Peak memory (MiB)", "description": "Largest resident memory of any of its tasks", "scale": "Purples", "min": 0, "format": "{:,.0f}"},
-            "gpu": {"title": "Peak GPU (MiB)", "description": "Largest GPU memory; empty on the CPU", "scale": "Purples", "min": 0, "format": "{:,.0f}"},
-            "rate": {"title": "Cells per s", "description": "Cells embedded per second", "scale": "Greens", "min": 0, "format": "{:,.0f}"},
-            "device": {"title": "Device", "description": "Device that computed the embedding", "scale": False},
-        }},
+        extra={
+            "headers": {
+                "make_seconds": {
+                    "title": "Making (s)",
+                    "description": "Wall seconds to make the embedding",
+                    "scale": "Oranges",
+                    "min": 0,
+                    "format": "{:,.1f}",
+                },
+                "judge_seconds": {
+                    "title": "Judging (s)",
+                    "description": "Wall seconds of all other steps",
+                    "scale": "Oranges",
+                    "min": 0,
+                    "format": "{:,.1f}",
+                },
+                "rss": {
+                    "title": "Peak memory (MiB)",
+                    "description": "Largest resident memory of any of its tasks",
+                    "scale": "Purples",
+                    "min": 0,
+                    "format": "{:,.0f}",
+                },
+                "gpu": {
+                    "title": "Peak GPU (MiB)",
+                    "description": "Largest GPU memory; empty on the CPU",
+                    "scale": "Purples",
+                    "min": 0,
+                    "format": "{:,.0f}",
+                },
+                "rate": {
+                    "title": "Cells per s",
+                    "description": "Cells embedded per second",
+                    "scale": "Greens",
+                    "min": 0,
+                    "format": "{:,.0f}",
+                },
+                "device": {"title": "Device", "description": "Device that computed the embedding", "scale": False},
+            }
+        },
     )
 
 
@@ -98,8 +146,11 @@ def _costs(part: "pd.DataFrame") -> dict[str, Any]:
     """Return the costs of one embedding; what was not measured is left out."""
     making = part[part["step"].isin(["embed", "correct"])]
     numbers = {
-        "make_seconds": making["seconds"].sum(min_count=1), "judge_seconds": part.drop(making.index)["seconds"].sum(min_count=1),
-        "rss": part["peak_rss_mb"].max(), "gpu": part["peak_gpu_mb"].max(), "rate": making["cells_per_second"].max(),
+        "make_seconds": making["seconds"].sum(min_count=1),
+        "judge_seconds": part.drop(making.index)["seconds"].sum(min_count=1),
+        "rss": part["peak_rss_mb"].max(),
+        "gpu": part["peak_gpu_mb"].max(),
+        "rate": making["cells_per_second"].max(),
     }
     cells: dict[str, Any] = {k: round(float(v), 2) for k, v in numbers.items() if not math.isnan(v)}
     device = next((d for d in making["device"] if d), "")

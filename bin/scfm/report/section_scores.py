@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from scfm.report.data import ReportData
 
 COLOURS = {
-    "none": "#7f7f7f", "linear": "#bcbd22", "neighbor_graph": "#1f77b4", "generative": "#d62728", "foundation_model": "#9467bd",
-    "imported": "#ff7f0e", "control": "#555555",
+    "none": "#7f7f7f",
+    "linear": "#bcbd22",
+    "neighbor_graph": "#1f77b4",
+    "generative": "#d62728",
+    "foundation_model": "#9467bd",
+    "imported": "#ff7f0e",
+    "control": "#555555",
 }
 _KINDS = {"method": "#2171b5", "corrected": "#9ecae1", "control": "#bdbdbd"}
 
@@ -27,7 +32,12 @@ def score_sections(data: "ReportData", dataset: str) -> list[Section]:
     table = summarise(data, dataset)
     if table["bio"].isna().all() and table["batch"].isna().all():
         return []
-    sections = [summary_table(data, table), totals_plot(data, table), tradeoff_plot(dataset, table), metrics_heatmap(data, dataset, table)]
+    sections = [
+        summary_table(data, table),
+        totals_plot(data, table),
+        tradeoff_plot(dataset, table),
+        metrics_heatmap(data, dataset, table),
+    ]
     return [*sections, *label_sections(data, dataset, table)]
 
 
@@ -45,7 +55,10 @@ def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
         cells["outcome"] = row["outcome"]
         rows[row["title"]] = cells
     return Section(
-        "summary", "Summary", "table", rows,
+        "summary",
+        "Summary",
+        "table",
+        rows,
         description=(
             "Means over seeds. <b>Bio</b> and <b>batch</b> are plain means of their metrics; higher is better in every column. The best"
             " total comes first, controls last: they are no methods to choose but mark the ends of the scale. A total hides the"
@@ -65,25 +78,58 @@ def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
     score = {"min": 0, "max": 1, "format": "{:,.2f}"}
     headers: dict[str, dict[str, Any]] = {
         # every row has a kind: MultiQC orders rows by the first column that they have
-        "kind": {"title": "Kind", "description": "method, corrected (a correction applied to it) or control", "scale": False, "hidden": True},
-        "bio": {"title": "Bio", "description": "Bio conservation: mean of the bio metrics in the total (0-1, higher is better)", "scale": "Greens", **score},
-        "batch": {"title": "Batch", "description": "Batch removal: mean of the batch metrics in the total (0-1, higher is better)", "scale": "Blues", **score},
+        "kind": {
+            "title": "Kind",
+            "description": "method, corrected (a correction applied to it) or control",
+            "scale": False,
+            "hidden": True,
+        },
+        "bio": {
+            "title": "Bio",
+            "description": "Bio conservation: mean of the bio metrics in the total (0-1, higher is better)",
+            "scale": "Greens",
+            **score,
+        },
+        "batch": {
+            "title": "Batch",
+            "description": "Batch removal: mean of the batch metrics in the total (0-1, higher is better)",
+            "scale": "Blues",
+            **score,
+        },
         "front": {
-            "title": "Front", "description": "On the Pareto front: no other embedding is better in both bio and batch", "scale": False,
+            "title": "Front",
+            "description": "On the Pareto front: no other embedding is better in both bio and batch",
+            "scale": False,
             "cond_formatting_rules": {"pass": [{"s_eq": "yes"}]},
         },
     }
     for column, title in totals.items():
         how = "every metric scaled between its two fixed controls first" if "scaled" in column else "not scaled"
-        headers[column] = {"title": title, "description": f"Weighted mean of bio and batch, {how} (higher is better)", "scale": "RdYlGn", **score}
+        headers[column] = {
+            "title": title,
+            "description": f"Weighted mean of bio and batch, {how} (higher is better)",
+            "scale": "RdYlGn",
+            **score,
+        }
     headers["total_sd"] = {
-        "title": "SD", "description": "Standard deviation of the first total over seeds; empty with one seed", "scale": False, "format": "{:,.3f}",
+        "title": "SD",
+        "description": "Standard deviation of the first total over seeds; empty with one seed",
+        "scale": False,
+        "format": "{:,.3f}",
     }
     headers["outcome"] = {
-        "title": "Outcome", "description": "ok, or the step that failed; the reason is in the messages", "scale": False,
+        "title": "Outcome",
+        "description": "ok, or the step that failed; the reason is in the messages",
+        "scale": False,
         "cond_formatting_rules": {"pass": [{"s_eq": "ok"}], "fail": [{"s_contains": "fail"}]},
     }
-    headers["seeds"] = {"title": "Seeds", "description": "Seeds run", "scale": False, "format": "{:,.0f}", "hidden": True}
+    headers["seeds"] = {
+        "title": "Seeds",
+        "description": "Seeds run",
+        "scale": False,
+        "format": "{:,.0f}",
+        "hidden": True,
+    }
     return headers
 
 
@@ -93,13 +139,28 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
     for column, title in total_columns(data.totals, data.params).items():
         values = table.dropna(subset=[column])
         if len(values):
-            sets.append({row["title"]: {kind_of(row): round(float(row[column]), 4)} for row in values.to_dict("records")})
+            sets.append(
+                {row["title"]: {kind_of(row): round(float(row[column]), 4)} for row in values.to_dict("records")}
+            )
             labels.append({"name": title, "ylab": title})
     return Section(
-        "totals", "Totals", "bargraph", sets,
+        "totals",
+        "Totals",
+        "bargraph",
+        sets,
         description="Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the scale, so they do not depend on which methods are in the table; they may lie below 0 or above 1.",
-        options={"data_labels": labels, "sort_samples": False, "cpswitch": False, "tt_decimals": 3, "ylab": "Total", "hide_zero_cats": True},
-        extra={"categories": [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}] * len(sets)},
+        options={
+            "data_labels": labels,
+            "sort_samples": False,
+            "cpswitch": False,
+            "tt_decimals": 3,
+            "ylab": "Total",
+            "hide_zero_cats": True,
+        },
+        extra={
+            "categories": [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}]
+            * len(sets)
+        },
     )
 
 
@@ -108,17 +169,33 @@ def tradeoff_plot(dataset: str, table: "pd.DataFrame") -> Section:
     rows = table.dropna(subset=["bio", "batch"])
     rows = rows.assign(family=rows["family"].mask(rows["is_control"], "control"))  # a model with random weights is one
     points = [
-        Point(r["title"], float(r["batch"]), float(r["bio"]), COLOURS.get(r["family"], "#333333"), "control" if r["is_control"] else "method", bool(r["front"]))
+        Point(
+            r["title"],
+            float(r["batch"]),
+            float(r["bio"]),
+            COLOURS.get(r["family"], "#333333"),
+            "control" if r["is_control"] else "method",
+            bool(r["front"]),
+        )
         for r in rows.to_dict("records")
     ]
     panels = []
     for title, shown in (("Methods", [p for p in points if p.kind != "control"]), ("With controls", points)):
         if shown and not (panels and len(shown) == panels[0][2]):
-            families = {f: COLOURS.get(f, "#333333") for f in dict.fromkeys(rows["family"]) if f != "control" or title != "Methods"}
+            families = {
+                f: COLOURS.get(f, "#333333")
+                for f in dict.fromkeys(rows["family"])
+                if f != "control" or title != "Methods"
+            }
             legend = {f.replace("_", " ").replace("none", "uncorrected"): c for f, c in families.items()}
-            panels.append((title, scatter_svg(shown, xlab="Batch removal", ylab="Bio conservation", legend=legend), len(shown)))
+            panels.append(
+                (title, scatter_svg(shown, xlab="Batch removal", ylab="Bio conservation", legend=legend), len(shown))
+            )
     return Section(
-        "tradeoff", "Bio against batch", "html", tabs(f"scfm_tradeoff_{slug(dataset)}", [p[:2] for p in panels]),
+        "tradeoff",
+        "Bio against batch",
+        "html",
+        tabs(f"scfm_tradeoff_{slug(dataset)}", [p[:2] for p in panels]),
         description="Means over seeds; up and right is better. The dashed line joins the Pareto front: no other embedding is better in both. The axes are cut to the points; point at one for its numbers.",
     )
 
@@ -136,14 +213,25 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
     for group, name in (("bio", "Bio conservation"), ("batch", "Batch removal")):
         chosen = [m for m in metrics if m["group"] == group]
         if chosen:
-            panels.append(f"<h5>{name}</h5>" + heat_table(
-                rows, [m["title"] for m in chosen],
-                {(titles[m, v], data.names.metric(x)): value for (m, v, x), value in values.items()},
-                titles={(titles[m, v], data.names.metric(x)): f"not defined: {reason}" for (m, v, x), reason in reasons.items()},
-                heads={m["title"]: metric_tip(m) for m in chosen}, lower_better={m["title"] for m in chosen if not m["higher_is_better"]},
-            ))
+            panels.append(
+                f"<h5>{name}</h5>"
+                + heat_table(
+                    rows,
+                    [m["title"] for m in chosen],
+                    {(titles[m, v], data.names.metric(x)): value for (m, v, x), value in values.items()},
+                    titles={
+                        (titles[m, v], data.names.metric(x)): f"not defined: {reason}"
+                        for (m, v, x), reason in reasons.items()
+                    },
+                    heads={m["title"]: metric_tip(m) for m in chosen},
+                    lower_better={m["title"] for m in chosen if not m["higher_is_better"]},
+                )
+            )
     return Section(
-        "metrics", "All metrics", "html", "".join(panels),
+        "metrics",
+        "All metrics",
+        "html",
+        "".join(panels),
         description=(
             "Embedding by metric, means over seeds; dark is good in every column, and ↓ marks the ones where lower values are better. A dash is a metric"
             " that is not defined. Point at a cell for the reason, at a name for direction, range and what the metric misses."
@@ -174,15 +262,27 @@ def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
         values = rows.groupby(["group", "method", "variant"])["value"].mean()
         reasons = rows[rows["status"] != "ok"].groupby(["group", "method", "variant"])["reason"].first()
         columns = [titles[k] for k in titles if k in set(zip(rows["method"], rows["variant"], strict=True))]
-        panels.append((data.names.metric(metric), heat_table(
-            [shown[g] for g in labels if g in set(rows["group"])], columns,
-            {(shown[g], titles[m, v]): x for (g, m, v), x in values.items()},
-            titles={(shown[g], titles[m, v]): f"not defined: {x}" for (g, m, v), x in reasons.items()}, corner="Label (cells)",
-        )))
-    return [Section(
-        "labels", "By label", "html", tabs(f"scfm_labels_{slug(dataset)}", panels),
-        description="Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are ordered by size; a dash is not defined (point at it for the reason).",
-    )]
+        panels.append(
+            (
+                data.names.metric(metric),
+                heat_table(
+                    [shown[g] for g in labels if g in set(rows["group"])],
+                    columns,
+                    {(shown[g], titles[m, v]): x for (g, m, v), x in values.items()},
+                    titles={(shown[g], titles[m, v]): f"not defined: {x}" for (g, m, v), x in reasons.items()},
+                    corner="Label (cells)",
+                ),
+            )
+        )
+    return [
+        Section(
+            "labels",
+            "By label",
+            "html",
+            tabs(f"scfm_labels_{slug(dataset)}", panels),
+            description="Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are ordered by size; a dash is not defined (point at it for the reason).",
+        )
+    ]
 
 
 def _batch_first(metrics: "pd.DataFrame", parts: "pd.DataFrame") -> list[str]:

@@ -34,11 +34,16 @@ def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, r
     most = max((len(s) for _, s, _ in panels), default=0)
     height = max(300.0, _TOP + _BOTTOM + _GAP * (most + 2))
     drawn = "".join(
-        f"<g transform='translate({i * WIDTH} 0)'>{_panel(title, slopes, line, height, reference)}</g>" for i, (title, slopes, line) in enumerate(panels)
+        f"<g transform='translate({i * WIDTH} 0)'>{_panel(title, slopes, line, height, reference)}</g>"
+        for i, (title, slopes, line) in enumerate(panels)
     )
     return (
         f"<div class='scfm-legend'><span class='scfm-key'><i style='background:{RISES}'></i>rises</span><span class='scfm-key'><i style='background:{FALLS}'></i>falls</span>"
-        + (f"<span class='scfm-key'><i style='background:{REFERENCE}'></i>dashed: {esc(reference)}</span>" if any(p[2] is not None for p in panels) else "")
+        + (
+            f"<span class='scfm-key'><i style='background:{REFERENCE}'></i>dashed: {esc(reference)}</span>"
+            if any(p[2] is not None for p in panels)
+            else ""
+        )
         + f"</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH * len(panels)} {height:.0f}' role='img' aria-label='Before and after centring'>{drawn}</svg></div>"
     )
 
@@ -59,9 +64,13 @@ def _panel(title: str, slopes: Sequence[Slope], line: float | None, height: floa
     first = int(low / step)
     for tick in (round(i * step, 2) for i in range(first, first + 11)):
         if low <= tick <= high:
-            parts.append(f"<path d='M{x0} {place(tick):.1f}H{x1}' class='scfm-grid-line'/><text x='{x0 - 6}' y='{place(tick) + 4:.1f}' text-anchor='end' font-size='10'>{tick:g}</text>")
+            parts.append(
+                f"<path d='M{x0} {place(tick):.1f}H{x1}' class='scfm-grid-line'/><text x='{x0 - 6}' y='{place(tick) + 4:.1f}' text-anchor='end' font-size='10'>{tick:g}</text>"
+            )
     for x, word in ((x0, "raw"), (x1, "centred")):
-        parts.append(f"<text x='{x}' y='{height - 8:.0f}' text-anchor='{'start' if x == x0 else 'end'}' font-size='11'>{word}</text>")
+        parts.append(
+            f"<text x='{x}' y='{height - 8:.0f}' text-anchor='{'start' if x == x0 else 'end'}' font-size='11'>{word}</text>"
+        )
     if line is not None:
         parts.append(
             f"<path class='scfm-reference' d='M{x0} {place(line):.1f}H{x1}' stroke='{REFERENCE}' stroke-width='1.6' stroke-dasharray='6 4'><title>{esc(reference)}: {line:.3f}</title></path>"

@@ -13,8 +13,19 @@ if TYPE_CHECKING:
     from scfm.report.load import Collected
 
 #: step -> the step whose result it needs (of the same embedding)
-RAW_STEPS = {"embed": None, "validate": "embed", "neighbors": "validate", "score": "neighbors", "probe": "validate", "umap": "neighbors"}
-CORRECTED_STEPS = {"correct": None, "validate": "correct", **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}}}
+RAW_STEPS = {
+    "embed": None,
+    "validate": "embed",
+    "neighbors": "validate",
+    "score": "neighbors",
+    "probe": "validate",
+    "umap": "neighbors",
+}
+CORRECTED_STEPS = {
+    "correct": None,
+    "validate": "correct",
+    **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
+}
 STEPS = ("embed", "correct", "validate", "neighbors", "score", "probe", "umap")
 #: step -> the parameter that leaves it out
 SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
@@ -24,10 +35,10 @@ EARLIER_FAILED = "earlier_step_failed"
 EARLIER_NOT_APPLICABLE = "earlier_step_not_applicable"
 SWITCHED_OFF = "switched_off"
 
-_NO_RESULT_TEXT = "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace."
-_NOT_PREPARED_TEXT = (
-    "The preparation of data set '{dataset}' left no result, so no step of it could run: see pipeline_info/execution_trace."
+_NO_RESULT_TEXT = (
+    "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace."
 )
+_NOT_PREPARED_TEXT = "The preparation of data set '{dataset}' left no result, so no step of it could run: see pipeline_info/execution_trace."
 
 
 def steps_of(variant: str) -> dict[str, str | None]:
@@ -69,12 +80,26 @@ def build_status(
                 parent = parents.get((row.dataset, row.method, row.seed), "")
                 earlier = outcome.get((row.dataset, parent, "validate"))
             key = (row.dataset, row.embedding, step)
-            result = left.get(key) or _planned(step, row) or _explain(step, earlier, off) or _unexplained(step, row, found, attempts or {})
+            result = (
+                left.get(key)
+                or _planned(step, row)
+                or _explain(step, earlier, off)
+                or _unexplained(step, row, found, attempts or {})
+            )
             outcome[key] = result
-            rows.append({
-                "dataset": row.dataset, "embedding": row.embedding, "method": row.method, "family": row.family,
-                "variant": row.variant, "seed": row.seed, "is_control": row.is_control, "step": step, **result,
-            })
+            rows.append(
+                {
+                    "dataset": row.dataset,
+                    "embedding": row.embedding,
+                    "method": row.method,
+                    "family": row.family,
+                    "variant": row.variant,
+                    "seed": row.seed,
+                    "is_control": row.is_control,
+                    "step": step,
+                    **result,
+                }
+            )
     table = pd.DataFrame(rows, columns=found.schemas.columns("status"))
     order = table["step"].map({s: i for i, s in enumerate(STEPS)})
     return table.assign(_o=order).sort_values(["dataset", "embedding", "_o"], ignore_index=True).drop(columns="_o")
@@ -87,9 +112,11 @@ def _effective(status: dict[str, Any], found: "Collected") -> dict[str, str]:
     if status["status"] == "ok" and table is not None:
         rows = (table["dataset"] == status["dataset"]) & (table["embedding"] == status["embedding"])
         if not rows.any():
-            return {"status": "failed", "reason_code": NO_RESULT, "reason": (
-                f"The step '{status['step']}' reports success but its table has no row of this embedding."
-            )}
+            return {
+                "status": "failed",
+                "reason_code": NO_RESULT,
+                "reason": (f"The step '{status['step']}' reports success but its table has no row of this embedding."),
+            }
     return {k: str(status.get(k) or "") for k in ("status", "reason_code", "reason")}
 
 
@@ -103,13 +130,27 @@ def _planned(step: str, row: Any) -> dict[str, str] | None:
 def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[str, str] | None:
     """Return the outcome of a step without a status file, if the settings or an earlier step account for it."""
     if step in off:
-        return {"status": "not_applicable", "reason_code": SWITCHED_OFF, "reason": f"The run was asked to leave this step out (--{SWITCHES[step]})."}
+        return {
+            "status": "not_applicable",
+            "reason_code": SWITCHED_OFF,
+            "reason": f"The run was asked to leave this step out (--{SWITCHES[step]}).",
+        }
     if earlier is None or earlier["status"] == "ok":
         return None
     if earlier["status"] == "failed":
-        return {"status": "not_applicable", "reason_code": EARLIER_FAILED, "reason": "A step that this one needs failed; its reason stands there."}
-    code = earlier["reason_code"] if earlier["reason_code"] in {EARLIER_FAILED, SWITCHED_OFF} else EARLIER_NOT_APPLICABLE
-    return {"status": "not_applicable", "reason_code": code, "reason": "A step that this one needs gave no result; its reason stands there."}
+        return {
+            "status": "not_applicable",
+            "reason_code": EARLIER_FAILED,
+            "reason": "A step that this one needs failed; its reason stands there.",
+        }
+    code = (
+        earlier["reason_code"] if earlier["reason_code"] in {EARLIER_FAILED, SWITCHED_OFF} else EARLIER_NOT_APPLICABLE
+    )
+    return {
+        "status": "not_applicable",
+        "reason_code": code,
+        "reason": "A step that this one needs gave no result; its reason stands there.",
+    }
 
 
 def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[str, str], str]) -> dict[str, str]:
@@ -133,6 +174,10 @@ def verdict(status: "pd.DataFrame") -> dict[str, int | str]:
             " The reasons are in the report and in tables/status.tsv."
         )
     return {
-        "n_ok": int((status["status"] == "ok").sum()), "n_not_applicable": int((status["status"] == "not_applicable").sum()),
-        "n_failed": len(failed), "unexplained": unexplained, "exit_status": int(len(failed) > 0), "message": text,
+        "n_ok": int((status["status"] == "ok").sum()),
+        "n_not_applicable": int((status["status"] == "not_applicable").sum()),
+        "n_failed": len(failed),
+        "unexplained": unexplained,
+        "exit_status": int(len(failed) > 0),
+        "message": text,
     }

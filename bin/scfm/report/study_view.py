@@ -27,7 +27,8 @@ def counted_metrics(data: "ReportData", dataset: str) -> list[dict]:
     scores = data.of("scores", dataset)
     known = set(scores.loc[(scores["group"] == "all") & (scores["status"] == "ok"), "metric"])
     chosen = [
-        m for m in data.metrics.to_dict("records")
+        m
+        for m in data.metrics.to_dict("records")
         if m["in_total"] and m["name"] in known and profile in [p.strip() for p in m["profile"].split(",")]
     ]
     return sorted(chosen, key=lambda m: m["group"] != "bio")
@@ -58,7 +59,9 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["total_other"] = OTHER_WEIGHT * table["bio"] + (1 - OTHER_WEIGHT) * table["batch"]
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
     table = table[table[columns].notna().any(axis=1)]
-    return table.sort_values(["total", "title"], ascending=[False, True], na_position="last", kind="stable", ignore_index=True)
+    return table.sort_values(
+        ["total", "title"], ascending=[False, True], na_position="last", kind="stable", ignore_index=True
+    )
 
 
 def ranks(totals: "pd.Series") -> "pd.Series":
@@ -83,7 +86,9 @@ def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict]) -> "pd.DataFra
     import pandas as pd
 
     def total(left: Sequence[dict]) -> "pd.Series":
-        halves = [table[[m["name"] for m in left if m["group"] == g]].mean(axis=1, skipna=False) for g in ("bio", "batch")]
+        halves = [
+            table[[m["name"] for m in left if m["group"] == g]].mean(axis=1, skipna=False) for g in ("bio", "batch")
+        ]
         return BIO_WEIGHT * halves[0] + (1 - BIO_WEIGHT) * halves[1]
 
     groups = [m["group"] for m in metrics]
@@ -110,7 +115,9 @@ def probing_values(data: "ReportData", dataset: str) -> "pd.DataFrame":
     """
     rows = study_probe(data.of("probing", dataset))
     rows = rows[~rows["method"].isin(data.names.controls)]
-    return rows.groupby(["method", "variant", "target", "metric"], as_index=False)[["value", "baseline_majority", "baseline_permuted"]].mean()
+    return rows.groupby(["method", "variant", "target", "metric"], as_index=False)[
+        ["value", "baseline_majority", "baseline_permuted"]
+    ].mean()
 
 
 def pearson(x: "Sequence[float] | np.ndarray", y: "Sequence[float] | np.ndarray") -> tuple[float, float]:

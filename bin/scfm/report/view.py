@@ -36,7 +36,9 @@ def total_columns(totals: "pd.DataFrame", params: Mapping[str, Any] | None = Non
     weights = weights_of(known, params)
     return {
         _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
-        for scaling, words in _SCALINGS.items() if (known["scaling"] == scaling).any() for weight in weights
+        for scaling, words in _SCALINGS.items()
+        if (known["scaling"] == scaling).any()
+        for weight in weights
     }
 
 
@@ -57,7 +59,9 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     key = ["method", "variant"]
     plan = data.plan[data.plan["dataset"] == dataset]
-    table = plan.groupby(key, as_index=False).agg(family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique"))
+    table = plan.groupby(key, as_index=False).agg(
+        family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique")
+    )
     totals = data.of("totals", dataset)
     first = default_total(totals, data.params).groupby(key)
     for column in ("bio", "batch", "total"):
@@ -65,19 +69,31 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
     for column in total_columns(data.totals, data.params):
         scaling, weight = column.removeprefix("total_").split("_")
-        rows = totals[(totals["scaling"] == {"raw": "raw"}.get(scaling, "controls")) & (totals["bio_weight"].map("{:g}".format) == weight)]
+        rows = totals[
+            (totals["scaling"] == {"raw": "raw"}.get(scaling, "controls"))
+            & (totals["bio_weight"].map("{:g}".format) == weight)
+        ]
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
     numbers = ["bio", "batch", "total", "total_sd"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
-    failed = data.of("status", dataset).query("status == 'failed'").groupby(key)["step"].agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
+    failed = (
+        data.of("status", dataset)
+        .query("status == 'failed'")
+        .groupby(key)["step"]
+        .agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
+    )
     gone = default_total(totals, data.params).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
     idle = plan[plan["status"] == "not_applicable"].groupby(key)["reason_code"].first().map("not run: {}".format)
-    table["outcome"] = [_outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")]
+    table["outcome"] = [
+        _outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")
+    ]
     shown = table[~table["is_control"]]
     table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
     order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
-    return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(drop=True)
+    return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(
+        drop=True
+    )
 
 
 def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str, str], str]) -> str:

@@ -65,5 +65,7 @@ def find_scenario(name: str, catalogue: Mapping[str, Scenario]) -> Scenario:
         There is none of that name; the sentence offers the nearest.
     """
     if name not in catalogue:
-        raise ScfmError(f"there is no scenario '{name}' in the catalogue.{did_you_mean(name, catalogue)} Known: {', '.join(catalogue)}.")
+        raise ScfmError(
+            f"there is no scenario '{name}' in the catalogue.{did_you_mean(name, catalogue)} Known: {', '.join(catalogue)}."
+        )
     return catalogue[name]

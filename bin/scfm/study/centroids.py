@@ -26,8 +26,23 @@ MAP_SEED, UMAP_NEIGHBORS, UMAP_MIN_DIST, TSNE_PERPLEXITY = 42, 15, 0.1, 30.0
 MIN_POINTS = 5
 _BLOCK = 512
 COLUMNS = [
-    "dataset", "embedding", "method", "family", "variant", "seed", "batch", "label", "n_cells", "nearest_batch", "nearest_label", "aligned",
-    "chance", "umap_1", "umap_2", "tsne_1", "tsne_2",
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "batch",
+    "label",
+    "n_cells",
+    "nearest_batch",
+    "nearest_label",
+    "aligned",
+    "chance",
+    "umap_1",
+    "umap_2",
+    "tsne_1",
+    "tsne_2",
 ]
 
 
@@ -79,7 +94,9 @@ class Alignment:
         return float(self.aligned[self.counts].mean()), float(self.chance[self.counts].mean())
 
 
-def compute_centroids(cell_ids: "np.ndarray", values: "np.ndarray", batch: "np.ndarray", label: "np.ndarray") -> Centroids:
+def compute_centroids(
+    cell_ids: "np.ndarray", values: "np.ndarray", batch: "np.ndarray", label: "np.ndarray"
+) -> Centroids:
     """Return the mean of every batch and label.
 
     Cells are added up in the order of their ids in double precision, so the order of the rows changes no digit. Only one
@@ -243,18 +260,28 @@ def centroid_table(
     known = obs.reindex(ids.astype(str))
     absent = int((~pd.Index(ids.astype(str)).isin(obs.index)).sum())
     if absent:
-        raise ScfmError(f"{embedding}: {absent} of {len(ids)} cells are not in the obs table. Are the two of one data set?")
+        raise ScfmError(
+            f"{embedding}: {absent} of {len(ids)} cells are not in the obs table. Are the two of one data set?"
+        )
     kept = known.notna().all(axis=1).to_numpy()
     if not kept.all():
         ids, values, known = ids[kept], values[kept], known[kept]
     found = compute_centroids(ids, values, known["batch"].to_numpy(dtype=object), known["label"].to_numpy(dtype=object))
     near = align(found)
     some = near.nearest >= 0
-    table = pd.DataFrame({
-        **identity, "batch": found.batch, "label": found.label, "n_cells": found.n_cells,
-        "nearest_batch": np.where(some, found.batch[near.nearest], ""), "nearest_label": np.where(some, found.label[near.nearest], ""),
-        "aligned": pd.Series(near.aligned, dtype="boolean").mask(~near.counts), "chance": near.chance,
-    }, index=range(len(found.batch)))
+    table = pd.DataFrame(
+        {
+            **identity,
+            "batch": found.batch,
+            "label": found.label,
+            "n_cells": found.n_cells,
+            "nearest_batch": np.where(some, found.batch[near.nearest], ""),
+            "nearest_label": np.where(some, found.label[near.nearest], ""),
+            "aligned": pd.Series(near.aligned, dtype="boolean").mask(~near.counts),
+            "chance": near.chance,
+        },
+        index=range(len(found.batch)),
+    )
     notes = []
     for kind in MAPS:
         coordinates = np.full((len(table), 2), np.nan)
@@ -274,6 +301,10 @@ def _map_fault(error: Exception, kind: str, identity: dict[str, Any]) -> dict:
     if exit_code_of(error) == EXIT_RESOURCE:
         raise error
     return message(
-        "W-MAP-01", "warning", f"{identity['embedding']}: the {'UMAP' if kind == 'umap' else 't-SNE'} of the centroids could not be made "
-        f"({describe_error(error)}). The alignment rate does not depend on it.", dataset=identity["dataset"], method=identity["method"],
+        "W-MAP-01",
+        "warning",
+        f"{identity['embedding']}: the {'UMAP' if kind == 'umap' else 't-SNE'} of the centroids could not be made "
+        f"({describe_error(error)}). The alignment rate does not depend on it.",
+        dataset=identity["dataset"],
+        method=identity["method"],
     )

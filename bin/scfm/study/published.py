@@ -103,12 +103,19 @@ def load_published(folder: Path | str | None = None, schemas: Path | str | None 
     for name in TABLES:
         path = folder / f"{name}.tsv"
         if not path.is_file():
-            raise ScfmError(f"{path} does not exist; the study's published numbers belong to the assets of the pipeline.")
+            raise ScfmError(
+                f"{path} does not exist; the study's published numbers belong to the assets of the pipeline."
+            )
         tables[name] = read_typed(path, f"published_{name}", rules)
         rules.check(tables[name], f"published_{name}")
     probing = tables["probing"]
     ranges = probing["precision"] == "range"
-    wrong = (probing["value"].isna() != ranges) | (probing["low"].isna() == ranges) | (probing["high"].isna() == ranges) | (probing["low"] > probing["high"])
+    wrong = (
+        (probing["value"].isna() != ranges)
+        | (probing["low"].isna() == ranges)
+        | (probing["high"].isna() == ranges)
+        | (probing["low"] > probing["high"])
+    )
     if wrong.any():
         first = probing[wrong].iloc[0]
         raise ScfmError(
@@ -141,11 +148,16 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
     (``specification|informative``).
     """
     theirs = published.scib[published.scib["scenario"] == scenario].rename(columns={"value": "published"})
-    table = theirs[[*_KEY, "metric", "published"]].merge(our_scores(scores), how="outer", on=[*_KEY, "metric"], sort=False)
+    table = theirs[[*_KEY, "metric", "published"]].merge(
+        our_scores(scores), how="outer", on=[*_KEY, "metric"], sort=False
+    )
     table["tolerance"] = table["metric"].map(TOLERANCE).astype(float)
     table["difference"] = distance(table["ours"], table["published"], table["published"])
     table["verdict"] = judge(table)
-    table["basis"] = [SPECIFIED if m in CLASSICAL and v == "raw" else INFORMATIVE for m, v in zip(table["method"], table["variant"], strict=True)]
+    table["basis"] = [
+        SPECIFIED if m in CLASSICAL and v == "raw" else INFORMATIVE
+        for m, v in zip(table["method"], table["variant"], strict=True)
+    ]
     columns = [*_KEY, "metric", "ours", "seeds", "published", "difference", "tolerance", "verdict", "basis"]
     return _in_order(table, published, [*METRICS, *MEANS])[columns]
 
@@ -155,17 +167,34 @@ def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
 
     A seed that lacks a metric lacks the means that need it; it counts for its other metrics.
     """
-    chosen = scores[(scores["group"] == "all") & scores["metric"].isin(METRICS) & scores["variant"].isin(VARIANTS) & (scores["status"] == "ok")]
-    wide = chosen.pivot_table(index=[*_KEY, "seed"], columns="metric", values="value").reindex(columns=list(METRICS)).astype(float)
-    wide["bio"], wide["batch"] = wide[list(BIO)].mean(axis=1, skipna=False), wide[list(BATCH)].mean(axis=1, skipna=False)
+    chosen = scores[
+        (scores["group"] == "all")
+        & scores["metric"].isin(METRICS)
+        & scores["variant"].isin(VARIANTS)
+        & (scores["status"] == "ok")
+    ]
+    wide = (
+        chosen.pivot_table(index=[*_KEY, "seed"], columns="metric", values="value")
+        .reindex(columns=list(METRICS))
+        .astype(float)
+    )
+    wide["bio"], wide["batch"] = (
+        wide[list(BIO)].mean(axis=1, skipna=False),
+        wide[list(BATCH)].mean(axis=1, skipna=False),
+    )
     wide["total"] = 0.5 * wide["bio"] + 0.5 * wide["batch"]
-    return _over_seeds(wide.reset_index().melt(id_vars=[*_KEY, "seed"], var_name="metric", value_name="ours"), [*_KEY, "metric"])
+    return _over_seeds(
+        wide.reset_index().melt(id_vars=[*_KEY, "seed"], var_name="metric", value_name="ours"), [*_KEY, "metric"]
+    )
 
 
 def study_probe(probing: "pd.DataFrame") -> "pd.DataFrame":
     """Return the rows of ``tables/probing.tsv`` that the study has: logistic regression on random folds, means over folds, all classes."""
     return probing[
-        (probing["scheme"] == "kfold") & (probing["classifier"] == "logistic") & (probing["fold"] == "mean") & (probing["group"] == "all")
+        (probing["scheme"] == "kfold")
+        & (probing["classifier"] == "logistic")
+        & (probing["fold"] == "mean")
+        & (probing["group"] == "all")
         & (probing["status"] == "ok")
     ]
 
@@ -190,15 +219,31 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
     """
     theirs = published.probing[published.probing["scenario"] == scenario].rename(columns={"value": "published"})
     chosen = study_probe(probing)
-    chosen = chosen[chosen["variant"].isin(VARIANTS) & chosen["metric"].isin(["accuracy", "macro_f1"])].rename(columns={"value": "ours"})
+    chosen = chosen[chosen["variant"].isin(VARIANTS) & chosen["metric"].isin(["accuracy", "macro_f1"])].rename(
+        columns={"value": "ours"}
+    )
     key = [*_KEY, "target", "metric"]
-    table = theirs[[*key, "published", "low", "high", "precision", "error"]].merge(_over_seeds(chosen, key), how="outer", on=key, sort=False)
+    table = theirs[[*key, "published", "low", "high", "precision", "error"]].merge(
+        _over_seeds(chosen, key), how="outer", on=key, sort=False
+    )
     table = table.merge(theirs[["variant", "target", "metric"]].drop_duplicates(), on=["variant", "target", "metric"])
     low, high = table["published"].fillna(table["low"]), table["published"].fillna(table["high"])
     table["tolerance"] = PROBING_TOLERANCE + table["error"]
     table["difference"] = distance(table["ours"], low, high)
     table["verdict"] = judge(table)
-    columns = [*key, "ours", "seeds", "published", "low", "high", "precision", "difference", "tolerance", "verdict", "basis"]
+    columns = [
+        *key,
+        "ours",
+        "seeds",
+        "published",
+        "low",
+        "high",
+        "precision",
+        "difference",
+        "tolerance",
+        "verdict",
+        "basis",
+    ]
     return _in_order(table.assign(basis=INFORMATIVE), published, ["accuracy", "macro_f1"])[columns]
 
 
@@ -216,6 +261,7 @@ def distance(ours: "pd.Series", low: "pd.Series", high: "pd.Series") -> "np.ndar
 
 def judge(table: "pd.DataFrame") -> list[str]:
     """Return the verdict of every row from ``ours``, ``difference`` and ``tolerance``; the edge of the tolerance is within."""
+
     def one(ours: float, difference: float, tolerance: float) -> str:
         if math.isnan(difference):
             return NOT_RUN if math.isnan(ours) else UNPUBLISHED
@@ -244,8 +290,20 @@ def rank_agreement(comparison: "pd.DataFrame") -> "pd.DataFrame":
         raw = both[both["variant"] == "raw"]
         for label, chosen in (("raw", raw), ("raw and center_l2", both)):
             if label == "raw" or len(both) > len(raw):
-                tau, p = kendalltau(chosen["ours"].round(6), chosen["published"]) if len(chosen) > 1 else (math.nan, math.nan)
-                rows.append({**dict(zip(key, names, strict=True)), "rows": label, "n": len(chosen), "tau": float(tau), "p": float(p)})
+                tau, p = (
+                    kendalltau(chosen["ours"].round(6), chosen["published"])
+                    if len(chosen) > 1
+                    else (math.nan, math.nan)
+                )
+                rows.append(
+                    {
+                        **dict(zip(key, names, strict=True)),
+                        "rows": label,
+                        "n": len(chosen),
+                        "tau": float(tau),
+                        "p": float(p),
+                    }
+                )
     return pd.DataFrame(rows, columns=[*key, "rows", "n", "tau", "p"])
 
 
@@ -262,7 +320,9 @@ def smallest_p(n: int) -> float:
 
 def rank_verdict(comparison: "pd.DataFrame", scenario: str) -> OrderVerdict:
     """Return whether PCA, Harmony, Scanorama and scVI stand in the published order of totals."""
-    totals = comparison[(comparison["metric"] == "total") & (comparison["variant"] == "raw") & comparison["method"].isin(CLASSICAL)]
+    totals = comparison[
+        (comparison["metric"] == "total") & (comparison["variant"] == "raw") & comparison["method"].isin(CLASSICAL)
+    ]
     known = totals.dropna(subset=["ours", "published"]).set_index("method")[["ours", "published"]]
 
     def order(first: str, second: str) -> tuple[str, ...]:
@@ -270,13 +330,27 @@ def rank_verdict(comparison: "pd.DataFrame", scenario: str) -> OrderVerdict:
 
     published = order("published", "ours")
     pairs = ((a, b, known.loc[a] - known.loc[b]) for a, b in combinations(published, 2))
-    swapped = tuple((a, b, round(float(gap["published"]), 4), round(float(gap["ours"]), 4)) for a, b, gap in pairs if gap["published"] > 0 and gap["ours"] <= 0)
-    return OrderVerdict(scenario in ORDER_REQUIRED, order("ours", "published"), published, tuple(m for m in CLASSICAL if m not in known.index), swapped)
+    swapped = tuple(
+        (a, b, round(float(gap["published"]), 4), round(float(gap["ours"]), 4))
+        for a, b, gap in pairs
+        if gap["published"] > 0 and gap["ours"] <= 0
+    )
+    return OrderVerdict(
+        scenario in ORDER_REQUIRED,
+        order("ours", "published"),
+        published,
+        tuple(m for m in CLASSICAL if m not in known.index),
+        swapped,
+    )
 
 
 def _over_seeds(rows: "pd.DataFrame", key: list[str]) -> "pd.DataFrame":
     """Return the mean of ``ours`` over seeds and the number of seeds that have a value."""
-    found = rows.dropna(subset=["ours"]).groupby(key, as_index=False, sort=False).agg(ours=("ours", "mean"), seeds=("seed", "nunique"))
+    found = (
+        rows.dropna(subset=["ours"])
+        .groupby(key, as_index=False, sort=False)
+        .agg(ours=("ours", "mean"), seeds=("seed", "nunique"))
+    )
     return found.astype({"ours": float, "seeds": int})
 
 
@@ -284,7 +358,8 @@ def _in_order(table: "pd.DataFrame", published: Published, metrics: list[str]) -
     """Sort: raw before centred, published methods in their order, then methods of ours by name."""
     known = {m: i for i, m in enumerate(dict.fromkeys(published.scib["method"]))}
     places = {
-        "_variant": table["variant"].map(VARIANTS.index), "_method": table["method"].map(lambda m: known.get(m, len(known))),
+        "_variant": table["variant"].map(VARIANTS.index),
+        "_method": table["method"].map(lambda m: known.get(m, len(known))),
         "_metric": table["metric"].map(metrics.index),
     }
     order = ["_variant", "_method", "method", *(["target"] if "target" in table else []), "_metric"]

@@ -75,8 +75,13 @@ class Known:
 
 
 def resolve_run(
-    params: Mapping[str, Any], *, schema: Mapping[str, Any], input_schema: Mapping[str, Any], methods: Mapping[str, "Method"],
-    samplesheet: Path, known: Known,
+    params: Mapping[str, Any],
+    *,
+    schema: Mapping[str, Any],
+    input_schema: Mapping[str, Any],
+    methods: Mapping[str, "Method"],
+    samplesheet: Path,
+    known: Known,
 ) -> Resolved:
     """Check parameters and samplesheet and resolve every row; all faults at once.
 
@@ -116,14 +121,18 @@ def _resolve_row(row: Mapping[str, str], known: Known, resolved: Resolved) -> di
     row, given = dict(row), row.get("h5ad", "")
     if given.startswith(SCENARIO):
         if "recipe" in row:
-            raise ScfmError(f"column 'recipe': '{given}' has a recipe of its own. Give the scenario or a recipe, not both; to change a scenario, copy its recipe.")
+            raise ScfmError(
+                f"column 'recipe': '{given}' has a recipe of its own. Give the scenario or a recipe, not both; to change a scenario, copy its recipe."
+            )
         scenario = find_scenario(given.removeprefix(SCENARIO), known.catalogue)
         _fill_from(row, scenario)
         text, path = f"scenarios/{Path(scenario.recipe).name}", known.scenarios / Path(scenario.recipe).name
     elif "recipe" in row:
         text, path = row["recipe"], known.located.find(row["recipe"])
         if path is None:
-            raise ScfmError(f"column 'recipe': the file '{text}' does not exist. Relative paths are taken from where the samplesheet lies.")
+            raise ScfmError(
+                f"column 'recipe': the file '{text}' does not exist. Relative paths are taken from where the samplesheet lies."
+            )
     else:
         spec = _spec_of_text(given)
         if spec:
@@ -151,7 +160,12 @@ def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, res
             f"column 'h5ad': the recipe '{path.name}' names its sources itself, so '{given}' would not be read. Leave h5ad empty, or take the "
             "place of one source out of the recipe."
         )
-    return {"dataset": dataset, "recipe": text, "sources": sources, "tables": [_table(table, known, resolved) for table in recipe.tables.values()]}
+    return {
+        "dataset": dataset,
+        "recipe": text,
+        "sources": sources,
+        "tables": [_table(table, known, resolved) for table in recipe.tables.values()],
+    }
 
 
 def _source(source: "Source", recipe: "Recipe", given: str, resolved: Resolved) -> dict[str, str]:
@@ -165,7 +179,9 @@ def _source(source: "Source", recipe: "Recipe", given: str, resolved: Resolved) 
     if not source.is_own_file:
         return _place(source.name, source_spec(source), source.file, "recipe", resolved)
     if not given or given.startswith(SCENARIO):
-        raise ScfmError(f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name its file.")
+        raise ScfmError(
+            f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name its file."
+        )
     return _place(source.name, _spec_of_text(given), given, "samplesheet", resolved)
 
 
@@ -206,7 +222,9 @@ def _spec_of_text(text: str) -> Spec | None:
 def write_resolved(resolved: Resolved, outdir: Path, name: str) -> None:
     """Write ``faults.txt``, ``resolved/<name>``, ``sources.json`` and ``builds.json``."""
     (outdir / "resolved").mkdir(parents=True, exist_ok=True)
-    (outdir / "faults.txt").write_text("".join(f"{' '.join(fault.split())}\n" for fault in dict.fromkeys(resolved.faults)))
+    (outdir / "faults.txt").write_text(
+        "".join(f"{' '.join(fault.split())}\n" for fault in dict.fromkeys(resolved.faults))
+    )
     write_json(outdir / "sources.json", [resolved.sources[key].as_dict() for key in sorted(resolved.sources)])
     write_json(outdir / "builds.json", resolved.builds)
     with (outdir / "resolved" / name).open("w", newline="", encoding="utf-8") as handle:

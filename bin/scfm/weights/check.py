@@ -137,7 +137,9 @@ def read_record(folder: Path | str) -> dict[str, str]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         digest, two_blanks, name = line[:64], line[64:66], line[66:]
         if two_blanks not in ("  ", " *") or not name or set(digest) - set("0123456789abcdef"):
-            raise ScfmError(f"{path}: line {number} is not '<sha256>  <file>'. Delete the file to record the checksums anew.")
+            raise ScfmError(
+                f"{path}: line {number} is not '<sha256>  <file>'. Delete the file to record the checksums anew."
+            )
         found[name] = digest
     return found
 

@@ -51,7 +51,9 @@ def plan_text(files: list[WeightsFile], folder: Path) -> str:
 
 def by_hand(files: list[WeightsFile], folder: Path) -> str:
     """Return what a person must do for the files that have no address of their own."""
-    lines = [f"{plural(len(files), 'file')} cannot be fetched by a program: open the page in a browser, download, and put each where it belongs."]
+    lines = [
+        f"{plural(len(files), 'file')} cannot be fetched by a program: open the page in a browser, download, and put each where it belongs."
+    ]
     lines += [f"  {f.page}  ({f.note})  ->  {folder / f.path}" for f in files]
     return "\n".join(lines)
 
@@ -66,7 +68,12 @@ def check_licence(variant: WeightsVariant, accepted: list[str], command: str) ->
 
 
 def fetch(
-    table: WeightsTable, variant: WeightsVariant, dest: Path | str, *, confirm: Callable[[str], bool], with_optional: bool = False,
+    table: WeightsTable,
+    variant: WeightsVariant,
+    dest: Path | str,
+    *,
+    confirm: Callable[[str], bool],
+    with_optional: bool = False,
     patience: Patience | None = None,
 ) -> Path:
     """Fetch what a variant lacks, verify everything, record checksums seen for the first time.
@@ -99,7 +106,11 @@ def fetch(
         raise ScfmError(f"{folder}: holds made-up weights ({RANDOM_MARK}). Name another --dest, or remove the folder.")
     files = plan(table, variant, folder, with_optional=with_optional)
     direct, manual = [f for f in files if f.url], [f for f in files if not f.url]
-    text = licence_text(variant) + ("\n" + plan_text(direct, folder) if direct else "") + ("\n" + by_hand(manual, folder) if manual else "")
+    text = (
+        licence_text(variant)
+        + ("\n" + plan_text(direct, folder) if direct else "")
+        + ("\n" + by_hand(manual, folder) if manual else "")
+    )
     if files and not confirm(text):
         raise ScfmError("Nothing was downloaded: not confirmed.")
     for file in direct:
@@ -113,8 +124,11 @@ def fetch(
         raise ScfmError(f"{folder}: {state.sentence}")
     verdict = verify(table, variant.model, folder)
     log.info(
-        "%s is complete: %d checksums as published, %d as recorded before, %d recorded now", folder, len(verdict.published),
-        len(verdict.recorded), len(verdict.new) + len(verdict.stand_ins),
+        "%s is complete: %d checksums as published, %d as recorded before, %d recorded now",
+        folder,
+        len(verdict.published),
+        len(verdict.recorded),
+        len(verdict.new) + len(verdict.stand_ins),
     )
     return folder
 
@@ -154,7 +168,11 @@ def unpack(archive: Path, target: Path, pattern: str) -> list[Path]:
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ScfmError(f"{archive}: not readable as a tar archive ({' '.join(str(error).split())[:120]}). Delete it and run the command again.") from error
+        raise ScfmError(
+            f"{archive}: not readable as a tar archive ({' '.join(str(error).split())[:120]}). Delete it and run the command again."
+        ) from error
     if not found:
-        raise ScfmError(f"{archive}: holds no file '{pattern}'. The archive is another one than expected; delete it and tell us.")
+        raise ScfmError(
+            f"{archive}: holds no file '{pattern}'. The archive is another one than expected; delete it and tell us."
+        )
     return found

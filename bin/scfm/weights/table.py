@@ -110,7 +110,9 @@ class WeightsTable:
     def variants_of(self, model: str) -> list[WeightsVariant]:
         """Return the variants of a model, the usual one first; an unknown model is an error."""
         if model not in self.models:
-            raise ScfmError(f"No weights are known for model '{model}'.{did_you_mean(model, self.models)} Known: {', '.join(self.models)}.")
+            raise ScfmError(
+                f"No weights are known for model '{model}'.{did_you_mean(model, self.models)} Known: {', '.join(self.models)}."
+            )
         return [v for v in self.variants if v.model == model]
 
     def variant(self, model: str, name: str = "") -> WeightsVariant:
@@ -140,9 +142,13 @@ def load_weights_table(folder: Path | str = ASSETS) -> WeightsTable:
     names = {v.name for v in variants}
     for file in files:
         if unknown := [v for v in file.variants if f"{file.model}/{v}" not in names]:
-            raise ScfmError(f"{path}: '{file.name}' belongs to {unknown[0]}, which is no variant of {file.model} in weights.tsv.")
+            raise ScfmError(
+                f"{path}: '{file.name}' belongs to {unknown[0]}, which is no variant of {file.model} in weights.tsv."
+            )
         if (file.source == "manual") == bool(file.remote_path) or ".." in Path(file.path).parts:
-            raise ScfmError(f"{path}: '{file.name}': remote_path must be given unless the source is manual, and the path may not leave the folder.")
+            raise ScfmError(
+                f"{path}: '{file.name}': remote_path must be given unless the source is manual, and the path may not leave the folder."
+            )
     if empty := names - {f"{f.model}/{v}" for f in files for v in f.variants}:
         raise ScfmError(f"{path}: has no file for {sorted(empty)[0]} of weights.tsv.")
     return WeightsTable(tuple(variants), tuple(files))

@@ -93,12 +93,23 @@ def read_genes(path: Path | str) -> GeneTable:
     if not path.is_file():
         raise ScfmError(f"{path}: the file with the genes does not exist.")
     try:
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("#")]
+        lines = [
+            line.split("\t")
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip() and not line.startswith("#")
+        ]
     except UnicodeDecodeError as error:
         raise ScfmError(f"{path}: not a text file; expected one gene a line, or symbol<TAB>ensembl_id.") from error
     if wide := [line for line in lines if len(line) > 2]:
-        raise ScfmError(f"{path}: {plural(len(wide), 'line')} have more than two columns (such as '{' '.join(wide[0])[:60]}'); expected one gene a line, or symbol<TAB>ensembl_id.")
-    if lines and [part.strip().lower() for part in lines[0]] in (["symbol", "ensembl_id"], ["symbol"], ["gene_symbol"], ["ensembl_id"]):
+        raise ScfmError(
+            f"{path}: {plural(len(wide), 'line')} have more than two columns (such as '{' '.join(wide[0])[:60]}'); expected one gene a line, or symbol<TAB>ensembl_id."
+        )
+    if lines and [part.strip().lower() for part in lines[0]] in (
+        ["symbol", "ensembl_id"],
+        ["symbol"],
+        ["gene_symbol"],
+        ["ensembl_id"],
+    ):
         lines = lines[1:]
     return gene_table(line[0] if len(line) == 1 else (line[0], line[1]) for line in lines)
 
@@ -126,7 +137,9 @@ class Draw:
 
     def linear(self, name: str, n_out: int, n_in: int, joint: str = ".") -> "dict[str, torch.Tensor]":
         """Return weight and bias of a linear layer that keeps the size of its input."""
-        return self.normal(f"{name}{joint}weight", n_out, n_in, std=n_in**-0.5) | self.normal(f"{name}{joint}bias", n_out, std=0.1)
+        return self.normal(f"{name}{joint}weight", n_out, n_in, std=n_in**-0.5) | self.normal(
+            f"{name}{joint}bias", n_out, std=0.1
+        )
 
     def norm(self, name: str, size: int) -> "dict[str, torch.Tensor]":
         """Return gain (around 1) and shift of a norm."""
@@ -142,9 +155,12 @@ class Draw:
 def torch_layer(draw: Draw, prefix: str, width: int, inner: int, *, qkv: str = "in_proj_") -> "dict[str, torch.Tensor]":
     """Return a layer named as by ``torch.nn.TransformerEncoderLayer``; ``qkv`` may be ``Wqkv.``."""
     return (
-        draw.linear(f"{prefix}self_attn.{qkv[:-1]}", 3 * width, width, qkv[-1]) | draw.linear(f"{prefix}self_attn.out_proj", width, width)
-        | draw.linear(f"{prefix}linear1", inner, width) | draw.linear(f"{prefix}linear2", width, inner)
-        | draw.norm(f"{prefix}norm1", width) | draw.norm(f"{prefix}norm2", width)
+        draw.linear(f"{prefix}self_attn.{qkv[:-1]}", 3 * width, width, qkv[-1])
+        | draw.linear(f"{prefix}self_attn.out_proj", width, width)
+        | draw.linear(f"{prefix}linear1", inner, width)
+        | draw.linear(f"{prefix}linear2", width, inner)
+        | draw.norm(f"{prefix}norm1", width)
+        | draw.norm(f"{prefix}norm2", width)
     )
 
 
@@ -216,7 +232,14 @@ def recipes() -> dict[str, Recipe]:
 
 
 def make_tiny(
-    model: str, genes: GeneTable, dest: Path | str, *, seed: int = 0, variant: str = "", official: bool = False, **sizes: int | None,
+    model: str,
+    genes: GeneTable,
+    dest: Path | str,
+    *,
+    seed: int = 0,
+    variant: str = "",
+    official: bool = False,
+    **sizes: int | None,
 ) -> Path:
     """Write made-up weights of a model.
 
@@ -252,7 +275,9 @@ def make_tiny(
     recipe = known[model]
     variant = variant or recipe.variants[0]
     if variant not in recipe.variants:
-        raise ScfmError(f"{model} has no variant '{variant}'.{did_you_mean(variant, recipe.variants)} It has {', '.join(recipe.variants)}.")
+        raise ScfmError(
+            f"{model} has no variant '{variant}'.{did_you_mean(variant, recipe.variants)} It has {', '.join(recipe.variants)}."
+        )
     base = recipe.official.get(variant, recipe.official[recipe.variants[0]]) if official else recipe.tiny
     dest = Path(dest)
     _check_free(dest)
@@ -273,4 +298,6 @@ def _check_free(dest: Path) -> None:
     if dest.exists() and not dest.is_dir():
         raise ScfmError(f"{dest}: is a file; the weights of a model are a folder.")
     if dest.is_dir() and not (dest / RANDOM_MARK).is_file() and (there := sorted(p.name for p in dest.iterdir())):
-        raise ScfmError(f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Made-up weights never replace other files; name another folder.")
+        raise ScfmError(
+            f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Made-up weights never replace other files; name another folder."
+        )
