@@ -119,7 +119,8 @@ def compare(data: Any) -> list[dict[str, Any]]:
 def show(rows: list[dict[str, Any]], imports: dict[str, float]) -> None:
     """Print the table."""
     print(
-        f"{'metric':20}{'ours s':>9}{'scib first s':>14}{'scib again s':>14}{'x first':>9}{'x again':>9}{'value':>9}{'difference':>12}"
+        f"{'metric':20}{'ours s':>9}{'scib first s':>14}{'scib again s':>14}"
+        f"{'x first':>9}{'x again':>9}{'value':>9}{'difference':>12}"
     )
     for r in rows:
         print(

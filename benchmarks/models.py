@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Time the models at official size with random weights: tokenising and forward pass, peak memory, one process per model.
+"""Time the models at official size with random weights: tokenising and forward pass, peak memory, one process per
+model.
 
-No download: weights of the official layout are made up (in a temporary folder, or kept in ``--weights``), and so are cells whose
-sequences are as long as those of real ones (``make_cells`` in models_worker.py). With ``--official DIR`` the official code runs beside
-ours on the same cells and weights, in turns (A B A B ...), each in its own process with the same number of threads. DIR holds clones:
-scGPT, Geneformer, scFoundation, UCE, nicheformer, scCello, CellPLM; ``--official_python`` is an interpreter that has what they import (torch,
-anndata, scanpy, pandas, transformers 4.46, datasets, einops, local_attention, torchmetrics, pytorch_lightning, numba). Examples::
+No download: weights of the official layout are made up (in a temporary folder, or kept in ``--weights``), and so are
+cells whose sequences are as long as those of real ones (``make_cells`` in models_worker.py). With ``--official DIR``
+the official code runs beside ours on the same cells and weights, in turns (A B A B ...), each in its own process with
+the same number of threads. DIR holds clones: scGPT, Geneformer, scFoundation, UCE, nicheformer, scCello, CellPLM;
+``--official_python`` is an interpreter that has what they import (torch, anndata, scanpy, pandas, transformers 4.46,
+datasets, einops, local_attention, torchmetrics, pytorch_lightning, numba). Examples::
 
     python benchmarks/models.py --models all --json models_benchmark.json
     python benchmarks/models.py --models scgpt,uce --official clones --official_python venv/bin/python --rounds 3
@@ -204,7 +206,9 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
 
 
 def ceiling(found: dict[str, Any]) -> str:
-    """Say how near the forward pass is to the fastest matrix product of the device, and what ratio that product would allow."""
+    """Say how near the forward pass is to the fastest matrix product of the device, and what ratio that product would
+    allow.
+    """
     ours, official = (found["sides"].get(s, {}) for s in ("ours", "official"))
     if "error" in ours:
         return ""
@@ -252,7 +256,8 @@ def main() -> None:
                 print(limit, flush=True)
             if agreement := every[-1]["agreement"]:
                 print(
-                    f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine {agreement['min_cosine']:.6f}",
+                    f"rows of both sides: largest difference {agreement['max_difference']:.1e}, lowest cosine"
+                    f" {agreement['min_cosine']:.6f}",
                     flush=True,
                 )
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measure that the memory of an embedding run does not grow with the number of cells.
 
-Writes .h5ad files of made-up cells x 20,000 genes (uncompressed CSR, piece by piece), makes tiny weights of a model, runs
-``bin/embed_cells.py`` on each file and reads the largest resident memory of that process from ``/proc`` (Linux). A block of 2,000 cells
-is drawn (``make_cells`` of the benchmark of models) and repeated. Example::
+Writes .h5ad files of made-up cells x 20,000 genes (uncompressed CSR, piece by piece), makes tiny weights of a model,
+runs ``bin/embed_cells.py`` on each file and reads the largest resident memory of that process from ``/proc`` (Linux). A
+block of 2,000 cells is drawn (``make_cells`` of the benchmark of models) and repeated. Example::
 
     python benchmarks/models_memory.py --cells 50000,200000 --models scgpt,geneformer --scratch DIR --json memory.json
 

@@ -1,9 +1,11 @@
-"""The official code of seven models behind the two calls of the benchmark: ``tokenize`` (all cells) and ``forward`` (the first cells).
+"""The official code of seven models behind the two calls of the benchmark: ``tokenize`` (all cells) and ``forward``
+(the first cells).
 
-Nothing of the official repositories is stored here; they are imported from a folder of clones. The calls are those that each
-repository's embedding script makes, in its batches and file order, without its outer shell (progress bars, writing of files, worker
-processes: a worker would take the work to another core and out of the measured time). Imports that have nothing to do with embedding
-(wandb, debuggers, plotting) are replaced by empty modules. Where we left official work out, it makes the official side faster.
+Nothing of the official repositories is stored here; they are imported from a folder of clones. The calls are those that
+each repository's embedding script makes, in its batches and file order, without its outer shell (progress bars, writing
+of files, worker processes: a worker would take the work to another core and out of the measured time). Imports that
+have nothing to do with embedding (wandb, debuggers, plotting) are replaced by empty modules. Where we left official
+work out, it makes the official side faster.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class Official:
 
 
 class ScGPT(Official):
-    """``get_batch_cell_embeddings``: dense matrix, data set and collator of the repository, batches of 64 padded to their longest cell."""
+    """``get_batch_cell_embeddings``: dense matrix, data set and collator of the repository, batches of 64 padded to
+    their longest cell.
+    """
 
     def load(self) -> None:
         """Load the plain PyTorch encoder, which the repository takes where flash-attn is absent."""
@@ -157,7 +161,9 @@ class ScGPT(Official):
 
 
 class Geneformer(Official):
-    """``TranscriptomeTokenizer`` and ``get_embs`` of the repository (``BertForMaskedLM`` with its head, all hidden states, batches of 100)."""
+    """``TranscriptomeTokenizer`` and ``get_embs`` of the repository (``BertForMaskedLM`` with its head, all hidden
+    states, batches of 100).
+    """
 
     version, mode, batch = "V1", "cell", 100
 
@@ -404,7 +410,9 @@ class UCE(Official):
 
 
 class ScCello(Official):
-    """``from_h5ad_adata`` + ``TranscriptomeTokenizer``; ``PrototypeContrastiveForMaskedLM`` with hidden states, batches of 24 in file order."""
+    """``from_h5ad_adata`` + ``TranscriptomeTokenizer``; ``PrototypeContrastiveForMaskedLM`` with hidden states, batches
+    of 24 in file order.
+    """
 
     def load(self) -> None:
         """Load model and tokenizer; the ontology, which only the training losses read, is left empty."""

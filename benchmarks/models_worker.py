@@ -1,7 +1,8 @@
-"""One process of the benchmark of models: our code, or the official code, on the same made-up cells; orders come as JSON lines.
+"""One process of the benchmark of models: our code, or the official code, on the same made-up cells; orders come as
+JSON lines.
 
-A process holds one model on one side, so its peak memory is that of this model alone; the parent (``models.py``) lets two of them
-take turns. Nothing here is part of the pipeline.
+A process holds one model on one side, so its peak memory is that of this model alone; the parent (``models.py``) lets
+two of them take turns. Nothing here is part of the pipeline.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def make_cells(
 ) -> "anndata.AnnData":
     """Make counts whose sequences are as long as those of real cells.
 
-    Detected genes per cell are log-normal (median ``median_genes``; ``spread`` is the standard deviation of the logarithm), cut to
-    200 .. 8000. Which genes these are follows a popularity per gene (log-normal, 1.5), counts are 1 + NB(0.2, 0.105): mean 2.7, 64 %
-    ones. The two real data sets this was held against have a spread of 0.24 and 0.36, and one (9,015 genes) a mean count of 2.7 and 69 % ones.
+    Detected genes per cell are log-normal (median ``median_genes``; ``spread`` is the standard deviation of the
+    logarithm), cut to 200 .. 8000. Which genes these are follows a popularity per gene (log-normal, 1.5), counts are 1
+    + NB(0.2, 0.105): mean 2.7, 64 % ones. The two real data sets this was held against have a spread of 0.24 and 0.36,
+    and one (9,015 genes) a mean count of 2.7 and 69 % ones.
     """
     import anndata
     import numpy as np
@@ -73,7 +75,9 @@ def make_cells(
 
 
 def make_weights(name: str, top: Path) -> Path:
-    """Write random weights of official size and layout below a folder, unless they are there; return the model's folder."""
+    """Write random weights of official size and layout below a folder, unless they are there; return the model's
+    folder.
+    """
     from scfm.weights.tiny import gene_table, make_tiny
 
     model, variant, n = VOCABULARY[name]
@@ -132,7 +136,9 @@ class OursAcrossCells(Ours):
 
 
 def operations(call: Any) -> tuple[Any, float]:
-    """Return what a call returns, with the floating point operations of its matrix products and attention (PyTorch's counter, which lacks oneDNN's product)."""
+    """Return what a call returns, with the floating point operations of its matrix products and attention (PyTorch's
+    counter, which lacks oneDNN's product).
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -192,11 +198,11 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
     base = peak_mb()
     if spec["side"] == "ours":
         kind = OursAcrossCells if spec["name"] == "cellplm" else Ours
-        (side, seconds) = measured(lambda: kind(spec, adata))
+        side, seconds = measured(lambda: kind(spec, adata))
     else:
         from models_official import SIDES
 
-        (side, seconds) = measured(lambda: SIDES[spec["name"]](spec, adata))
+        side, seconds = measured(lambda: SIDES[spec["name"]](spec, adata))
     print(
         json.dumps({"ready": True, "load": seconds, "rss_before_mb": base, "official": side.official, **side.facts()}),
         file=reply,
@@ -223,7 +229,9 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
 
 
 def main() -> None:
-    """Read the specification from the first line of stdin; replies go to the first stdout, prints of official code to stderr."""
+    """Read the specification from the first line of stdin; replies go to the first stdout, prints of official code to
+    stderr.
+    """
     reply = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(json.loads(sys.stdin.readline()), reply)

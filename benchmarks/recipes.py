@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Measure how much memory and time a recipe needs to take a part of the rows out of a big file.
 
-Writes an h5ad file of made-up cells x 20,000 genes (counts in ``raw.X``, compressed CSR, piece by piece) unless the folder holds it,
-then runs ``bin/apply_recipe.py`` in a process of its own for each share of rows and reads that process's largest resident memory.
-Rows are chosen at random over the whole file, the hardest case for reading. Example::
+Writes an h5ad file of made-up cells x 20,000 genes (counts in ``raw.X``, compressed CSR, piece by piece) unless the
+folder holds it, then runs ``bin/apply_recipe.py`` in a process of its own for each share of rows and reads that
+process's largest resident memory. Rows are chosen at random over the whole file, the hardest case for reading.
+Example::
 
     python benchmarks/recipes.py --cells 300000 --share 0.01 0.1 --folder DIR --json recipes.json
 
-Real data have about 2,000 nonzeros per cell; 600 by default, to be made in a minute (``--nonzeros``). Exits with 1 where
-``--limit_mb`` is passed.
+Real data have about 2,000 nonzeros per cell; 600 by default, to be made in a minute (``--nonzeros``). Exits with 1
+where ``--limit_mb`` is passed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ sys.path.insert(0, str(ROOT / "bin"))
 N_GENES, BLOCK = 20_000, 2_000
 STORAGE = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 #: runs in the measured process: the executable, then its own peak
-WORKER = "import sys, apply_recipe; from scfm.resources import peak_rss_mb; apply_recipe.main(sys.argv[1:]); print('PEAK', peak_rss_mb())"
+WORKER = (
+    "import sys, apply_recipe; from scfm.resources import peak_rss_mb; apply_recipe.main(sys.argv[1:]); print('PEAK',"
+    " peak_rss_mb())"
+)
 
 
 def write_file(path: Path, n_cells: int, nonzeros: int, shares: list[float]) -> None:
@@ -81,7 +85,8 @@ def run(source: Path, share: float, folder: Path) -> dict[str, Any]:
     """Apply a recipe that keeps a share of the rows; return peak memory, time and sizes."""
     recipe = folder / f"share_{share}.yml"
     recipe.write_text(
-        f"name: share\nsources:\n  big:\n    keep:\n      - {{column: p{share}, equals: 'yes'}}\ncell_ids: {{prefix: cell_}}\n"
+        f"name: share\nsources:\n  big:\n    keep:\n      - {{column: p{share}, equals: 'yes'}}\ncell_ids: {{prefix:"
+        " cell_}\n"
     )
     start = time.perf_counter()
     command = [
@@ -140,7 +145,8 @@ def main() -> int:
     print(f"{'share':>8} {'cells':>9} {'peak MB':>9} {'seconds':>9} {'output MB':>10}")
     for row in rows:
         print(
-            f"{row['share']:>8} {row['cells']:>9,} {row['peak_mb']:>9.0f} {row['seconds']:>9.1f} {row['output_mb']:>10.1f}"
+            f"{row['share']:>8} {row['cells']:>9,} {row['peak_mb']:>9.0f} {row['seconds']:>9.1f}"
+            f" {row['output_mb']:>10.1f}"
         )
     if args.json:
         args.json.write_text(

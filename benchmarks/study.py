@@ -4,13 +4,13 @@ Nextflow's trace, and extrapolate to the scenarios' sizes. One command::
 
     python benchmarks/study.py --scratch study_benchmark --cells 2000,4000,8000 --json study.json
 
-Cells are simulated (16 batches, 18 labels, 33,159 genes, about 2,700 of them detected in a cell), with a PCA-like embedding of 50 and one of
-1,152 dimensions (that of Geneformer V2-316M) brought along as tables. Foundation models are not run: their speed is measured by
-``benchmarks/models.py``. Time per task is CPU time (realtime x %cpu of the trace), less that of a start on almost no cells. It grows
-from the largest size that was run by a power of the cells: 2 where the work is known to be quadratic (exact neighbours,
-silhouettes), else the power fitted through the sizes, at least 1 and at most 2. scVI runs ``--scvi_epochs`` epochs and is scaled to the
-epochs of the library's rule at the size asked for. Memory is a straight line through the sizes. Sizes whose trace is in the
-scratch folder already are not run again.
+Cells are simulated (16 batches, 18 labels, 33,159 genes, about 2,700 of them detected in a cell), with a PCA-like
+embedding of 50 and one of 1,152 dimensions (that of Geneformer V2-316M) brought along as tables. Foundation models are
+not run: their speed is measured by ``benchmarks/models.py``. Time per task is CPU time (realtime x %cpu of the trace),
+less that of a start on almost no cells. It grows from the largest size that was run by a power of the cells: 2 where
+the work is known to be quadratic (exact neighbours, silhouettes), else the power fitted through the sizes, at least 1
+and at most 2. scVI runs ``--scvi_epochs`` epochs and is scaled to the epochs of the library's rule at the size asked
+for. Memory is a straight line through the sizes. Sizes whose trace is in the scratch folder already are not run again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ SIZES = {"KB": 1e-3, "MB": 1.0, "GB": 1e3}
 
 
 def simulate(cells: int, folder: Path, seed: int = 0) -> Path:
-    """Write ``<cells>.h5ad``, a table of an embedding with 1,152 dimensions and a samplesheet; return the samplesheet."""
+    """Write ``<cells>.h5ad``, a table of an embedding with 1,152 dimensions and a samplesheet; return the
+    samplesheet.
+    """
     import anndata as ad
     import numpy as np
     import pandas as pd

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Make a data set from AnnData files by a recipe: choose rows, label cells, map and join genes. Big files are read backed."""
+"""Make a data set from AnnData files by a recipe: choose rows, label cells, map and join genes. Big files are read
+backed.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ log = logging.getLogger("check_inputs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
+    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and
+    ``input_warnings.json``.
+    """
     parser = make_parser(__doc__)
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
     parser.add_argument("--input", type=Path, required=True, help="samplesheet")
@@ -43,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--models_assets",
         type=Path,
-        help="folder of models.tsv, weights.tsv, weights_files.tsv and their schemas (default: that of the methods table)",
+        help=(
+            "folder of models.tsv, weights.tsv, weights_files.tsv and their schemas (default: that of the methods"
+            " table)"
+        ),
     )
     parser.add_argument(
         "--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null"

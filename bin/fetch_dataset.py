@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Fetch data sets from CELLxGENE Discover, from a web address or from a file: resumes, verifies, and writes down what came."""
+"""Fetch data sets from CELLxGENE Discover, from a web address or from a file: resumes, verifies, and writes down what
+came.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--collection",
         default="",
         metavar="ID",
-        help="a collection: with --list its data sets; with --select the one that fits; else where --cellxgene is looked for",
+        help=(
+            "a collection: with --list its data sets; with --select the one that fits; else where --cellxgene is"
+            " looked for"
+        ),
     )
     add("--list", action="store_true", help="download nothing: list the data sets of --collection")
     add(
@@ -111,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     specs = list(wanted(args, discover))
     if not specs:
         raise ScfmError(
-            "Nothing to fetch: give --scenario, --recipe, --cellxgene, --collection, --url, --file or --spec; --collection ID --list shows what there is."
+            "Nothing to fetch: give --scenario, --recipe, --cellxgene, --collection, --url, --file or --spec;"
+            " --collection ID --list shows what there is."
         )
     for spec in specs:
         path = fetch_source(spec, args.dest, api=args.api, update=args.update, verify=args.verify, patience=patience)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Download the official weights of a foundation model, on a machine with internet: shows the licence first, resumes, verifies."""
+"""Download the official weights of a foundation model, on a machine with internet: shows the licence first, resumes,
+verifies.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +81,9 @@ def check(table: object, args: argparse.Namespace) -> None:
         raise ScfmError(f"{args.dest / args.model}: {state.sentence}")
     verdict = verify(table, args.model, args.dest / args.model)
     sys.stdout.write(
-        f"{state.sentence} Checksums: {len(verdict.published)} as published, {len(verdict.recorded)} as recorded, "
-        f"{len(verdict.new) + len(verdict.stand_ins)} recorded now.{' The weights are made up.' if state.is_random else ''}\n"
+        f"{state.sentence} Checksums: {len(verdict.published)} as published, {len(verdict.recorded)} as recorded,"
+        f" {len(verdict.new) + len(verdict.stand_ins)} recorded"
+        f" now.{' The weights are made up.' if state.is_random else ''}\n"
     )
 
 

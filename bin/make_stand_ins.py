@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Make small stand-ins of the study's files, with their columns, ids and quirks, and the index of a mirror that serves them."""
+"""Make small stand-ins of the study's files, with their columns, ids and quirks, and the index of a mirror that serves
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Make small checkpoints with random weights, in the official on-disk formats, for any list of genes: for demos, tests and benchmarks."""
+"""Make small checkpoints with random weights, in the official on-disk formats, for any list of genes: for demos, tests
+and benchmarks.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Serve a folder of data sets by CELLxGENE Discover's interface, to this machine: while a command runs, or until interrupted."""
+"""Serve a folder of data sets by CELLxGENE Discover's interface, to this machine: while a command runs, or until
+interrupted.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Write valid, tiny outputs of a process, for `nextflow run . -stub`: a stub run also tests joins, names and reports."""
+"""Write valid, tiny outputs of a process, for `nextflow run . -stub`: a stub run also tests joins, names and
+reports.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class Neighbors:
         n = len(self.cell_ids)
         if self.indices.shape != self.distances.shape or self.indices.ndim != 2 or len(self.indices) != n:
             raise ScfmError(
-                f"Neighbours of {n} cells need two tables of {n} rows; got {self.indices.shape} and {self.distances.shape}."
+                f"Neighbours of {n} cells need two tables of {n} rows; got {self.indices.shape} and"
+                f" {self.distances.shape}."
             )
 
     @property
@@ -199,7 +200,8 @@ def _sort_candidates(
 
 
 def _candidates(values: "np.ndarray", asked: int) -> "tuple[np.ndarray, np.ndarray]":
-    """Return candidates for the nearest neighbours of every cell and the squared distance of the last, both as matrix products round.
+    """Return candidates for the nearest neighbours of every cell and the squared distance of the last, both as matrix
+    products round.
 
     Few cells need no library: importing scikit-learn takes longer than searching among them.
     """
@@ -286,7 +288,9 @@ def _draw_from_heap(members: "np.ndarray", hashes: "np.ndarray", k: int) -> "np.
 def _approximate(
     values: "np.ndarray", hashes: "np.ndarray", k: int, *, seed: int, cpus: int
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """NN-descent with the settings that UMAP and scib-metrics use; distances and order settled as in the exact search."""
+    """NN-descent with the settings that UMAP and scib-metrics use; distances and order settled as in the exact
+    search.
+    """
     import numpy as np
     from pynndescent import NNDescent
 

@@ -35,7 +35,9 @@ class Method:
 
 
 def _typed(text: str, kind: str) -> Any:
-    """Turn the text of a cell into what the schema asks for; what can't be turned stays text, for the schema to refuse."""
+    """Turn the text of a cell into what the schema asks for; what can't be turned stays text, for the schema to
+    refuse.
+    """
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind == "array":
@@ -76,8 +78,8 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
     path
         TSV table with a column ``name``.
     schema_path
-        JSON schema of the table; by default ``schema_<kind>s.json`` beside it (a task sees the files that were staged for
-        it), else the one of this checkout.
+        JSON schema of the table; by default ``schema_<kind>s.json`` beside it (a task sees the files that were staged
+        for it), else the one of this checkout.
     kind
         What a row is: ``method``, ``model``, ``metric``.
 
@@ -114,7 +116,9 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
 
 
 def load_methods(path: Path | str | None = None, schema_path: Path | str | None = None) -> dict[str, Method]:
-    """Load and check the methods table, ``assets/methods.tsv`` of this checkout by default; see :func:`read_registry`."""
+    """Load and check the methods table, ``assets/methods.tsv`` of this checkout by default; see
+    :func:`read_registry`.
+    """
     rows = read_registry(Path(path) if path else ASSETS / "methods.tsv", schema_path, kind="method")
     return {name: Method(**row) for name, row in rows.items()}
 

@@ -40,7 +40,8 @@ def write_embedding(path: Path | str, cell_ids: "np.ndarray | pd.Index | list[st
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 2 or len(cell_ids) != values.shape[0]:
         raise ScfmError(
-            f"{path}: an embedding needs one row per cell id; got {len(cell_ids)} ids and an array of shape {values.shape}."
+            f"{path}: an embedding needs one row per cell id; got {len(cell_ids)} ids and an array of shape"
+            f" {values.shape}."
         )
     columns: dict[str, Any] = {CELL_ID: pa.array([str(c) for c in cell_ids], type=pa.string())}
     for j in range(values.shape[1]):
@@ -72,7 +73,9 @@ def read_embedding(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
 
 
 def write_table(frame: "pd.DataFrame", path: Path | str) -> None:
-    """Write a tidy table: parquet or TSV by the file's ending; floats in TSV with 10 significant digits, NA for missing."""
+    """Write a tidy table: parquet or TSV by the file's ending; floats in TSV with 10 significant digits, NA for
+    missing.
+    """
     if str(path).endswith(".parquet"):
         frame.to_parquet(path, index=False)
     else:

@@ -1,4 +1,6 @@
-"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one step."""
+"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one
+step.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ def download(
 ) -> str:
     """Download a file.
 
-    The bytes go to ``<path>.part``, which stays after a failure: the next call goes on where it ended, if the server still has the same
-    file (its ETag or date) and can serve ranges, else from the beginning.
+    The bytes go to ``<path>.part``, which stays after a failure: the next call goes on where it ended, if the server
+    still has the same file (its ETag or date) and can serve ranges, else from the beginning.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ def download(
     advice
         Half a sentence for a file that is not there (any more): where a person should look for it.
     check
-        Looks at the whole file before it is put in place, and raises a :class:`ScfmError` where it is not what it should be.
+        Looks at the whole file before it is put in place, and raises a :class:`ScfmError` where it is not what it
+        should be.
     replace
         Download also when a file is there that fits.
 
@@ -62,7 +65,8 @@ def download(
     Raises
     ------
     ScfmError
-        Not found, refused, wrong size or checksum (the bytes are deleted), a web page in place of the file, or no connection.
+        Not found, refused, wrong size or checksum (the bytes are deleted), a web page in place of the file, or no
+        connection.
     ResourceError
         Too little space on disk.
     """
@@ -127,12 +131,14 @@ class _Part:
         if size is not None and found != size:
             self.drop()
             raise ScfmError(
-                f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed on the way; nothing was kept."
+                f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed"
+                " on the way; nothing was kept."
             )
         if sha256 and digest != sha256:
             self.drop()
             raise ScfmError(
-                f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was changed on the way; nothing was kept."
+                f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was"
+                " changed on the way; nothing was kept."
             )
         try:
             if check is not None:
@@ -161,8 +167,8 @@ def _fill(part: _Part, size: int | None, patience: Patience, advice: str) -> Non
 
     def give_up(why: str) -> str:
         return (
-            f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the internet? "
-            f"What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
+            f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the"
+            f" internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
         )
 
     persist(
@@ -202,7 +208,8 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
     kind = answer.headers.get_content_type()
     if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
         raise ScfmError(
-            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a browser and put the file in place by hand."
+            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a"
+            " browser and put the file in place by hand."
         )
     goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
     if answer.status == 206 and not goes_on:
@@ -238,5 +245,6 @@ def _check_space(folder: Path, total: int | None, at: int) -> None:
     free = shutil.disk_usage(folder).free
     if total - at > free:
         raise ResourceError(
-            f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another --dest."
+            f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another"
+            " --dest."
         )

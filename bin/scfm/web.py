@@ -146,8 +146,14 @@ def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> Passi
     if error.code in _PASSING:
         return Passing(f"the server answers {error.code} {error.reason}", _retry_after(error))
     cause = {
-        401: "It wants a login: open the page in a browser, accept its conditions there and put the file in place by hand.",
-        403: "It refuses access: open the page in a browser, accept its conditions there and put the file in place by hand.",
+        401: (
+            "It wants a login: open the page in a browser, accept its conditions there and put the file in place by"
+            " hand."
+        ),
+        403: (
+            "It refuses access: open the page in a browser, accept its conditions there and put the file in place by"
+            " hand."
+        ),
         404: f"The file is not there (any more): {advice or 'check the address.'}",
         410: f"The file is not there any more: {advice or 'look for where it has moved.'}",
     }.get(error.code, "Try again later, or download the file in a browser and put it in place by hand.")
@@ -195,5 +201,6 @@ def get_json(url: str, patience: Patience | None = None) -> Any:
         return json.loads(body)
     except ValueError as error:
         raise ScfmError(
-            f"{url}: the answer is not JSON but begins with {body[:60]!r}. Is it the address of the interface, or a login page?"
+            f"{url}: the answer is not JSON but begins with {body[:60]!r}. Is it the address of the interface, or a"
+            " login page?"
         ) from error

@@ -31,6 +31,8 @@ def project() -> Path:
 
 @pytest.fixture(autouse=True)
 def _same_threads() -> Iterator[None]:
-    """Executables set the thread counts from --cpus; a test that runs one in this process must not leave them changed."""
+    """Executables set the thread counts from --cpus; a test that runs one in this process must not leave them
+    changed.
+    """
     yield
     os.environ.update(dict.fromkeys(THREADS, "1"))

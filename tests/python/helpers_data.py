@@ -22,7 +22,9 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def make_counts(n_cells: int = 60, n_genes: int = 40, seed: int = 0) -> np.ndarray:
-    """Return dense negative binomial counts with zeros; some above the log limit of 25, every gene in two cells at least."""
+    """Return dense negative binomial counts with zeros; some above the log limit of 25, every gene in two cells at
+    least.
+    """
     rng = np.random.default_rng(seed)
     mean = rng.gamma(1.0, 4.0, n_genes)
     counts = rng.poisson(rng.gamma(2.0, 0.5, (n_cells, n_genes)) * mean)

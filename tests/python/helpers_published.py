@@ -1,4 +1,6 @@
-"""Stand-ins for a run on a scenario of the study: published values with a known disturbance, in the contract's formats."""
+"""Stand-ins for a run on a scenario of the study: published values with a known disturbance, in the contract's
+formats.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ RANGED = ("value", "low", "high")
 def score_rows(
     scenario: str, published: Published, *, dataset: str = "own", shift: Callable[[str, str, str], float] | None = None
 ) -> pd.DataFrame:
-    """Return ``scores.tsv`` rows: the five published metrics of every method plus ``shift(method, variant, metric)``."""
+    """Return ``scores.tsv`` rows: the five published metrics of every method plus ``shift(method, variant,
+    metric)``.
+    """
     rows = []
     table = published.scib[(published.scib["scenario"] == scenario) & published.scib["metric"].isin(METRICS)]
     for r in table.itertuples():
@@ -115,7 +119,9 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
 
 
 def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[str, Any] | None = None) -> ReportData:
-    """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published values with seeded noise."""
+    """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published
+    values with seeded noise.
+    """
     run = write_run(root / "run", datasets=("pbmc",))
     collect_results(
         plan=run.plan,

@@ -27,7 +27,9 @@ def _tokens(prefix: str) -> Any:
 
 
 def _official_streams(model: Any) -> None:
-    """Replace the keyed draws by the streams of the official run: NumPy's for ties, PyTorch's for subsets, cells in order."""
+    """Replace the keyed draws by the streams of the official run: NumPy's for ties, PyTorch's for subsets, cells in
+    order.
+    """
     import torch
 
     ties = np.random.RandomState(0)

@@ -1,7 +1,8 @@
 """What a model's tests supply to the contract tests: its fixture, its golden variants, and how to spoil its files.
 
 A model ``<name>`` has a module ``tests/python/models_cases_<name>.py`` with ``CASES: ModelCases``. Its fixture lies in
-``tests/data/models/<fixture>/`` (synthetic, a copy of what the official code gave). ``test_models_contract.py`` does the rest.
+``tests/data/models/<fixture>/`` (synthetic, a copy of what the official code gave). ``test_models_contract.py`` does
+the rest.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Golden:
     embedding
         Key of the rows in ``expected.npz``, or a function of its arrays.
     tokens
-        ``tokens(model, tokens, expected)`` yields (what, found, expected) to be equal exactly; None where the file holds no tokens.
+        ``tokens(model, tokens, expected)`` yields (what, found, expected) to be equal exactly; None where the file
+        holds no tokens.
     fixture
         Folder in ``tests/data/models``; the model's first one where empty.
     change_input
@@ -63,7 +65,8 @@ class Golden:
     cell_ids
         Key of the ids of the expected rows, where these are fewer than the cells (cells dropped officially).
     no_row
-        Cells without a gene of the vocabulary, of which the official code makes a row all the same: here they must have none.
+        Cells without a gene of the vocabulary, of which the official code makes a row all the same: here they must have
+        none.
     """
 
     variant: str
@@ -100,7 +103,8 @@ class ModelCases:
     pickles
         Pickled dictionaries that are read, relative to the fixture.
     break_vocabulary
-        Edits a copy of the fixture so that vocabulary and weights no longer fit; None where nothing of that kind can happen.
+        Edits a copy of the fixture so that vocabulary and weights no longer fit; None where nothing of that kind can
+        happen.
     needs_both_ids
         True where symbols and Ensembl ids are both understood (no "wrong id type" then).
     """
@@ -208,7 +212,9 @@ def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
 
 
 def expected_ids(expected: Mapping[str, np.ndarray], adata: "anndata.AnnData", n: int, key: str = "") -> list[str]:
-    """Return the cell ids of the expected rows: ``key``, else ``cell_id`` or ``obs_names`` of the file, else all cells in order."""
+    """Return the cell ids of the expected rows: ``key``, else ``cell_id`` or ``obs_names`` of the file, else all cells
+    in order.
+    """
     for name in (key, "cell_id", "obs_names"):
         if name and name in expected and len(expected[name]) == n:
             return [str(c) for c in expected[name]]

@@ -1,4 +1,6 @@
-"""The check of a run knows the models: names, settings, weights, licences, organisms and gene ids, told before anything is computed."""
+"""The check of a run knows the models: names, settings, weights, licences, organisms and gene ids, told before anything
+is computed.
+"""
 
 from __future__ import annotations
 
@@ -366,7 +368,10 @@ def test_the_check_writes_settings_without_loading_pytorch(folder) -> None:
         json.dumps({"input": "s.csv", "outdir": "r", "models": "all", "weights_dir": "w", "neighbors_k": 16})
     )
     (folder / "weights.json").write_text(json.dumps(complete_listing() | {"uce": None}))
-    code = f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(ROOT / 'bin')!r}); import check_inputs; sys.exit(check_inputs.main())"
+    code = (
+        f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(ROOT / 'bin')!r}); import check_inputs;"
+        " sys.exit(check_inputs.main())"
+    )
     done = subprocess.run(
         [
             sys.executable,

@@ -31,14 +31,19 @@ REASONS = {
     "uce": ("organism_not_supported", "UCE knows the genes of human; this data set is of 'axolotl'."),
     "scfoundation": (
         "weights_missing",
-        "The weights of scFoundation are not in w/scfoundation. Get them with: bin/fetch_weights.py --model scfoundation --dest w",
+        (
+            "The weights of scFoundation are not in w/scfoundation. Get them with: bin/fetch_weights.py --model"
+            " scfoundation --dest w"
+        ),
     ),
 }
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of one data set with a model on made-up weights in bf16, its random twin, and two models that could not run."""
+    """A run of one data set with a model on made-up weights in bf16, its random twin, and two models that could not
+    run.
+    """
     with pytest.MonkeyPatch.context() as patch:
         kept = {name: METHODS[name] for name in ("pca", "harmony", "combat", "random", "label_onehot")} | MODELS
         patch.setattr(helpers_report, "METHODS", kept)
@@ -175,7 +180,8 @@ def test_first_screen_does_not_claim_that_everything_ran(run) -> None:
     planned = len(data.plan)
     assert (
         verdict_line(data)
-        == f"All {planned - 4} embeddings that can be made gave their results; 4 more can't be made here, for the reasons in the messages below."
+        == f"All {planned - 4} embeddings that can be made gave their results; 4 more can't be made here, for the"
+        " reasons in the messages below."
     )
     shown = _text(messages_html(data.messages, data))
     assert "bin/fetch_weights.py --model scfoundation --dest w" in shown

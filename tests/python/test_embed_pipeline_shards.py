@@ -1,4 +1,6 @@
-"""Sharding: cells are cut by id, joined by id, and the result is that of the whole; a failed shard fails the embedding with its reason."""
+"""Sharding: cells are cut by id, joined by id, and the result is that of the whole; a failed shard fails the embedding
+with its reason.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +131,9 @@ def test_split_of_nothing_is_a_sentence(tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """The fixture's cells with three empty ones that sort first: with small shards, one shard has no cell with a gene."""
+    """The fixture's cells with three empty ones that sort first: with small shards, one shard has no cell with a
+    gene.
+    """
     adata = read_input("scgpt")
     empty = ad.AnnData(
         sparse.csr_matrix((3, adata.n_vars), dtype=np.float32),

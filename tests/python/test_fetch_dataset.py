@@ -71,7 +71,7 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 
 
-# ---- a data set by its id -------------------------------------------------------------------------------------------------------
+# ---- a data set by its id --------------------------------------------------------------------------------------------
 
 
 def test_a_data_set_by_its_id_and_what_is_written_down(remote, dest) -> None:
@@ -205,7 +205,7 @@ def test_a_busy_file_server(remote, dest) -> None:
     assert waits == [5.0]
 
 
-# ---- versions -------------------------------------------------------------------------------------------------------------------
+# ---- versions --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_a_data_set_without_an_h5ad_file(remote, dest) -> None:
         fetch(remote, cellxgene_spec(HEALTHY), dest)
 
 
-# ---- one of a collection --------------------------------------------------------------------------------------------------------
+# ---- one of a collection ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_an_empty_collection(remote, dest) -> None:
         fetch(remote, collection_spec(EMPTY, "x", select={}), dest)
 
 
-# ---- connection and interface ---------------------------------------------------------------------------------------------------
+# ---- connection and interface ----------------------------------------------------------------------------------------
 
 
 def test_no_connection(remote, dest) -> None:
@@ -416,7 +416,7 @@ def test_the_interface_is_found_by_option_then_environment(monkeypatch) -> None:
     assert api_address() == "http://mirror/v1" and api_address("http://other/v1") == "http://other/v1"
 
 
-# ---- addresses and files --------------------------------------------------------------------------------------------------------
+# ---- addresses and files ---------------------------------------------------------------------------------------------
 
 
 def test_a_file_at_an_address(remote, dest) -> None:
@@ -505,7 +505,7 @@ def test_an_hdf5_file_with_a_block_in_front(tmp_path) -> None:
         fetch_module.check_is_h5ad(file)
 
 
-# ---- what is there already ------------------------------------------------------------------------------------------------------
+# ---- what is there already -------------------------------------------------------------------------------------------
 
 
 def test_a_record_without_its_file(remote, dest) -> None:
@@ -561,11 +561,13 @@ def test_a_record_that_is_none(remote, dest) -> None:
             fetch(remote, cellxgene_spec(HEALTHY), dest)
 
 
-# ---- large files ----------------------------------------------------------------------------------------------------------------
+# ---- large files -----------------------------------------------------------------------------------------------------
 
 
 def test_a_large_sparse_file_is_the_same_after_a_cut(tmp_path) -> None:
-    """32 MB, and 2 GB with SCFM_BIG_DOWNLOAD=1: two cuts, a call that gave up, and a file that is equal byte for byte."""
+    """32 MB, and 2 GB with SCFM_BIG_DOWNLOAD=1: two cuts, a call that gave up, and a file that is equal byte for
+    byte.
+    """
     size = 2 * 1024**3 if os.environ.get("SCFM_BIG_DOWNLOAD") == "1" else 32 * 1024**2
     folder, random = write_folder(tmp_path / "mirror"), np.random.default_rng(0)
     source = folder / "healthy.h5ad"
@@ -587,7 +589,7 @@ def test_a_large_sparse_file_is_the_same_after_a_cut(tmp_path) -> None:
     source.unlink()
 
 
-# ---- specs ----------------------------------------------------------------------------------------------------------------------
+# ---- specs -----------------------------------------------------------------------------------------------------------
 
 
 def test_keys_are_those_of_the_resolver() -> None:

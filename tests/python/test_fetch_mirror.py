@@ -1,4 +1,6 @@
-"""The mirror of CELLxGENE Discover: its folder, its answers, the command it runs; and the command line of the download."""
+"""The mirror of CELLxGENE Discover: its folder, its answers, the command it runs; and the command line of the
+download.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def json_of(address: str) -> object:
     return json.loads(body)
 
 
-# ---- the interface --------------------------------------------------------------------------------------------------------------
+# ---- the interface ---------------------------------------------------------------------------------------------------
 
 
 def test_a_collection_lists_the_current_version_of_what_is_not_withdrawn(api) -> None:
@@ -157,7 +159,7 @@ def test_cells_are_counted_in_the_file_where_the_index_does_not_say(tmp_path) ->
     assert status == 500 and "broken.h5ad: is not an h5ad file whose cells can be counted" in json.loads(body)["detail"]
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_a_changed_file_has_another_tag(tmp_path) -> None:
         assert ask(address, "HEAD")[1]["ETag"] != before
 
 
-# ---- the folder -----------------------------------------------------------------------------------------------------------------
+# ---- the folder ------------------------------------------------------------------------------------------------------
 
 
 def changed(**healthy: object) -> dict:
@@ -275,7 +277,7 @@ def test_the_stand_ins_of_the_study_are_a_mirror() -> None:
     assert all(d.versions[0].path for c in load_mirror(STUDY).collections for d in c.datasets if not d.is_withdrawn)
 
 
-# ---- a command with a mirror ----------------------------------------------------------------------------------------------------
+# ---- a command with a mirror -----------------------------------------------------------------------------------------
 
 
 def script(name: str, *arguments: str | Path, **more: object) -> subprocess.CompletedProcess:
@@ -335,7 +337,10 @@ def test_status_of_a_command(folder) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_reach_the_command(folder, number) -> None:
-    code = f"import signal, sys, time\nsignal.signal({number:d}, lambda *_: sys.exit(23))\nprint('ready', flush=True)\ntime.sleep(30)"
+    code = (
+        f"import signal, sys, time\nsignal.signal({number:d}, lambda *_: sys.exit(23))\nprint('ready',"
+        " flush=True)\ntime.sleep(30)"
+    )
     running = subprocess.Popen(
         [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder), "--", sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -372,7 +377,7 @@ def test_requests_to_the_mirror_go_past_a_proxy(monkeypatch) -> None:
     assert found["PATH"] == os.environ["PATH"]
 
 
-# ---- the command line of the download -------------------------------------------------------------------------------------------
+# ---- the command line of the download --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -478,14 +483,17 @@ def test_options_that_do_not_go_together(cli, arguments, sentence, tmp_path) -> 
 
 
 def test_the_download_starts_without_heavy_imports() -> None:
-    code = "import sys; sys.path.insert(0, %r)\nimport scfm.fetch.fetch, scfm.fetch.request, scfm.fetch.serve\nprint([m for m in ('numpy', 'pandas', 'h5py', 'anndata', 'tqdm') if m in sys.modules])"
+    code = (
+        "import sys; sys.path.insert(0, %r)\nimport scfm.fetch.fetch, scfm.fetch.request, scfm.fetch.serve\nprint([m"
+        " for m in ('numpy', 'pandas', 'h5py', 'anndata', 'tqdm') if m in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code % str(BIN)], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
 
 
-# ---- progress -------------------------------------------------------------------------------------------------------------------
+# ---- progress --------------------------------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):

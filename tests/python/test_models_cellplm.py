@@ -21,7 +21,7 @@ from scfm.models.runner import embed_frame, to_batch
 EXPECTED = read_expected("cellplm")
 
 
-# ---- the official run, stage by stage ------------------------------------------------------------------------------------------
+# ---- the official run, stage by stage --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("checkpoint", ["tiny_vae", "tiny_gmvae"])
@@ -91,7 +91,7 @@ def test_argmax_takes_the_most_likely_cluster() -> None:
     )
 
 
-# ---- flow attention ------------------------------------------------------------------------------------------------------------
+# ---- flow attention --------------------------------------------------------------------------------------------------
 
 
 def slow_flow(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int) -> np.ndarray:
@@ -208,7 +208,7 @@ def test_tokens_equal_a_slow_reading(data) -> None:
         assert dict(zip(found.fields["ids"][at].tolist(), found.fields["values"][at].tolist(), strict=True)) == slow
 
 
-# ---- which cells see each other ------------------------------------------------------------------------------------------------
+# ---- which cells see each other --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [{"group_column": "batch"}, {}], ids=str)
@@ -333,7 +333,7 @@ def test_draws_are_seeded() -> None:
     )  # a model used twice starts its stream again
 
 
-# ---- genes and files -----------------------------------------------------------------------------------------------------------
+# ---- genes and files -------------------------------------------------------------------------------------------------
 
 
 def test_of_repeated_genes_the_first_column_counts() -> None:

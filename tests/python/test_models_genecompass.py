@@ -1,4 +1,6 @@
-"""GeneCompass: tokeniser and encoder against slow references, both species, tables from checkpoint or pickles, faults of its files."""
+"""GeneCompass: tokeniser and encoder against slow references, both species, tables from checkpoint or pickles, faults
+of its files.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,9 @@ def test_tokens_equal_a_slow_reference(tiny, data) -> None:
 
 
 def slow_row(pairs: list[tuple[int, float]], tiny: dict, *, species: str, pooling: str, padding: int) -> np.ndarray:
-    """Return the row of ONE cell in float64: the embedding from its definition, the encoder from :func:`slow_hidden_states`."""
+    """Return the row of ONE cell in float64: the embedding from its definition, the encoder from
+    :func:`slow_hidden_states`.
+    """
     t = {name: tensor.double().numpy() for name, tensor in tiny["tensors"].items()}
     e = "bert.embeddings."
 
@@ -250,7 +254,7 @@ def test_a_cell_without_a_gene_would_give_the_official_row(key, how) -> None:
     assert np.abs(row - read_expected("genecompass")[key][at]).max() < 1e-5
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 BUFFERS = [*(f"bert.embeddings.{kind}_knowledge" for kind in KNOWLEDGE), "bert.embeddings.homologous_index"]
 
@@ -452,7 +456,7 @@ def test_the_gene_list_may_be_a_dictionary_or_a_set(tiny, tmp_path) -> None:
     assert load(tmp_path).dictionaries.table == load(tiny["folder"]).dictionaries.table
 
 
-# ---- species and genes -------------------------------------------------------------------------------------------------------
+# ---- species and genes -----------------------------------------------------------------------------------------------
 
 
 def test_mouse_genes_need_the_setting_and_the_medians(tiny, tmp_path) -> None:
@@ -515,7 +519,7 @@ def test_columns_of_one_gene_both_stay(tiny) -> None:
     assert found.n_genes.tolist() == [2, 2]
 
 
-# ---- settings and odd input -----------------------------------------------------------------------------------------------
+# ---- settings and odd input ------------------------------------------------------------------------------------------
 
 
 def test_the_limit_of_the_length(tiny) -> None:

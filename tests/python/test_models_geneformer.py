@@ -194,7 +194,7 @@ def test_rows_of_any_size_equal_a_slow_reference(version, layer, sizes, tmp_path
             np.testing.assert_allclose(found.to_numpy()[i], right, atol=2e-5)
 
 
-# ---- files of every generation --------------------------------------------------------------------------------------------
+# ---- files of every generation ---------------------------------------------------------------------------------------
 
 
 def _as_bin(folder: Path) -> None:
@@ -400,7 +400,7 @@ def test_a_missing_mapping_of_v2_is_named(tmp_path) -> None:
         load(tmp_path)
 
 
-# ---- settings -------------------------------------------------------------------------------------------------------------
+# ---- settings --------------------------------------------------------------------------------------------------------
 
 
 def test_without_special_tokens_the_official_mean_still_leaves_out_two_places(tiny) -> None:
@@ -508,7 +508,7 @@ def test_the_official_cell_filter_is_not_applied_but_said(tiny) -> None:
     assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-19"] == [{"n": 1}]
 
 
-# ---- genes ----------------------------------------------------------------------------------------------------------------
+# ---- genes -----------------------------------------------------------------------------------------------------------
 
 
 def test_columns_of_one_gene_are_summed(tiny) -> None:
@@ -565,7 +565,8 @@ def test_types_of_the_matrix_give_the_same_rows(tiny) -> None:
 def test_ranks_equal_the_arithmetic_of_scipy(total_type, tmp_path) -> None:
     """The official expression on sparse counts, ``X / n_counts * 10000 / medians``, evaluated by SciPy."""
     rng = np.random.default_rng(8)
-    # counts in proportion to the medians: all values of a cell are equal but for 3e-8, and rounding to float32 decides the order
+    # counts in proportion to the medians: all values of a cell are equal but for 3e-8, and rounding to float32 decides
+    # the order
     medians = {
         g: float((j + 1) * m) for j, (g, m) in enumerate(zip(GENES, rng.lognormal(0, 3e-8, len(GENES)), strict=True))
     }

@@ -1,4 +1,6 @@
-"""The shared layer of the models: ragged tokens, keyed draws, packed attention, strict checkpoints, readers, the runner."""
+"""The shared layer of the models: ragged tokens, keyed draws, packed attention, strict checkpoints, readers, the
+runner.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from scfm.models.settings import ModelSettings, make_settings, split_pairs
 REPO = Path(__file__).resolve().parents[2]
 
 
-# ---- tokens --------------------------------------------------------------------------------------------------------------
+# ---- tokens ----------------------------------------------------------------------------------------------------------
 
 _ragged = st.lists(st.lists(st.integers(0, 6).map(float), max_size=40), min_size=1, max_size=6)
 
@@ -92,7 +94,7 @@ def test_joined_tokens_are_those_of_one_chunk() -> None:
     assert joined.take(np.array([2, 0])).fields["ids"].tolist() == [7, 5, 6]
 
 
-# ---- keyed draws ---------------------------------------------------------------------------------------------------------
+# ---- keyed draws -----------------------------------------------------------------------------------------------------
 
 
 def test_keyed_draws_are_the_same_everywhere_and_uniform() -> None:
@@ -143,7 +145,7 @@ def test_streams_and_seeds_differ() -> None:
     assert len(set(np.concatenate(keys).tolist())) == 4000
 
 
-# ---- genes ---------------------------------------------------------------------------------------------------------------
+# ---- genes -----------------------------------------------------------------------------------------------------------
 
 
 def test_look_up_strips_versions_only_where_the_name_is_unknown() -> None:
@@ -171,7 +173,7 @@ def test_species_is_guessed_from_the_form_of_names() -> None:
     assert genes.looks_ensembl(["ENSG00000000001.4", "ACTB"]) == 0.5
 
 
-# ---- settings ------------------------------------------------------------------------------------------------------------
+# ---- settings --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +205,7 @@ def test_settings_parse_texts_by_type() -> None:
         split_pairs(["length=1", "length=2"])
 
 
-# ---- blocks --------------------------------------------------------------------------------------------------------------
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
 
 def _slow_attention(qkv, lengths, heads, bias=None):
@@ -329,7 +331,7 @@ def test_pooling_over_segments() -> None:
     assert segments.slots.tolist() == [0, 1, 3, 4, 5, 6]
 
 
-# ---- checkpoints and pickles ---------------------------------------------------------------------------------------------
+# ---- checkpoints and pickles -----------------------------------------------------------------------------------------
 
 
 def test_numpy_scalars_beside_tensors_are_data_under_both_names(tmp_path) -> None:
@@ -430,7 +432,7 @@ def test_random_tensors_depend_on_seed_and_name_only(tmp_path) -> None:
         random_checkpoint(tmp_path / "none.pt", 3).take("e.weight", ANY, 4)
 
 
-# ---- reader --------------------------------------------------------------------------------------------------------------
+# ---- reader ----------------------------------------------------------------------------------------------------------
 
 
 def _adata(n: int = 30, g: int = 12) -> object:
@@ -485,7 +487,7 @@ def test_a_shard_keeps_the_facts_of_the_whole(tmp_path) -> None:
         counts.only(["c1", "nobody"])
 
 
-# ---- runner --------------------------------------------------------------------------------------------------------------
+# ---- runner ----------------------------------------------------------------------------------------------------------
 
 
 def _tiny(**more):
@@ -575,7 +577,10 @@ def test_device_and_precision_are_checked(monkeypatch) -> None:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    code = "import sys; sys.path.insert(0, 'bin'); import scfm.models, scfm.models.settings, scfm.models.table; print(sorted({'torch', 'numpy', 'anndata', 'pandas', 'scipy'} & set(sys.modules)))"
+    code = (
+        "import sys; sys.path.insert(0, 'bin'); import scfm.models, scfm.models.settings, scfm.models.table;"
+        " print(sorted({'torch', 'numpy', 'anndata', 'pandas', 'scipy'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 

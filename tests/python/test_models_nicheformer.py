@@ -1,4 +1,6 @@
-"""Nicheformer: tokeniser and rows against slow references, context tokens, means, both layouts, and its own odd cases."""
+"""Nicheformer: tokeniser and rows against slow references, context tokens, means, both layouts, and its own odd
+cases.
+"""
 
 from __future__ import annotations
 
@@ -300,7 +302,7 @@ def test_genes_outside_the_model_do_not_matter(tiny) -> None:
     np.testing.assert_array_equal(a.to_numpy(), b.to_numpy())
 
 
-# ---- context ------------------------------------------------------------------------------------------------------------------
+# ---- context ---------------------------------------------------------------------------------------------------------
 
 
 def first_tokens(folder: Path, obs: dict, **more: object) -> tuple[list, list[str]]:
@@ -346,7 +348,7 @@ def test_no_columns_one_context(tiny) -> None:
         first_tokens(tiny, {"assay": ["CosMx"] * 2}, assay_column="assy")
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_hub_layout_is_found_and_equal(tmp_path) -> None:
@@ -480,7 +482,9 @@ def test_mouse_ids_are_an_error_with_the_cause() -> None:
 
 @pytest.mark.parametrize("n_different", [3, 40, 100_000])
 def test_long_cells_are_ranked_as_by_the_official_sort(n_different: int) -> None:
-    """Cells that fill their row take NumPy's sort where no two values are equal; the result is that of the compiled sort."""
+    """Cells that fill their row take NumPy's sort where no two values are equal; the result is that of the compiled
+    sort.
+    """
     from scfm.models import nicheformer_parts as parts
 
     rng = np.random.default_rng(n_different)

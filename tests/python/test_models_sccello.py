@@ -159,7 +159,7 @@ def test_rows_of_any_size_equal_a_slow_reference(sizes, tmp_path) -> None:
         np.testing.assert_allclose(found.to_numpy()[i], right, atol=2e-5)
 
 
-# ---- genes ----------------------------------------------------------------------------------------------------------------
+# ---- genes -----------------------------------------------------------------------------------------------------------
 
 
 def test_which_column_names_the_genes(tiny) -> None:
@@ -227,7 +227,7 @@ def test_symbols_need_the_file_of_names(tmp_path) -> None:
             embed(load(tmp_path), as_adata(counts, ["SYM0", "SYM1", "SYM2"]))
 
 
-# ---- files and settings ---------------------------------------------------------------------------------------------------
+# ---- files and settings ----------------------------------------------------------------------------------------------
 
 
 def test_places_of_the_dictionaries_and_a_cls_that_is_there_already(tmp_path, tiny) -> None:

@@ -1,4 +1,6 @@
-"""scFoundation: tokeniser and encoder against slow references, modes of the input, depth tokens that vanish, faults of its files."""
+"""scFoundation: tokeniser and encoder against slow references, modes of the input, depth tokens that vanish, faults of
+its files.
+"""
 
 from __future__ import annotations
 
@@ -235,7 +237,7 @@ def test_the_row_joins_s_t_maximum_and_mean() -> None:
     )
 
 
-# ---- cells ----------------------------------------------------------------------------------------------------------------
+# ---- cells -----------------------------------------------------------------------------------------------------------
 
 
 def test_cells_without_room_for_both_depth_tokens(tiny) -> None:
@@ -306,7 +308,7 @@ def test_types_of_the_matrix_and_a_single_cell(tiny) -> None:
     np.testing.assert_allclose(embed(model, as_adata(counts[:1].astype(np.float32), GENES)), plain.iloc[:1], atol=1e-6)
 
 
-# ---- modes of the input ----------------------------------------------------------------------------------------------------
+# ---- modes of the input ----------------------------------------------------------------------------------------------
 
 
 def test_a_total_in_the_last_column(tiny) -> None:
@@ -353,7 +355,7 @@ def test_resolutions_that_mean_nothing(text) -> None:
         parse_resolution(text)
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def test_folders_of_the_official_clone(tiny, tmp_path) -> None:

@@ -1,4 +1,6 @@
-"""UCE: the sampler against a slow one and against chance, stages of the official run, padding, token tables, odd files."""
+"""UCE: the sampler against a slow one and against chance, stages of the official run, padding, token tables, odd
+files.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def official(**more):
     return CASES.load(**{**OFFICIAL, **more})
 
 
-# ---- the sampler -----------------------------------------------------------------------------------------------------------
+# ---- the sampler -----------------------------------------------------------------------------------------------------
 
 
 def slow_sentence(
@@ -160,7 +162,7 @@ def test_stages_of_the_network_equal_the_official_ones() -> None:
     np.testing.assert_allclose(raw.numpy(), EXPECTED["cls_raw"], atol=1e-5)
 
 
-# ---- what a row depends on ---------------------------------------------------------------------------------------------------
+# ---- what a row depends on -------------------------------------------------------------------------------------------
 
 
 def test_rows_do_not_depend_on_the_order_of_genes() -> None:
@@ -237,7 +239,7 @@ def test_a_shard_with_shared_draws_is_warned_about() -> None:
     assert any(w["code"] == "W-MOD-17" for w in found.attrs["report"]["warnings"])
 
 
-# ---- other sizes and files -----------------------------------------------------------------------------------------------------
+# ---- other sizes and files -------------------------------------------------------------------------------------------
 
 
 def _random_state(n_layers: int, width: int, inner: int, *, vector: int, out: int, n_rows: int) -> dict:
@@ -348,7 +350,9 @@ def test_attention_of_one_equals_attention_over_keys_and_values(lengths, with_bi
 
 
 def test_token_table_follows_the_official_rule(tmp_path) -> None:
-    """Another number of rows replaces the checkpoint's table; the usual number, or one without chromosome rows, does not."""
+    """Another number of rows replaces the checkpoint's table; the usual number, or one without chromosome rows, does
+    not.
+    """
     import torch
 
     folder = copy_fixture(CASES, tmp_path)

@@ -70,7 +70,9 @@ def test_ties_are_exact_and_self_is_first(k: int) -> None:
 
 
 def test_cells_in_one_place_draw_their_own_neighbours() -> None:
-    """Without a fair draw the first cells by name would be the neighbours of all and nothing would point at the others."""
+    """Without a fair draw the first cells by name would be the neighbours of all and nothing would point at the
+    others.
+    """
     found = find_neighbors(np.zeros((500, 4), dtype=np.float32), _ids(500), k=15)
     pointed_at = np.bincount(found.indices[:, 1:].ravel(), minlength=500)
     assert not found.distances.any()

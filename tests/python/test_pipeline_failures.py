@@ -1,4 +1,6 @@
-"""What a user gets when something is wrong: all faults at once, a failing embedding that takes no other with it, a truthful exit status."""
+"""What a user gets when something is wrong: all faults at once, a failing embedding that takes no other with it, a
+truthful exit status.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def test_a_broken_embedding_fails_alone_and_the_run_says_so(tmp_path: Path) -> N
     broken.iloc[3, 1] = np.nan
     good.sample(frac=1, random_state=1).to_csv(tmp_path / "good.csv")
     broken.to_csv(tmp_path / "broken.csv")
-    sheet = f"dataset,h5ad,batch_key,label_key,embeddings\ndemo,{PROJECT}/tests/data/demo.h5ad,batch,cell_type,mine=good.csv;theirs=broken.csv\n"
+    sheet = (
+        "dataset,h5ad,batch_key,label_key,embeddings\n"
+        f"demo,{PROJECT}/tests/data/demo.h5ad,batch,cell_type,mine=good.csv;theirs=broken.csv\n"
+    )
     (tmp_path / "sheet.csv").write_text(sheet)
     run = run_pipeline(tmp_path, "--input", str(tmp_path / "sheet.csv"), *FAST)
     status = run.table("status").set_index(["embedding", "step"])

@@ -19,7 +19,9 @@ from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A run on the liver scenario: published values with noise, ComBat without published values, a method that was not run."""
+    """A run on the liver scenario: published values with noise, ComBat without published values, a method that was not
+    run.
+    """
     data = study_report(tmp_path_factory.mktemp("published"), "liver")
     return replace(
         data,
@@ -101,11 +103,13 @@ def test_published_numbers_that_are_not_staged_stop_the_report(data, tmp_path):
 def test_the_verdict_is_told_in_sentences(sections):
     text = words(sections["published"].data)
     assert re.search(
-        r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as reproduced\)\.",
+        r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as"
+        r" reproduced\)\.",
         text,
     )
     assert re.search(
-        r"Foundation models : \d+ of 70 metrics within ±0\.03 and \d+ of 14 totals within ±0\.02 \(same width, informative only",
+        r"Foundation models : \d+ of 70 metrics within ±0\.03 and \d+ of 14 totals within ±0\.02 \(same width,"
+        r" informative only",
         text,
     )
     assert "must hold for the study to count as reproduced in HLCA_sn and limb, not in liver" in text
@@ -116,7 +120,8 @@ def test_the_verdict_is_told_in_sentences(sections):
 def test_other_cells_and_settings_are_said_aloud_before_any_number(data, sections):
     html = sections["published"].data
     assert html.startswith(
-        "<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the study."
+        "<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the"
+        " study."
     )
     assert "Where pbmc.h5ad comes from is not recorded" in html
     changed = replace(data, params={**data.params, "n_hvg": 500, "hvg_flavor": "<b>"})
@@ -185,8 +190,8 @@ def test_a_swapped_order_is_told_with_both_gaps(data, shift, said):
     text = words(published_sections(other, "pbmc")[0].data)
     gap = f"{0.775 - (2.14 / 3 + 0.86) / 2 - shift:.3f}"
     assert (
-        "Order by total is not the published one: Harmony &gt; scVI &gt; PCA &gt; Scanorama; published scVI &gt; Harmony"
-        in text.replace(" :", ":").replace("total  is", "total is")
+        "Order by total is not the published one: Harmony &gt; scVI &gt; PCA &gt; Scanorama; published scVI &gt;"
+        " Harmony" in text.replace(" :", ":").replace("total  is", "total is")
     )
     assert f"scVI is 0.01 above Harmony in the study and {gap} below it here" in text
     assert ("both less than the tolerance of a total" in text) == said

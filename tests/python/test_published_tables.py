@@ -59,7 +59,9 @@ def test_names_are_those_of_the_pipeline(published):
 
 
 def test_true_data_sets_stand_behind_the_swapped_panel_titles(published, wide):
-    """The printed correlations fit the totals of the data set named here, and of no other, within the rounding of the totals."""
+    """The printed correlations fit the totals of the data set named here, and of no other, within the rounding of the
+    totals.
+    """
     sizes = published.models.set_index("method")
     totals = wide["total"].xs("raw", level="variant").unstack("scenario").loc[sizes.index]
     for x in ("parameters", "cells"):

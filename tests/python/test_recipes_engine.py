@@ -66,7 +66,8 @@ def test_filters(tmp_path: Path, six: Path, filters: str, kept: str) -> None:
 def test_every_filter_counts_what_it_drops_itself(tmp_path: Path, six: Path) -> None:
     report, _ = apply(
         tmp_path,
-        "sources: {one: {keep: [{column: kind, equals: a}, {column: ok, equals: true}]}}\nkeep: [{column: age, equals: 1}]",
+        "sources: {one: {keep: [{column: kind, equals: a}, {column: ok, equals: true}]}}\nkeep: [{column: age,"
+        " equals: 1}]",
         one=six,
     )
     assert report["sources"][0]["filters"] == [
@@ -131,15 +132,16 @@ def test_what_is_wrong_is_said(tmp_path: Path, six: Path, text: str, parts: list
 def test_values_that_no_row_has_are_warned_about_with_the_nearest(tmp_path: Path, six: Path) -> None:
     report, _ = apply(
         tmp_path,
-        "sources: {one: {keep: [{column: kind, in: [a, bb, z]}]}}\nlabels: {column: l, rules: [{from: sex, keep: [f, F]}], unmapped: missing}",
+        "sources: {one: {keep: [{column: kind, in: [a, bb, z]}]}}\nlabels: {column: l, rules: [{from: sex, keep: [f,"
+        " F]}], unmapped: missing}",
         one=six,
     )
     first, second, third = report["warnings"]
     assert [w["code"] for w in report["warnings"]] == ["W-REC-01", "W-REC-01", "W-REC-02"]
     assert first["values"] == {"kind": ["bb", "z"]}
     assert (
-        "six.h5ad (source 'one'): the filter 'kind is one of a, bb, z' names 2 values that no row has: 'bb' (kind), nearest: 'b'; 'z' (kind)."
-        in first["text"]
+        "six.h5ad (source 'one'): the filter 'kind is one of a, bb, z' names 2 values that no row has: 'bb' (kind),"
+        " nearest: 'b'; 'z' (kind)." in first["text"]
     )
     assert second["values"] == {"sex": ["F"]}
     assert "stay without a label" in third["text"]
@@ -147,7 +149,10 @@ def test_values_that_no_row_has_are_warned_about_with_the_nearest(tmp_path: Path
 
 
 def test_the_first_matching_rule_wins_and_the_rest_is_counted(tmp_path: Path, six: Path) -> None:
-    text = "sources: {one: }\nlabels: {column: l, rules: [{from: kind, map: {A: [a]}}, {from: age, map: {young: [1, 2]}}, {from: kind, keep: [a]}]}"
+    text = (
+        "sources: {one: }\nlabels: {column: l, rules: [{from: kind, map: {A: [a]}}, {from: age, map: {young: [1, 2]}},"
+        " {from: kind, keep: [a]}]}"
+    )
     report, data = apply(tmp_path, text, one=six)
     assert dict(data.obs["l"]) == {"c0": "A", "c1": "A", "c4": "A", "c5": "young"}
     assert report["labels"] == {
@@ -232,7 +237,8 @@ def test_several_sources_have_the_union_of_columns_and_keep_their_order(tmp_path
     assert not dense(union)[3:, 0].any()
     numbered = apply(
         tmp_path,
-        "sources: {b: {file: 1.h5ad}, a: {file: 2.h5ad}}\ncell_ids: {prefix: n}\nkeep: [{column: shared, not_equals: a}]",
+        "sources: {b: {file: 1.h5ad}, a: {file: 2.h5ad}}\ncell_ids: {prefix: n}\nkeep: [{column: shared,"
+        " not_equals: a}]",
         **files,
     )[1]
     assert numbered.obs_names.tolist() == ["n0", "n1", "n2"]

@@ -77,8 +77,13 @@ def test_a_recipe_is_read_as_it_is_written(tmp_path: Path) -> None:
           lines
         sources:
           own:
-          mine: {{cellxgene: {ID}, version: {OTHER}, counts: spliced, keep: [{{column: age, in: [5, 6.0, yes]}}, {{column: x, missing: false}}]}}
-          other: {{collection: {ID}, select: {{disease: [normal]}}, rename: {{a: b}}, set: {{c: 1}}, paste: {{d: [a, c]}}}}
+          mine:
+            cellxgene: {ID}
+            version: {OTHER}
+            counts: spliced
+            keep: [{{column: age, in: [5, 6.0, yes]}}, {{column: x, missing: false}}]
+          other:
+            {{collection: {ID}, select: {{disease: [normal]}}, rename: {{a: b}}, set: {{c: 1}}, paste: {{d: [a, c]}}}}
         genes: union
         drop_columns: [leiden]
         """,

@@ -1,4 +1,6 @@
-"""Memory of a recipe: measured in a process of its own, it follows neither the size of the file nor that of the selection."""
+"""Memory of a recipe: measured in a process of its own, it follows neither the size of the file nor that of the
+selection.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def make(folder: Path, pairs: str = PAIRS + "[success]\n") -> tuple[ad.AnnData, 
 def test_the_rule_step_by_step(tmp_path: Path) -> None:
     human, mouse = make(tmp_path)
     report, data = apply(tmp_path, TEXT)
-    # h1-m1 and h7-m6 are plain; h3 takes m3, its first; m5 has two human partners and takes the last, so h4 is left without a mouse gene;
+    # h1-m1 and h7-m6 are plain; h3 takes m3, its first; m5 has two human partners and takes the last, so h4 is left
+    # without a mouse gene;
     # h2 and m2 lack a partner; m8 is not in the file, so h6 is not in common
     partners = {"h1": "m1", "h3": "m3", "h5": "m5", "h7": "m6"}
     assert data.var_names.tolist() == list(partners)

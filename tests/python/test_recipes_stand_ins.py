@@ -117,7 +117,9 @@ def test_dealing_keeps_to_what_a_batch_may_have() -> None:
 
 
 def test_classes_can_be_told_apart_and_batches_too() -> None:
-    """A planted signal that a nearest-neighbour vote finds: labels well, donors above chance, less so after centring."""
+    """A planted signal that a nearest-neighbour vote finds: labels well, donors above chance, less so after
+    centring.
+    """
     from sklearn.model_selection import cross_val_predict
     from sklearn.neighbors import KNeighborsClassifier
 

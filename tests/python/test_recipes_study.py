@@ -1,4 +1,6 @@
-"""The six recipes on the stand-ins give what a plain computation with pandas and anndata gives, which uses nothing of the engine."""
+"""The six recipes on the stand-ins give what a plain computation with pandas and anndata gives, which uses nothing of
+the engine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The study's figures in the report: known readings of its printed tables, and what is left out where there is nothing to show."""
+"""The study's figures in the report: known readings of its printed tables, and what is left out where there is nothing
+to show.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_uce_hangs_on_graph_connectivity_as_the_study_s_tables_say(data, scenari
 
 
 def test_ranks_without_a_metric_by_hand():
-    """Without m, a's lead is gone; two equal methods share a rank; d lacks n, so it has a rank only where n is left out."""
+    """Without m, a's lead is gone; two equal methods share a rank; d lacks n, so it has a rank only where n is left
+    out.
+    """
     metrics = [{"name": n, "group": g, "title": n} for n, g in (("m", "bio"), ("n", "bio"), ("o", "batch"))]
     table = pd.DataFrame({"m": [1.0, 0.2, 0.2, 0.5], "n": [0.2, 0.6, 0.6, np.nan], "o": [0.5, 0.5, 0.5, 0.9]})
     found = ranks_without(table, metrics)
@@ -187,7 +191,9 @@ def test_slopes_hold_harmony_s_line_at_its_raw_values(data):
 
 
 def test_changes_are_those_of_the_printed_tables(data):
-    """Mean changes over the eight models: limb's BRAS rises by 0.164, HLCA_sn's by 0.284, Immune's total falls by 0.06."""
+    """Mean changes over the eight models: limb's BRAS rises by 0.164, HLCA_sn's by 0.284, Immune's total falls by
+    0.06.
+    """
     for scenario, metric, change in (
         ("limb", "bras", 0.164),
         ("HLCA_sn", "bras", 0.284),

@@ -57,7 +57,7 @@ def only(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-# ---- one file -----------------------------------------------------------------------------------------------------------------
+# ---- one file --------------------------------------------------------------------------------------------------------
 
 
 def test_a_plain_download(remote, tmp_path) -> None:
@@ -208,7 +208,7 @@ def test_a_full_disk_is_said_before_the_download(remote, tmp_path, monkeypatch) 
         get(remote, tmp_path / "file")
 
 
-# ---- a model --------------------------------------------------------------------------------------------------------------------
+# ---- a model ---------------------------------------------------------------------------------------------------------
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:
@@ -347,7 +347,7 @@ def test_archives(tmp_path) -> None:
     assert unpack(tmp_path / "a.tar.gz", tmp_path / "out", "*.pt") == [tmp_path / "out" / "b.pt"]
 
 
-# ---- the tables -----------------------------------------------------------------------------------------------------------------
+# ---- the tables ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +408,7 @@ def test_unknown_names(table) -> None:
         table.variant("scgpt", "brian")
 
 
-# ---- the check of a folder ------------------------------------------------------------------------------------------------------
+# ---- the check of a folder -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", available_models())
@@ -461,7 +461,7 @@ def test_absent_weights_name_the_command(table) -> None:
     ).is_complete
 
 
-# ---- the executable -------------------------------------------------------------------------------------------------------------
+# ---- the executable --------------------------------------------------------------------------------------------------
 
 
 def main(*argv: str) -> None:

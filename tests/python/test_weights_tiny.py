@@ -1,4 +1,6 @@
-"""Made-up weights: every model loads every variant with default settings, the names are those of the official files, seeds hold."""
+"""Made-up weights: every model loads every variant with default settings, the names are those of the official files,
+seeds hold.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ def _check_open(
             _check_genes(store, report, row, facts)
             if cells is not None and facts.shape[0] != len(cells):
                 report.faults.append(
-                    f"{store.name}: {facts.source} has {facts.shape[0]:,} rows and obs {len(cells):,}; the file is damaged."
+                    f"{store.name}: {facts.source} has {facts.shape[0]:,} rows and obs {len(cells):,}; the file is"
+                    " damaged."
                 )
         report.attempt(check_keys, store, report, row, params, obs_columns)
         report.attempt(_check_obsm, store, report, embeddings)
@@ -120,8 +121,8 @@ def _check_counts(store: Store, report: Report, row: Mapping[str, str], params: 
             message(
                 "E-IN-01",
                 "warning",
-                f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g} from a "
-                "whole number). They are rounded, as --round_counts asks.",
+                f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g}"
+                " from a whole number). They are rounded, as --round_counts asks.",
                 values={"n_fractional": facts.n_fractional, "max_fraction": facts.max_fraction},
             )
         )
@@ -138,7 +139,9 @@ def _check_counts(store: Store, report: Report, row: Mapping[str, str], params: 
 
 
 def read_var(store: Store, source: str) -> "pd.DataFrame":
-    """Return the genes of the counts: for ``raw`` the frame of raw, with columns of ``var`` that it lacks joined by gene id."""
+    """Return the genes of the counts: for ``raw`` the frame of raw, with columns of ``var`` that it lacks joined by
+    gene id.
+    """
     var = store.frame(var_of(source))
     if source == "raw" and not var.index.has_duplicates:
         outer = store.frame("var")

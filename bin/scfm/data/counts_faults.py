@@ -37,9 +37,9 @@ def faults_of(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]
         )
     if facts.looks_logged:
         faults.append(
-            f"{place} looks log-transformed (E-IN-02): {plural(facts.n_fractional, 'fractional value')} and a maximum of "
-            f"{facts.maximum:.4g}. "
-            "Models would take it for counts. Point the samplesheet's counts_layer at raw counts."
+            f"{place} looks log-transformed (E-IN-02): {plural(facts.n_fractional, 'fractional value')} and a maximum"
+            f" of {facts.maximum:.4g}. Models would take it for counts. Point the samplesheet's counts_layer at raw"
+            " counts."
         )
     elif facts.n_fractional and not round_counts:
         faults.append(

@@ -207,7 +207,8 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     Returns
     -------
     Counts in X (CSR float32); obs ``batch``, ``cell_type``, ``bulk_labels``, ``donor`` (two per batch, no effect of
-    their own); var index gene symbols, ``ensembl_id`` invented ids, ``factor_<batch>`` the planted factors; ``uns['planted']`` the rest of the truth.
+    their own); var index gene symbols, ``ensembl_id`` invented ids, ``factor_<batch>`` the planted factors;
+    ``uns['planted']`` the rest of the truth.
     """
     import warnings
 
@@ -241,7 +242,8 @@ def make_demo(seed: int = 0, planted: Planted | None = None) -> "ad.AnnData":
     obs["donor"] = [
         f"{b.replace('batch', 'donor')}{'ab'[i]}" for b, i in zip(batch, rng.integers(0, 2, len(batch)), strict=True)
     ]
-    # the source has symbols only; these ids are of an unused range, so that models that read Ensembl ids can run on the demo
+    # the source has symbols only; these ids are of an unused range, so that models that read Ensembl ids can run on the
+    # demo
     identifiers = {"ensembl_id": [f"ENSG{99_000_000_001 + i:011d}" for i in range(len(genes))]}
     var = pd.DataFrame(
         identifiers | {f"factor_{name}": values for name, values in factors.items()},

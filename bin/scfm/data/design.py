@@ -140,9 +140,10 @@ def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
 
     Returns
     -------
-    ``levels`` and ``n_cells``; ``cramers_v``, Cramer's V without bias correction, 0 (independent) to 1 (one tells the other);
-    ``relation``: ``one_to_one``, ``batch_in_column`` (every batch has one level of the column), ``column_in_batch`` (every level
-    occurs in one batch), ``crossed`` (every combination occurs) or ``partial``. None with fewer than two batches or levels.
+    ``levels`` and ``n_cells``; ``cramers_v``, Cramer's V without bias correction, 0 (independent) to 1 (one tells the
+    other); ``relation``: ``one_to_one``, ``batch_in_column`` (every batch has one level of the column),
+    ``column_in_batch`` (every level occurs in one batch), ``crossed`` (every combination occurs) or ``partial``. None
+    with fewer than two batches or levels.
     """
     import numpy as np
     import pandas as pd
@@ -158,13 +159,15 @@ def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
     relation = (
         "one_to_one"
         if one_level and one_batch
-        else "batch_in_column"
-        if one_level
-        else "column_in_batch"
-        if one_batch
-        else "crossed"
-        if (table > 0).all()
-        else "partial"
+        else (
+            "batch_in_column"
+            if one_level
+            else "column_in_batch"
+            if one_batch
+            else "crossed"
+            if (table > 0).all()
+            else "partial"
+        )
     )
     return {"levels": table.shape[1], "n_cells": int(n), "relation": relation, "cramers_v": float(min(1.0, v))}
 
@@ -187,8 +190,8 @@ def confounding(
 
     Returns
     -------
-    One entry per column: ``column``, ``key`` (empty for other obs columns), those of :func:`crossing`, and ``same_as``: further
-    columns that split the cells in the same way, such as a name and its ontology id.
+    One entry per column: ``column``, ``key`` (empty for other obs columns), those of :func:`crossing`, and ``same_as``:
+    further columns that split the cells in the same way, such as a name and its ontology id.
     """
     import pandas as pd
 

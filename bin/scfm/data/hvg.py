@@ -54,7 +54,9 @@ def _in_frame(matrix: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarr
 def _scanpy_ranking(
     counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int, *, flavor: str, span: float
 ) -> "pd.DataFrame":
-    """Return scanpy's ranking on counts (``seurat_v3``, ``pearson_residuals``): columns ``n_batches`` and ``score`` (higher first)."""
+    """Return scanpy's ranking on counts (``seurat_v3``, ``pearson_residuals``): columns ``n_batches`` and ``score``
+    (higher first).
+    """
     import pandas as pd
     import scanpy as sc
 

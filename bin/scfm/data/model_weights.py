@@ -57,9 +57,8 @@ def why_no_weights(
         problems.append(
             Problem(
                 "weights_missing",
-                (
-                    f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine with internet: {state.command}"
-                ),
+                f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine"
+                f" with internet: {state.command}",
             )
         )
     accept = table.variant(info.name, state.variant).accept
@@ -67,10 +66,8 @@ def why_no_weights(
         problems.append(
             Problem(
                 "license_not_accepted",
-                (
-                    f"The licence of the weights must be accepted first ({table.variant(info.name, state.variant).licence}). Read it, then add "
-                    f"--accept_license {accept}."
-                ),
+                "The licence of the weights must be accepted first"
+                f" ({table.variant(info.name, state.variant).licence}). Read it, then add --accept_license {accept}.",
             )
         )
     return problems

@@ -78,7 +78,8 @@ class PlannedModel:
     with_random
         Whether the model with random weights is planned too.
     group_column
-        Column of the obs table that shards must follow; empty where cells are apart, or where it is not one of its columns.
+        Column of the obs table that shards must follow; empty where cells are apart, or where it is not one of its
+        columns.
     """
 
     info: ModelInfo
@@ -153,10 +154,8 @@ def fill_settings(
             problems.append(
                 Problem(
                     "organism_not_supported",
-                    (
-                        f"{info.title} knows the genes of {', '.join(info.organisms)}; this data set is of '{declared}'"
-                        f"{'' if row.get('organism') else ' by the form of its Ensembl ids'}."
-                    ),
+                    f"{info.title} knows the genes of {', '.join(info.organisms)}; this data set is of '{declared}'"
+                    f"{'' if row.get('organism') else ' by the form of its Ensembl ids'}.",
                 )
             )
         else:
@@ -174,12 +173,14 @@ def _gene_column(info: ModelInfo, genes: Mapping[str, Any], *, reads_symbols: bo
     """Return the column of the prepared data set that holds what the model's vocabulary holds."""
     has_symbols, has_ids = bool(genes.get("symbols_from")), bool(genes.get("ids_from"))
     if info.gene_ids == "symbol":
-        return "gene_symbol", None if has_symbols else Problem(
-            "no_gene_symbols",
-            (
-                f"{info.title} needs gene symbols and none were found in this data set. Name the var column that holds them in "
-                "gene_symbol_column of the samplesheet."
-            ),
+        return "gene_symbol", (
+            None
+            if has_symbols
+            else Problem(
+                "no_gene_symbols",
+                f"{info.title} needs gene symbols and none were found in this data set. Name the var column that holds"
+                " them in gene_symbol_column of the samplesheet.",
+            )
         )
     if has_ids:
         return "gene_id", None
@@ -187,10 +188,8 @@ def _gene_column(info: ModelInfo, genes: Mapping[str, Any], *, reads_symbols: bo
         return "gene_symbol", None
     return "gene_id", Problem(
         "no_gene_ids",
-        (
-            f"{info.title} needs Ensembl gene ids and none were found in this data set. Name the var column that holds them in gene_id_column "
-            "of the samplesheet."
-        ),
+        f"{info.title} needs Ensembl gene ids and none were found in this data set. Name the var column that holds them"
+        " in gene_id_column of the samplesheet.",
     )
 
 
@@ -202,7 +201,9 @@ def _organism(declared: str, known: Sequence[str]) -> str | None:
 
 
 def _key_of(column: str, row: Mapping[str, str]) -> str:
-    """Return what the obs table calls a column of the user's (``batch``, ``donor`` …); empty where it does not have it."""
+    """Return what the obs table calls a column of the user's (``batch``, ``donor`` …); empty where it does not have
+    it.
+    """
     named = (name for name, key in KEYS.items() if column and row.get(key) == column)
     return column if column in IN_PREPARED else next(named, "")
 

@@ -99,7 +99,10 @@ def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
         return f"Parameter --{name} is {value}; expected a value {_limits(spec)}."
     description = spec.get("description", "").rstrip(".")
     example = spec.get("default", "samplesheet.csv")
-    return f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance '{example}')."
+    return (
+        f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance"
+        f" '{example}')."
+    )
 
 
 def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:

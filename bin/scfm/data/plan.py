@@ -51,8 +51,8 @@ def plan_rows(
     imported
         Names of the data set's own embeddings.
     models
-        Foundation models of the data set. One that can't run is planned all the same, with the reason: nothing that was asked
-        for disappears.
+        Foundation models of the data set. One that can't run is planned all the same, with the reason: nothing that was
+        asked for disappears.
     """
     rows = []
     for name in [*choice.methods, *choice.controls]:

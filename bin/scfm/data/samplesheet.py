@@ -68,7 +68,7 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
         if len(line) != len(header):
             raise ScfmError(
                 f"{path.name}: row {number} has {len(line)} values, the header has {len(header)} columns. "
-                f"Values with commas need quotes."
+                "Values with commas need quotes."
             )
     return [{c: v.strip() for c, v in zip(header, line, strict=True) if v.strip()} for line in lines[1:]]
 
@@ -91,8 +91,8 @@ def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], nam
     required = schema["items"]["required"]
     given = list(dict.fromkeys(c for row in rows for c in row))
     faults = [
-        f"{name}: there is no column '{c}', "
-        f"or it is empty in every row.{_nearest(c, [g for g in given if g not in specs])} Required: {', '.join(required)}."
+        f"{name}: there is no column '{c}', or it is empty in every"
+        f" row.{_nearest(c, [g for g in given if g not in specs])} Required: {', '.join(required)}."
         for c in required
         if c not in given
     ]
@@ -161,7 +161,7 @@ def resolve_embeddings(
         if not place.startswith("obsm:") and located.find(place) is None:
             faults.append(
                 f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, "
-                f"or obsm:KEY, separated by ';'."
+                "or obsm:KEY, separated by ';'."
             )
             continue
         entries = _entries(label if equals else "", place, located)
@@ -205,6 +205,6 @@ def _name_faults(key: str, target: str, taken: Sequence[str], found: Mapping[str
     if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
         faults.append(
             f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "
-            f"or obsm:KEY."
+            "or obsm:KEY."
         )
     return faults

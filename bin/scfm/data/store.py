@@ -51,7 +51,7 @@ class Store:
         if not hasattr(group, "keys"):
             raise ScfmError(
                 f"{self.name}: '{frame}' is stored as anndata did before 0.7; read the file with anndata and "
-                f"write it again."
+                "write it again."
             )
         key = str(group.attrs.get("_index", "_index"))
         return np.asarray([str(v) for v in self._read(f"{frame}/{key}")], dtype=object)
@@ -82,7 +82,9 @@ class Store:
         return pd.DataFrame(columns, index=pd.Index(self.index(frame), dtype=object))
 
     def _column(self, frame: str, name: str) -> Any:
-        """Return the values of a column; anndata 0.7 kept categories outside the column, so there the frame is read whole."""
+        """Return the values of a column; anndata 0.7 kept categories outside the column, so there the frame is read
+        whole.
+        """
         if str(self.root[frame].attrs.get("encoding-version", "")) == "0.1.0":
             return self._read(frame)[name].array
         return self._read(f"{frame}/{name}")

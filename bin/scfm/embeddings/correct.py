@@ -25,7 +25,8 @@ def correct_embedding(
     table, parent
         A validated, raw embedding and its sidecar.
     obs_path
-        ``<dataset>.obs.parquet``: batches, labels, and the row order that the sample of :func:`~scfm.embeddings.correction.center` refers to.
+        ``<dataset>.obs.parquet``: batches, labels, and the row order that the sample of
+        :func:`~scfm.embeddings.correction.center` refers to.
     variant
         Name of the correction.
     params
@@ -45,7 +46,8 @@ def correct_embedding(
     values = values[align(ids, cells.index.to_numpy(dtype=object), table)]
     if cells["batch"].isna().any():
         raise ScfmError(
-            f"{obs_path}: {int(cells['batch'].isna().sum())} cells have no batch and can't be centred. Preparation drops such cells; prepare the data set again."
+            f"{obs_path}: {int(cells['batch'].isna().sum())} cells have no batch and can't be centred. Preparation"
+            " drops such cells; prepare the data set again."
         )
     settings = pick_settings("center", DEFAULTS, params)
     if settings["max_cells"] is None or settings["max_cells"] < 1:

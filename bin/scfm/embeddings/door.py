@@ -92,7 +92,8 @@ def check_embedding(
     if len(twice):
         raise EmbeddingRefused(
             "duplicate_ids",
-            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one row; remove the others.",
+            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one"
+            " row; remove the others.",
         )
     wanted = pd.Index(np.asarray(expected, dtype=object))
     rows = ids.get_indexer(wanted)
@@ -101,8 +102,9 @@ def check_embedding(
     if not found.any():
         raise EmbeddingRefused(
             "no_common_cells",
-            f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; "
-            f"the data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column cell_id.",
+            f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; the"
+            f" data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column"
+            " cell_id.",
         )
     rows = rows[found]
     kept = values if np.array_equal(rows, np.arange(len(values))) else values[rows]
@@ -114,8 +116,9 @@ def check_embedding(
     checked.warnings += _check_variation(kept, embedding, about)
     if checked.extra:
         text = (
-            f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,} ({listing(extra, limit=3)}). "
-            "That is expected where preparation dropped cells; otherwise the embedding belongs to other data."
+            f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,}"
+            f" ({listing(extra, limit=3)}). That is expected where preparation dropped cells; otherwise the embedding"
+            " belongs to other data."
         )
         checked.warnings.append(
             message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]})
@@ -147,13 +150,15 @@ def missing_cells_warning(
     unexplained = [c for c in missing if c not in explained]
     reasons = sorted({explained[c] for c in missing if c in explained})
     text = (
-        f"{embedding} has {n_cells - len(missing):,} of {n_cells:,} cells; {len(missing):,} are missing ({listing(missing, limit=3)}). "
+        f"{embedding} has {n_cells - len(missing):,} of {n_cells:,} cells; {len(missing):,} are missing"
+        f" ({listing(missing, limit=3)}). "
         + (
             f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}. "
             if reasons
             else "No reason is given. "
         )
-        + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is in the sidecar (not_embedded)."
+        + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is"
+        " in the sidecar (not_embedded)."
     )
     values = {"cells": n_cells, "missing": len(missing), "unexplained": len(unexplained), "first": missing[:10]}
     return entries, [message("E-ID-01", "warning", text, dataset=dataset, method=method, values=values)]
@@ -169,8 +174,8 @@ def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.nda
     if n_rows != len(expected) and n_dims == len(expected):
         raise EmbeddingRefused(
             "wrong_shape",
-            f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,} cells: "
-            "it looks transposed. Write one row per cell and one column per dimension.",
+            f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,}"
+            " cells: it looks transposed. Write one row per cell and one column per dimension.",
         )
     if len(cell_ids) != n_rows:
         raise EmbeddingRefused(
@@ -194,8 +199,9 @@ def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
         rows = np.flatnonzero(bad.any(axis=1))
         raise EmbeddingRefused(
             "non_finite",
-            f"Values that are NaN or infinite: {int(bad.sum()):,}, in {plural(len(rows), 'cell')} and {plural(int(bad.any(axis=0).sum()), 'dimension')}, "
-            f"e.g. in {listing(ids[rows], limit=3)}. A cell that can't be embedded has no row; find out what broke these values.",
+            f"Values that are NaN or infinite: {int(bad.sum()):,}, in {plural(len(rows), 'cell')} and"
+            f" {plural(int(bad.any(axis=0).sum()), 'dimension')}, e.g. in {listing(ids[rows], limit=3)}. A cell that"
+            " can't be embedded has no row; find out what broke these values.",
         )
 
 
@@ -207,11 +213,15 @@ def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]
     if len(constant) == values.shape[1]:
         raise EmbeddingRefused(
             "constant",
-            f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells; check its input genes and layer.",
+            f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells;"
+            " check its input genes and layer.",
         )
     if not len(constant):
         return []
-    text = f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension {listing(constant)}). They carry nothing; the method may not have used them."
+    text = (
+        f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension"
+        f" {listing(constant)}). They carry nothing; the method may not have used them."
+    )
     return [
         message(
             "W-EMB-01",

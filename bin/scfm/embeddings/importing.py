@@ -89,7 +89,8 @@ def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
         raise ScfmError(f"{path} is no table that can be read: {' '.join(str(error).split())}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a column without a heading for an index
         raise ScfmError(
-            f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids '{CELL_ID}'."
+            f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids"
+            f" '{CELL_ID}'."
         )
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
@@ -132,12 +133,14 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
             values_name = next((n for n in _VALUE_ARRAYS if n in names), None)
             if ids_name is None or values_name is None:
                 raise ScfmError(
-                    f"{path}: expected an array of ids ({' or '.join(_ID_ARRAYS)}) and one of values ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}."
+                    f"{path}: expected an array of ids ({' or '.join(_ID_ARRAYS)}) and one of values"
+                    f" ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}."
                 )
             ids, values = arrays[ids_name], arrays[values_name]
     except (ValueError, zipfile.BadZipFile) as error:
         raise ScfmError(
-            f"{path} can't be read as npz without running code from it ({error}). Save the ids as text: np.savez(file, cell_ids=ids.astype(str), embedding=values)."
+            f"{path} can't be read as npz without running code from it ({error}). Save the ids as text: np.savez(file,"
+            " cell_ids=ids.astype(str), embedding=values)."
         ) from None
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
         raise ScfmError(
@@ -145,7 +148,8 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
         )
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise ScfmError(
-            f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions."
+            f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
+            " dimensions."
         )
     texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
     return np.array(texts, dtype=object), values.astype(np.float64)
@@ -170,7 +174,8 @@ def _read_anndata(path: Path, obsm_key: str | None) -> "tuple[np.ndarray, np.nda
     values = values.toarray() if sparse.issparse(values) else np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise ScfmError(
-            f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x dimensions."
+            f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
+            " dimensions."
         )
     ids = np.array([str(i) for i in obs.index], dtype=object)
     values = values.astype(np.float64)

@@ -25,7 +25,8 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
     Raises
     ------
     EmbeddingRefused
-        No ``cell_id`` column, an empty id, a column that is not numeric, or columns that are not ``dim_0``, ``dim_1`` ...
+        No ``cell_id`` column, an empty id, a column that is not numeric, or columns that are not ``dim_0``, ``dim_1``
+        ...
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,7 +40,8 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
     if table.column_names.count(CELL_ID) != 1:
         raise EmbeddingRefused(
             "wrong_columns",
-            f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed by cell id.",
+            f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed"
+            " by cell id.",
         )
     names = [n for n in table.column_names if n != CELL_ID]
     wanted = [f"dim_{j}" for j in range(len(names))]
@@ -47,7 +49,8 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
         odd = [n for n in names if n not in set(wanted)] or names
         raise EmbeddingRefused(
             "wrong_columns",
-            f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A dimension is missing, twice, or has another name.",
+            f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A"
+            " dimension is missing, twice, or has another name.",
         )
     return column_of_ids(table.column(CELL_ID), path), numeric_columns(table, wanted, path)
 
@@ -64,7 +67,9 @@ def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
 
 
 def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "np.ndarray":
-    """Return columns, shape (n_rows, n_columns), float32 where all are, else float64; other kinds are refused by name."""
+    """Return columns, shape (n_rows, n_columns), float32 where all are, else float64; other kinds are refused by
+    name.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -73,7 +78,8 @@ def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "n
     if odd:
         raise EmbeddingRefused(
             "not_numeric",
-            f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take other columns out of the table.",
+            f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take"
+            " other columns out of the table.",
         )
     single = all(pa.types.is_float32(t) for t in kinds.values())
     values = np.empty((table.num_rows, len(names)), dtype=np.float32 if single else np.float64)

@@ -1,21 +1,22 @@
 """A client of CELLxGENE Discover's public curation interface, version 1.
 
-What is used of it (its OpenAPI description and server are in the repository ``chanzuckerberg/single-cell-data-portal``):
+What is used of it (its OpenAPI description and server are in the repository
+``chanzuckerberg/single-cell-data-portal``):
 
-=================================================== ==========================================================================
+=================================================== ====================================================================
 GET                                                 answer
-=================================================== ==========================================================================
+=================================================== ====================================================================
 ``/collections/{collection_id}``                    the collection, ``datasets`` holds its data sets in full
 ``/collections/{collection_id}/datasets/{id}``      the current version of one of them
 ``/datasets/{id}/versions``                         every published version, newest first
 ``/dataset_versions/{version_id}``                  one version, however old
-=================================================== ==========================================================================
+=================================================== ====================================================================
 
-Nothing of it needs a login. A data set has ``dataset_id`` (stays), ``dataset_version_id`` (changes with every revision), ``title``,
-``cell_count``, ``organism``, ``disease``, ``tissue``, ``assay`` (lists of ``{label, ontology_term_id}``), ``citation``,
-``schema_version``, and ``assets``: ``{filetype: H5AD | RDS, filesize: bytes or -1, url}``, the address being that of one version
-for ever. Withdrawn ("tombstoned") data sets and collections answer 410, all versions of them; ids that are unknown 404; what is
-no UUID or is not public 403.
+Nothing of it needs a login. A data set has ``dataset_id`` (stays), ``dataset_version_id`` (changes with every
+revision), ``title``, ``cell_count``, ``organism``, ``disease``, ``tissue``, ``assay`` (lists of ``{label,
+ontology_term_id}``), ``citation``, ``schema_version``, and ``assets``: ``{filetype: H5AD | RDS, filesize: bytes or -1,
+url}``, the address being that of one version for ever. Withdrawn ("tombstoned") data sets and collections answer 410,
+all versions of them; ids that are unknown 404; what is no UUID or is not public 403.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class Discover:
         found = self._version(self._ask(path, f"version {version_id}"), path, "")
         if dataset_id and found.dataset_id != dataset_id:
             raise ScfmError(
-                f"{self.api}: {version_id} is a version of the data set {found.dataset_id} ('{found.title}'), not of {dataset_id}."
+                f"{self.api}: {version_id} is a version of the data set {found.dataset_id} ('{found.title}'), not of"
+                f" {dataset_id}."
             )
         return found
 
@@ -137,7 +139,10 @@ class Discover:
         return answer
 
     def _odd(self, path: str, what: str) -> str:
-        return f"{self.api}/{path}: the answer has {what}. Is it the address of CELLxGENE Discover's curation interface (such as {OFFICIAL})?"
+        return (
+            f"{self.api}/{path}: the answer has {what}. Is it the address of CELLxGENE Discover's curation interface"
+            f" (such as {OFFICIAL})?"
+        )
 
     def _version(self, entry: Any, path: str, collection_id: str) -> DatasetVersion:
         """Return a version from its JSON object."""
@@ -171,9 +176,14 @@ def _sentence(code: int, what: str) -> str:
     """Return what a refusal means; empty for one that means nothing special here."""
     return {
         403: f"the {what} is not public, or its id is wrong (403).",
-        404: f"the {what} does not exist (404). Look for the id in the address of its page, or list a collection with --collection ID --list.",
-        410: f"the {what} was withdrawn by its authors (410), with all its versions. Choose another data set; a copy that you have from before "
-        "can still be given as a file.",
+        404: (
+            f"the {what} does not exist (404). Look for the id in the address of its page, or list a collection with"
+            " --collection ID --list."
+        ),
+        410: (
+            f"the {what} was withdrawn by its authors (410), with all its versions. Choose another data set; a copy"
+            " that you have from before can still be given as a file."
+        ),
     }.get(code, "")
 
 

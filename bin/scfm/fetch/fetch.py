@@ -64,7 +64,8 @@ def fetch_source(
     api
         Address of CELLxGENE Discover's interface; see :func:`scfm.fetch.discover.api_address`.
     update
-        Ask whether there is a newer version, say so, and replace the file by it. An address without versions is downloaded again.
+        Ask whether there is a newer version, say so, and replace the file by it. An address without versions is
+        downloaded again.
     verify
         Compute the checksum of a file that is there (minutes for large ones); without it, its size is compared.
     patience
@@ -77,8 +78,8 @@ def fetch_source(
     Raises
     ------
     ScfmError
-        The source does not exist, was withdrawn or is not one; the file is not what was expected; no connection; or what is in
-        ``dest`` does not fit together.
+        The source does not exist, was withdrawn or is not one; the file is not what was expected; no connection; or
+        what is in ``dest`` does not fit together.
     """
     spec, dest = Spec.of(spec), Path(dest)
     target, record_file = dest / f"{spec.key}{spec.ending}", record_path(spec, dest)
@@ -198,7 +199,8 @@ def _check_held(spec: Spec, target: Path, record_file: Path, record: Mapping[str
     size = target.stat().st_size
     if size != record["filesize"]:
         raise ScfmError(
-            f"{target}: has {size:,} bytes, but its record says {record['filesize']:,}: it was changed, or broke off. {again}"
+            f"{target}: has {size:,} bytes, but its record says {record['filesize']:,}: it was changed, or broke off."
+            f" {again}"
         )
     if verify and sha256_of(target) != record["sha256"]:
         raise ScfmError(f"{target}: its checksum is not the one of its record: it was changed. {again}")
@@ -254,14 +256,16 @@ def _adopt(spec: Spec, target: Path, located: _Located) -> str:
     if located.size is None or size != located.size:
         said = "the source does not say its size" if located.size is None else f"the source has {located.size:,}"
         raise ScfmError(
-            f"{target}: is there without a record ({size:,} bytes; {said}), so nothing tells what it is. Delete it, or fetch with --update."
+            f"{target}: is there without a record ({size:,} bytes; {said}), so nothing tells what it is. Delete it, or"
+            " fetch with --update."
         )
     if spec.ending == ".h5ad":
         check_is_h5ad(target)
     digest = sha256_of(target)
     if spec.sha256 and digest != spec.sha256:
         raise ScfmError(
-            f"{target}: is there without a record, and its checksum is {digest}, expected {spec.sha256}. Delete it, or fetch with --update."
+            f"{target}: is there without a record, and its checksum is {digest}, expected {spec.sha256}. Delete it, or"
+            " fetch with --update."
         )
     log.warning("%s: was there without a record; it has the size of the source and is taken for it", target)
     return digest

@@ -1,4 +1,5 @@
-"""A folder that speaks CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests without a connection.
+"""A folder that speaks CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests
+without a connection.
 
 The folder holds h5ad files and ``mirror.json``::
 
@@ -18,9 +19,9 @@ The folder holds h5ad files and ``mirror.json``::
              "previous": [{"dataset_version_id": "0c0de000-0000-4000-8000-0000000000a0", "file": "liver_old.h5ad"}]}]}],
      "files": ["orthologs.csv"]}
 
-==================== ========= ==============================================================================================
+==================== ========= =========================================================================================
 key                  needed    meaning
-==================== ========= ==============================================================================================
+==================== ========= =========================================================================================
 collection_id        yes       a UUID, once in the file
 name, doi            no        of the collection; empty where not given
 datasets             yes       list, may be empty
@@ -34,15 +35,15 @@ suspension_type      no        list of texts
 citation,            no        texts
 schema_version
 cell_count           no        counted in the h5ad file where not given
-tombstone            no        true: withdrawn; every question for it is answered with 410, and the collection does not list it
-previous             no        older versions, newest first: ``dataset_version_id`` and ``file``, and what else differed
+tombstone            no        true: withdrawn; answered with 410, and the collection does not list it
+previous             no        older versions, newest first: ``dataset_version_id``, ``file`` and what else differed
 files                no        further files to serve (tables of orthologs ...)
-==================== ========= ==============================================================================================
+==================== ========= =========================================================================================
 
 .. [1] not for a withdrawn data set
 
-The size of a file is always that of the file. Addresses of the files are ``/files/<path>``; they have an ETag, and ranges are
-served, so that a download is resumed as it would be from Discover.
+The size of a file is always that of the file. Addresses of the files are ``/files/<path>``; they have an ETag, and
+ranges are served, so that a download is resumed as it would be from Discover.
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ def load_mirror(folder: Path | str) -> Mirror:
     Raises
     ------
     ScfmError
-        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or stand twice, files that are not there.
+        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or stand twice, files
+        that are not there.
     """
     folder = Path(folder)
     index = folder / INDEX
@@ -254,7 +256,8 @@ class _Reader:
         path, parts = self.folder / name, PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
             self.faults.append(
-                f"{where}: the file '{name}' must be named by a path inside the folder (a link there may lead elsewhere)."
+                f"{where}: the file '{name}' must be named by a path inside the folder (a link there may lead"
+                " elsewhere)."
             )
         elif not path.is_file():
             self.faults.append(f"{where}: the file '{name}' does not exist.")

@@ -1,7 +1,7 @@
 """The web server of a mirror: CELLxGENE Discover's curation interface on this machine, from a folder.
 
-See :mod:`scfm.fetch.mirror` for the folder and :mod:`scfm.fetch.discover` for the interface. Files have a strong ETag (size and time
-of change) and are served in ranges (RFC 9110: one range, ``If-Range``, 416 behind the end).
+See :mod:`scfm.fetch.mirror` for the folder and :mod:`scfm.fetch.discover` for the interface. Files have a strong ETag
+(size and time of change) and are served in ranges (RFC 9110: one range, ``If-Range``, 416 behind the end).
 """
 
 from __future__ import annotations

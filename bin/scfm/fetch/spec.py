@@ -42,8 +42,8 @@ class Spec:
     version
         ``dataset_version_id`` that is wanted; empty: the current one.
     select
-        ``organism``, ``disease``, ``tissue``, ``assay``: a list is the exact set of labels, a text one label among others;
-        ``title_contains``: part of the title, upper and lower case alike.
+        ``organism``, ``disease``, ``tissue``, ``assay``: a list is the exact set of labels, a text one label among
+        others; ``title_contains``: part of the title, upper and lower case alike.
     url
         Address; a path for the kind ``file``.
     size, sha256
@@ -113,7 +113,8 @@ def _faults(spec: Spec) -> "list[str]":
     if spec.ending not in ENDINGS:
         faults.append(f"'ending' is '{spec.ending}'; known are {listing(ENDINGS)}.")
     faults += [
-        f"'{name}' is '{value}', which is no id of CELLxGENE Discover (such as 9f222629-9e39-47d0-b83f-e08d610c7479, small letters)."
+        f"'{name}' is '{value}', which is no id of CELLxGENE Discover (such as 9f222629-9e39-47d0-b83f-e08d610c7479,"
+        " small letters)."
         for name in ("collection_id", "dataset_id", "version")
         if (value := getattr(spec, name)) and not is_uuid(value)
     ]
@@ -141,7 +142,8 @@ def _select_faults(spec: Spec) -> list[str]:
         is_list = isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value)
         if not (isinstance(value, str) or (is_list and key != "title_contains")):
             faults.append(
-                f"'select': '{key}' must be a text{'' if key == 'title_contains' else ' or a list of texts'}; found {value!r}."
+                f"'select': '{key}' must be a text{'' if key == 'title_contains' else ' or a list of texts'}; found"
+                f" {value!r}."
             )
     return faults
 
@@ -153,7 +155,9 @@ def cellxgene_spec(dataset_id: str, *, collection_id: str = "", version: str = "
 
 
 def collection_spec(collection_id: str, name: str, *, select: Mapping[str, Any], version: str = "") -> Spec:
-    """Return the spec of the data set of a collection that ``select`` chooses; ``name`` tells it from others of the collection."""
+    """Return the spec of the data set of a collection that ``select`` chooses; ``name`` tells it from others of the
+    collection.
+    """
     return Spec(
         key=f"cellxgene_{collection_id}_{name}",
         kind="cellxgene",
@@ -164,7 +168,9 @@ def collection_spec(collection_id: str, name: str, *, select: Mapping[str, Any],
 
 
 def url_spec(url: str, *, ending: str = ".h5ad", size: int | None = None, sha256: str = "") -> Spec:
-    """Return the spec of a file at an address; the key holds a digest of it, so that two addresses never share a file."""
+    """Return the spec of a file at an address; the key holds a digest of it, so that two addresses never share a
+    file.
+    """
     stem = re.sub(r"[^A-Za-z0-9]+", "_", Path(url.partition("?")[0]).stem).strip("_")[:40]
     return Spec(
         key=f"url_{stem}_{sha256_hash(url.encode()).hexdigest()[:10]}",

@@ -133,7 +133,8 @@ class MethodInputs:
 
         Returns
         -------
-        Matrix, shape (n_cells, n_genes), CSR float32, cells in the order of :attr:`cell_ids`; gene names, shape (n_genes,).
+        Matrix, shape (n_cells, n_genes), CSR float32, cells in the order of :attr:`cell_ids`; gene names, shape
+        (n_genes,).
         """
         import h5py
         import numpy as np
@@ -175,7 +176,8 @@ class MethodInputs:
             missing = int(obs[name].isna().sum())
             if missing:
                 raise ScfmError(
-                    f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a value in every cell."
+                    f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a"
+                    " value in every cell."
                 )
         return obs.loc[self.cell_ids, names]
 

@@ -86,7 +86,8 @@ def _accelerator(device: str) -> str:
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise ScfmError(
-            "A GPU was asked for (--device cuda) and PyTorch finds none. Use --device auto, or a container and node with a GPU."
+            "A GPU was asked for (--device cuda) and PyTorch finds none. Use --device auto, or a container and node"
+            " with a GPU."
         )
     return "gpu" if available and device != "cpu" else "cpu"
 
@@ -114,7 +115,8 @@ def _setup(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]"
         for name in continuous:
             if not pd.api.types.is_numeric_dtype(columns[name]):
                 raise ScfmError(
-                    f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name it in scvi_categorical_covariates instead."
+                    f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name"
+                    " it in scvi_categorical_covariates instead."
                 )
         obs = obs.join(columns[continuous].astype(np.float32)).join(columns[categorical].astype(str).astype("category"))
         depth = (

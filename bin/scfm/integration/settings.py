@@ -40,7 +40,9 @@ def pick_settings(method: str, defaults: dict[str, Any], params: dict[str, Any])
 
 
 def _coerce(value: Any, default: Any, key: str) -> Any:
-    """Read ``value`` as the kind of thing ``default`` is; None stays None, and a None default takes numbers as they are."""
+    """Read ``value`` as the kind of thing ``default`` is; None stays None, and a None default takes numbers as they
+    are.
+    """
     if value is None or (isinstance(value, str) and value.strip().lower() in {"", "null"}):
         return [] if isinstance(default, list) else None
     if isinstance(default, list):

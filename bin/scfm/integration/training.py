@@ -96,15 +96,19 @@ def training_warnings(
     facts = training_facts(history, limits)
     about = {"dataset": dataset, "method": method}
     if "gap" not in facts:
-        text = "All cells were used for training (validation share 0): overfitting can't be checked. Hold out a share of the cells to see it."
+        text = (
+            "All cells were used for training (validation share 0): overfitting can't be checked. Hold out a share of"
+            " the cells to see it."
+        )
         return [message("W-TRN-02", "warning", text, **about, values=facts)]
     found = []
     risen = facts["rise"] > limits.rise and facts["best_epoch"] < facts["epochs_run"] - (patience or 0)
     if facts["gap"] > limits.gap or risen:
         text = (
-            f"Validation ELBO is {facts['gap']:.1%} above training at epoch {facts['best_epoch']}, its best of {facts['epochs_run']}, "
-            f"and ended {facts['rise']:.1%} higher. The model {'memorises' if facts['gap'] > limits.strong_gap or risen else 'begins to memorise'} "
-            "cells. Lower the patience (10-20), the epochs, n_latent or the number of genes."
+            f"Validation ELBO is {facts['gap']:.1%} above training at epoch {facts['best_epoch']}, its best of"
+            f" {facts['epochs_run']}, and ended {facts['rise']:.1%} higher. The model"
+            f" {'memorises' if facts['gap'] > limits.strong_gap or risen else 'begins to memorise'} cells. Lower the"
+            " patience (10-20), the epochs, n_latent or the number of genes."
         )
         found.append(
             message(
@@ -155,8 +159,8 @@ def covariate_warnings(
         correlation = float(covariates[name].rank().corr(depth))
         if abs(correlation) >= limits.depth_correlation:
             text = (
-                f"Covariate '{name}' follows the total counts (Spearman {correlation:.2f}) and the library size is modelled already: "
-                "this may over-correct biology linked to depth. Leave it out."
+                f"Covariate '{name}' follows the total counts (Spearman {correlation:.2f}) and the library size is"
+                " modelled already: this may over-correct biology linked to depth. Leave it out."
             )
             found.append(
                 message(

@@ -1,4 +1,5 @@
-"""The weighted neighbour graph of UMAP (McInnes et al. 2018, arXiv 1802.03426): fuzzy sets of each cell, joined by their union.
+"""The weighted neighbour graph of UMAP (McInnes et al. 2018, arXiv 1802.03426): fuzzy sets of each cell, joined by
+their union.
 
 The search for the bandwidth is the published one, for all cells at once; single precision in the same places as in
 umap-learn, so that the weights, and with them a seeded clustering of the graph, come out the same.

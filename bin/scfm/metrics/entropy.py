@@ -34,7 +34,8 @@ def shannon(shares: "np.ndarray") -> "np.ndarray":
 
 
 def composition_aware_entropy(shares: "np.ndarray", labels: "np.ndarray", counts: "np.ndarray") -> "np.ndarray":
-    """Entropy of a cell's neighbourhood over the entropy of its label's batches, at most 1 (Haghverdi et al. 2018, adapted).
+    """Entropy of a cell's neighbourhood over the entropy of its label's batches, at most 1 (Haghverdi et al. 2018,
+    adapted).
 
     Parameters
     ----------
@@ -92,5 +93,7 @@ def batch_entropy(data: MetricInputs) -> MetricResult:
 
 
 def batch_kl(data: MetricInputs) -> MetricResult:
-    """Divergence of the 50 nearest cells' batches from the label's, mean over cells; 0 or more, lower is better mixing."""
+    """Divergence of the 50 nearest cells' batches from the label's, mean over cells; 0 or more, lower is better
+    mixing.
+    """
     return _mean_by_cell(data, divergence)

@@ -139,11 +139,12 @@ def label_acceptance(
 
 
 def kbet(data: MetricInputs) -> MetricResult:
-    """kBET (Büttner et al. 2019, 10.1038/s41592-018-0254-1) per label, mean over labels; 0 to 1, higher is better mixing.
+    """kBET (Büttner et al. 2019, 10.1038/s41592-018-0254-1) per label, mean over labels; 0 to 1, higher is better
+    mixing.
 
     As in scib-metrics 0.5.10, a label with fewer cells than diffusion components lowers their number for itself and for
-    all labels after it in the alphabet. That is a slip there (a value depends on the names of other labels), kept because
-    values are to agree.
+    all labels after it in the alphabet. That is a slip there (a value depends on the names of other labels), kept
+    because values are to agree.
     """
     import numpy as np
 

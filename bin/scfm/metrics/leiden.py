@@ -33,7 +33,8 @@ class Agreement:
 def leiden_clusters(
     graph: "sp.csr_array", resolutions: "Sequence[float]" = RESOLUTIONS, seed: int = LEIDEN_SEED
 ) -> "list[np.ndarray]":
-    """Cluster a symmetric weighted graph by Leiden with the modularity objective (Traag et al. 2019, 10.1038/s41598-019-41695-z).
+    """Cluster a symmetric weighted graph by Leiden with the modularity objective (Traag et al. 2019,
+    10.1038/s41598-019-41695-z).
 
     Parameters
     ----------

@@ -47,7 +47,9 @@ def explained_variance(values: "np.ndarray", codes: "np.ndarray") -> float:
 
 
 def pcr_comparison(data: MetricInputs) -> MetricResult:
-    """max(0, (before - after) / before) of the variance explained by batch (Büttner et al. 2019); 0 to 1, higher is better."""
+    """max(0, (before - after) / before) of the variance explained by batch (Büttner et al. 2019); 0 to 1, higher is
+    better.
+    """
     data.need_batches()
     values = data.values()
     before = explained_variance(data.uncorrected(), data.batches.codes)

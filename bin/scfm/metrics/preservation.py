@@ -36,7 +36,8 @@ def jaccard(first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
 
 
 def neighborhood_preservation(data: MetricInputs) -> MetricResult:
-    """Mean Jaccard index of the 15 nearest cells of the same batch in the PCA and in the embedding; 0 to 1, higher is better.
+    """Mean Jaccard index of the 15 nearest cells of the same batch in the PCA and in the embedding; 0 to 1, higher is
+    better.
 
     Batches of 30 cells or fewer are left out: with so few, any two sets of 15 overlap.
     """

@@ -41,7 +41,9 @@ class Metric:
 
 
 def load_metrics(path: Path | str | None = None) -> dict[str, Metric]:
-    """Load and check the metrics table, ``assets/metrics.tsv`` of this checkout by default; see :func:`scfm.registry.read_registry`."""
+    """Load and check the metrics table, ``assets/metrics.tsv`` of this checkout by default; see
+    :func:`scfm.registry.read_registry`.
+    """
     rows = read_registry(Path(path) if path else ASSETS / "metrics.tsv", kind="metric")
     return {name: Metric(**row) for name, row in rows.items()}
 

@@ -1,4 +1,5 @@
-"""The counter-based generator Threefry-2x32 (Salmon et al. 2011, 10.1145/2063384.2063405) and the draws JAX makes from it.
+"""The counter-based generator Threefry-2x32 (Salmon et al. 2011, 10.1145/2063384.2063405) and the draws JAX makes from
+it.
 
 scib-metrics starts its k-means from random numbers of JAX. Importing JAX takes seconds and compiling longer; these few
 lines give the same numbers, so that the same cells become the first centres. Only what k-means needs is here.

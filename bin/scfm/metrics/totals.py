@@ -2,8 +2,8 @@
 
 Raw totals use the metrics as they are. Totals scaled between controls first map every metric so that 0 and 1 mean the
 same for all: the anchors (columns ``anchor_low`` and ``anchor_high`` of ``assets/metrics.tsv``) are controls or numbers
-fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's number.
-Scaled values are not clipped: below 0 or above 1 is information.
+fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's
+number. Scaled values are not clipped: below 0 or above 1 is information.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def compute_totals(
 
     Returns
     -------
-    One row per embedding, weight and scaling (``raw``, ``controls``), ``COLUMNS``. ``bio``, ``batch``, ``total``: higher is
-    better; raw ones lie in 0 to 1 (ARI may be slightly negative). ``missing`` lists metrics without a value. A metric that
-    is not defined for the whole data set is left out for all; one that only this embedding lacks makes its mean and total
-    NA, with a reason: a mean over fewer metrics than the others' is not comparable.
+    One row per embedding, weight and scaling (``raw``, ``controls``), ``COLUMNS``. ``bio``, ``batch``, ``total``:
+    higher is better; raw ones lie in 0 to 1 (ARI may be slightly negative). ``missing`` lists metrics without a value.
+    A metric that is not defined for the whole data set is left out for all; one that only this embedding lacks makes
+    its mean and total NA, with a reason: a mean over fewer metrics than the others' is not comparable.
 
     Raises
     ------

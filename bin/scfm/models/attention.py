@@ -1,7 +1,8 @@
 """Attention inside each cell of a packed batch.
 
-Only attention knows where a cell begins and ends (:mod:`scfm.models.segments`): on the CPU it runs per group of equally long cells, on
-CUDA in bf16 through PyTorch's variable-length kernel, else padded with a key mask. The kernels keep their softmax in float32.
+Only attention knows where a cell begins and ends (:mod:`scfm.models.segments`): on the CPU it runs per group of equally
+long cells, on CUDA in bf16 through PyTorch's variable-length kernel, else padded with a key mask. The kernels keep
+their softmax in float32.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def attention(
 
 @cache
 def _has_varlen(device: torch.device) -> bool:
-    """Whether this PyTorch and this device have the kernel for packed sequences (CUDA, compute capability 8 and above)."""
+    """Whether this PyTorch and this device have the kernel for packed sequences (CUDA, compute capability 8 and
+    above).
+    """
     return (
         device.type == "cuda"
         and torch.cuda.get_device_capability(device) >= (8, 0)
@@ -108,7 +111,9 @@ def attention_padded(
     heads: int,
     key_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The same as :func:`attention`, through matrices padded to the longest cell, with a key mask where lengths differ."""
+    """The same as :func:`attention`, through matrices padded to the longest cell, with a key mask where lengths
+    differ.
+    """
     n = len(q_segments)
     q4, k4, v4 = (_heads(_pad(x, s), n, heads) for x, s in ((q, q_segments), (k, k_segments), (v, k_segments)))
     mask = None
@@ -134,9 +139,9 @@ def attention_of_one(
 ) -> torch.Tensor:
     """Attention of one query per cell, without computing keys and values.
 
-    A logit is q.(Wk x + bk): W_k'q is a vector per head that meets the states themselves, and bk adds the same to all logits. The
-    result is Wv (sum of p x) + bv, as the weights p sum to 1. For a last layer of which only ``<cls>`` is read this replaces two
-    matrix products over all tokens.
+    A logit is q.(Wk x + bk): W_k'q is a vector per head that meets the states themselves, and bk adds the same to all
+    logits. The result is Wv (sum of p x) + bv, as the weights p sum to 1. For a last layer of which only ``<cls>`` is
+    read this replaces two matrix products over all tokens.
 
     Returns
     -------

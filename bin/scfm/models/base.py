@@ -1,8 +1,9 @@
 """The contract of a model: prepare genes -> tokens for a chunk of cells -> forward -> pooled rows by cell id.
 
-A model is one file ``bin/scfm/models/<name>.py`` with ``MODEL = <subclass of EmbeddingModel>``. It says how its files are read,
-how gene names become vocabulary entries, how a chunk of cells becomes tokens, and how a packed batch becomes one row per cell.
-Streaming, batching, order, cells without genes, checks of the input, time and memory are done once in :mod:`scfm.models.runner`.
+A model is one file ``bin/scfm/models/<name>.py`` with ``MODEL = <subclass of EmbeddingModel>``. It says how its files
+are read, how gene names become vocabulary entries, how a chunk of cells becomes tokens, and how a packed batch becomes
+one row per cell. Streaming, batching, order, cells without genes, checks of the input, time and memory are done once in
+:mod:`scfm.models.runner`.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class EmbeddingModel(ABC):
         with torch.inference_mode():
             self.load()
 
-    # ---- what a model writes --------------------------------------------------------------------------------------------
+    # ---- what a model writes -----------------------------------------------------------------------------------------
 
     @abstractmethod
     def load(self) -> None:
@@ -138,7 +139,8 @@ class EmbeddingModel(ABC):
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> GeneMap:
         """Map gene names to the vocabulary.
 
-        Pure: it is also called to try other columns for an error sentence, so what the tokeniser needs goes into the result.
+        Pure: it is also called to try other columns for an error sentence, so what the tokeniser needs goes into the
+        result.
 
         Parameters
         ----------
@@ -156,10 +158,12 @@ class EmbeddingModel(ABC):
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return one row per cell of a batch, shape (n_cells, n_dims)."""
 
-    # ---- what a model may replace -----------------------------------------------------------------------------------------
+    # ---- what a model may replace ------------------------------------------------------------------------------------
 
     def gene_column(self, counts: "Counts") -> str:
-        """Return the column of ``var`` that names the genes (``index`` = ``var_names``); for models with a rule of their own."""
+        """Return the column of ``var`` that names the genes (``index`` = ``var_names``); for models with a rule of
+        their own.
+        """
         return self.settings.gene_column
 
     def prepare(self, counts: "Counts") -> None:  # noqa: B027 (an optional hook)
@@ -170,12 +174,13 @@ class EmbeddingModel(ABC):
         for chunk in runner.chunks(counts):  # (chunk, tokens)
             yield runner.embed_chunk(*chunk)
 
-    # ---- what a model uses ------------------------------------------------------------------------------------------------
+    # ---- what a model uses -------------------------------------------------------------------------------------------
 
     def open(self, path: Path | str, **how: Any) -> Checkpoint:
         """Open a checkpoint strictly, or seeded random weights of its shapes with ``random_init``.
 
-        Keyword arguments as in :func:`scfm.models.checkpoint.open_checkpoint`. The file is remembered for checksum and extras.
+        Keyword arguments as in :func:`scfm.models.checkpoint.open_checkpoint`. The file is remembered for checksum and
+        extras.
         """
         found = random_checkpoint(path, self.seed, **how) if self.random_init else open_checkpoint(path, **how)
         self.checkpoints.append(found)
@@ -199,7 +204,7 @@ class EmbeddingModel(ABC):
         """Return what the model adds to the sidecar; extend with ``super().facts() | {...}``."""
         return {}
 
-    # ---- for notebooks ----------------------------------------------------------------------------------------------------
+    # ---- for notebooks -----------------------------------------------------------------------------------------------
 
     def embed(self, adata: "anndata.AnnData | Path | str", **options: Any) -> "pd.DataFrame":
         """Embed an AnnData or an .h5ad file.
@@ -213,8 +218,8 @@ class EmbeddingModel(ABC):
 
         Returns
         -------
-        Rows by cell id, columns ``dim_0`` ..., float32. Cells that could not be embedded have no row; they are listed, with other
-        facts, in ``.attrs["report"]``.
+        Rows by cell id, columns ``dim_0`` ..., float32. Cells that could not be embedded have no row; they are listed,
+        with other facts, in ``.attrs["report"]``.
         """
         from scfm.models.reader import counts_of, open_counts
         from scfm.models.runner import embed_frame

@@ -1,7 +1,8 @@
-"""BERT encoder as the transformers library stores it: shared by the models that are one (Geneformer, GeneCompass, scCello).
+"""BERT encoder as the transformers library stores it: shared by the models that are one (Geneformer, GeneCompass,
+scCello).
 
-Post-norm layers, absolute positions, biases everywhere, no pooler and no head. What a token is, and what is read at the end, is
-the model's business.
+Post-norm layers, absolute positions, biases everywhere, no pooler and no head. What a token is, and what is read at the
+end, is the model's business.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def read_bert_config(path: Path | str) -> BertConfig:
     bad = [key for key in _SIZES if type(content.get(key)) is not int or content[key] < 1]
     if bad:
         raise ScfmError(
-            f"{path}: needs whole numbers of at least 1 for {', '.join(bad)}; found {', '.join(repr(content.get(key)) for key in bad)}."
+            f"{path}: needs whole numbers of at least 1 for {', '.join(bad)}; found"
+            f" {', '.join(repr(content.get(key)) for key in bad)}."
         )
     width, n_layers, heads, inner, n_positions, vocab_size = (content[key] for key in _SIZES)
     if width % heads:
@@ -71,7 +73,8 @@ def read_bert_config(path: Path | str) -> BertConfig:
     ):
         if content.get(key, known[0]) not in known:
             raise ScfmError(
-                f"{path}: {key} is '{content[key]}'; only {' and '.join(known)} can be computed here. Is it a checkpoint of another model?"
+                f"{path}: {key} is '{content[key]}'; only {' and '.join(known)} can be computed here. Is it a"
+                " checkpoint of another model?"
             )
     if "hidden_act" not in content:
         raise ScfmError(f"{path}: hidden_act is missing; expected relu or gelu.")
@@ -101,8 +104,8 @@ def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
     if variant:
         if not (weights / variant / "config.json").is_file():
             raise ScfmError(
-                f"{weights / variant}: there is no model (config.json) of that name (setting variant).{did_you_mean(variant, names)} "
-                f"{weights} holds {listing(names, limit=10) or 'none'}."
+                f"{weights / variant}: there is no model (config.json) of that name (setting"
+                f" variant).{did_you_mean(variant, names)} {weights} holds {listing(names, limit=10) or 'none'}."
             )
         return weights / variant
     if (weights / "config.json").is_file():
@@ -117,18 +120,23 @@ def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
 
 
 def weights_file(folder: Path, usual: str = "model.safetensors") -> Path:
-    """Return the weights in a folder written by transformers: ``usual``, else ``model.safetensors`` or ``pytorch_model.bin``."""
+    """Return the weights in a folder written by transformers: ``usual``, else ``model.safetensors`` or
+    ``pytorch_model.bin``.
+    """
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
         raise ScfmError(
-            f"{adapter}: this is a LoRA adapter, not a whole model. Merge it into its base model (merge_and_unload), save that and use it."
+            f"{adapter}: this is a LoRA adapter, not a whole model. Merge it into its base model (merge_and_unload),"
+            " save that and use it."
         )
     paths = [folder / name for name in (usual, "model.safetensors", "pytorch_model.bin")]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
 def longest_sequence(model: "EmbeddingModel", asked: int | None, n_positions: int, *, shortest: int) -> int:
-    """Return the longest sequence of a run: as asked for, at most the positions of the model (with a warning), None = these."""
+    """Return the longest sequence of a run: as asked for, at most the positions of the model (with a warning), None =
+    these.
+    """
     asked = n_positions if asked is None else asked
     if asked < shortest:
         raise ScfmError(
@@ -145,7 +153,8 @@ def longest_sequence(model: "EmbeddingModel", asked: int | None, n_positions: in
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Input embeddings: LayerNorm(word + position), summed in float32; what every token carries is folded into the positions.
+    """Input embeddings: LayerNorm(word + position), summed in float32; what every token carries is folded into the
+    positions.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Transformer layers that the models share, on packed tokens: no padding enters a linear layer.
 
-Hidden states of a batch are one matrix (n_tokens, width), cell after cell. In bf16, weights and activations of linear layers are bf16,
-layer norms and the softmax of attention are computed in float32.
+Hidden states of a batch are one matrix (n_tokens, width), cell after cell. In bf16, weights and activations of linear
+layers are bf16, layer norms and the softmax of attention are computed in float32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _INNER_VALUES = 5 * 2**20
 
 @dataclass(frozen=True)
 class Layer:
-    """A transformer encoder layer with fused query, key and value (rows of ``qkv``: all q, all k, all v, head-contiguous)."""
+    """A transformer encoder layer with fused query, key and value (rows of ``qkv``: all q, all k, all v,
+    head-contiguous).
+    """
 
     qkv: Linear
     out: Linear
@@ -67,7 +69,8 @@ def post_norm_layer(
     qkv
         Projections of ``x``, (n_tokens, 3 * width), where they were looked up and not computed.
     fold
-        With ``read`` of one row per cell, on the CPU: do not compute keys and values at all; see :func:`attention_of_one`.
+        With ``read`` of one row per cell, on the CPU: do not compute keys and values at all; see
+        :func:`attention_of_one`.
 
     Returns
     -------
@@ -92,7 +95,9 @@ def post_norm_layer(
 
 
 def _after_attention(mixed: torch.Tensor, x: torch.Tensor, layer: Layer, activation: Activation) -> torch.Tensor:
-    """Return ``norm2(h + down(act(up(h))))`` of ``h = norm1(x + out(mixed))``; on a CPU in parts that stay in its cache."""
+    """Return ``norm2(h + down(act(up(h))))`` of ``h = norm1(x + out(mixed))``; on a CPU in parts that stay in its
+    cache.
+    """
     n_parts = -(-len(x) * len(layer.up.weight) // _INNER_VALUES) if x.device.type == "cpu" else 1
     done = []
     for part, add in zip(mixed.tensor_split(n_parts), x.tensor_split(n_parts), strict=True):
@@ -103,10 +108,11 @@ def _after_attention(mixed: torch.Tensor, x: torch.Tensor, layer: Layer, activat
 
 @dataclass(frozen=True)
 class LayerNames:
-    """Names of a layer's tensors in a checkpoint, without ``.weight`` / ``.bias``; ``{}`` stands for the layer's number.
+    """Names of a layer's tensors in a checkpoint, without ``.weight`` / ``.bias``; ``{}`` stands for the layer's
+    number.
 
-    ``qkv`` holds one name (stacked projections) or three (query, key, value). ``qkv_packed`` names a projection whose parameters
-    are called ``<name>_weight`` and ``<name>_bias`` (PyTorch's ``in_proj``).
+    ``qkv`` holds one name (stacked projections) or three (query, key, value). ``qkv_packed`` names a projection whose
+    parameters are called ``<name>_weight`` and ``<name>_bias`` (PyTorch's ``in_proj``).
     """
 
     qkv: tuple[str, ...]

@@ -1,7 +1,8 @@
 """CellPLM (Wen et al., ICLR 2024, doi:10.1101/2023.10.03.560734): inference, written from ``docs/models/cellplm.md``.
 
-A cell is one vector, the sum of its genes' embeddings weighted by log1p of the counts; attention runs across cells. The row of a cell
-therefore depends on which cells are in its chunk, and on nothing else: not on their order, not on how a run is cut up.
+A cell is one vector, the sum of its genes' embeddings weighted by log1p of the counts; attention runs across cells. The
+row of a cell therefore depends on which cells are in its chunk, and on nothing else: not on their order, not on how a
+run is cut up.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 #: the checkpoint of the tutorials and of the paper's benchmark; taken where several are there and none is named
 USUAL = "20231027_85M"
-#: columns of the gene table that are summed at a time on a CPU: all genes of so narrow a table stay in the processor's cache
+#: columns of the gene table that are summed at a time on a CPU: all genes of so narrow a table stay in the processor's
+#: cache
 TABLE_COLUMNS = 32
 _ENDINGS = (".best.ckpt", ".config.json")
 
@@ -46,16 +48,17 @@ class CellPLMSettings(ModelSettings):
     Attributes
     ----------
     checkpoint
-        Common beginning of ``<checkpoint>.config.json`` and ``<checkpoint>.best.ckpt``, relative to the weights folder; empty = the
-        only one there, or ``20231027_85M``.
+        Common beginning of ``<checkpoint>.config.json`` and ``<checkpoint>.best.ckpt``, relative to the weights folder;
+        empty = the only one there, or ``20231027_85M``.
     group_column
-        Column of ``obs``: only cells of the same value see each other (officially the column ``batch``, where there is one). Empty =
-        one group, in file order.
+        Column of ``obs``: only cells of the same value see each other (officially the column ``batch``, where there is
+        one). Empty = one group, in file order.
     cells_per_chunk
-        Each group is cut into chunks of this many cells, in file order, and only cells of a chunk see each other; 0 = never cut.
+        Each group is cut into chunks of this many cells, in file order, and only cells of a chunk see each other; 0 =
+        never cut.
     latent_draw
-        Cluster of a cell where the latent space is a Gaussian mixture: ``argmax`` (the most likely) or ``sample`` (drawn; the official
-        stream of random numbers, seeded by ``--seed``).
+        Cluster of a cell where the latent space is a Gaussian mixture: ``argmax`` (the most likely) or ``sample``
+        (drawn; the official stream of random numbers, seeded by ``--seed``).
     """
 
     checkpoint: str = ""
@@ -128,7 +131,8 @@ class CellPLM(EmbeddingModel):
             encoder, self.n_clusters = config["enc_mod"], int(config.get("num_clusters", 0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ScfmError(
-                f"{path}: needs enc_mod, enc_hid, enc_layers, post_latent_dim, norm, latent_mod and gene_list ({type(error).__name__}: {error})."
+                f"{path}: needs enc_mod, enc_hid, enc_layers, post_latent_dim, norm, latent_mod and gene_list"
+                f" ({type(error).__name__}: {error})."
             ) from error
         allowed = {
             "enc_mod": (encoder, ["flowformer"]),
@@ -142,7 +146,8 @@ class CellPLM(EmbeddingModel):
                 )
         if config.get("cat_pe", True):
             raise ScfmError(
-                f"{path}: cat_pe is true (absent means true); only false is supported, and nothing else can run officially."
+                f"{path}: cat_pe is true (absent means true); only false is supported, and nothing else can run"
+                " officially."
             )
         for key in ("input_covariate", "dsbn"):
             if config.get(key):
@@ -183,10 +188,12 @@ class CellPLM(EmbeddingModel):
         self.joint = read_linear(checkpoint, [f"{at}inference_qzyx.0"], inner, h + k, place)
         self.mean = read_linear(checkpoint, [f"{at}inference_qzyx.2.mu"], z, inner, place)
 
-    # ---- genes and cells ----------------------------------------------------------------------------------------------------
+    # ---- genes and cells ---------------------------------------------------------------------------------------------
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
-        """Match Ensembl ids; of columns of the same gene the first one counts, one that matches as written before a stripped one."""
+        """Match Ensembl ids; of columns of the same gene the first one counts, one that matches as written before a
+        stripped one.
+        """
         found = genes.look_up(names, self.vocabulary, strip_version=self.settings.strip_version)
         known = np.flatnonzero(found.known)
         as_written = np.fromiter((names[i] in self.vocabulary for i in known), dtype=bool, count=len(known))
@@ -209,8 +216,8 @@ class CellPLM(EmbeddingModel):
         if computed > counts.n_cells:
             self.warn(
                 "I-MOD-04",
-                f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a data set "
-                "along group_column (or at multiples of cells_per_chunk) to compute each cell once.",
+                f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a"
+                " data set along group_column (or at multiples of cells_per_chunk) to compute each cell once.",
                 severity="info",
             )
 
@@ -220,10 +227,12 @@ class CellPLM(EmbeddingModel):
         values = np.log1p(rows.values.astype(np.float32, copy=False))
         return tokens.Tokens(rows.offsets, {"ids": self.genes.ids[rows.columns], "values": values}, rows.lengths)
 
-    # ---- running ------------------------------------------------------------------------------------------------------------
+    # ---- running -----------------------------------------------------------------------------------------------------
 
     def stream(self, counts: "Counts", runner: "Runner") -> Iterator[Part]:
-        """Compute every chunk that holds a cell asked for, whole; cells without genes take part (as officially) and get no row."""
+        """Compute every chunk that holds a cell asked for, whole; cells without genes take part (as officially) and get
+        no row.
+        """
         import torch
 
         from scfm.models.cellplm_parts import States, run_layer
@@ -264,7 +273,8 @@ class CellPLM(EmbeddingModel):
                 )
             if not np.isfinite(values).all():
                 raise ScfmError(
-                    f"{self.name}: the embedding of a chunk of {states.n_cells:,} cells is not finite. Damaged weights, or counts of an absurd size?"
+                    f"{self.name}: the embedding of a chunk of {states.n_cells:,} cells is not finite. Damaged weights,"
+                    " or counts of an absurd size?"
                 )
             out = asked[part] & has_genes[part]
             missing = [(str(c), tokens.NO_GENES) for c in cell_ids[part][asked[part] & ~has_genes[part]]]
@@ -304,7 +314,9 @@ class CellPLM(EmbeddingModel):
         return F.group_norm(x, 4, norm.weight, norm.bias, norm.eps) if self.norm_kind == "groupnorm" else norm(x)
 
     def read_latent(self, x: "torch.Tensor", uniform: "torch.Tensor | None") -> "torch.Tensor":
-        """Return the mean of the latent space, shape (n_cells, n_dims); ``uniform`` are draws for the mixture's cluster."""
+        """Return the mean of the latent space, shape (n_cells, n_dims); ``uniform`` are draws for the mixture's
+        cluster.
+        """
         import torch.nn.functional as F
 
         from scfm.models.cellplm_parts import apply

@@ -31,7 +31,9 @@ class Noise:
         torch.empty((), dtype=torch.int64).random_(generator=self._generator)  # the data loader's own draw
 
     def uniform(self, n_cells: int, n_clusters: int, n_dims: int) -> "torch.Tensor":
-        """Return the uniform draws of the next chunk, shape (n_cells, n_clusters); a normal sample that nobody uses is drawn, too."""
+        """Return the uniform draws of the next chunk, shape (n_cells, n_clusters); a normal sample that nobody uses is
+        drawn, too.
+        """
         import torch
 
         draws = torch.rand(n_cells, n_clusters, generator=self._generator)
@@ -57,8 +59,9 @@ def plan_chunks(counts: "Counts", group_column: str, cells_per_chunk: int) -> li
         column = counts.obs_column(group_column)
         if column.isna().any():
             raise ScfmError(
-                f"{counts.name}: {plural(int(column.isna().sum()), 'cell')} of {n:,} have no value in obs column '{group_column}' (setting "
-                "group_column). Every cell must belong to a group: fill the column or leave these cells out."
+                f"{counts.name}: {plural(int(column.isna().sum()), 'cell')} of {n:,} have no value in obs column"
+                f" '{group_column}' (setting group_column). Every cell must belong to a group: fill the column or leave"
+                " these cells out."
             )
         values = column.astype(object).to_numpy()
         try:

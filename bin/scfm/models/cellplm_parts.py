@@ -1,8 +1,9 @@
-"""CellPLM's encoder: flow attention across cells in blocks, and the memory for their states; written from ``docs/models/cellplm.md``.
+"""CellPLM's encoder: flow attention across cells in blocks, and the memory for their states; written from
+``docs/models/cellplm.md``.
 
-Every term by which one cell sees the others is a sum over cells. A layer therefore runs block by block in four passes over the
-cells (sums of q and k; their normalised sums; the weighted sum of outer products; the output), with the same result as in one
-piece, and a chunk may be larger than memory.
+Every term by which one cell sees the others is a sum over cells. A layer therefore runs block by block in four passes
+over the cells (sums of q and k; their normalised sums; the weighted sum of outer products; the output), with the same
+result as in one piece, and a chunk may be larger than memory.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def _against(x: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
 def run_layer(states: States, layer: FlowLayer, heads: int) -> None:
     """Run ``x += out(flow(norm1(x))); x += down(gelu(up(norm2(x))))`` over all cells of a chunk, in place.
 
-    Sums over cells are made in float64: neither blocks nor the order of the cells change the result beyond its last bits.
+    Sums over cells are made in float64: neither blocks nor the order of the cells change the result beyond its last
+    bits.
     """
     n = states.n_cells
     projected = _Projections(states, layer, heads)

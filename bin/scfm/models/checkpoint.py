@@ -58,8 +58,9 @@ class Checkpoint:
     def _need(self, name: str) -> "torch.Tensor":
         if name not in self._tensors:
             raise ScfmError(
-                f"{self.path}: the tensor '{name}' is missing ({len(self._tensors)} others are there).{did_you_mean(name, self._tensors)} "
-                "The file is not a checkpoint of this model, or of another version of it."
+                f"{self.path}: the tensor '{name}' is missing ({len(self._tensors)} others are"
+                f" there).{did_you_mean(name, self._tensors)} The file is not a checkpoint of this model, or of another"
+                " version of it."
             )
         return self._tensors[name]
 
@@ -73,8 +74,9 @@ class Checkpoint:
         shape
             Expected shape; ``ANY`` stands for any size of that dimension.
         init
-            Used for random weights only (``--random_init``): a number = normal with that standard deviation, ``zeros``, ``ones``,
-            ``file`` = not a trained weight, take it from the file; None = by name and shape, see :class:`RandomCheckpoint`.
+            Used for random weights only (``--random_init``): a number = normal with that standard deviation, ``zeros``,
+            ``ones``, ``file`` = not a trained weight, take it from the file; None = by name and shape, see
+            :class:`RandomCheckpoint`.
 
         Raises
         ------
@@ -96,7 +98,8 @@ class Checkpoint:
     def take_rows(self, name: str, rows: np.ndarray, *shape: int) -> "torch.Tensor":
         """Return some rows of a large table as float32; the others are not read from disk (memory-mapped files).
 
-        Like ``take(..., init="file")``: a table of which only rows are used is data that the model was given, so random weights keep it.
+        Like ``take(..., init="file")``: a table of which only rows are used is data that the model was given, so random
+        weights keep it.
 
         Parameters
         ----------
@@ -126,8 +129,8 @@ class Checkpoint:
 class RandomCheckpoint(Checkpoint):
     """Seeded random weights with the names and shapes of a checkpoint: the control for what pretraining adds.
 
-    A tensor depends on the seed and its name only. By default biases are 0, other vectors 1 (the gains of norms), and matrices
-    uniform within +-1/sqrt(fan-in), PyTorch's rule for a linear layer.
+    A tensor depends on the seed and its name only. By default biases are 0, other vectors 1 (the gains of norms), and
+    matrices uniform within +-1/sqrt(fan-in), PyTorch's rule for a linear layer.
 
     Parameters
     ----------
@@ -156,7 +159,8 @@ class RandomCheckpoint(Checkpoint):
             self.used.add(name)
         elif ANY in shape:
             raise ScfmError(
-                f"{self.path}: needed for the size of '{name}', also for random weights, but the file or tensor is absent."
+                f"{self.path}: needed for the size of '{name}', also for random weights, but the file or tensor is"
+                " absent."
             )
         if init is None:
             init = _usual_init(name, shape)
@@ -191,7 +195,8 @@ def read_tensors(path: Path | str) -> Any:
 
     Returns
     -------
-    Tensor by name, or whatever data structure ``torch.save`` was given. Tensors are memory-mapped where the format allows it.
+    Tensor by name, or whatever data structure ``torch.save`` was given. Tensors are memory-mapped where the format
+    allows it.
 
     Raises
     ------
@@ -227,8 +232,8 @@ def _read_torch(path: Path) -> Any:
         text = str(error)
         if "GLOBAL" in text or "Unsupported" in text or "global" in text:
             raise ScfmError(
-                f"{path}: the checkpoint refers to code or to types that are not data ({_global_of(text)}). Nothing in it was "
-                "executed; get the file again from its official source."
+                f"{path}: the checkpoint refers to code or to types that are not data ({_global_of(text)}). Nothing in"
+                " it was executed; get the file again from its official source."
             ) from error
         raise ScfmError(_damaged(path, error)) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
@@ -259,7 +264,10 @@ def _safe_numpy() -> list:
 
 def _damaged(path: Path, error: Exception) -> str:
     first = " ".join(str(error).split())[:160]
-    return f"{path}: the file is cut short or damaged ({path.stat().st_size:,} bytes; {first}). Compare its size and checksum, download it again."
+    return (
+        f"{path}: the file is cut short or damaged ({path.stat().st_size:,} bytes; {first}). Compare its size and"
+        " checksum, download it again."
+    )
 
 
 def open_checkpoint(
@@ -302,7 +310,9 @@ def open_checkpoint(
 
 
 def random_checkpoint(path: Path | str, seed: int, **how: Any) -> RandomCheckpoint:
-    """Return random weights for the checkpoint at ``path``; where the file exists, its shapes are used (see :func:`open_checkpoint`)."""
+    """Return random weights for the checkpoint at ``path``; where the file exists, its shapes are used (see
+    :func:`open_checkpoint`).
+    """
     tensors: Mapping[str, Any] = {}
     if Path(path).is_file():
         tensors = open_checkpoint(path, **how)._tensors

@@ -1,7 +1,9 @@
-"""GeneCompass (Yang et al., Cell Research 2024, doi:10.1038/s41422-024-01034-y): inference, written from ``docs/models/genecompass.md``.
+"""GeneCompass (Yang et al., Cell Research 2024, doi:10.1038/s41422-024-01034-y): inference, written from
+``docs/models/genecompass.md``.
 
-A cell is its genes, ranked by log2(1 + count / median), each with that value and four kinds of prior knowledge; a learned vector of the
-species stands in front. A BERT encoder reads all places, as published also the padding behind the genes.
+A cell is its genes, ranked by log2(1 + count / median), each with that value and four kinds of prior knowledge; a
+learned vector of the species stands in front. A BERT encoder reads all places, as published also the padding behind the
+genes.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ class GeneCompassSettings(ModelSettings):
     pooling
         ``cls`` = state of the species vector, ``mean`` = mean over the other places.
     attend_padding
-        True: every cell is filled up to ``max_length`` with padding that is attended and part of the mean, as published. False: no
-        padding, as in training.
+        True: every cell is filled up to ``max_length`` with padding that is attended and part of the mean, as
+        published. False: no padding, as in training.
     max_length
         Most genes per cell, and the places of a padded cell; None = the positions of the model (2048).
     variant
@@ -90,7 +92,8 @@ class GeneCompass(EmbeddingModel):
         for key in ("use_values", "use_cls_token"):
             if content.get(key, True) is not True:
                 raise ScfmError(
-                    f"{config.path}: {key} is {content[key]!r}; only true can be computed here, which the released models have."
+                    f"{config.path}: {key} is {content[key]!r}; only true can be computed here, which the released"
+                    " models have."
                 )
         if content.get("pad_token_id", 0) != 0:
             raise ScfmError(f"{config.path}: pad_token_id is {content['pad_token_id']!r}, expected 0.")
@@ -125,7 +128,8 @@ class GeneCompass(EmbeddingModel):
     def _read_gene_embedding(self, checkpoint: "Checkpoint", config: "BertConfig", words: "torch.Tensor") -> None:
         """Fold everything that the embedding's first linear layer sees, but the value, into one row per usable token.
 
-        The layer reads word | value | knowledge 1 | ... side by side, each knowledge after a linear map of its own: all of it is linear.
+        The layer reads word | value | knowledge 1 | ... side by side, each knowledge after a linear map of its own: all
+        of it is linear.
         """
         import torch
 
@@ -166,12 +170,15 @@ class GeneCompass(EmbeddingModel):
         index = checkpoint.take(name, size, init="file").long().numpy()
         if index.min() < 0 or index.max() >= size:
             raise ScfmError(
-                f"{checkpoint.path}: the tensor '{name}' refers to tokens outside the vocabulary of {size:,}. The file is damaged."
+                f"{checkpoint.path}: the tensor '{name}' refers to tokens outside the vocabulary of {size:,}. The file"
+                " is damaged."
             )
         return index
 
     def _knowledge(self, checkpoint: "Checkpoint", kind: str, rows: np.ndarray, size: int) -> "torch.Tensor":
-        """Return rows of a knowledge table, from the checkpoint, else from the pickles; not trained, so random weights keep it."""
+        """Return rows of a knowledge table, from the checkpoint, else from the pickles; not trained, so random weights
+        keep it.
+        """
         import torch
 
         if kind not in self.rebuilt:
@@ -180,7 +187,9 @@ class GeneCompass(EmbeddingModel):
         return torch.from_numpy(read_knowledge(self.tops, kind, self.dictionaries.tokens, needed)[inverse])
 
     def _read_first_states(self, checkpoint: "Checkpoint", config: "BertConfig") -> None:
-        """Compute what does not depend on the cell: row 0 = the species vector (no position, no norm), row i + 1 = padding at place i."""
+        """Compute what does not depend on the cell: row 0 = the species vector (no position, no norm), row i + 1 =
+        padding at place i.
+        """
         import torch
 
         vectors = checkpoint.take("bert.cls_embedding.weight", len(SPECIES), config.width, init=config.init)
@@ -205,10 +214,12 @@ class GeneCompass(EmbeddingModel):
             }
         )
 
-    # ---- genes ------------------------------------------------------------------------------------------------------------
+    # ---- genes -------------------------------------------------------------------------------------------------------
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
-        """Match symbols by the official dictionary, or Ensembl ids; columns of one gene all stay and the token occurs again, as officially."""
+        """Match symbols by the official dictionary, or Ensembl ids; columns of one gene all stay and the token occurs
+        again, as officially.
+        """
         return genes.look_up(names, self.dictionaries.table, strip_version=self.settings.strip_version)
 
     def prepare(self, counts: "Counts") -> None:
@@ -225,21 +236,24 @@ class GeneCompass(EmbeddingModel):
         n_mouse = int(self.dictionaries.mouse_tokens[ids].sum())
         if n_mouse and not self.dictionaries.mouse_medians.exists():
             raise ScfmError(
-                f"{self.dictionaries.mouse_medians}: the file is missing, and {plural(n_mouse, 'gene')} of the data {'is a mouse gene' if n_mouse == 1 else 'are mouse genes'}: "
-                "their counts are divided by these medians."
+                f"{self.dictionaries.mouse_medians}: the file is missing, and {plural(n_mouse, 'gene')} of the data"
+                f" {'is a mouse gene' if n_mouse == 1 else 'are mouse genes'}: their counts are divided by these"
+                " medians."
             )
         if 2 * n_mouse < len(ids):
             self.warn(
                 "W-MOD-23",
-                f"species=mouse, but {plural(len(ids) - n_mouse, 'gene')} of {len(ids):,} are human ones. Right only if mouse genes were brought to the ids of their "
-                "human homologues; for human cells use species=human.",
+                f"species=mouse, but {plural(len(ids) - n_mouse, 'gene')} of {len(ids):,} are human ones. Right only if"
+                " mouse genes were brought to the ids of their human homologues; for human cells use species=human.",
                 n_human=len(ids) - n_mouse,
             )
 
-    # ---- tokens -----------------------------------------------------------------------------------------------------------
+    # ---- tokens ------------------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
-        """Rank the genes of each cell by log2(1 + count / median) and cut; place 0 is the species vector (id 0), padding has id 0 and value 0."""
+        """Rank the genes of each cell by log2(1 + count / median) and cut; place 0 is the species vector (id 0),
+        padding has id 0 and value 0.
+        """
         rows = tokens.detected(chunk.counts, self.genes.known)
         ids = self.genes.ids[rows.columns]
         values = np.log2(1.0 + rows.values.astype(np.float64) / self.dictionaries.medians[ids])
@@ -253,10 +267,12 @@ class GeneCompass(EmbeddingModel):
         all_ids[place], all_values[place] = ids[order], values[order]
         return tokens.Tokens(new, {"ids": all_ids, "values": all_values}, rows.lengths)
 
-    # ---- rows -------------------------------------------------------------------------------------------------------------
+    # ---- rows --------------------------------------------------------------------------------------------------------
 
     def embed_tokens(self, ids: "torch.Tensor", values: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
-        """Return the input states of genes or padding at their places (0 = highest rank), (n_tokens,) thrice -> (n_tokens, width), float32."""
+        """Return the input states of genes or padding at their places (0 = highest rank), (n_tokens,) thrice ->
+        (n_tokens, width), float32.
+        """
         hidden = self.cat_norm(self.gene_table[self.row_of[ids]].addcmul_(values[:, None], self.value_weight))
         hidden = hidden.mul_((1.702 * hidden).sigmoid_())
         return self.finish(self.project(hidden.to(self.dtype)).float(), places)

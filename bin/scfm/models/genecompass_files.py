@@ -98,7 +98,8 @@ def find(tops: tuple[Path, ...], *names: str) -> Path:
 def read_dictionaries(tops: tuple[Path, ...], config: "BertConfig", species: Species) -> Dictionaries:
     """Read the dictionaries for one species.
 
-    Human: human genes of the gene list. Mouse: mouse genes, and human ones of the gene list (mouse genes brought to human ids).
+    Human: human genes of the gene list. Mouse: mouse genes, and human ones of the gene list (mouse genes brought to
+    human ids).
     """
     path = find(tops, *TOKENS)
     dictionary = read_token_dictionary(path)
@@ -128,7 +129,9 @@ def read_dictionaries(tops: tuple[Path, ...], config: "BertConfig", species: Spe
 
 
 def _gene_list(path: Path, absent: list[str]) -> set | None:
-    """Read the genes that preprocessing keeps: a list, a set, or the keys of a dictionary; None where the file is absent."""
+    """Read the genes that preprocessing keeps: a list, a set, or the keys of a dictionary; None where the file is
+    absent.
+    """
     if not path.exists():
         absent.append(f"{path.name} (without it every gene of the token dictionary is used)")
         return None
@@ -138,7 +141,8 @@ def _gene_list(path: Path, absent: list[str]) -> set | None:
     genes = {str(gene) for gene in content}
     if not any(species_of_id(gene) for gene in genes):
         raise ScfmError(
-            f"{path}: none of its {plural(len(genes), 'entry', 'entries')} is an Ensembl id of human or mouse (such as '{next(iter(genes))}')."
+            f"{path}: none of its {plural(len(genes), 'entry', 'entries')} is an Ensembl id of human or mouse (such as"
+            f" '{next(iter(genes))}')."
         )
     return genes
 
@@ -167,7 +171,9 @@ def _symbols(tops: tuple[Path, ...], usable: Mapping[str, int], species: Species
 def _medians(
     tops: tuple[Path, ...], own: Path, species: Species, dictionary: Mapping[str, int], size: int
 ) -> np.ndarray:
-    """Return medians by token: those of the species, then those of the other one for genes that it does not list, then 1."""
+    """Return medians by token: those of the species, then those of the other one for genes that it does not list, then
+    1.
+    """
     other = find(tops, MEDIANS.format("human" if species == "mouse" else "mouse"))
     if not own.exists() and (species == "human" or not other.exists()):
         require_file(own)  # says so
@@ -183,17 +189,20 @@ def _medians(
             raise ScfmError(f"{path}: expected Ensembl id -> number ({error}).") from error
         if not pairs or values.ndim != 1 or not ((values > 0) & np.isfinite(values)).all():
             raise ScfmError(
-                f"{path}: expected a positive median for genes of the token dictionary; {'none is there' if not pairs else 'some are not'}."
+                f"{path}: expected a positive median for genes of the token dictionary;"
+                f" {'none is there' if not pairs else 'some are not'}."
             )
         found[[token for token, _ in pairs]] = values
     return found
 
 
-# ---- what a checkpoint may lack --------------------------------------------------------------------------------------------
+# ---- what a checkpoint may lack --------------------------------------------------------------------------------------
 
 
 def read_homologues(path: Path, size: int) -> np.ndarray:
-    """Return the token whose knowledge each token uses, shape (vocab_size,), int64, from pairs k -> p[k]: identity, but k at p[k]."""
+    """Return the token whose knowledge each token uses, shape (vocab_size,), int64, from pairs k -> p[k]: identity, but
+    k at p[k].
+    """
     pairs = load_dict(path)
     index = np.arange(size)
     try:
@@ -239,14 +248,16 @@ def read_knowledge(tops: tuple[Path, ...], kind: str, dictionary: Mapping[str, i
         path, content = vectors[species_of_id(gene) or "human"]
         if gene not in symbols or symbols[gene] not in content:
             raise ScfmError(
-                f"{path}: has no vector for gene '{gene}' (symbol '{symbols.get(gene, 'unknown')}'), which the token dictionary holds."
+                f"{path}: has no vector for gene '{gene}' (symbol '{symbols.get(gene, 'unknown')}'), which the token"
+                " dictionary holds."
             )
         vector = np.asarray(content[symbols[gene]], dtype=np.float32)
         if found is None:
             found = np.zeros((len(rows), vector.size), np.float32)
         if vector.shape != (found.shape[1],) or not np.isfinite(vector).all():
             raise ScfmError(
-                f"{path}: the vector of '{symbols[gene]}' has shape {vector.shape} or is not finite; expected {found.shape[1]} finite numbers."
+                f"{path}: the vector of '{symbols[gene]}' has shape {vector.shape} or is not finite; expected"
+                f" {found.shape[1]} finite numbers."
             )
         found[row] = vector
     if found is None:
@@ -255,7 +266,9 @@ def read_knowledge(tops: tuple[Path, ...], kind: str, dictionary: Mapping[str, i
 
 
 def _knowledge_pickle(tops: tuple[Path, ...], kind: str, species: str) -> tuple[Path, dict]:
-    """Read the pickle of one kind of knowledge and one species; the rest of its name says the number of genes and may differ."""
+    """Read the pickle of one kind of knowledge and one species; the rest of its name says the number of genes and may
+    differ.
+    """
     pattern = f"[{species[0].upper()}{species[0]}]{species[1:]}*.pickle"
     for top in tops:
         folder = top / "prior_knowledge" / KNOWLEDGE[kind]
@@ -267,6 +280,7 @@ def _knowledge_pickle(tops: tuple[Path, ...], kind: str, species: str) -> tuple[
         if paths:
             return paths[0], load_dict(paths[0])
     raise ScfmError(
-        f"{tops[0] / 'prior_knowledge' / KNOWLEDGE[kind]}: the checkpoint has no table '{kind}_knowledge', and there is no file {species}*.pickle to build it "
-        "from. Official checkpoints hold the tables; get the whole file, or the prior knowledge."
+        f"{tops[0] / 'prior_knowledge' / KNOWLEDGE[kind]}: the checkpoint has no table '{kind}_knowledge', and there is"
+        f" no file {species}*.pickle to build it from. Official checkpoints hold the tables; get the whole file, or the"
+        " prior knowledge."
     )

@@ -1,7 +1,9 @@
-"""Geneformer V1 and V2 (Theodoris et al., Nature 2023, doi:10.1038/s41586-023-06139-9), written from ``docs/models/geneformer.md``.
+"""Geneformer V1 and V2 (Theodoris et al., Nature 2023, doi:10.1038/s41586-023-06139-9), written from
+``docs/models/geneformer.md``.
 
-A cell is the list of its genes from the highest to the lowest rank value; V2 puts ``<cls>`` in front and ``<eos>`` behind. A BERT
-encoder reads the list, and the row of a cell is the state of ``<cls>`` or the mean over its genes, usually one layer below the last.
+A cell is the list of its genes from the highest to the lowest rank value; V2 puts ``<cls>`` in front and ``<eos>``
+behind. A BERT encoder reads the list, and the row of a cell is the state of ``<cls>`` or the mean over its genes,
+usually one layer below the last.
 """
 
 from __future__ import annotations
@@ -41,15 +43,18 @@ class GeneformerSettings(ModelSettings):
     gene_column
         ``auto``: column ``ensembl_id`` of ``var`` where there is one (the official name), else ``var_names``.
     max_length
-        Longest sequence, specials included; lower-ranked genes are cut. None = the positions of the model (V1 2048, V2 4096).
+        Longest sequence, specials included; lower-ranked genes are cut. None = the positions of the model (V1 2048, V2
+        4096).
     special_tokens
         Whether ``<cls>`` and ``<eos>`` surround a cell; ``auto`` = where the token dictionary has them (V2).
     pooling
-        ``cls`` = state of ``<cls>``, ``cell`` = mean over the genes. A model without ``<cls>`` (V1) always takes ``cell``.
+        ``cls`` = state of ``<cls>``, ``cell`` = mean over the genes. A model without ``<cls>`` (V1) always takes
+        ``cell``.
     layer
         -1 = second to last layer (the authors' advice), 0 = last layer.
     n_counts_column
-        Column of ``obs`` with the total count per cell; empty = ``n_counts`` where there is one, else the sum over all genes.
+        Column of ``obs`` with the total count per cell; empty = ``n_counts`` where there is one, else the sum over all
+        genes.
     variant
         Folder of the model below ``--weights``, where there are several.
     """
@@ -100,12 +105,14 @@ class Geneformer(EmbeddingModel):
         self.special = has_cls if asked == "auto" else asked == "true"
         if self.special and not has_cls:
             raise ScfmError(
-                f"{self.files.tokens}: has no '<cls>' (a V1 dictionary), so special_tokens=true is not possible; use special_tokens=auto."
+                f"{self.files.tokens}: has no '<cls>' (a V1 dictionary), so special_tokens=true is not possible; use"
+                " special_tokens=auto."
             )
         self.pooling = self.settings.pooling if has_cls else "cell"
         if self.pooling == "cls" and not self.special:
             raise ScfmError(
-                "geneformer: pooling=cls reads the state of <cls>, which special_tokens=false leaves out. Use pooling=cell, or special_tokens=auto."
+                "geneformer: pooling=cls reads the state of <cls>, which special_tokens=false leaves out. Use"
+                " pooling=cell, or special_tokens=auto."
             )
         #: the official mean leaves out the first and last place wherever the DICTIONARY has specials
         self.n_outer = 1 if has_cls and self.pooling == "cell" else 0
@@ -122,7 +129,7 @@ class Geneformer(EmbeddingModel):
             "max_length": self.max_length,
         }
 
-    # ---- genes ------------------------------------------------------------------------------------------------------------
+    # ---- genes -------------------------------------------------------------------------------------------------------
 
     def gene_column(self, counts: "Counts") -> str:
         """Return ``ensembl_id`` where ``var`` has it and nothing else was asked for."""
@@ -131,7 +138,9 @@ class Geneformer(EmbeddingModel):
         return "ensembl_id" if "ensembl_id" in counts.var.columns else "index"
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
-        """Match Ensembl ids in upper case, retired ones through the mapping; columns of one gene will be summed (``slot``)."""
+        """Match Ensembl ids in upper case, retired ones through the mapping; columns of one gene will be summed
+        (``slot``).
+        """
         upper = np.array([name.upper() for name in names], dtype=object)
         found = genes.look_up(upper, self.table, strip_version=self.settings.strip_version)
         found.extra["slot"] = summing_slots(found.ids)
@@ -145,12 +154,13 @@ class Geneformer(EmbeddingModel):
         if "filter_pass" in counts.obs.columns and (n := int((counts.obs["filter_pass"] != 1).sum())):
             self.warn(
                 "W-MOD-19",
-                f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops these; here every cell is "
-                "embedded, so that all models stand on the same cells. Remove them from the input if they should not count.",
+                f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops"
+                " these; here every cell is embedded, so that all models stand on the same cells. Remove them from the"
+                " input if they should not count.",
                 n=n,
             )
 
-    # ---- tokens -----------------------------------------------------------------------------------------------------------
+    # ---- tokens ------------------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Sort the genes of each cell by count / total * 10,000 / median, cut, and put specials around."""
@@ -177,7 +187,9 @@ class Geneformer(EmbeddingModel):
         return found
 
     def _detected(self, counts: "csr_matrix") -> tuple[tokens.Rows, np.ndarray]:
-        """Return the detected genes, columns of one gene summed, and the token of every column that the result refers to."""
+        """Return the detected genes, columns of one gene summed, and the token of every column that the result refers
+        to.
+        """
         ids, slot = self.genes.ids, self.genes.extra["slot"]
         known = np.flatnonzero(slot >= 0)
         n_slots = int(slot.max(initial=-1)) + 1
@@ -193,10 +205,12 @@ class Geneformer(EmbeddingModel):
         slot_ids[slot[known]] = ids[known]
         return tokens.detected(sparse.csr_matrix(counts.astype(dtype) @ to_slot), np.ones(n_slots, bool)), slot_ids
 
-    # ---- rows -------------------------------------------------------------------------------------------------------------
+    # ---- rows --------------------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> "torch.Tensor":
-        """Return the state of ``<cls>`` or the mean over genes; the last layer that runs is computed for what is read."""
+        """Return the state of ``<cls>`` or the mean over genes; the last layer that runs is computed for what is
+        read.
+        """
         from scfm.models.segments import first_rows
 
         segments = batch.segments
@@ -210,7 +224,8 @@ class Geneformer(EmbeddingModel):
 
 
 def summing_slots(ids: np.ndarray) -> np.ndarray:
-    """Number the genes as the official code orders its columns: single ones in file order, then the summed ones by first column.
+    """Number the genes as the official code orders its columns: single ones in file order, then the summed ones by
+    first column.
 
     Parameters
     ----------
@@ -251,14 +266,16 @@ def check_totals(counts: "Counts", column: str) -> None:
     totals = counts.obs_column(column)
     if not pd.api.types.is_numeric_dtype(totals):
         raise ScfmError(
-            f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the total count of each cell."
+            f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the"
+            " total count of each cell."
         )
     values = total_counts(totals).astype(np.float64)
     bad = np.flatnonzero(~((values > 0) & np.isfinite(values)) & (counts.scan().genes_per_cell > 0))
     if len(bad):
         raise ScfmError(
-            f"{counts.name}: obs column '{column}' (setting n_counts_column) is {values[bad[0]]:g} in cell '{counts.cell_ids[bad[0]]}' and not a positive number "
-            f"in {plural(len(bad), 'cell')} of {len(values):,} that have counts; expected the total count of each cell."
+            f"{counts.name}: obs column '{column}' (setting n_counts_column) is {values[bad[0]]:g} in cell"
+            f" '{counts.cell_ids[bad[0]]}' and not a positive number in {plural(len(bad), 'cell')} of {len(values):,}"
+            " that have counts; expected the total count of each cell."
         )
 
 

@@ -63,8 +63,8 @@ def generation_of(folder: Path) -> Generation | None:
 def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tuple[DictionaryFiles, dict[str, int]]:
     """Return the dictionaries that fit a model, and the token dictionary.
 
-    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are held against the
-    vocabulary size of the model, the special tokens of their generation, and the generation in the folder's name.
+    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are held against
+    the vocabulary size of the model, the special tokens of their generation, and the generation in the folder's name.
 
     Raises
     ------
@@ -74,14 +74,16 @@ def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tupl
     sets = _existing_sets(weights, folder)
     if not sets:
         raise ScfmError(
-            f"{weights}: no token dictionary is there. Expected geneformer/token_dictionary_gc104M.pkl (V2, older name gc95M) or "
-            "geneformer/gene_dictionaries_30m/token_dictionary_gc30M.pkl (V1), as in a clone of the model repository (git lfs pull)."
+            f"{weights}: no token dictionary is there. Expected geneformer/token_dictionary_gc104M.pkl (V2, older name"
+            " gc95M) or geneformer/gene_dictionaries_30m/token_dictionary_gc30M.pkl (V1), as in a clone of the model"
+            " repository (git lfs pull)."
         )
     said = generation_of(folder)
     candidates = [s for s in sets if s.generation == said] if said else sets
     if not candidates:
         raise ScfmError(
-            f"{folder}: is a {said} model by its name, but only dictionaries of the other generation are there ({listing(s.tokens for s in sets)})."
+            f"{folder}: is a {said} model by its name, but only dictionaries of the other generation are there"
+            f" ({listing(s.tokens for s in sets)})."
         )
     faults: list[ScfmError] = []
     for files in candidates:
@@ -125,6 +127,7 @@ def _check_specials(dictionary: dict[str, int], files: DictionaryFiles) -> None:
     wanted = ["<cls>", "<eos>"] if files.generation == "V2" else []
     if there != wanted:
         raise ScfmError(
-            f"{files.tokens}: has {' and '.join(there) or 'neither <cls> nor <eos>'}, but the file name is that of a {files.generation} dictionary, which has "
-            f"{' and '.join(wanted) or 'neither'}. Were files of two generations mixed?"
+            f"{files.tokens}: has {' and '.join(there) or 'neither <cls> nor <eos>'}, but the file name is that of a"
+            f" {files.generation} dictionary, which has {' and '.join(wanted) or 'neither'}. Were files of two"
+            " generations mixed?"
         )

@@ -26,7 +26,8 @@ class GeneMap:
     ids
         Token (or row of a table) per column, -1 where the model does not know the gene, shape (n_genes,), int64.
     report
-        Facts for the sidecar; :func:`look_up` fills ``genes_total``, ``genes_matched``, ``genes_repeated``, ``versions_stripped``.
+        Facts for the sidecar; :func:`look_up` fills ``genes_total``, ``genes_matched``, ``genes_repeated``,
+        ``versions_stripped``.
     extra
         Further arrays per column that the model's tokeniser wants to keep (medians, chromosomes ...).
     """
@@ -48,7 +49,9 @@ def looks_ensembl(names: Iterable[str], *, sample: int = 2000) -> float:
 
 
 def species_of(names: Iterable[str], *, sample: int = 2000) -> str | None:
-    """Guess a species other than human from the form of Ensembl ids (``ENSMUSG``) or symbols (``Actb``); None = no sign of one."""
+    """Guess a species other than human from the form of Ensembl ids (``ENSMUSG``) or symbols (``Actb``); None = no sign
+    of one.
+    """
     head = [str(name) for _, name in zip(range(sample), names, strict=False)]
     if not head:
         return None
@@ -69,8 +72,8 @@ def without_version(name: str) -> str:
 
     Examples
     --------
-    >>> without_version("ENSG00000141510.18"), without_version("AC012345.1"), without_version("ENSG00000182378.14_PAR_Y")
-    ('ENSG00000141510', 'AC012345.1', 'ENSG00000182378.14_PAR_Y')
+    >>> without_version("ENSG00000141510.18"), without_version("AC012345.1"),
+    without_version("ENSG00000182378.14_PAR_Y") ('ENSG00000141510', 'AC012345.1', 'ENSG00000182378.14_PAR_Y')
     """
     found = _VERSION.match(name)
     return found.group(1) if found else name
@@ -108,7 +111,9 @@ def look_up(names: np.ndarray, table: Mapping[str, int], *, strip_version: str =
 
 
 def occurrence(ids: np.ndarray) -> np.ndarray:
-    """Return how often each id stood before in the array: 0 for its first column, 1 for the second ..., shape of ``ids``."""
+    """Return how often each id stood before in the array: 0 for its first column, 1 for the second ..., shape of
+    ``ids``.
+    """
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ids) else np.zeros(0, bool)
@@ -140,7 +145,8 @@ def check_overlap(
     minimum
         Smallest share that is accepted, 0 to 1; nothing matched at all is always an error.
     model, gene_ids, column
-        For the sentence: model, what its vocabulary holds (``symbol`` or ``ensembl``), the setting ``gene_column`` in use.
+        For the sentence: model, what its vocabulary holds (``symbol`` or ``ensembl``), the setting ``gene_column`` in
+        use.
     alternatives
         Share that other columns of ``var`` would give, by column.
 
@@ -164,8 +170,9 @@ def check_overlap(
     if matched and share >= minimum:
         return share
     raise ScfmError(
-        f"Only {matched:,} of {plural(n_detected, 'detected gene')} ({share:.1%}) are in the vocabulary of {model}; "
-        f"at least {minimum:.0%} are asked for (--min_gene_overlap). {_cause(names, gene_ids, column, alternatives, share)}"
+        f"Only {matched:,} of {plural(n_detected, 'detected gene')} ({share:.1%}) are in the vocabulary of {model}; at"
+        f" least {minimum:.0%} are asked for (--min_gene_overlap)."
+        f" {_cause(names, gene_ids, column, alternatives, share)}"
     )
 
 
@@ -180,12 +187,21 @@ def _cause(names: np.ndarray, gene_ids: str, column: str, alternatives: Mapping[
     elif gene_ids == "ensembl" and ensembl < 0.5:
         cause = f"The {where} {example} look like gene symbols; this model needs {wanted}."
     elif (species := species_of(names)) is not None:
-        cause = f"The {where} {example} look like genes of {species}; does this model (or its species setting) know that species?"
+        cause = (
+            f"The {where} {example} look like genes of {species}; does this model (or its species setting) know that"
+            " species?"
+        )
     else:
-        cause = f"The {where} {example} have the right form but are other genes: another species, or not the names of this vocabulary?"
+        cause = (
+            f"The {where} {example} have the right form but are other genes: another species, or not the names of this"
+            " vocabulary?"
+        )
     better = max(alternatives, key=alternatives.__getitem__, default=None)
     if better is not None and alternatives[better] > max(share, 0.05):
         return (
             f"{cause} The var column '{better}' would match {alternatives[better]:.0%}: use --set gene_column={better}."
         )
-    return f"{cause} Name the right var column: --set gene_column=NAME (in the pipeline: gene_symbol_column / gene_id_column)."
+    return (
+        f"{cause} Name the right var column: --set gene_column=NAME (in the pipeline: gene_symbol_column /"
+        " gene_id_column)."
+    )

@@ -49,7 +49,9 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 def states_of(counters: np.ndarray) -> np.ndarray:
-    """Return the states of the generator at some counters, uint64: what :func:`bits_at` wants where counters come again and again."""
+    """Return the states of the generator at some counters, uint64: what :func:`bits_at` wants where counters come again
+    and again.
+    """
     with np.errstate(over="ignore"):
         return (np.asarray(counters).astype(np.uint64) + np.uint64(1)) * _GOLDEN
 
@@ -68,7 +70,8 @@ def keyed_bits(keys: np.ndarray, counters: np.ndarray) -> np.ndarray:
 def smallest(draws: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
     """Mark the n smallest draws of every row; of equal draws the earlier one counts as smaller.
 
-    The upper eight bits say at once where nearly all draws belong; only those that share them with the n-th smallest are sorted.
+    The upper eight bits say at once where nearly all draws belong; only those that share them with the n-th smallest
+    are sorted.
 
     Parameters
     ----------

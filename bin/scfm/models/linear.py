@@ -1,4 +1,6 @@
-"""Linear layers and layer norms: on a CPU with weights that oneDNN has laid out once, and rows that do not depend on their batch."""
+"""Linear layers and layer norms: on a CPU with weights that oneDNN has laid out once, and rows that do not depend on
+their batch.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,17 @@ class Norm:
         return F.layer_norm(x.float(), (x.shape[-1],), self.weight, self.bias, self.eps).to(x.dtype)
 
 
-#: below a few rows BLAS takes kernels that sum in another order (seen for fewer than 4), and a row would depend on its batch
+#: below a few rows BLAS takes kernels that sum in another order (seen for fewer than 4), and a row would depend on its
+#: batch
 _MIN_ROWS = 16
 #: rows for which oneDNN lays out a weight; other numbers of rows read the same layout
 _PACKED_FOR = 4096
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Return ``x @ weight.T + bias`` for a matrix ``x``; on the CPU a row has the same bits however few rows come with it."""
+    """Return ``x @ weight.T + bias`` for a matrix ``x``; on the CPU a row has the same bits however few rows come with
+    it.
+    """
     n = x.shape[0]
     if n >= _MIN_ROWS or x.dim() != 2 or x.device.type != "cpu":
         return F.linear(x, weight, bias)
@@ -40,7 +45,9 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 
 @cache
 def _can_pack() -> bool:
-    """Whether this PyTorch has oneDNN's matrix product with weights laid out once (the one that torch.compile uses on CPUs)."""
+    """Whether this PyTorch has oneDNN's matrix product with weights laid out once (the one that torch.compile uses on
+    CPUs).
+    """
     return torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
     )
@@ -59,7 +66,8 @@ class Linear:
     weight, bias
         (n_out, n_in) and (n_out,).
     packed
-        The weight in the layout of oneDNN (see :meth:`pack`): a tenth faster than the plain product, which packs it at every call.
+        The weight in the layout of oneDNN (see :meth:`pack`): a tenth faster than the plain product, which packs it at
+        every call.
     """
 
     weight: torch.Tensor

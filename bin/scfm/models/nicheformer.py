@@ -1,7 +1,9 @@
-"""Nicheformer (Tejada-Lapuerta et al., Nature Methods 2025, doi:10.1038/s41592-025-02814-z): inference, written from ``docs/models/nicheformer.md``.
+"""Nicheformer (Tejada-Lapuerta et al., Nature Methods 2025, doi:10.1038/s41592-025-02814-z): inference, written from
+``docs/models/nicheformer.md``.
 
-A cell is organism, assay and modality, followed by its genes from the highest to the lowest count relative to the gene's mean on that
-technology, and by padding up to a fixed length. The row of a cell is the mean over all positions behind the context, padding included.
+A cell is organism, assay and modality, followed by its genes from the highest to the lowest count relative to the
+gene's mean on that technology, and by padding up to a fixed length. The row of a cell is the mean over all positions
+behind the context, padding included.
 """
 
 from __future__ import annotations
@@ -46,12 +48,13 @@ class NicheformerSettings(ModelSettings):
     Attributes
     ----------
     checkpoint
-        Lightning ``.ckpt`` or folder in the layout of the model hub, relative to the weights; ``auto`` = ``nicheformer.ckpt``, else
-        the folder itself or its sub-folder ``hf``.
+        Lightning ``.ckpt`` or folder in the layout of the model hub, relative to the weights; ``auto`` =
+        ``nicheformer.ckpt``, else the folder itself or its sub-folder ``hf``.
     modality
         ``dissociated`` or ``spatial``.
     assay_column, organism_column
-        Columns of ``obs``; ``auto`` = ``assay``, and ``specie`` or ``organism``, where they are there; empty = the default for all cells.
+        Columns of ``obs``; ``auto`` = ``assay``, and ``specie`` or ``organism``, where they are there; empty = the
+        default for all cells.
     default_assay, default_organism
         Name or token for cells without a known one.
     technology_mean
@@ -63,7 +66,8 @@ class NicheformerSettings(ModelSettings):
     with_context
         Whether the context tokens take part in the mean.
     nan_means
-        Genes without a mean: ``official``, ``ignore`` or ``pretraining``; see :func:`scfm.models.nicheformer_parts.read_means`.
+        Genes without a mean: ``official``, ``ignore`` or ``pretraining``; see
+        :func:`scfm.models.nicheformer_parts.read_means`.
     """
 
     checkpoint: str = "auto"
@@ -94,8 +98,9 @@ class Nicheformer(EmbeddingModel):
         names = parts.read_gene_order(order)
         if len(names) + N_SPECIAL != self.sizes["n_tokens"]:
             raise ScfmError(
-                f"{order}: has {plural(len(names), 'gene')}, but the checkpoint has n_tokens {self.sizes['n_tokens']:,}, that is "
-                f"{self.sizes['n_tokens'] - N_SPECIAL:,} genes of its vocabulary. The files are not of one version of the model."
+                f"{order}: has {plural(len(names), 'gene')}, but the checkpoint has n_tokens"
+                f" {self.sizes['n_tokens']:,}, that is {self.sizes['n_tokens'] - N_SPECIAL:,} genes of its vocabulary."
+                " The files are not of one version of the model."
             )
         self.table = {name: i for i, name in enumerate(names)}
         setting = self.settings
@@ -134,13 +139,15 @@ class Nicheformer(EmbeddingModel):
     def _read_architecture(self, found: Any, where: Path | str) -> None:
         if not isinstance(found, dict):
             raise ScfmError(
-                f"{where}: expected the settings of the training by name, found a {type(found).__name__}. Is it a checkpoint of Nicheformer?"
+                f"{where}: expected the settings of the training by name, found a {type(found).__name__}. Is it a"
+                " checkpoint of Nicheformer?"
             )
         bad = [key for key in _SIZES if type(found.get(key)) is not int or found[key] < 1]
         bad += [key for key in _FLAGS if not isinstance(found.get(key), bool)]
         if bad:
             raise ScfmError(
-                f"{where}: needs whole numbers for {', '.join(_SIZES)} and true or false for {', '.join(_FLAGS)}; wrong or missing: {', '.join(bad)}."
+                f"{where}: needs whole numbers for {', '.join(_SIZES)} and true or false for {', '.join(_FLAGS)}; wrong"
+                f" or missing: {', '.join(bad)}."
             )
         self.sizes = {key: found[key] for key in _SIZES}
         self.flags = {key: found[key] for key in _FLAGS}
@@ -173,7 +180,8 @@ class Nicheformer(EmbeddingModel):
         self.depth = layer if layer >= 0 else n_layers + 1 + layer
         if not 0 <= self.depth <= n_layers:
             raise ScfmError(
-                f"nicheformer: setting layer={layer} is outside the model, which has {plural(n_layers, 'layer')} (-1 = the last)."
+                f"nicheformer: setting layer={layer} is outside the model, which has {plural(n_layers, 'layer')} (-1 ="
+                " the last)."
             )
 
     def _read_tensors(self, checkpoint: Checkpoint) -> None:
@@ -187,7 +195,8 @@ class Nicheformer(EmbeddingModel):
         rows = checkpoint.shape(name)[0] if name in checkpoint else ANY
         if rows != ANY and rows < n_tokens:
             raise ScfmError(
-                f"{self.file}: the tensor '{name}' has {plural(rows, 'row')}, fewer than the {n_tokens:,} tokens of the vocabulary."
+                f"{self.file}: the tensor '{name}' has {plural(rows, 'row')}, fewer than the {n_tokens:,} tokens of the"
+                " vocabulary."
             )
         embedding = checkpoint.take(name, rows, width, init=1.0)
         if checkpoint.is_random:
@@ -218,7 +227,7 @@ class Nicheformer(EmbeddingModel):
         }
         return super().facts() | found | {key: round(n / positions, 4) for key, n in shares.items()}
 
-    # ---- genes and context ------------------------------------------------------------------------------------------------
+    # ---- genes and context -------------------------------------------------------------------------------------------
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
         """Look Ensembl ids up in the order of the model; columns of one gene are added up by :meth:`tokenize`."""
@@ -240,8 +249,9 @@ class Nicheformer(EmbeddingModel):
                 name = next(k for k, v in table.items() if v == default)
                 self.warn(
                     "W-MOD-12",
-                    f"Nicheformer has no token for {listing(unknown)} (obs column '{column.name}'): {plural(sum(unknown.values()), 'cell')} "
-                    f"are read as '{name}' (settings default_assay, default_organism).",
+                    f"Nicheformer has no token for {listing(unknown)} (obs column '{column.name}'):"
+                    f" {plural(sum(unknown.values()), 'cell')} are read as '{name}' (settings default_assay,"
+                    " default_organism).",
                     n_cells=sum(unknown.values()),
                 )
         found["modality"] = np.full(n, parts.MODALITY[self.settings.modality], dtype=np.int64)
@@ -252,7 +262,9 @@ class Nicheformer(EmbeddingModel):
         )
 
     def _column(self, counts: "Counts", key: str, usual: tuple[str, ...]) -> "pd.Series | None":
-        """Return a column of ``obs``: as set, or the first usual one; None (with a warning) where ``auto`` finds none."""
+        """Return a column of ``obs``: as set, or the first usual one; None (with a warning) where ``auto`` finds
+        none.
+        """
         column = getattr(self.settings, f"{key}_column")
         if not column:
             return None
@@ -264,14 +276,17 @@ class Nicheformer(EmbeddingModel):
         default = getattr(self.settings, f"default_{key}")
         self.warn(
             "W-MOD-13",
-            f"obs has no column {' or '.join(usual)}: Nicheformer reads all cells as '{default}'. Name the column (--set {key}_column=NAME) or the value (--set default_{key}=NAME).",
+            f"obs has no column {' or '.join(usual)}: Nicheformer reads all cells as '{default}'. Name the column"
+            f" (--set {key}_column=NAME) or the value (--set default_{key}=NAME).",
         )
         return None
 
-    # ---- tokens and rows --------------------------------------------------------------------------------------------------
+    # ---- tokens and rows ---------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
-        """Rank the genes of each cell by count / total of the model's genes * 10,000 / mean; add context and padding."""
+        """Rank the genes of each cell by count / total of the model's genes * 10,000 / mean; add context and
+        padding.
+        """
         from scipy import sparse
 
         rows = tokens.detected(chunk.counts, self.genes.known)
@@ -298,7 +313,9 @@ class Nicheformer(EmbeddingModel):
         return tokens.Tokens(whole, {"ids": ids.ravel()}, n_genes, {"real": real})
 
     def _count(self, found: np.ndarray, n_genes: np.ndarray) -> None:
-        """Count positions behind the context, padding, and tokens of genes without a mean, over the cells that get a row."""
+        """Count positions behind the context, padding, and tokens of genes without a mean, over the cells that get a
+        row.
+        """
         found = found[n_genes > 0]
         there = found >= 0
         n_positions = len(found) * (self.length - self.n_context)
@@ -320,7 +337,9 @@ class Nicheformer(EmbeddingModel):
 
 
 def sine_positions(length: int, width: int) -> np.ndarray:
-    """Return the fixed table of positions: sine on even, cosine on odd channels, base 10,000; (length, width), float32."""
+    """Return the fixed table of positions: sine on even, cosine on odd channels, base 10,000; (length, width),
+    float32.
+    """
     frequency = np.exp(np.arange(0, width, 2) * (-np.log(10_000.0) / width))
     angle = np.arange(length)[:, None] * frequency
     table = np.empty((length, width), dtype=np.float32)

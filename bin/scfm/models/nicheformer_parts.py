@@ -43,11 +43,13 @@ ASSAY = {
 MEANS = "dissociated_mean_script.npy"
 
 
-# ---- files ------------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def read_gene_order(path: Path) -> list[str]:
-    """Return the genes of ``model.h5ad`` in the order of their tokens: its ``var_names`` (the cell stored in it means nothing)."""
+    """Return the genes of ``model.h5ad`` in the order of their tokens: its ``var_names`` (the cell stored in it means
+    nothing).
+    """
     import h5py
     from anndata.io import read_elem
 
@@ -58,25 +60,29 @@ def read_gene_order(path: Path) -> list[str]:
     except (OSError, KeyError) as error:
         first = " ".join(str(error).split())[:120]
         raise ScfmError(
-            f"{path}: not readable as .h5ad with a table var ({first}). The file gives the order of the genes; get it again."
+            f"{path}: not readable as .h5ad with a table var ({first}). The file gives the order of the genes; get it"
+            " again."
         ) from error
     if len(set(names)) < len(names) or not names:
         raise ScfmError(
-            f"{path}: var holds {plural(len(names), 'name')}, {len(set(names)):,} different ones; expected one row per gene of the model."
+            f"{path}: var holds {plural(len(names), 'name')}, {len(set(names)):,} different ones; expected one row per"
+            " gene of the model."
         )
     return names
 
 
 def find_means(weights: Path, setting: str, modality: str) -> Path:
-    """Return the file of technology means: as set, else that of dissociated cells; spatial platforms differ, so there it must be named."""
+    """Return the file of technology means: as set, else that of dissociated cells; spatial platforms differ, so there
+    it must be named.
+    """
     if setting:
         return weights / setting
     if modality == "dissociated":
         return weights / MEANS
     found = sorted(p.name for p in weights.glob("*_mean_script.npy"))
     raise ScfmError(
-        f"nicheformer: modality=spatial needs the means of its platform: --set technology_mean=FILE, a path relative to {weights} "
-        f"({'there are ' + listing(found) if found else 'no *_mean_script.npy lies there'})."
+        "nicheformer: modality=spatial needs the means of its platform: --set technology_mean=FILE, a path relative to"
+        f" {weights} ({'there are ' + listing(found) if found else 'no *_mean_script.npy lies there'})."
     )
 
 
@@ -92,13 +98,14 @@ def read_means(
     n_genes
         Genes of the model.
     nan_means
-        ``official`` = a gene without mean is a token of every cell, whatever its count; ``ignore`` = it is a token of none;
-        ``pretraining`` = as the tokens of the training corpus were made: no mean counts as 1, means are rounded half up.
+        ``official`` = a gene without mean is a token of every cell, whatever its count; ``ignore`` = it is a token of
+        none; ``pretraining`` = as the tokens of the training corpus were made: no mean counts as 1, means are rounded
+        half up.
 
     Returns
     -------
-    Means with 1 in place of 0, shape (n_genes,), float64, and the mask of the genes without one (of which tokens are to be made
-    or left out; none with ``pretraining``).
+    Means with 1 in place of 0, shape (n_genes,), float64, and the mask of the genes without one (of which tokens are to
+    be made or left out; none with ``pretraining``).
     """
     require_file(path)
     try:
@@ -121,7 +128,7 @@ def read_means(
     return np.where(means == 0, 1.0, means), missing
 
 
-# ---- context tokens -----------------------------------------------------------------------------------------------------------
+# ---- context tokens --------------------------------------------------------------------------------------------------
 
 
 def token_of(value: Any, table: Mapping[str, int]) -> int | None:
@@ -170,19 +177,21 @@ def parse_token(value: str, table: Mapping[str, int], key: str) -> int:
     token = token_of(value, table)
     if token is None:
         raise ScfmError(
-            f"nicheformer: setting {key}={value} is no token of the model.{did_you_mean(value, table)} Known: {', '.join(table)}."
+            f"nicheformer: setting {key}={value} is no token of the model.{did_you_mean(value, table)} Known:"
+            f" {', '.join(table)}."
         )
     return token
 
 
-# ---- the sort -----------------------------------------------------------------------------------------------------------------
+# ---- the sort --------------------------------------------------------------------------------------------------------
 
 
 def rank_cells(genes: np.ndarray, values: np.ndarray, offsets: np.ndarray, always: np.ndarray, out: np.ndarray) -> None:
-    """Write the genes of each cell from the highest to the lowest value, as many as ``out`` has columns; see :func:`_rank_cells`.
+    """Write the genes of each cell from the highest to the lowest value, as many as ``out`` has columns; see
+    :func:`_rank_cells`.
 
-    A cell whose own genes fill the row with no two equal values has only one order, which NumPy's sort finds several times faster;
-    the others need the official sort.
+    A cell whose own genes fill the row with no two equal values has only one order, which NumPy's sort finds several
+    times faster; the others need the official sort.
     """
     keep, lengths = out.shape[1], np.diff(offsets)
     long = np.flatnonzero(lengths >= keep)
@@ -206,8 +215,8 @@ def rank_cells(genes: np.ndarray, values: np.ndarray, offsets: np.ndarray, alway
 def rank_kernel() -> Callable[..., None]:
     """Return the compiled function that ranks cells; see :func:`_rank_cells` for its arguments.
 
-    Equal values (all genes without a mean are equal: NaN) have no order of their own, and the official tokens carry the order that
-    Numba's quicksort leaves them in. It is the same on every processor, so it is called here, too.
+    Equal values (all genes without a mean are equal: NaN) have no order of their own, and the official tokens carry the
+    order that Numba's quicksort leaves them in. It is the same on every processor, so it is called here, too.
     """
     import numba
 

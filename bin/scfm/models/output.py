@@ -1,4 +1,6 @@
-"""Embedding a file into a table and its sidecar, part by part, so that memory does not grow with the number of cells."""
+"""Embedding a file into a table and its sidecar, part by part, so that memory does not grow with the number of
+cells.
+"""
 
 from __future__ import annotations
 
@@ -196,8 +198,8 @@ def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> N
     if changed:
         model.warn(
             "W-MOD-14",
-            f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since they were fetched. "
-            "Fetch them again, or delete that file if the change was meant.",
+            f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since"
+            " they were fetched. Fetch them again, or delete that file if the change was meant.",
             files=changed,
         )
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from scfm.errors import ScfmError
 
-#: the only names a dictionary may refer to: rebuilding NumPy scalars and arrays (also ordered dictionaries and sets, see below)
+#: the only names a dictionary may refer to: rebuilding NumPy scalars and arrays (also ordered dictionaries and sets,
+#: see below)
 _ALLOWED = {
     ("multiarray", "scalar"),
     ("multiarray", "_reconstruct"),
@@ -17,7 +18,9 @@ _ALLOWED = {
 
 
 def _find(module: str, name: str) -> Any:
-    """Return an allowed global, None for anything else. NumPy 1 wrote ``numpy.core``, NumPy 2 writes ``numpy._core``."""
+    """Return an allowed global, None for anything else. NumPy 1 wrote ``numpy.core``, NumPy 2 writes
+    ``numpy._core``.
+    """
     import numpy as np
 
     if module in {"numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"}:
@@ -71,7 +74,8 @@ def load_pickle(path: Path | str) -> Any:
             return _DataUnpickler(handle).load()
     except pickle.UnpicklingError as error:
         raise ScfmError(
-            f"{path}: not loaded as a dictionary: {error}. Nothing in it was executed; get the file again from its official source."
+            f"{path}: not loaded as a dictionary: {error}. Nothing in it was executed; get the file again from its"
+            " official source."
         ) from error
     except (
         EOFError,
@@ -84,7 +88,8 @@ def load_pickle(path: Path | str) -> Any:
         OverflowError,
     ) as error:
         raise ScfmError(
-            f"{path}: the pickle is cut short or damaged ({type(error).__name__}, {path.stat().st_size:,} bytes). Download it again."
+            f"{path}: the pickle is cut short or damaged ({type(error).__name__}, {path.stat().st_size:,} bytes)."
+            " Download it again."
         ) from error
 
 
@@ -93,13 +98,16 @@ def load_dict(path: Path | str) -> dict:
     content = load_pickle(path)
     if not isinstance(content, dict) or not content:
         raise ScfmError(
-            f"{path}: holds a {type(content).__name__} of size {len(content) if hasattr(content, '__len__') else 1}, expected a non-empty dictionary."
+            f"{path}: holds a {type(content).__name__} of size {len(content) if hasattr(content, '__len__') else 1},"
+            " expected a non-empty dictionary."
         )
     return content
 
 
 def require_file(path: Path | str) -> Path:
-    """Return the path of a file that exists and is not a Git LFS pointer; say what lies beside it where it is missing."""
+    """Return the path of a file that exists and is not a Git LFS pointer; say what lies beside it where it is
+    missing.
+    """
     path = Path(path)
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.iterdir())[:12] if path.parent.is_dir() else None

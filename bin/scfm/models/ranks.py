@@ -1,7 +1,8 @@
 """Rank-value encoding (Theodoris et al., Nature 2023, doi:10.1038/s41586-023-06139-9): a cell is its genes, sorted.
 
-A gene's value is its count, scaled to the cell's depth and divided by the gene's median over a corpus; a cell becomes the tokens
-of its detected genes from the highest value to the lowest. Shared by Geneformer and scCello, whose dictionaries have one form.
+A gene's value is its count, scaled to the cell's depth and divided by the gene's median over a corpus; a cell becomes
+the tokens of its detected genes from the highest value to the lowest. Shared by Geneformer and scCello, whose
+dictionaries have one form.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ def read_token_dictionary(path: Path | str) -> dict[str, int]:
         found = {key: operator.index(value) for key, value in content.items() if isinstance(key, str)}
     except TypeError as error:
         raise ScfmError(
-            f"{path}: expected token -> whole number, found another value ({error}). Is it another dictionary of the model?"
+            f"{path}: expected token -> whole number, found another value ({error}). Is it another dictionary of the"
+            " model?"
         ) from error
     if len(found) < len(content):
         raise ScfmError(
-            f"{path}: {plural(len(content) - len(found), 'key')} of {len(content):,} are not texts; expected gene or special token -> id."
+            f"{path}: {plural(len(content) - len(found), 'key')} of {len(content):,} are not texts; expected gene or"
+            " special token -> id."
         )
     if min(found.values()) < 0 or len(set(found.values())) < len(found):
         raise ScfmError(f"{path}: token ids are negative or occur more than once; expected one id per token.")
@@ -64,8 +67,8 @@ def read_inverse_medians(path: Path | str, genes: Mapping[str, int]) -> np.ndarr
     missing = [gene for gene in genes if gene not in content]
     if missing:
         raise ScfmError(
-            f"{path}: has no median for {plural(len(missing), 'gene')} of {len(genes):,} in the token dictionary (such as '{missing[0]}'). "
-            "The two files are not of one version of the model."
+            f"{path}: has no median for {plural(len(missing), 'gene')} of {len(genes):,} in the token dictionary (such"
+            f" as '{missing[0]}'). The two files are not of one version of the model."
         )
     try:
         medians = np.array([content[gene] for gene in genes], dtype=np.float64)
@@ -101,7 +104,9 @@ def scaled(rows: tokens.Rows, factors: tuple[np.ndarray | float, ...], dtype: np
 
 
 def ranked(values: np.ndarray, offsets: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return flat positions of the ``keep`` highest values of each row, highest first, ties in the given order, and new offsets."""
+    """Return flat positions of the ``keep`` highest values of each row, highest first, ties in the given order, and new
+    offsets.
+    """
     order = tokens.rank_rows(values, offsets)
     n_rows = len(offsets) - 1
     kept, new = tokens.take_rows(offsets, np.arange(n_rows), np.full(n_rows, keep))
@@ -113,6 +118,6 @@ def check_vocabulary(dictionary: Mapping[str, int], path: Path | str, vocab_size
     largest = max(dictionary.values())
     if largest + 1 != vocab_size:
         raise ScfmError(
-            f"{path}: the largest token id is {largest:,}, but {config_path} has vocab_size {vocab_size:,}. The dictionary belongs to "
-            "another version of the model; its tokens would mean other genes here."
+            f"{path}: the largest token id is {largest:,}, but {config_path} has vocab_size {vocab_size:,}. The"
+            " dictionary belongs to another version of the model; its tokens would mean other genes here."
         )

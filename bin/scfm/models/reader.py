@@ -101,8 +101,8 @@ class Counts:
         repeated = obs.index[obs.index.duplicated()]
         if len(repeated):
             raise ScfmError(
-                f"{name}: {plural(len(repeated), 'cell id')} occur more than once (such as '{repeated[0]}'). Rows are kept by cell id; "
-                "make the ids unique (obs_names_make_unique) and try again."
+                f"{name}: {plural(len(repeated), 'cell id')} occur more than once (such as '{repeated[0]}'). Rows are"
+                " kept by cell id; make the ids unique (obs_names_make_unique) and try again."
             )
         self._scan: Scan | None = None
 
@@ -117,7 +117,9 @@ class Counts:
         return len(self.var)
 
     def only(self, cell_ids: Sequence[str]) -> "Counts":
-        """Return the same source restricted to some cells (a shard), in the order of the file; the scan stays that of all cells."""
+        """Return the same source restricted to some cells (a shard), in the order of the file; the scan stays that of
+        all cells.
+        """
         wanted = set(map(str, cell_ids))
         keep = np.fromiter((c in wanted for c in self.cell_ids), dtype=bool, count=len(self.cell_ids))
         if keep.sum() != len(wanted):
@@ -136,13 +138,16 @@ class Counts:
         return self._rows
 
     def gene_names(self, column: str) -> np.ndarray:
-        """Return gene names of ``var_names`` (``index``) or of a column of ``var``; missing values become empty texts."""
+        """Return gene names of ``var_names`` (``index``) or of a column of ``var``; missing values become empty
+        texts.
+        """
         if column == "index":
             return np.asarray(self.var.index.astype(str), dtype=object)
         if column not in self.var.columns:
             raise ScfmError(
-                f"{self.name}: var has no column '{column}' (setting gene_column).{did_you_mean(column, self.var.columns)} "
-                f"It has {listing(self.var.columns, limit=12) or 'no columns'}; 'index' stands for var_names."
+                f"{self.name}: var has no column '{column}' (setting"
+                f" gene_column).{did_you_mean(column, self.var.columns)} It has"
+                f" {listing(self.var.columns, limit=12) or 'no columns'}; 'index' stands for var_names."
             )
         values = self.var[column]
         return np.asarray(values.astype(object).where(values.notna(), "").astype(str), dtype=object)
@@ -151,7 +156,8 @@ class Counts:
         """Return a column of ``obs`` for all cells of the file; a missing one is a sentence."""
         if column not in self.obs.columns:
             raise ScfmError(
-                f"{self.name}: obs has no column '{column}'.{did_you_mean(column, self.obs.columns)} It has {listing(self.obs.columns, limit=12) or 'no columns'}."
+                f"{self.name}: obs has no column '{column}'.{did_you_mean(column, self.obs.columns)} It has"
+                f" {listing(self.obs.columns, limit=12) or 'no columns'}."
             )
         return self.obs[column]
 
@@ -223,7 +229,8 @@ def open_counts(path: Path | str, layer: str = "") -> Counts:
 
     Notes
     -----
-    CSR and dense matrices are read chunk by chunk. A CSC matrix cannot be read by cells; it is converted in memory once.
+    CSR and dense matrices are read chunk by chunk. A CSC matrix cannot be read by cells; it is converted in memory
+    once.
     """
     import h5py
     from anndata.io import read_elem, sparse_dataset
@@ -239,8 +246,8 @@ def open_counts(path: Path | str, layer: str = "") -> Counts:
     place = {"": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")
     if place not in handle:
         raise ScfmError(
-            f"{path}: there is no {place} (setting input_layer).{did_you_mean(layer, layers)} It has X{''.join(f', layers/{n}' for n in layers)}"
-            f"{', raw/X' if 'raw/X' in handle else ''}."
+            f"{path}: there is no {place} (setting input_layer).{did_you_mean(layer, layers)} It has"
+            f" X{''.join(f', layers/{n}' for n in layers)}{', raw/X' if 'raw/X' in handle else ''}."
         )
     node = handle[place]
     if isinstance(node, h5py.Group):

@@ -113,7 +113,9 @@ class Runner:
         return Tokens.join([self.model.tokenize(block) for block in chunk.blocks(TOKEN_BLOCK)])
 
     def embed_chunk(self, chunk: "Chunk", tokens: Tokens) -> Part:
-        """Embed the cells of a chunk that have tokens, in batches of similar length; rows keep the order of the chunk."""
+        """Embed the cells of a chunk that have tokens, in batches of similar length; rows keep the order of the
+        chunk.
+        """
         reasons = tokens.not_embedded()
         rows = np.setdiff1d(np.arange(len(tokens)), np.fromiter(reasons, dtype=np.int64, count=len(reasons)))
         values = np.empty((len(tokens), self.model.n_dims), dtype=np.float32)
@@ -133,7 +135,8 @@ class Runner:
             except torch.cuda.OutOfMemoryError as error:
                 if len(batch_rows) == 1:
                     raise ResourceError(
-                        f"The GPU has too little memory for a single cell of {plural(int(tokens.lengths[batch_rows[0]]), 'token')}: {error}"
+                        "The GPU has too little memory for a single cell of"
+                        f" {plural(int(tokens.lengths[batch_rows[0]]), 'token')}: {error}"
                     ) from error
                 self.budget = max(1, min(self.budget, int(tokens.lengths[batch_rows].max()) * len(batch_rows)) // 2)
                 log.warning("out of GPU memory: going on with at most %d tokens per batch", self.budget)
@@ -156,8 +159,8 @@ class Runner:
             )
         if not np.isfinite(values).all():
             raise ScfmError(
-                f"{self.model.name}: the embedding of {plural(int((~np.isfinite(values)).any(1).sum()), 'cell')} is not finite. "
-                "Damaged weights, or counts of an absurd size?"
+                f"{self.model.name}: the embedding of {plural(int((~np.isfinite(values)).any(1).sum()), 'cell')} is not"
+                " finite. Damaged weights, or counts of an absurd size?"
             )
         return values
 
@@ -199,7 +202,8 @@ def prepare(model: EmbeddingModel, counts: "Counts", options: RunOptions) -> dic
     if share < 0.5:
         model.warn(
             "W-MOD-01",
-            f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check gene_column and species.",
+            f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check"
+            " gene_column and species.",
             gene_overlap=round(share, 4),
         )
     model.prepare(counts)
@@ -230,20 +234,26 @@ def check_counts(model: EmbeddingModel, counts: "Counts", scan: "Scan") -> None:
         hint = " The file has a layer 'counts': use --set input_layer=counts."
     if scan.n_not_finite:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected counts.{hint}"
+            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected"
+            f" counts.{hint}"
         )
     if scan.n_negative:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not scaled data.{hint}"
+            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not"
+            f" scaled data.{hint}"
         )
     rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
     if not scan.n_fractional or rule == "expected":
         return
-    text = f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as {scan.fractional_example:.4g})"
+    text = (
+        f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as"
+        f" {scan.fractional_example:.4g})"
+    )
     if rule == "error":
         raise ScfmError(
-            f"{text}; {model.name} needs raw counts, normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} "
-            "If these are counts corrected for ambient RNA, say so: --set fractional=warn."
+            f"{text}; {model.name} needs raw counts, normalised values give other"
+            f" tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} If these are counts"
+            " corrected for ambient RNA, say so: --set fractional=warn."
         )
     model.warn(
         "W-MOD-02",
@@ -265,7 +275,8 @@ def embed_stream(model: EmbeddingModel, counts: "Counts", options: RunOptions, r
     report.batch_tokens, report.seconds = runner.budget, watch.seconds
     if not report.cells_out and counts.n_cells == len(counts.cell_ids):  # a shard may be empty, the whole may not
         raise ScfmError(
-            f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded: {report.not_embedded[0][1] if report.not_embedded else 'no cells'}."
+            f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded:"
+            f" {report.not_embedded[0][1] if report.not_embedded else 'no cells'}."
         )
     if report.not_embedded:
         model.messages.append(no_row_warning(report.not_embedded, method=model.name))

@@ -1,7 +1,7 @@
 """scCello (Yuan et al., NeurIPS 2024, arXiv:2408.12373): inference, written from ``docs/models/sccello.md``.
 
-A cell is ``<cls>`` followed by its genes from the highest to the lowest rank value. A BERT encoder reads the list, and the row of a cell
-is the last state of ``<cls>``. The cell ontology took part in training only.
+A cell is ``<cls>`` followed by its genes from the highest to the lowest rank value. A BERT encoder reads the list, and
+the row of a cell is the last state of ``<cls>``. The cell ontology took part in training only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class ScCelloSettings(ModelSettings):
     Attributes
     ----------
     gene_column
-        ``auto``: column ``ensembl_ids`` of ``var`` where there is one (the official name), else ``var_names``. Ensembl ids or symbols.
+        ``auto``: column ``ensembl_ids`` of ``var`` where there is one (the official name), else ``var_names``. Ensembl
+        ids or symbols.
     max_length
         Longest sequence with ``<cls>``; lower-ranked genes are cut. None = the positions of the model (2048).
     pooling
@@ -117,22 +118,27 @@ class ScCello(EmbeddingModel):
         """Return what the settings came to."""
         return super().facts() | {"max_length": self.max_length}
 
-    # ---- genes ------------------------------------------------------------------------------------------------------------
+    # ---- genes -------------------------------------------------------------------------------------------------------
 
     def gene_column(self, counts: "Counts") -> str:
-        """Return ``ensembl_ids`` where ``var`` has it and nothing else was asked for; symbols need the file of names."""
+        """Return ``ensembl_ids`` where ``var`` has it and nothing else was asked for; symbols need the file of
+        names.
+        """
         column = self.settings.gene_column
         if column == "auto":
             column = "ensembl_ids" if "ensembl_ids" in counts.var.columns else "index"
         if not self.symbols and not genes.looks_ensembl(names := counts.gene_names(column)):
             require_file(self.vocabulary_folder / "vocab_id2name.csv")
             raise ScfmError(
-                f"{self.vocabulary_folder / 'vocab_id2name.csv'}: names no gene of the vocabulary, and '{names[0]}' is no Ensembl id."
+                f"{self.vocabulary_folder / 'vocab_id2name.csv'}: names no gene of the vocabulary, and '{names[0]}' is"
+                " no Ensembl id."
             )
         return column
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
-        """Read names as Ensembl ids or as symbols: as the first one looks (official), unless the other reading matches more."""
+        """Read names as Ensembl ids or as symbols: as the first one looks (official), unless the other reading matches
+        more.
+        """
         as_ids = genes.look_up(names, self.table, strip_version=self.settings.strip_version)
         as_symbols = genes.look_up(names, self.symbols, strip_version="false")
         readings = {"ensembl": as_ids, "symbol": as_symbols}
@@ -141,7 +147,7 @@ class ScCello(EmbeddingModel):
         readings[chosen].report["gene_names_read_as"] = chosen
         return readings[chosen]
 
-    # ---- tokens and rows --------------------------------------------------------------------------------------------------
+    # ---- tokens and rows ---------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Sort the genes of each cell by count / kept total * 10,000 / median, cut, and put ``<cls>`` in front."""
@@ -152,7 +158,9 @@ class ScCello(EmbeddingModel):
         return tokens.Tokens(tokens.surrounded_offsets(offsets, 1), {"ids": ids}, rows.lengths)
 
     def scale(self, rows: tokens.Rows) -> np.ndarray:
-        """Scale each cell to 10,000 counts over the genes of the vocabulary, in the type of the matrix as officially."""
+        """Scale each cell to 10,000 counts over the genes of the vocabulary, in the type of the matrix as
+        officially.
+        """
         dtype = rows.values.dtype
         totals = np.bincount(rows.cell, rows.values, minlength=len(rows.lengths)).astype(dtype)
         totals[totals == 0] = 1
@@ -171,7 +179,9 @@ class ScCello(EmbeddingModel):
 
 
 def find_vocabulary(weights: Path) -> Path:
-    """Return the folder of dictionaries: ``token_vocabulary``, or ``data/token_vocabulary`` as in the code repository."""
+    """Return the folder of dictionaries: ``token_vocabulary``, or ``data/token_vocabulary`` as in the code
+    repository.
+    """
     places = [weights / "token_vocabulary", weights / "data" / "token_vocabulary"]
     return next((p for p in places if p.is_dir()), places[0])
 
@@ -179,7 +189,8 @@ def find_vocabulary(weights: Path) -> Path:
 def read_symbols(path: Path, table: dict[str, int]) -> dict[str, int]:
     """Read ``vocab_id2name.csv`` (columns id, name): symbol -> token; of rows with the same symbol the last one counts.
 
-    A symbol whose last row names an id outside the vocabulary is unknown, also where an earlier row would be inside (official).
+    A symbol whose last row names an id outside the vocabulary is unknown, also where an earlier row would be inside
+    (official).
     """
     import pandas as pd
 

@@ -1,8 +1,9 @@
-"""scFoundation (Hao et al., Nature Methods 2024, doi:10.1038/s41592-024-02305-7): inference, written from ``docs/models/scfoundation.md``.
+"""scFoundation (Hao et al., Nature Methods 2024, doi:10.1038/s41592-024-02305-7): inference, written from
+``docs/models/scfoundation.md``.
 
-A cell is its expressed genes in the order of a fixed list, followed by two tokens for read depth: T (the depth the model should aim
-at) and S (the depth of the cell). A value becomes a vector through soft bins; post-norm layers read the cell, and the row of a cell
-joins S, T, the maximum and the mean over its genes. The decoder is not needed.
+A cell is its expressed genes in the order of a fixed list, followed by two tokens for read depth: T (the depth the
+model should aim at) and S (the depth of the cell). A value becomes a vector through soft bins; post-norm layers read
+the cell, and the row of a cell joins S, T, the maximum and the mean over its genes. The decoder is not needed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ TARGET_SUM = 1e4
 #: entry of the checkpoint by setting ``version``
 ENTRIES = {"ce": "cell", "rde": "rde"}
 #: reason of a cell without a token between the two that ``pooling=all`` takes as T and S
-TOO_SHORT = "fewer than three tokens are left (a total of 1 or less drops the depth tokens), and pooling=all needs one gene and two more"
+TOO_SHORT = (
+    "fewer than three tokens are left (a total of 1 or less drops the depth tokens), and pooling=all needs one gene and"
+    " two more"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,8 @@ class ScFoundationSettings(ModelSettings):
     resolution
         Token T, with the cell's total n: ``fN`` = log10(n * N), ``aN`` = log10(n) + N, ``tN`` = N.
     pre_normalized
-        ``F`` = raw counts, ``T`` = log1p of counts per 10,000, ``A`` = like ``T`` with the cell's total in the last column.
+        ``F`` = raw counts, ``T`` = log1p of counts per 10,000, ``A`` = like ``T`` with the cell's total in the last
+        column.
     """
 
     gene_column: str = "auto"
@@ -92,8 +97,8 @@ class ScFoundation(EmbeddingModel):
         self._read_config(found["config"], f"{path}, entry '{entry}'")
         if self.seq_len != len(self.table) + 2:
             raise ScfmError(
-                f"{list_path}: lists {len(self.table):,} genes, but {path} (entry '{entry}') has seq_len {self.seq_len:,}, which is genes + 2. "
-                "Gene list and weights are not of the same model."
+                f"{list_path}: lists {len(self.table):,} genes, but {path} (entry '{entry}') has seq_len"
+                f" {self.seq_len:,}, which is genes + 2. Gene list and weights are not of the same model."
             )
         self._read_tensors(checkpoint, path)
 
@@ -173,7 +178,7 @@ class ScFoundation(EmbeddingModel):
             "resolution": self.settings.resolution,
         }
 
-    # ---- genes ------------------------------------------------------------------------------------------------------------
+    # ---- genes -------------------------------------------------------------------------------------------------------
 
     def gene_column(self, counts: "Counts") -> str:
         """Return ``gene_name`` where ``var`` has it and nothing else was asked for."""
@@ -191,7 +196,9 @@ class ScFoundation(EmbeddingModel):
         return found
 
     def prepare(self, counts: "Counts") -> None:
-        """Say what looks odd: repeated symbols, counts where normalised values were announced; refuse totals that are none."""
+        """Say what looks odd: repeated symbols, counts where normalised values were announced; refuse totals that are
+        none.
+        """
         if n := self.genes.report["genes_repeated"]:
             self.warn(
                 "W-MOD-20",
@@ -204,16 +211,18 @@ class ScFoundation(EmbeddingModel):
         if not scan.n_fractional:
             self.warn(
                 "W-MOD-21",
-                f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all of them are whole numbers: "
-                "these look like raw counts, for which pre_normalized=F is meant.",
+                f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all"
+                " of them are whole numbers: these look like raw counts, for which pre_normalized=F is meant.",
             )
         if self.settings.pre_normalized == "A":
             check_totals(counts)
 
-    # ---- tokens -----------------------------------------------------------------------------------------------------------
+    # ---- tokens ------------------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
-        """Normalise each cell over the genes of the list, put them in its order, and T and S behind them where they are positive."""
+        """Normalise each cell over the genes of the list, put them in its order, and T and S behind them where they are
+        positive.
+        """
         rows = self._listed(chunk.counts)
         mode = self.settings.pre_normalized
         values, cell, n_cells = rows.values, rows.cell, len(rows.lengths)
@@ -251,14 +260,16 @@ class ScFoundation(EmbeddingModel):
         return target, depth
 
     def _listed(self, counts: "csr_matrix") -> tokens.Rows:
-        """Return detected genes of the list as float64, ``columns`` being their place in it, ascending; repeated ones are added."""
+        """Return detected genes of the list as float64, ``columns`` being their place in it, ascending; repeated ones
+        are added.
+        """
         order = self.genes.extra["columns"]
         # sorting every cell through CSC takes linear time
         rows = tokens.detected(counts.tocsc()[:, order].tocsr(), np.ones(len(order), bool))
         rows = tokens.Rows(self.genes.ids[order][rows.columns], rows.values.astype(np.float64), rows.offsets)
         return added(rows, as_logs=self.settings.pre_normalized != "F") if self.genes.report["genes_repeated"] else rows
 
-    # ---- rows -------------------------------------------------------------------------------------------------------------
+    # ---- rows --------------------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> "torch.Tensor":
         """Return the pooled rows; maximum and mean are taken in float32."""
@@ -300,8 +311,8 @@ def parse_resolution(text: str) -> tuple[str, float]:
     found = re.fullmatch(r"([fat])([+-]?\d*\.?\d+(?:e[+-]?\d+)?)", text.strip())
     if not found or (found.group(1) == "f" and float(found.group(2)) <= 0):
         raise ScfmError(
-            f"scfoundation: setting resolution={text} is not understood; expected fN (N times the cell's depth, N above 0), aN (log10 of the depth + N) "
-            "or tN (log10 of a fixed depth), for example f1, a5 or t4."
+            f"scfoundation: setting resolution={text} is not understood; expected fN (N times the cell's depth, N above"
+            " 0), aN (log10 of the depth + N) or tN (log10 of a fixed depth), for example f1, a5 or t4."
         )
     return found.group(1), float(found.group(2))
 
@@ -316,13 +327,16 @@ def check_totals(counts: "Counts") -> None:
         at += len(total)
     if bad:
         raise ScfmError(
-            f"{counts.name}: pre_normalized=A takes the last column ('{counts.var.index[-1]}') as the total count of each cell, but it is 0 in "
-            f"{plural(len(bad), 'cell')} of {at:,} (such as '{bad[0]}'). Put the total there, or use pre_normalized=T."
+            f"{counts.name}: pre_normalized=A takes the last column ('{counts.var.index[-1]}') as the total count of"
+            f" each cell, but it is 0 in {plural(len(bad), 'cell')} of {at:,} (such as '{bad[0]}'). Put the total"
+            " there, or use pre_normalized=T."
         )
 
 
 def added(rows: tokens.Rows, *, as_logs: bool) -> tokens.Rows:
-    """Add neighbouring entries of one gene within a cell (``as_logs``: log1p values, added as what they are the logarithm of)."""
+    """Add neighbouring entries of one gene within a cell (``as_logs``: log1p values, added as what they are the
+    logarithm of).
+    """
     new = np.ones(len(rows.columns), dtype=bool)
     new[1:] = (rows.columns[1:] != rows.columns[:-1]) | (rows.cell[1:] != rows.cell[:-1])
     first = np.flatnonzero(new)

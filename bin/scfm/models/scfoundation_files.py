@@ -10,12 +10,16 @@ from scfm.models.pickles import require_file
 
 
 def find(top: Path, name: str, folders: tuple[str, ...]) -> Path:
-    """Return a file in the first of some folders below ``top`` that has it, else where it should be (a flat folder, or the official clone)."""
+    """Return a file in the first of some folders below ``top`` that has it, else where it should be (a flat folder, or
+    the official clone).
+    """
     return next((path for folder in folders if (path := top / folder / name).is_file()), top / name)
 
 
 def read_gene_list(path: Path) -> dict[str, int]:
-    """Read the gene list: symbol -> place in the sequence; columns ``gene_name`` and ``index``, the latter 0, 1, 2 ... in order."""
+    """Read the gene list: symbol -> place in the sequence; columns ``gene_name`` and ``index``, the latter 0, 1, 2 ...
+    in order.
+    """
     import pandas as pd
 
     try:
@@ -32,7 +36,8 @@ def read_gene_list(path: Path) -> dict[str, int]:
         or not len(table)
     ):
         raise ScfmError(
-            f"{path}: expected every symbol once, and index 0 to {max(0, len(table) - 1)} in order. The file is damaged or was edited."
+            f"{path}: expected every symbol once, and index 0 to {max(0, len(table) - 1)} in order. The file is damaged"
+            " or was edited."
         )
     return dict(zip(table["gene_name"], range(len(table)), strict=True))
 

@@ -1,7 +1,9 @@
-"""scGPT (Cui et al., Nature Methods 2024, doi:10.1038/s41592-024-02201-0): inference, written from ``docs/models/scgpt.md``.
+"""scGPT (Cui et al., Nature Methods 2024, doi:10.1038/s41592-024-02201-0): inference, written from
+``docs/models/scgpt.md``.
 
-A cell is ``<cls>`` followed by its expressed genes; a token is LayerNorm(gene embedding) + value embedding of the gene's expression
-bin. There is no position, so the order of genes means nothing. The row of a cell is the last state of ``<cls>``.
+A cell is ``<cls>`` followed by its expressed genes; a token is LayerNorm(gene embedding) + value embedding of the
+gene's expression bin. There is no position, so the order of genes means nothing. The row of a cell is the last state of
+``<cls>``.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class ScGPTSettings(ModelSettings):
     max_length
         Longest sequence with ``<cls>``; a longer cell keeps ``max_length - 1`` genes. None = never cut.
     ties
-        Bin of values that several bin edges hit: ``random`` (uniform over these bins, as in training) or ``upper`` (the highest).
+        Bin of values that several bin edges hit: ``random`` (uniform over these bins, as in training) or ``upper`` (the
+        highest).
     sampling
         Genes a cut cell keeps: ``random``, or the ``first`` of the file.
     normalize
@@ -109,18 +112,21 @@ class ScGPT(EmbeddingModel):
             raise ScfmError(f"{path}: embsize {self.width} is not a multiple of nheads {self.heads}.")
         if args.get("input_emb_style", "continuous") != "continuous":
             raise ScfmError(
-                f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the released models use."
+                f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the"
+                " released models use."
             )
         if int(args.get("n_bins", N_BINS)) != N_BINS:
             self.warn(
                 "W-MOD-11",
-                f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so does this code.",
+                f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so"
+                " does this code.",
             )
         pad = args.get("pad_token", "<pad>")
         for token in ("<cls>", pad):
             if token not in self.vocabulary:
                 raise ScfmError(
-                    f"{self.weights / 'vocab.json'}: has no token '{token}'. The vocabulary is not the one of this checkpoint."
+                    f"{self.weights / 'vocab.json'}: has no token '{token}'. The vocabulary is not the one of this"
+                    " checkpoint."
                 )
         if self.settings.max_length is not None and self.settings.max_length < 2:
             raise ScfmError(
@@ -128,7 +134,9 @@ class ScGPT(EmbeddingModel):
             )
 
     def _build_tables(self, checkpoint: "Checkpoint", cls_value: float) -> None:
-        """Compute once what is the same in every cell: the normed embedding of each gene and the embedding of each bin."""
+        """Compute once what is the same in every cell: the normed embedding of each gene and the embedding of each
+        bin.
+        """
         import torch
         import torch.nn.functional as F
 
@@ -165,7 +173,9 @@ class ScGPT(EmbeddingModel):
         return found
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
-        """Bin the expressed genes of each cell, cut long cells, put ``<cls>`` in front (``bins`` 0 = the value of ``<cls>``)."""
+        """Bin the expressed genes of each cell, cut long cells, put ``<cls>`` in front (``bins`` 0 = the value of
+        ``<cls>``).
+        """
         rows = tokens.detected(chunk.counts, self.genes.known)
         # 64 random bits per value, a function of seed, cell id and gene: the upper half cuts, the lower one breaks ties
         keys = np.repeat(cell_keys(self.seed, chunk.cell_ids, stream="scgpt"), rows.lengths)
@@ -184,7 +194,9 @@ class ScGPT(EmbeddingModel):
         )
 
     def _cut(self, rows: tokens.Rows, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return flat positions of the values that stay when cells keep at most ``max_length - 1`` genes, and the new offsets."""
+        """Return flat positions of the values that stay when cells keep at most ``max_length - 1`` genes, and the new
+        offsets.
+        """
         keep = len(rows.columns) if self.settings.max_length is None else self.settings.max_length - 1
         if (rows.lengths <= keep).all():
             return np.arange(len(rows.columns)), rows.offsets
@@ -219,7 +231,8 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     content = read_json(require_file(path))
     if not isinstance(content, dict) or sorted(content.values(), key=str) != sorted(range(len(content)), key=str):
         raise ScfmError(
-            f"{path}: expected one flat object token -> id whose ids are 0 to {max(0, len(content) - 1)}, each once. The file is not a scGPT vocabulary."
+            f"{path}: expected one flat object token -> id whose ids are 0 to {max(0, len(content) - 1)}, each once."
+            " The file is not a scGPT vocabulary."
         )
     return content
 

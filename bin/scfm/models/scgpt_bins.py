@@ -13,10 +13,12 @@ N_BINS = 51
 
 
 def bin_limits(values: np.ndarray, offsets: np.ndarray, of: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Count, for every value or some of them, the quantile edges of its row that lie below it, and those that lie at or below it.
+    """Count, for every value or some of them, the quantile edges of its row that lie below it, and those that lie at or
+    below it.
 
-    The edges are the quantiles 0, 1/49 ... 1 of the row with linear interpolation, in float64 from float32 values, as NumPy
-    computes them. Nothing is searched per value: counts go through a histogram of each row, other values through a sort.
+    The edges are the quantiles 0, 1/49 ... 1 of the row with linear interpolation, in float64 from float32 values, as
+    NumPy computes them. Nothing is searched per value: counts go through a histogram of each row, other values through
+    a sort.
 
     Parameters
     ----------
@@ -47,7 +49,9 @@ def bin_limits(values: np.ndarray, offsets: np.ndarray, of: np.ndarray | None = 
 
 
 def _edges(place: Callable[[np.ndarray], np.ndarray], start: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return edges and both neighbours' places, each (n_rows, 50); ``place`` gives the sorted value at flat places, float32."""
+    """Return edges and both neighbours' places, each (n_rows, 50); ``place`` gives the sorted value at flat places,
+    float32.
+    """
     position = np.linspace(0.0, 1.0, N_BINS - 1)[None, :] * last[:, None]
     floor = np.floor(position)
     t = position - floor
@@ -84,7 +88,9 @@ def _limits_of_counts(
 def _limits_of_any(
     values: np.ndarray, offsets: np.ndarray, start: np.ndarray, last: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits of any positive values: an edge lies between two neighbours of the sorted row, so runs of equal values tell its place."""
+    """Limits of any positive values: an edge lies between two neighbours of the sorted row, so runs of equal values
+    tell its place.
+    """
     order, ordered = _sort_rows(values, offsets)
     edges, a, b, left, right = _edges(lambda flat: ordered[flat], start, last)
     run_start, run_stop = _runs(ordered, start)
@@ -103,7 +109,9 @@ def _limits_of_any(
 
 
 def _sort_rows(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort each row ascending: flat order and sorted values. Positive float32 sort like their bits, so bits and place go into one key."""
+    """Sort each row ascending: flat order and sorted values. Positive float32 sort like their bits, so bits and place
+    go into one key.
+    """
     keys = values.view(np.uint32).astype(np.uint64)
     keys <<= np.uint64(32)
     keys |= np.arange(len(values), dtype=np.uint64)

@@ -27,7 +27,8 @@ class ModelSettings:
     input_layer
         Where the counts are: empty = ``X``, ``raw`` = ``raw/X``, else the name of a layer.
     strip_version
-        ``auto``: an Ensembl id with a version suffix that is unknown as written is looked up without it; ``false``: never.
+        ``auto``: an Ensembl id with a version suffix that is unknown as written is looked up without it; ``false``:
+        never.
     fractional
         What fractional values in the counts mean: ``error``, ``warn``, or ``auto`` (the model's own rule).
     """
@@ -73,8 +74,8 @@ def make_settings(cls: type[S], values: Mapping[str, Any], *, model: str) -> S:
     Parameters
     ----------
     cls
-        The model's settings class. Field types may be ``str``, ``int``, ``float``, ``bool``, ``Literal[...]``, and each of
-        them ``| None`` (written as empty text, ``none`` or ``null``).
+        The model's settings class. Field types may be ``str``, ``int``, ``float``, ``bool``, ``Literal[...]``, and each
+        of them ``| None`` (written as empty text, ``none`` or ``null``).
     values
         Value by key, as text (command line, YAML) or already typed (notebook).
     model
@@ -89,7 +90,8 @@ def make_settings(cls: type[S], values: Mapping[str, Any], *, model: str) -> S:
     unknown = [key for key in values if key not in hints]
     if unknown:
         raise ScfmError(
-            f"{model} has no setting '{unknown[0]}'.{did_you_mean(unknown[0], hints)} Its settings: {', '.join(sorted(hints))}."
+            f"{model} has no setting '{unknown[0]}'.{did_you_mean(unknown[0], hints)} Its settings:"
+            f" {', '.join(sorted(hints))}."
         )
     return cls(**{key: _parse(value, hints[key], key=key, model=model) for key, value in values.items()})
 
@@ -108,7 +110,8 @@ def _parse(value: Any, hint: Any, *, key: str, model: str) -> Any:
         if text.lower() in by_text:
             return by_text[text.lower()]
         raise ScfmError(
-            f"{model}: setting {key}={text} is not one of {', '.join(map(str, options))}.{did_you_mean(text, map(str, options))}"
+            f"{model}: setting {key}={text} is not one of"
+            f" {', '.join(map(str, options))}.{did_you_mean(text, map(str, options))}"
         )
     try:
         if hint is bool:

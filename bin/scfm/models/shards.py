@@ -38,7 +38,7 @@ SAME = (
 NO_ROW = "W-MOD-03"
 
 
-# ---- cutting ------------------------------------------------------------------------------------------------------------------
+# ---- cutting ---------------------------------------------------------------------------------------------------------
 
 
 def split_cells(
@@ -98,7 +98,8 @@ def plan_shards(ids: Sequence[str], groups: Sequence[Any], *, shard_cells: int, 
     ids, groups
         Cell ids and the group of each; None is a group of its own.
     shard_cells
-        Cells per shard; 0 = all in one. With whole groups the shards are filled up to it, and a larger group is one shard.
+        Cells per shard; 0 = all in one. With whole groups the shards are filled up to it, and a larger group is one
+        shard.
     whole_groups
         Whether a group must stay together.
     """
@@ -121,7 +122,7 @@ def plan_shards(ids: Sequence[str], groups: Sequence[Any], *, shard_cells: int, 
     return [sorted(shard) for shard in shards]
 
 
-# ---- joining ------------------------------------------------------------------------------------------------------------------
+# ---- joining ---------------------------------------------------------------------------------------------------------
 
 
 def merge_shards(
@@ -216,7 +217,8 @@ def merge_sidecars(name: str, sidecars: Sequence[Mapping[str, Any]]) -> dict[str
     for key in SAME:
         if any(s.get(key) != first.get(key) for s in sidecars):
             raise ScfmError(
-                f"{name}: the shards differ in '{key}', so their rows do not belong in one table. Compute all of them anew."
+                f"{name}: the shards differ in '{key}', so their rows do not belong in one table. Compute all of them"
+                " anew."
             )
     merged = _other_facts(sidecars)
     out = sum(s["cells_out"] for s in sidecars)
@@ -250,7 +252,9 @@ def merge_sidecars(name: str, sidecars: Sequence[Mapping[str, Any]]) -> dict[str
 
 
 def _other_facts(sidecars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the fields that need no rule of their own: equal ones as they are, differing numbers as means over the cells."""
+    """Return the fields that need no rule of their own: equal ones as they are, differing numbers as means over the
+    cells.
+    """
     cells, facts = [s["cells_out"] for s in sidecars], {}
     for key, value in sidecars[0].items():
         values = [s.get(key) for s in sidecars]

@@ -30,6 +30,8 @@ class ModelInfo:
 
 
 def load_model_table(path: Path | str | None = None) -> dict[str, ModelInfo]:
-    """Load and check the models table, ``assets/models.tsv`` of this checkout by default; see :func:`scfm.registry.read_registry`."""
+    """Load and check the models table, ``assets/models.tsv`` of this checkout by default; see
+    :func:`scfm.registry.read_registry`.
+    """
     rows = read_registry(Path(path) if path else ASSETS / "models.tsv", kind="model")
     return {name: ModelInfo(**row) for name, row in rows.items()}

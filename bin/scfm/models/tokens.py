@@ -117,7 +117,9 @@ def _settle_ties(order: np.ndarray, values: np.ndarray, offsets: np.ndarray) -> 
 def take_rows(
     offsets: np.ndarray, rows: np.ndarray, lengths: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return flat positions and new offsets of some rows, in the given order, each cut to its first ``lengths`` values."""
+    """Return flat positions and new offsets of some rows, in the given order, each cut to its first ``lengths``
+    values.
+    """
     lengths = np.diff(offsets)[rows] if lengths is None else np.minimum(np.diff(offsets)[rows], lengths)
     new = offsets_of(lengths)
     return np.repeat(offsets[:-1][rows], lengths) + within(new), new
@@ -202,7 +204,9 @@ class Tokens:
         )
 
     def padded(self, name: str, width: int, pad: float) -> np.ndarray:
-        """Return a field as a matrix, shape (n_cells, width), padded on the right: for tests and for people to look at."""
+        """Return a field as a matrix, shape (n_cells, width), padded on the right: for tests and for people to look
+        at.
+        """
         values = self.fields[name]
         out = np.full((len(self), width), pad, dtype=values.dtype)
         out[np.repeat(np.arange(len(self)), self.lengths), within(self.offsets)] = values

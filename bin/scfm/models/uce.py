@@ -1,8 +1,8 @@
 """UCE (Rosen et al., bioRxiv 2023, doi:10.1101/2023.11.28.568918): inference, written from ``docs/models/uce.md``.
 
-A cell is a sentence: ``<cls>``, then chromosome by chromosome the genes of a random sample of its expressed genes, ordered by their
-place in the genome. A gene's vector comes from its protein (ESM2), so any species can be embedded. The row of a cell is the decoded
-last state of ``<cls>``, of unit length. The gene tables and the sampler are in
+A cell is a sentence: ``<cls>``, then chromosome by chromosome the genes of a random sample of its expressed genes,
+ordered by their place in the genome. A gene's vector comes from its protein (ESM2), so any species can be embedded. The
+row of a cell is the decoded last state of ``<cls>``, of unit length. The gene tables and the sampler are in
 :mod:`scfm.models.uce_genes` and :mod:`scfm.models.uce_sentences`.
 """
 
@@ -57,8 +57,8 @@ class UCESettings(ModelSettings):
     pad_length
         Longest sentence; one that would be longer is an error (officially too).
     pad_mode
-        ``masked``: a row does not depend on other cells; ``official``: padding takes part in attention, so a row depends on the
-        longest sentence among its ``batch_size`` neighbours in file order.
+        ``masked``: a row does not depend on other cells; ``official``: padding takes part in attention, so a row
+        depends on the longest sentence among its ``batch_size`` neighbours in file order.
     batch_size
         Cells per batch with ``pad_mode=official``; without effect otherwise.
     filter
@@ -68,12 +68,14 @@ class UCESettings(ModelSettings):
     checkpoint
         Empty = the 4-layer model, else the 33-layer model, else the only one there.
     token_table
-        Token vectors: empty = ``all_tokens.torch`` where it is there, by the official rule (it replaces the checkpoint's table only if
-        its number of rows is another one); ``checkpoint`` = always the checkpoint's; or a file, by the same rule.
+        Token vectors: empty = ``all_tokens.torch`` where it is there, by the official rule (it replaces the
+        checkpoint's table only if its number of rows is another one); ``checkpoint`` = always the checkpoint's; or a
+        file, by the same rule.
     chrom_token_offset
         Token of the first chromosome.
     rng
-        ``keyed``: draws are a function of seed and cell id; ``legacy``: one NumPy stream for all cells in file order, as officially.
+        ``keyed``: draws are a function of seed and cell id; ``legacy``: one NumPy stream for all cells in file order,
+        as officially.
     numpy_seed
         Seed of the legacy stream (``--seed`` seeds the keyed draws).
     """
@@ -108,8 +110,8 @@ class UCE(EmbeddingModel):
                 raise ScfmError(f"uce: setting {key}={getattr(s, key)} must be at least 1.")
         if s.sample_size + 3 > s.pad_length:
             raise ScfmError(
-                f"uce: setting pad_length={s.pad_length} cannot hold a sentence of sample_size={s.sample_size} genes with one chromosome; "
-                f"expected at least {s.sample_size + 3}."
+                f"uce: setting pad_length={s.pad_length} cannot hold a sentence of sample_size={s.sample_size} genes"
+                f" with one chromosome; expected at least {s.sample_size + 3}."
             )
         # a row depends on other cells through the padding, or through the one stream of random numbers
         self.cells_apart = s.pad_mode == "masked" and s.rng == "keyed"
@@ -138,7 +140,8 @@ class UCE(EmbeddingModel):
         self.width, self.vector_size = checkpoint.shape("encoder.0.weight")
         if self.width % self.settings.heads:
             raise ScfmError(
-                f"{checkpoint.path}: the width {self.width} is not a multiple of heads={self.settings.heads}. Official files have 20 heads."
+                f"{checkpoint.path}: the width {self.width} is not a multiple of heads={self.settings.heads}. Official"
+                " files have 20 heads."
             )
         numbers = [
             int(n.split(".")[2])
@@ -147,7 +150,8 @@ class UCE(EmbeddingModel):
         ]
         if not numbers:
             raise ScfmError(
-                f"{checkpoint.path}: has no transformer_encoder.layers; it is not a UCE checkpoint (it holds {listing(checkpoint.names)})."
+                f"{checkpoint.path}: has no transformer_encoder.layers; it is not a UCE checkpoint (it holds"
+                f" {listing(checkpoint.names)})."
             )
         self.n_layers = max(numbers) + 1
         inner = checkpoint.shape("transformer_encoder.layers.0.linear1.weight")[0]
@@ -188,7 +192,9 @@ class UCE(EmbeddingModel):
         self.last = placed(linear("decoder.3", self.n_dims, size))
 
     def _choose_table(self, checkpoint: "Checkpoint") -> None:
-        """Take the checkpoint's token table or the replacing one, and hold the gene and chromosome tokens against it."""
+        """Take the checkpoint's token table or the replacing one, and hold the gene and chromosome tokens against
+        it.
+        """
         s = self.settings
         n_rows = checkpoint.shape("pe_embedding.weight")[0]
         self.table, self.table_name, self.table_rows = checkpoint, "pe_embedding.weight", n_rows
@@ -212,8 +218,8 @@ class UCE(EmbeddingModel):
                 if s.token_table:
                     self.warn(
                         "I-MOD-03",
-                        f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table is "
-                        "used, as the official code does.",
+                        f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table"
+                        " is used, as the official code does.",
                         severity="info",
                     )
         highest = max(self.gene_tokens.values())
@@ -225,8 +231,8 @@ class UCE(EmbeddingModel):
                 else f"the chromosomes reach token {top}"
             )
             raise ScfmError(
-                f"{self.table.path}: the token table has {self.table_rows:,} rows, but {what}. Do species_offsets.pkl, species_chrom.csv, "
-                f"chrom_token_offset={s.chrom_token_offset} and the token table belong together?"
+                f"{self.table.path}: the token table has {self.table_rows:,} rows, but {what}. Do species_offsets.pkl,"
+                f" species_chrom.csv, chrom_token_offset={s.chrom_token_offset} and the token table belong together?"
             )
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
@@ -261,8 +267,8 @@ class UCE(EmbeddingModel):
         if s.species == "human" and genes.species_of(names) == "mouse":
             self.warn(
                 "W-MOD-16",
-                f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever their "
-                "case, so many of them were found. For mouse data use species=mouse.",
+                f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever"
+                " their case, so many of them were found. For mouse data use species=mouse.",
             )
         if counts.scan().n_fractional:
             self.warn(
@@ -272,12 +278,14 @@ class UCE(EmbeddingModel):
         if not self.cells_apart and counts.n_cells < len(counts.cell_ids):
             self.warn(
                 "W-MOD-17",
-                "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from those "
-                "of a run over all cells. Use pad_mode=masked and rng=keyed to embed in parts.",
+                "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from"
+                " those of a run over all cells. Use pad_mode=masked and rng=keyed to embed in parts.",
             )
 
     def _project(self, used: np.ndarray) -> None:
-        """Compute the model's input vector of each token that can occur: unit length, linear, GELU, layer norm, times sqrt(width)."""
+        """Compute the model's input vector of each token that can occur: unit length, linear, GELU, layer norm, times
+        sqrt(width).
+        """
         import torch
         import torch.nn.functional as F
 
@@ -297,7 +305,7 @@ class UCE(EmbeddingModel):
             self.input_qkv = F.linear(table.to(self.dtype), first.weight)
             self.position_qkv = F.linear(self.position_table.to(self.dtype), first.weight, first.bias)
 
-    # ---- tokens -----------------------------------------------------------------------------------------------------------
+    # ---- tokens ------------------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Sample each cell's sentence (``ids``); cells without a mapped gene, or below the filter, get none."""
@@ -322,8 +330,9 @@ class UCE(EmbeddingModel):
         limit = min(self.settings.pad_length, len(self.position_table))
         if len(lengths) and lengths.max() > limit:
             raise ScfmError(
-                f"uce: the sentence of cell '{chunk.cell_ids[cells[lengths.argmax()]]}' has {lengths.max()} tokens, more than {limit} "
-                f"(pad_length={self.settings.pad_length}, {len(self.position_table)} positions in the checkpoint). Lower sample_size or raise pad_length."
+                f"uce: the sentence of cell '{chunk.cell_ids[cells[lengths.argmax()]]}' has {lengths.max()} tokens,"
+                f" more than {limit} (pad_length={self.settings.pad_length}, {len(self.position_table)} positions in"
+                " the checkpoint). Lower sample_size or raise pad_length."
             )
         all_lengths = np.zeros(len(n_genes), dtype=np.int64)
         all_lengths[cells] = lengths
@@ -334,7 +343,10 @@ class UCE(EmbeddingModel):
         counts = chunk.counts
         there = np.concatenate([[0], np.cumsum(self.genes.extra["kept"][counts.indices] & (counts.data != 0))])
         n = np.diff(there[counts.indptr])
-        reason = f"fewer than {MIN_GENES} detected genes (of those in at least {MIN_CELLS} cells of the file); filter=false keeps the cell"
+        reason = (
+            f"fewer than {MIN_GENES} detected genes (of those in at least {MIN_CELLS} cells of the file); filter=false"
+            " keeps the cell"
+        )
         return {int(i): reason for i in np.flatnonzero(n < MIN_GENES)}
 
     def _legacy(self, chunk: "Chunk", cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -350,10 +362,12 @@ class UCE(EmbeddingModel):
         ]
         return np.concatenate([np.zeros(0, np.int32), *parts]), np.array([len(p) for p in parts], dtype=np.int64)
 
-    # ---- running ----------------------------------------------------------------------------------------------------------
+    # ---- running -----------------------------------------------------------------------------------------------------
 
     def stream(self, counts: "Counts", runner: "Runner") -> Iterator[Part]:
-        """Batches of similar length; with ``pad_mode=official`` every cell is padded as its official batch would pad it."""
+        """Batches of similar length; with ``pad_mode=official`` every cell is padded as its official batch would pad
+        it.
+        """
         if self.settings.pad_mode == "masked":
             yield from super().stream(counts, runner)
             return
@@ -391,7 +405,9 @@ class UCE(EmbeddingModel):
         return self.input_table[self.row_of[batch.fields["ids"]]].add_(self.position_table[batch.segments.positions])
 
     def cls_states(self, x: "torch.Tensor", batch: Batch) -> "torch.Tensor":
-        """Return the last state of ``<cls>`` of each cell, shape (n_cells, width); the last layer is computed for it only."""
+        """Return the last state of ``<cls>`` of each cell, shape (n_cells, width); the last layer is computed for it
+        only.
+        """
         from scfm.models.blocks import post_norm_layer
         from scfm.models.segments import first_rows
 

@@ -1,4 +1,6 @@
-"""UCE's gene tables: the token of every symbol of a species, and its place in the genome; written from ``docs/models/uce.md``."""
+"""UCE's gene tables: the token of every symbol of a species, and its place in the genome; written from
+``docs/models/uce.md``.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 
 
 def find_file(top: Path, name: str) -> Path:
-    """Return a file below the weights folder: in ``model_files/``, or directly in it (where --weights names ``model_files`` itself)."""
+    """Return a file below the weights folder: in ``model_files/``, or directly in it (where --weights names
+    ``model_files`` itself).
+    """
     inside = top / "model_files" / name
     return inside if inside.exists() or not (top / name).exists() else top / name
 
@@ -37,14 +41,15 @@ def find_file(top: Path, name: str) -> Path:
 def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     """Return the token of every gene symbol (upper case) of a species.
 
-    A token is the species' offset plus the place of the symbol among the keys of its protein file; keys that differ by case only
-    count once, which shifts the ones behind them.
+    A token is the species' offset plus the place of the symbol among the keys of its protein file; keys that differ by
+    case only count once, which shifts the ones behind them.
     """
     path = find_file(top, "species_offsets.pkl")
     first = load_dict(path)
     if species not in first:
         raise ScfmError(
-            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows {listing(first, limit=20)}."
+            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows"
+            f" {listing(first, limit=20)}."
         )
     protein = _protein_file(top, species)
     vectors = read_tensors(protein)
@@ -72,8 +77,8 @@ def _protein_file(top: Path, species: str) -> Path:
             return require_file(next((p for p in places if p.is_file()), places[0]))
     if species not in PROTEIN_FILES:
         raise ScfmError(
-            f"uce: no protein file is known for species '{species}'. A new species needs a row (species, path) in {listed}. "
-            f"Shipped: {', '.join(PROTEIN_FILES)}."
+            f"uce: no protein file is known for species '{species}'. A new species needs a row (species, path) in"
+            f" {listed}. Shipped: {', '.join(PROTEIN_FILES)}."
         )
     return require_file(find_file(top, f"protein_embeddings/{PROTEIN_FILES[species]}.gene_symbol_to_embedding_ESM2.pt"))
 
@@ -105,13 +110,16 @@ class Positions:
         if faults:
             name, what = next(iter(faults.items()))
             raise ScfmError(
-                f"{self.path}: {plural(len(faults), 'gene')} of {species} that the data has cannot be placed in the genome (such as '{name}', "
-                f"which {what}). The table must hold every gene of the protein file once, with chromosome and start."
+                f"{self.path}: {plural(len(faults), 'gene')} of {species} that the data has cannot be placed in the"
+                f" genome (such as '{name}', which {what}). The table must hold every gene of the protein file once,"
+                " with chromosome and start."
             )
 
 
 def read_positions(top: Path, species: str) -> Positions:
-    """Read ``species_chrom.csv``. A chromosome's code is its rank among the labels ``species_chromosome`` of the whole file."""
+    """Read ``species_chrom.csv``. A chromosome's code is its rank among the labels ``species_chromosome`` of the whole
+    file.
+    """
     import pandas as pd
 
     path = require_file(find_file(top, "species_chrom.csv"))

@@ -60,7 +60,9 @@ _SMALL = np.rint(np.log1p(np.arange(4096)) * _SCALE).astype(np.int64)
 
 
 def weights_of(counts: np.ndarray) -> np.ndarray:
-    """Return log1p of counts (cut to whole numbers) as whole numbers: exact sums make a cell's draw independent of other cells."""
+    """Return log1p of counts (cut to whole numbers) as whole numbers: exact sums make a cell's draw independent of
+    other cells.
+    """
     whole = counts.astype(np.float32, copy=False).astype(np.int64)
     weights = _SMALL[np.minimum(whole, len(_SMALL) - 1)]
     large = whole >= len(_SMALL)
@@ -70,7 +72,9 @@ def weights_of(counts: np.ndarray) -> np.ndarray:
 
 
 def weigh(counts: "csr_matrix", genome: Genome) -> Weighted:
-    """Bring the columns of a chunk into genome order and weigh them; the way through CSC sorts every cell in linear time."""
+    """Bring the columns of a chunk into genome order and weigh them; the way through CSC sorts every cell in linear
+    time.
+    """
     ordered = counts.tocsc()[:, genome.columns].tocsr()
     running = np.concatenate([[0], np.cumsum(weights_of(ordered.data), dtype=np.int64)])
     return Weighted(ordered.indices, running, ordered.indptr.astype(np.int64))
@@ -152,7 +156,9 @@ def keyed_sentences(
     sample_size: int,
     offset: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sample and write the sentences of some cells of a chunk; ``keys`` are those of the draws and of the chromosomes' order."""
+    """Sample and write the sentences of some cells of a chunk; ``keys`` are those of the draws and of the chromosomes'
+    order.
+    """
     parts = []
     for begin in range(0, len(cells), _BLOCK):
         some = slice(begin, begin + _BLOCK)
@@ -189,7 +195,9 @@ class LegacyStream:
         self.chromosomes, self.starts = genome.chromosomes[order], genome.starts[order]
 
     def probabilities(self, places: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the float32 probabilities of a cell's genes (``places`` among :attr:`columns`), rounded as officially."""
+        """Return the float32 probabilities of a cell's genes (``places`` among :attr:`columns`), rounded as
+        officially.
+        """
         import torch
 
         dense = torch.zeros(1, len(self.columns))  # the order of torch's sum depends on the zeros between the genes
@@ -228,7 +236,9 @@ def joined(first: Tokens, second: Tokens) -> Tokens:
 
 
 def pad_batches(found: Tokens, batch_size: int) -> Tokens:
-    """Pad consecutive cells to the longest of their batch. Padding is a token like others, but attracts: +1 on its logits (``bias``)."""
+    """Pad consecutive cells to the longest of their batch. Padding is a token like others, but attracts: +1 on its
+    logits (``bias``).
+    """
     lengths = found.lengths
     longest = [lengths[i : i + batch_size].max() for i in range(0, len(lengths), batch_size)]
     offsets = offsets_of(np.repeat(np.array(longest, dtype=np.int64), batch_size)[: len(lengths)])

@@ -244,8 +244,8 @@ def _warnings(logistic: LogisticProbe) -> list[dict]:
         message(
             "W-PRB-02",
             "warning",
-            f"{logistic.n_unconverged} of {logistic.n_fits} logistic probes stopped at {logistic.max_iter} iterations before "
-            "they converged. Their scores may be a little low. Raise --probe_max_iter.",
+            f"{logistic.n_unconverged} of {logistic.n_fits} logistic probes stopped at {logistic.max_iter} iterations"
+            " before they converged. Their scores may be a little low. Raise --probe_max_iter.",
             values={"unconverged": logistic.n_unconverged, "fits": logistic.n_fits},
             threshold=logistic.max_iter,
         )

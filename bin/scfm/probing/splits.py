@@ -88,8 +88,9 @@ def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
                 message(
                     "W-PRB-01",
                     "warning",
-                    f"{len(small)} {target} class(es) have fewer cells than the {n_folds} probing folds: {listed}. They are "
-                    "absent from some test parts, where their F1 counts as 0. Merge or drop them, or use fewer folds.",
+                    f"{len(small)} {target} class(es) have fewer cells than the {n_folds} probing folds: {listed}. They"
+                    " are absent from some test parts, where their F1 counts as 0. Merge or drop them, or use fewer"
+                    " folds.",
                     values=small,
                     threshold=n_folds,
                 )

@@ -1,7 +1,7 @@
 """Make one AnnData file from files by a recipe.
 
-Only obs columns and the counts of chosen rows are read; the counts go from file to file piece by piece, so that memory grows
-neither with the files nor, but for obs, with the selection.
+Only obs columns and the counts of chosen rows are read; the counts go from file to file piece by piece, so that memory
+grows neither with the files nor, but for obs, with the selection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Opened:
-    """A source while it is worked on: its file, the rows that are left, their obs, its genes and where its counts are."""
+    """A source while it is worked on: its file, the rows that are left, their obs, its genes and where its counts
+    are.
+    """
 
     spec: Source
     store: Store
@@ -131,8 +133,8 @@ def _known(given: Mapping[str, Path], names: Sequence[str], what: str, recipe: R
     for name in given:
         if name not in names:
             raise ScfmError(
-                f"{recipe.path.name}: --{what} {name}=…: the recipe has none of that name.{did_you_mean(name, names)} It has "
-                f"{listing(names) or 'none'}."
+                f"{recipe.path.name}: --{what} {name}=…: the recipe has none of that name.{did_you_mean(name, names)}"
+                f" It has {listing(names) or 'none'}."
             )
 
 
@@ -168,8 +170,8 @@ def _open(spec: Source, store: Store, pairs: Mapping[str, "pd.DataFrame"], warni
     )
     if genes.n_renamed_twins:
         text = (
-            f"{where}: {plural(genes.n_renamed_twins, 'gene')} had the id of another gene and got a number behind it. Map the genes to "
-            "unique ids if they are meant to be joined with other sources."
+            f"{where}: {plural(genes.n_renamed_twins, 'gene')} had the id of another gene and got a number behind it."
+            " Map the genes to unique ids if they are meant to be joined with other sources."
         )
         warnings.append(message("W-REC-03", "warning", text, values={"n_genes": genes.n_renamed_twins}))
     report = {
@@ -238,7 +240,9 @@ def _column(obs: "pd.DataFrame", column: str, recipe: Recipe) -> "pd.Series":
 
 
 def _write(path: Path, obs: "pd.DataFrame", var: "pd.DataFrame", opened: Sequence[_Opened]) -> None:
-    """Write the h5ad: frames at once, counts source by source and piece by piece; the file gets its name when it is whole."""
+    """Write the h5ad: frames at once, counts source by source and piece by piece; the file gets its name when it is
+    whole.
+    """
     import anndata as ad
     import h5py
     import pandas as pd

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: values of a piece that is read at once
 PIECE_VALUES = 2_000_000
-#: fewer values than this between two chosen rows are read along rather than skipped: about what one compressed chunk holds
+#: fewer values than this between two chosen rows are read along rather than skipped: about what one compressed chunk
+#: holds
 SKIP_VALUES = 50_000
 
 
@@ -49,8 +50,8 @@ def pick_source(store: Store, wanted: str, *, where: str) -> str:
         )
     if not there:
         raise ScfmError(
-            f"{where}: there are no counts: neither raw.X nor X exists. Layers: {listing(layers) or 'none'}; name one with "
-            "the key 'counts'."
+            f"{where}: there are no counts: neither raw.X nor X exists. Layers: {listing(layers) or 'none'}; name one"
+            " with the key 'counts'."
         )
     return wanted or there[0]
 
@@ -86,8 +87,8 @@ def read_rows(
 ) -> Iterator["sparse.csr_matrix"]:
     """Yield the counts of chosen rows in file order, piece by piece.
 
-    CSR and dense matrices are read where chosen rows are. CSC has no rows to read: its columns are streamed, and the chosen rows'
-    values are held until the end.
+    CSR and dense matrices are read where chosen rows are. CSC has no rows to read: its columns are streamed, and the
+    chosen rows' values are held until the end.
 
     Parameters
     ----------
@@ -206,8 +207,8 @@ def counts_faults(facts: MatrixFacts, *, where: str) -> list[str]:
         else ""
     )
     return [
-        f"{where}: '{facts.source}' {what}; raw counts are whole, non-negative and finite.{hint} Name the place of the raw counts "
-        "with the key 'counts' of the source (raw, X, or a layer)."
+        f"{where}: '{facts.source}' {what}; raw counts are whole, non-negative and finite.{hint} Name the place of the"
+        " raw counts with the key 'counts' of the source (raw, X, or a layer)."
     ]
 
 

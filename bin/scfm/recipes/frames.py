@@ -43,7 +43,8 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
     clash = [new for old, new in spec.rename.items() if new in known and new not in spec.rename]
     if clash:
         raise ScfmError(
-            f"{store.name}: rename: the column {listing(clash)} exists already; rename that one, too, or choose another name."
+            f"{store.name}: rename: the column {listing(clash)} exists already; rename that one, too, or choose another"
+            " name."
         )
     # one column at a time, so that only the chosen rows of the others are in memory
     columns = {spec.rename.get(c, c): read_values(store, c, rows) for c in known}
@@ -154,7 +155,7 @@ def finish_obs(obs: "pd.DataFrame", recipe: Recipe, order: Sequence[str]) -> tup
     twins = obs.index[obs.index.duplicated()].unique()
     if len(twins):
         raise ScfmError(
-            f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} stand more than once "
-            f"({listing(twins, limit=3)}). Number the cells with 'cell_ids: {{prefix: cell_}}'."
+            f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} stand more than"
+            f" once ({listing(twins, limit=3)}). Number the cells with 'cell_ids: {{prefix: cell_}}'."
         )
     return obs, dropped

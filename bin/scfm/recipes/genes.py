@@ -51,7 +51,8 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
     Raises
     ------
     ScfmError
-        The file does not exist, is cut short (the end mark is absent), lacks a column, or has a row of another length than the header.
+        The file does not exist, is cut short (the end mark is absent), lacks a column, or has a row of another length
+        than the header.
     """
     import csv
 
@@ -68,16 +69,16 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
     if spec.end_mark:
         if not lines or lines[-1].strip() != spec.end_mark:
             raise ScfmError(
-                f"{where}: truncated: the last line is not '{spec.end_mark}' but '{lines[-1][:60] if lines else ''}'. Fetch it "
-                "again; if you exported it by hand and know that it is whole, write that line at its end."
+                f"{where}: truncated: the last line is not '{spec.end_mark}' but '{lines[-1][:60] if lines else ''}'."
+                " Fetch it again; if you exported it by hand and know that it is whole, write that line at its end."
             )
         lines = lines[:-1]
     header, *body = list(csv.reader(lines, delimiter=spec.separator)) or [[]]
     odd = [number for number, row in enumerate(body, start=2) if row and len(row) != len(header)]
     if odd:
         raise ScfmError(
-            f"{where}: row {odd[0]} has {len(body[odd[0] - 2])} values, the header has {len(header)} columns; expected a table "
-            f"separated by '{spec.separator}'."
+            f"{where}: row {odd[0]} has {len(body[odd[0] - 2])} values, the header has {len(header)} columns; expected"
+            f" a table separated by '{spec.separator}'."
         )
     frame = pd.DataFrame([row for row in body if row], columns=header, dtype=object)
     absent = [c for c in spec.columns.values() if c not in frame]
@@ -100,7 +101,8 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
 
 
 def read_genes(store: Store, source: str) -> tuple["np.ndarray", "np.ndarray"]:
-    """Return ids and symbols of the genes of a count matrix (``raw``, ``X`` or ``layers/<name>``), shape (n_genes,) each.
+    """Return ids and symbols of the genes of a count matrix (``raw``, ``X`` or ``layers/<name>``), shape (n_genes,)
+    each.
 
     Symbols are ``feature_name`` of the matrix's own frame, else of ``var`` by id, else the ids.
     """
@@ -122,8 +124,8 @@ def map_genes(
 ) -> Genes:
     """Restrict and rename genes by a table of pairs, and make ids unique.
 
-    A gene that stands in several rows of the table takes the id of the last one. Where several genes end with one id, the first keeps
-    it and the others get ``-1``, ``-2`` … behind it.
+    A gene that stands in several rows of the table takes the id of the last one. Where several genes end with one id,
+    the first keeps it and the others get ``-1``, ``-2`` … behind it.
 
     Parameters
     ----------
@@ -151,8 +153,8 @@ def map_genes(
         new = np.asarray([partner.get(i) for i in ids], dtype=object)
         if not any(i is not None for i in new):
             raise ScfmError(
-                f"{name}: none of the {plural(len(ids), 'gene')} ({listing(ids, limit=3)}) is in the column '{spec.source}' of "
-                f"the table '{spec.table}' ({listing(complete[spec.source], limit=3)})."
+                f"{name}: none of the {plural(len(ids), 'gene')} ({listing(ids, limit=3)}) is in the column"
+                f" '{spec.source}' of the table '{spec.table}' ({listing(complete[spec.source], limit=3)})."
             )
     unique, n_twins = _unique(new)
     return Genes(unique, np.asarray(names, dtype=object), n_twins)
@@ -191,8 +193,8 @@ def join_genes(genes: Mapping[str, Genes], how: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Frame with the ids as index and ``feature_name`` (from the first source that has the gene). Sorted by id where there are several
-    sources, in the order of the file where there is one.
+    Frame with the ids as index and ``feature_name`` (from the first source that has the gene). Sorted by id where there
+    are several sources, in the order of the file where there is one.
 
     Raises
     ------

@@ -27,7 +27,8 @@ class Labelled:
     labels
         Label per cell, shape (n,), categorical, missing where no rule matched.
     unmapped
-        What the cells without a label have in the columns of the rules (joined by `` | ``), and how many cells have it; most first.
+        What the cells without a label have in the columns of the rules (joined by `` | ``), and how many cells have it;
+        most first.
     warnings
         Values that rules name and no cell has; cells without a label.
     """

@@ -128,8 +128,8 @@ def apply_filters(
 
     Returns
     -------
-    Positions of the rows that are kept, ascending; per filter ``{rule, dropped}``, a row is counted for the first filter that
-    drops it; warnings about values that no row has.
+    Positions of the rows that are kept, ascending; per filter ``{rule, dropped}``, a row is counted for the first
+    filter that drops it; warnings about values that no row has.
 
     Raises
     ------
@@ -161,8 +161,8 @@ def _nothing_left(condition: Filter, name: str, before: int, names: Sequence[str
     """Return the sentence about a filter that keeps no row."""
     hint = next((h for v in condition.wanted if v not in names and (h := did_you_mean(v, names))), "")
     return (
-        f"{name}: the filter '{condition.rule}' drops all of the {plural(before, 'row')} that were left.{hint} Values of "
-        f"'{condition.column}' in the file: {listing(sorted(names), limit=12) or 'none, all are missing'}."
+        f"{name}: the filter '{condition.rule}' drops all of the {plural(before, 'row')} that were left.{hint} Values"
+        f" of '{condition.column}' in the file: {listing(sorted(names), limit=12) or 'none, all are missing'}."
     )
 
 
@@ -186,5 +186,8 @@ def absent_values(
             f"'{v}' ({column}){did_you_mean(v, present[column]).rstrip('?').replace(' Did you mean', ', nearest:')}"
             for v in values
         ]
-    text = f"{what} names {plural(len(said), 'value')} that no row has: {'; '.join(said)}. Check the spelling, or take them out."
+    text = (
+        f"{what} names {plural(len(said), 'value')} that no row has: {'; '.join(said)}. Check the spelling, or take"
+        " them out."
+    )
     return message("W-REC-01", "warning", text, values={column: list(values) for column, values in absent.items()})

@@ -23,7 +23,9 @@ _TYPES = {
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the schema, which ``assets/schema_recipe.json`` is a link to: a task in a container sees ``bin``, not ``assets``."""
+    """Return the schema, which ``assets/schema_recipe.json`` is a link to: a task in a container sees ``bin``, not
+    ``assets``.
+    """
     return read_json(Path(__file__).with_name("schema_recipe.json"))
 
 
@@ -58,7 +60,10 @@ def _odd_keys(content: Any, place: Place, document: Document) -> Iterator[str]:
     if isinstance(content, dict):
         for key, value in content.items():
             if not isinstance(key, str):
-                yield f"{document.where(place)}: the key {key!r} is read as {type(key).__name__}, not as text; put it in quotes."
+                yield (
+                    f"{document.where(place)}: the key {key!r} is read as {type(key).__name__}, not as text; put it in"
+                    " quotes."
+                )
             yield from _odd_keys(value, (*place, str(key)), document)
     if isinstance(content, list):
         for number, value in enumerate(content):
@@ -72,10 +77,16 @@ def _sentences(error: Any, document: Document) -> Iterator[str]:
     if kind == "additionalProperties":
         known = list(schema["properties"])
         for key in [k for k in value if k not in known]:
-            yield f"{document.where((*place, key))}: unknown key '{key}'.{did_you_mean(key, known)} Known: {', '.join(known)}."
+            yield (
+                f"{document.where((*place, key))}: unknown key '{key}'.{did_you_mean(key, known)} Known:"
+                f" {', '.join(known)}."
+            )
     elif kind == "required":
         for key in [k for k in schema["required"] if k not in value]:
-            yield f"{where}: the key '{key}' is missing: {schema['properties'][key].get('description', 'it is required.')}"
+            yield (
+                f"{where}: the key '{key}' is missing:"
+                f" {schema['properties'][key].get('description', 'it is required.')}"
+            )
     elif kind == "type":
         wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         quotes = (
@@ -83,9 +94,14 @@ def _sentences(error: Any, document: Document) -> Iterator[str]:
             if "string" in wanted and not isinstance(value, (list, dict, type(None)))
             else ""
         )
-        yield f"{where}: expected {' or '.join(_TYPES[w] for w in wanted if w != 'null')}, found {_shown(value)}.{quotes}"
+        yield (
+            f"{where}: expected {' or '.join(_TYPES[w] for w in wanted if w != 'null')}, found {_shown(value)}.{quotes}"
+        )
     elif kind == "enum":
-        yield f"{where}: {_shown(value)} is not allowed; one of {listing(schema['enum'])}.{did_you_mean(str(value), map(str, schema['enum']))}"
+        yield (
+            f"{where}: {_shown(value)} is not allowed; one of"
+            f" {listing(schema['enum'])}.{did_you_mean(str(value), map(str, schema['enum']))}"
+        )
     elif "propertyNames" in error.schema_path and kind == "pattern":
         yield f"{document.where((*place, value))}: '{value}' can't be a name: {schema['description']}"
     else:
@@ -117,8 +133,8 @@ def meaning_faults(document: Document) -> list[str]:
     bare = [name for name, spec in sources.items() if not any(k in spec for k in LOCATIONS)]
     if len(bare) > 1:
         faults.append(
-            f"{document.where(('sources',))}: the sources {listing(bare)} name no file; one at most can be the file of the "
-            f"samplesheet's own row. Give the others one of {', '.join(LOCATIONS)}."
+            f"{document.where(('sources',))}: the sources {listing(bare)} name no file; one at most can be the file of"
+            f" the samplesheet's own row. Give the others one of {', '.join(LOCATIONS)}."
         )
     for name, spec in content.get("tables", {}).items():
         faults += _table_faults(name, spec, document)
@@ -145,7 +161,10 @@ def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> I
         yield f"{where}: '{key}' is checked for a file behind a url only."
     for column, others in spec.get("paste", {}).items():
         if column in others:
-            yield f"{document.where((*place, 'paste', column))}: the column '{column}' is pasted from itself; give the new column another name."
+            yield (
+                f"{document.where((*place, 'paste', column))}: the column '{column}' is pasted from itself; give the"
+                " new column another name."
+            )
     news = list(spec.get("rename", {}).values())
     for column in sorted({c for c in news if news.count(c) > 1}):
         yield f"{document.where((*place, 'rename'))}: {news.count(column)} columns get the name '{column}'."
@@ -187,7 +206,7 @@ def _label_faults(spec: dict, document: Document) -> Iterator[str]:
             for value in map(str, values):
                 if value in seen:
                     yield (
-                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under '{seen[value]}' "
-                        "already; a rule can give it one label only."
+                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under"
+                        f" '{seen[value]}' already; a rule can give it one label only."
                     )
                 seen.setdefault(value, label)

@@ -150,7 +150,8 @@ COLLECTIONS = {
     "Immune": ("cc431242-35ea-41e1-a100-41e0dec2665b", "Immune cells across tissues (stand-in)"),
     "hlca": ("6f6d381a-7701-4781-935c-db10d30de293", "The integrated Human Lung Cell Atlas (stand-in)"),
 }
-#: data sets of the collections: file, id, title, organism, diseases, tissues, assays; ids that start with 5ca1ab1e are invented
+#: data sets of the collections: file, id, title, organism, diseases, tissues, assays; ids that start with 5ca1ab1e are
+#: invented
 DATASETS = {
     "limb": [
         (

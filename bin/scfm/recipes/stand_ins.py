@@ -1,4 +1,5 @@
-"""Small made-up files with the columns, ids and quirks of the study's: they go through recipes and pipeline as the real ones would.
+"""Small made-up files with the columns, ids and quirks of the study's: they go through recipes and pipeline as the real
+ones would.
 
 Every class has genes of its own, every batch factors per gene, a depth and ambient counts (the planted effects of
 :mod:`scfm.data.demo`), so that classes can be told apart, batches, too, and a correction has something to correct.
@@ -37,7 +38,9 @@ def gene_ids(prefix: str = "ENSG", n: int = N_GENES, first: int = 0) -> list[str
 def make_profiles(
     classes: Sequence[str], rng: "np.random.Generator", n_genes: int = N_GENES
 ) -> "dict[str, np.ndarray]":
-    """Return the expected share of every gene per class: a common base, and twelve genes that the class expresses much more."""
+    """Return the expected share of every gene per class: a common base, and twelve genes that the class expresses much
+    more.
+    """
     import numpy as np
 
     base = rng.gamma(0.25, 1.0, n_genes) + 0.008
@@ -140,7 +143,9 @@ def deal(
 def as_file(
     counts: "sparse.csr_matrix", obs: "pd.DataFrame", ids: Sequence[str], symbols: Sequence[str], title: str
 ) -> "ad.AnnData":
-    """Return an object as CELLxGENE Discover offers it: X normalised, raw.X counts, Ensembl ids, symbols in ``feature_name``."""
+    """Return an object as CELLxGENE Discover offers it: X normalised, raw.X counts, Ensembl ids, symbols in
+    ``feature_name``.
+    """
     import anndata as ad
     import numpy as np
     import pandas as pd
@@ -242,7 +247,9 @@ def make_immune(seed: int) -> "dict[str, ad.AnnData]":
 
 
 def make_lung(seed: int) -> "dict[str, ad.AnnData]":
-    """Six studies with several diseases, assays and suspension types; three annotation levels that do not always agree; Unknown cells."""
+    """Six studies with several diseases, assays and suspension types; three annotation levels that do not always agree;
+    Unknown cells.
+    """
     import numpy as np
 
     rng = np.random.default_rng([seed, 3])
@@ -291,8 +298,8 @@ def make_lung(seed: int) -> "dict[str, ad.AnnData]":
 def ortholog_table() -> tuple["pd.DataFrame", "np.ndarray"]:
     """Return the table of orthologs, and for each mouse gene the human gene whose expression it has.
 
-    205 genes have one partner each; 5 mouse genes have two human partners, 10 human genes two mouse partners; rows lack an id on
-    either side, and name genes that the files do not have. 220 genes are left by the study's rule.
+    205 genes have one partner each; 5 mouse genes have two human partners, 10 human genes two mouse partners; rows lack
+    an id on either side, and name genes that the files do not have. 220 genes are left by the study's rule.
     """
     import numpy as np
     import pandas as pd

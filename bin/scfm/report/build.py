@@ -57,7 +57,9 @@ def build_modules(data: ReportData) -> list[Module]:
 
 
 def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budget: int) -> list[Section]:
-    """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures, where it is from."""
+    """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures,
+    where it is from.
+    """
     return [
         *design_sections(data, name),
         *score_sections(data, name),
@@ -74,7 +76,9 @@ def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budge
 
 
 def build_report(data: ReportData, outdir: Path) -> None:
-    """Write the sections, the order and the versions into ``outdir`` for ``multiqc -c <outdir>/scfmbench_order.yml <outdir>``."""
+    """Write the sections, the order and the versions into ``outdir`` for ``multiqc -c <outdir>/scfmbench_order.yml
+    <outdir>``.
+    """
     import yaml
 
     title = data.params.get("report_title") or "Batch effect left in embeddings, and its cost to biology"

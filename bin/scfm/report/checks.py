@@ -90,7 +90,9 @@ def sort_messages(messages: Iterable[dict]) -> list[dict]:
 
 
 def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
-    """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a message."""
+    """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a
+    message.
+    """
     found = []
     failed = status[status["status"] == "failed"]
     for (dataset, method, step, code, reason), rows in failed.groupby(
@@ -102,8 +104,9 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
             message(
                 "E-RUN-02" if unexplained else "E-RUN-01",
                 "error",
-                f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}' {'left nothing' if unexplained else 'failed'}. {reason}"
-                " What follows from it is missing too; everything else went on.",
+                f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}'"
+                f" {'left nothing' if unexplained else 'failed'}. {reason} What follows from it is missing too;"
+                " everything else went on.",
                 dataset=dataset,
                 method=method,
                 values={"embeddings": embeddings, "step": step, "reason_code": code},
@@ -145,8 +148,9 @@ def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict
             message(
                 "E-ID-01",
                 "error",
-                f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why}"
-                " Its metrics are computed on the cells it has, so compare its numbers with care.",
+                f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of"
+                f" {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why} Its metrics are computed on the"
+                " cells it has, so compare its numbers with care.",
                 dataset=sidecar["dataset"],
                 method=sidecar["method"],
                 values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out},
@@ -176,8 +180,9 @@ def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
             message(
                 "W-MET-02",
                 "warning" if len(whole) or state == "failed" else "info",
-                f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}."
-                " A metric that is not defined in the whole data set is left out of the totals; an embedding that alone lacks one has no total.",
+                f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}. A metric that"
+                " is not defined in the whole data set is left out of the totals; an embedding that alone lacks one"
+                " has no total.",
                 dataset=dataset,
                 values={
                     "reason": reason,
@@ -193,7 +198,8 @@ def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
 def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: Names) -> list[dict]:
     """W-MET-01: an embedding is first by one batch metric and in the worst third by another.
 
-    Ranked per data set among the embeddings that are no controls, over the mean of the seeds; ties share the better rank.
+    Ranked per data set among the embeddings that are no controls, over the mean of the seeds; ties share the better
+    rank.
     """
     judged = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
     chosen = scores[
@@ -222,8 +228,9 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
                     message(
                         "W-MET-01",
                         "warning",
-                        f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and {ordinal(row[worst])} by {names.metric(worst)}."
-                        " These batch metrics see different things, so there is no single winner: read the Pareto plot and the heat map.",
+                        f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and"
+                        f" {ordinal(row[worst])} by {names.metric(worst)}. These batch metrics see different things, so"
+                        " there is no single winner: read the Pareto plot and the heat map.",
                         dataset=dataset,
                         method=method,
                         values={"variant": variant, "ranks": row.to_dict()},
@@ -257,8 +264,9 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
                 message(
                     "W-SEED-01",
                     "warning",
-                    f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation of {row['std']:.3f},"
-                    f" more than its gap of {gaps.min():.3f} to {near}. Their order is not settled; run more seeds before choosing.",
+                    f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation"
+                    f" of {row['std']:.3f}, more than its gap of {gaps.min():.3f} to {near}. Their order is not"
+                    " settled; run more seeds before choosing.",
                     dataset=dataset,
                     method=key[0],
                     values={
@@ -275,7 +283,9 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
 
 
 def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
-    """W-MOD-04: a model was asked for and can't run until something is mended. I-MOD-01: it does not apply to the data set."""
+    """W-MOD-04: a model was asked for and can't run until something is mended. I-MOD-01: it does not apply to the data
+    set.
+    """
     found = []
     idle = plan[(plan["status"] == "not_applicable") & (plan["variant"] == "raw") & ~plan["is_control"]]
     for (method, code, reason), rows in idle.groupby(["method", "reason_code", "reason"], sort=True):
@@ -306,8 +316,9 @@ def made_up_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[di
         message(
             "W-MOD-05",
             "warning",
-            f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers show that "
-            "the pipeline works and say nothing about the model. Get the real ones with bin/fetch_weights.py.",
+            f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers"
+            " show that the pipeline works and say nothing about the model. Get the real ones with"
+            " bin/fetch_weights.py.",
             method=method,
         )
         for method in sorted(made_up_models(sidecars))
@@ -326,8 +337,9 @@ def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
             message(
                 "W-MOD-06" if far else "I-MOD-02",
                 "warning" if far else "info",
-                f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a cosine of {drift['cosine_median']:.5f} (median) and "
-                f"{drift['cosine_min']:.5f} (lowest) with those of fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
+                f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a"
+                f" cosine of {drift['cosine_median']:.5f} (median) and {drift['cosine_min']:.5f} (lowest) with those of"
+                f" fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
                 dataset=sidecar["dataset"],
                 method=sidecar["method"],
                 values={"seed": sidecar["seed"], **drift},

@@ -39,7 +39,8 @@ def build_tables(
     metrics
         ``assets/metrics.tsv``.
     params
-        Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of :data:`scfm.report.status.SWITCHES` are read.
+        Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of
+        :data:`scfm.report.status.SWITCHES` are read.
     names
         Titles for the messages.
     trace
@@ -66,9 +67,11 @@ def build_tables(
 
 
 def describe_datasets(found: Collected) -> list[dict[str, Any]]:
-    """Return the samplesheet rows with what the preparation found (cells, genes, batches, labels, dropped cells), and where they come from.
+    """Return the samplesheet rows with what the preparation found (cells, genes, batches, labels, dropped cells), and
+    where they come from.
 
-    ``recipe`` is the report of the recipe that made the data set, ``download`` the record of the file where it was taken as it is.
+    ``recipe`` is the report of the recipe that made the data set, ``download`` the record of the file where it was
+    taken as it is.
     """
     described = []
     for row in sorted(found.datasets, key=lambda r: r["dataset"]):

@@ -116,8 +116,8 @@ def load_report_data(
     plan
         ``plan.tsv``.
     assets
-        Folder with ``metrics.tsv``, ``methods.tsv``, ``citations.tsv`` and the schemas; for a scenario of the study also
-        ``datasets.tsv`` and ``published/``.
+        Folder with ``metrics.tsv``, ``methods.tsv``, ``citations.tsv`` and the schemas; for a scenario of the study
+        also ``datasets.tsv`` and ``published/``.
     params, versions
         JSON and YAML files.
     plots, histories

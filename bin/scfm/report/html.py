@@ -8,7 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 #: light to dark blue, readable in print and by colour-blind readers
 _SCALE = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
-_TAB_STYLE = "#{id}_{i}:checked~.scfm-panels>.{id}_{i}{{display:block}}#{id}_{i}:checked~.scfm-labels>[for={id}_{i}]{{background:var(--bs-primary,#0d6efd);color:#fff}}"
+_TAB_STYLE = (
+    "#{id}_{i}:checked~.scfm-panels>.{id}_{i}{{display:block}}"
+    "#{id}_{i}:checked~.scfm-labels>[for={id}_{i}]{{background:var(--bs-primary,#0d6efd);color:#fff}}"
+)
 
 
 def esc(text: object) -> str:
@@ -107,4 +110,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, css: str = "
     """Return a plain table; cells are HTML already (escape what comes from data)."""
     head = "".join(f"<th scope='col'>{esc(c)}</th>" for c in columns)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<div class='scfm-scroll'><table class='{css}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return (
+        "<div class='scfm-scroll'><table"
+        f" class='{css}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -101,7 +101,8 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``seconds``, ``peak_rss_mb``.
+    Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``seconds``,
+    ``peak_rss_mb``.
     """
     import pandas as pd
 
@@ -152,7 +153,8 @@ def parse_size(text: str) -> float | None:
 def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
 
-    The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone speaks for all.
+    The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone
+    speaks for all.
     """
     sentences: dict[tuple[str, str], str] = {}
     for row in trace.itertuples():

@@ -96,9 +96,9 @@ def scatter_svg(
         f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items()
     )
     return (
-        f"<div class='scfm-legend'>{keys} {marks}</div>"
-        f"<div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{esc(ylab)} against {esc(xlab)}'>"
-        f"{_axes(((x0, x1), (y0, y1)), place, xlab, ylab)}{equal}{line}{body}{names}</svg></div>"
+        f"<div class='scfm-legend'>{keys} {marks}</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0"
+        f" {WIDTH} {HEIGHT}' role='img' aria-label='{esc(ylab)} against"
+        f" {esc(xlab)}'>{_axes(((x0, x1), (y0, y1)), place, xlab, ylab)}{equal}{line}{body}{names}</svg></div>"
     )
 
 
@@ -129,19 +129,23 @@ def _axes(
     for value in ticks(x0, x1):
         x = place(value, y0)[0]
         parts.append(
-            f"<path d='M{x:.1f} {_TOP}V{bottom}' class='scfm-grid-line'/><text x='{x:.1f}' y='{bottom + 17}' text-anchor='middle'>{value:g}</text>"
+            f"<path d='M{x:.1f} {_TOP}V{bottom}' class='scfm-grid-line'/><text x='{x:.1f}' y='{bottom + 17}'"
+            f" text-anchor='middle'>{value:g}</text>"
         )
     for value in ticks(y0, y1):
         y = place(x0, value)[1]
         parts.append(
-            f"<path d='M{left} {y:.1f}H{WIDTH - _RIGHT}' class='scfm-grid-line'/><text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>"
+            f"<path d='M{left} {y:.1f}H{WIDTH - _RIGHT}' class='scfm-grid-line'/><text x='{left - 8}' y='{y + 4:.1f}'"
+            f" text-anchor='end'>{value:g}</text>"
         )
     parts.append(
-        f"<text x='{(left + WIDTH - _RIGHT) / 2}' y='{HEIGHT - 12}' text-anchor='middle' class='scfm-axis'>{esc(xlab)} →</text>"
+        f"<text x='{(left + WIDTH - _RIGHT) / 2}' y='{HEIGHT - 12}' text-anchor='middle' class='scfm-axis'>{esc(xlab)}"
+        " →</text>"
     )
     middle = (_TOP + bottom) / 2
     parts.append(
-        f"<text transform='translate(18 {middle}) rotate(-90)' text-anchor='middle' class='scfm-axis'>{esc(ylab)} →</text>"
+        f"<text transform='translate(18 {middle}) rotate(-90)' text-anchor='middle' class='scfm-axis'>{esc(ylab)}"
+        " →</text>"
     )
     return "".join(parts)
 
@@ -150,9 +154,15 @@ def _mark(point: Point, spot: tuple[float, float], tips: tuple[str, str]) -> str
     x, y = spot
     tip = f"<title>{esc(point.name)}: {esc(tips[1])} {point.y:.3f}, {esc(tips[0])} {point.x:.3f}</title>"
     if point.front:
-        return f"<text x='{x:.1f}' y='{y + 7:.1f}' text-anchor='middle' font-size='21' style='fill:{point.colour}' stroke='#222' stroke-width='.5'>★{tip}</text>"
+        return (
+            f"<text x='{x:.1f}' y='{y + 7:.1f}' text-anchor='middle' font-size='21' style='fill:{point.colour}'"
+            f" stroke='#222' stroke-width='.5'>★{tip}</text>"
+        )
     if point.kind == "control":
-        return f"<rect x='{x - 5:.1f}' y='{y - 5:.1f}' width='10' height='10' fill='none' stroke='{point.colour}' stroke-width='2'>{tip}</rect>"
+        return (
+            f"<rect x='{x - 5:.1f}' y='{y - 5:.1f}' width='10' height='10' fill='none' stroke='{point.colour}'"
+            f" stroke-width='2'>{tip}</rect>"
+        )
     return (
         f"<circle cx='{x:.1f}' cy='{y:.1f}' r='6' fill='{point.colour}' stroke='#222' stroke-width='.5'>{tip}</circle>"
     )

@@ -62,7 +62,10 @@ def _swapped(data: "ReportData") -> str:
     """Return the caution about the study's axis titles where its data sets are shown."""
     if not any(d.get("scenario") for d in data.datasets):
         return ""
-    return " Data sets stand under their true names: in the study's figures 2B and S16 the titles of liver and Immune are exchanged, and in 2B, 2C, S7 and S16 those of HLCA_assay and HLCA_sn."
+    return (
+        " Data sets stand under their true names: in the study's figures 2B and S16 the titles of liver and Immune are"
+        " exchanged, and in 2B, 2C, S7 and S16 those of HLCA_assay and HLCA_sn."
+    )
 
 
 def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
@@ -72,7 +75,11 @@ def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
         "Total per data set",
         "linegraph",
         _lines(tables, lambda r: r["title"], "total"),
-        description="Total of equal halves (0.5 bio + 0.5 batch), raw methods (nothing subtracted afterwards), means over seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have no order.",
+        description=(
+            "Total of equal halves (0.5 bio + 0.5 batch), raw methods (nothing subtracted afterwards), means over"
+            " seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have"
+            " no order."
+        ),
         options={
             "categories": True,
             "xlab": "Data set",
@@ -119,7 +126,7 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
         },
     }
     cells = {
-        r["title"]: {c: (int(r[c]) if c == "n" else round(float(r[c]), 4)) for c in headers}
+        r["title"]: {c: int(r[c]) if c == "n" else round(float(r[c]), 4) for c in headers}
         for r in means.to_dict("records")
     }
     return Section(
@@ -127,7 +134,10 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
         "Mean rank",
         "table",
         cells,
-        description=f"Raw methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a data set; methods that lack one come last, for their means are over other data sets.",
+        description=(
+            f"Raw methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a"
+            " data set; methods that lack one come last, for their means are over other data sets."
+        ),
         options={"col1_header": "Method", "sort_rows": False, "no_violin": True, "namespace": ""},
         extra={"headers": headers},
     )
@@ -166,13 +176,18 @@ def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
             "linegraph",
             sets,
             options=options | ({"data_labels": labels} if len(labels) > 1 else {}),
-            description=f"Logistic regression on random folds, raw methods. Batch: lower is better; label: higher is better. The dashed line is what always saying the largest class scores.{_swapped(data)}",
+            description=(
+                "Logistic regression on random folds, raw methods. Batch: lower is better; label: higher is better."
+                f" The dashed line is what always saying the largest class scores.{_swapped(data)}"
+            ),
         )
     ]
 
 
 def size_section(data: "ReportData", tables: dict[str, "pd.DataFrame"]) -> list[Section]:
-    """Return size of model and of its corpus against the total; needs three foundation models, with weights of their own, with a total in a data set."""
+    """Return size of model and of its corpus against the total; needs three foundation models, with weights of their
+    own, with a total in a data set.
+    """
     models = {
         name: t[(t["family"] == "foundation_model") & t["total"].notna() & ~t["method"].isin(data.names.made_up)]
         for name, t in tables.items()
@@ -226,8 +241,9 @@ def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list
             "html",
             body,
             description=(
-                f"<b>n = {n} models: too few for a conclusion.</b> Pearson's r between log2 of the size and the total, raw; p is two-sided, for single tests, under independent normal values."
-                f" One model at the edge can turn a slope round, and models differ in much besides size.{left}{_swapped(data)}"
+                f"<b>n = {n} models: too few for a conclusion.</b> Pearson's r between log2 of the size and the total,"
+                " raw; p is two-sided, for single tests, under independent normal values. One model at the edge can"
+                f" turn a slope round, and models differ in much besides size.{left}{_swapped(data)}"
             ),
         )
     ]

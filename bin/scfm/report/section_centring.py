@@ -45,9 +45,11 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
     above = (
         "Harmony has no total in this run, so its line is missing."
         if harmony.empty
-        else "No centred method passes Harmony's raw total."
-        if not over
-        else f"{over} of the centred methods {'passes' if over == 1 else 'pass'} Harmony's raw total."
+        else (
+            "No centred method passes Harmony's raw total."
+            if not over
+            else f"{over} of the centred methods {'passes' if over == 1 else 'pass'} Harmony's raw total."
+        )
     )
     return Section(
         "slopes",
@@ -55,8 +57,9 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
         "html",
         slopes_svg(panels, reference="Harmony, raw"),
         description=(
-            f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1); higher is better, and the change stands behind the name."
-            f" The total rises for {better} of {len(both)}. {above} The axes are cut to the values."
+            f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1);"
+            f" higher is better, and the change stands behind the name. The total rises for {better} of {len(both)}."
+            f" {above} The axes are cut to the values."
         ),
     )
 
@@ -67,17 +70,20 @@ def change_section(both: "pd.DataFrame", metrics: list[dict]) -> Section:
     changes = {c: both[f"{c}_centred"] - both[f"{c}_raw"] for c, _ in columns}
     head = "".join(f"<th scope='col'>{esc(t)}</th>" for t in ["Method", *(t for _, t in columns)])
     rows = [
-        f"<tr><th scope='row'>{esc(title)}</th>{''.join(_change_cell(float(changes[c].iloc[i])) for c, _ in columns)}</tr>"
+        "<tr><th"
+        f" scope='row'>{esc(title)}</th>{''.join(_change_cell(float(changes[c].iloc[i])) for c, _ in columns)}</tr>"
         for i, title in enumerate(both["title"])
     ]
     rows.append(
-        f"<tr><th scope='row'><b>Mean of {len(both)}</b></th>{''.join(_change_cell(float(changes[c].mean())) for c, _ in columns)}</tr>"
+        "<tr><th scope='row'><b>Mean of"
+        f" {len(both)}</b></th>{''.join(_change_cell(float(changes[c].mean())) for c, _ in columns)}</tr>"
     )
     return Section(
         "changes",
         "Change by centring, metric by metric",
         "html",
-        f"<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+        "<div class='scfm-scroll'><table"
+        f" class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
         description="Centred minus raw; blue is better, orange worse."
         + _mechanical({c: float(v.mean()) for c, v in changes.items()}, metrics),
     )
@@ -92,8 +98,9 @@ def _mechanical(means: dict[str, float], metrics: list[dict]) -> str:
     others = sum(means[m["name"]] for m in rest) / len(rest)
     named = esc(rest[0]["title"]) if len(rest) == 1 else f"the {len(rest)} other batch metrics"
     return (
-        f" <b>Read the batch half with care</b>: BRAS changes by {signed(means['bras'])} on average, {named} by {signed(others)}."
-        " BRAS compares angles, and subtracting batch means changes angles by construction; where only BRAS rises, much of the gain is mechanical."
+        f" <b>Read the batch half with care</b>: BRAS changes by {signed(means['bras'])} on average, {named} by"
+        f" {signed(others)}. BRAS compares angles, and subtracting batch means changes angles by construction; where"
+        " only BRAS rises, much of the gain is mechanical."
     )
 
 
@@ -110,9 +117,9 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
     titles = dict(zip(table["method"], table["family"], strict=True))
     panels = []
     for target, metric, title in _PROBES:
-        part = rows[(rows["target"] == target) & (rows["metric"] == metric)].pivot(
+        part = rows[(rows["target"] == target) & (rows["metric"] == metric)].pivot_table(
             index="method", columns="variant", values="value"
-        )  # noqa: PD010
+        )
         if not {RAW, CENTRED} <= set(part.columns):
             continue
         part = part.dropna(subset=[RAW, CENTRED])
@@ -151,8 +158,10 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
             "html",
             tabs(f"scfm_probe_centred_{slug(dataset)}", panels),
             description=(
-                "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points under the line gained. Label: higher is better. Centring takes the linear part"
-                " of a batch effect by construction, so a linear probe falls; whether nearest neighbours still find the batch stands in <i>Batches predicted from the embedding</i>."
+                "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points"
+                " under the line gained. Label: higher is better. Centring takes the linear part of a batch effect by"
+                " construction, so a linear probe falls; whether nearest neighbours still find the batch stands in"
+                " <i>Batches predicted from the embedding</i>."
             ),
         )
     ]

@@ -68,10 +68,12 @@ def rate_section(
         "html",
         tabs(f"scfm_alignment_{slug(dataset)}", panels),
         description=(
-            "The mean embedding of every batch and label: how often is the nearest one of <i>another</i> batch the same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the"
-            f" nearest were drawn at random among the other batches' centroids. {kept['counted']:.0f} of {plural(round(kept['centroids']), 'centroid')} count: their label occurs in another"
-            " batch. Every centroid counts the same, whatever its number of cells. The rate sees only whether labels meet across batches, not how far apart they stay: a shift that is the"
-            " same for all labels costs nothing here."
+            "The mean embedding of every batch and label: how often is the nearest one of <i>another</i> batch the"
+            " same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the nearest were drawn at random"
+            f" among the other batches' centroids. {kept['counted']:.0f} of"
+            f" {plural(round(kept['centroids']), 'centroid')} count: their label occurs in another batch. Every"
+            " centroid counts the same, whatever its number of cells. The rate sees only whether labels meet across"
+            " batches, not how far apart they stay: a shift that is the same for all labels costs nothing here."
         ),
     )
 
@@ -115,7 +117,8 @@ def map_section(
         used += len(drawn)
         panels.append(drawn)
     rest = (
-        f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in tables/centroids.tsv."
+        f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in"
+        " tables/centroids.tsv."
         if left_out
         else ""
     )
@@ -129,8 +132,9 @@ def map_section(
             "html",
             legends + "".join(panels),
             description=(
-                "Every point is the mean of one batch and label; left half raw, right half centred, each by label and by batch; the first seed. Where labels gather on the left"
-                f" already, batches do not tear them apart. A map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
+                "Every point is the mean of one batch and label; left half raw, right half centred, each by label and"
+                " by batch; the first seed. Where labels gather on the left already, batches do not tear them apart. A"
+                f" map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
             ),
         )
     ]
@@ -149,21 +153,26 @@ def _figure(
         said.append(f"{word} {number(rate['rate'])}")
         for key in ("label", "batch"):
             parts.append(
-                f"<g transform='translate({place * (_PANEL + _GAP)} 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>"
+                f"<g transform='translate({place * (_PANEL + _GAP)}"
+                f" 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>"
             )
             place += 1
     if not parts:
         return ""
     title = data.names.method(rows["method"].iloc[0])
     return (
-        f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b>, {_KINDS[kind]} <span class='scfm-muted'>aligned: {', '.join(said)} (chance {number(rate['chance'])})</span></figcaption>"
-        f"<div class='scfm-scroll'><svg class='scfm-svg' style='width:{place * (_PANEL + _GAP)}px;min-width:0' viewBox='0 0 {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img'"
-        f" aria-label='{_KINDS[kind]} of the centroids of {esc(title)}'>{''.join(parts)}</svg></div></figure>"
+        f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b>, {_KINDS[kind]} <span class='scfm-muted'>aligned:"
+        f" {', '.join(said)} (chance {number(rate['chance'])})</span></figcaption><div class='scfm-scroll'><svg"
+        f" class='scfm-svg' style='width:{place * (_PANEL + _GAP)}px;min-width:0' viewBox='0 0"
+        f" {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img' aria-label='{_KINDS[kind]} of the centroids of"
+        f" {esc(title)}'>{''.join(parts)}</svg></div></figure>"
     )
 
 
 def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], caption: str) -> str:
-    """Return one panel: a frame, one path per colour whose dots are strokes of no length (a tenth of the bytes of circles)."""
+    """Return one panel: a frame, one path per colour whose dots are strokes of no length (a tenth of the bytes of
+    circles).
+    """
     places = rows[[f"{kind}_1", f"{kind}_2"]].to_numpy(dtype=float)
     low, span = places.min(axis=0), (places.max(axis=0) - places.min(axis=0)).max() or 1.0
     spots = (8 + (places - low) / span * (_PANEL - 16)).round().astype(int)
@@ -173,8 +182,9 @@ def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], 
         for name in sorted(set(names))
     )
     return (
-        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7' stroke-linecap='round' stroke-opacity='.8'>{paths}</g>"
-        f"<text x='2' y='{_PANEL + 13}' font-size='11'>{esc(caption)}</text>"
+        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7'"
+        f" stroke-linecap='round' stroke-opacity='.8'>{paths}</g><text x='2' y='{_PANEL + 13}'"
+        f" font-size='11'>{esc(caption)}</text>"
     )
 
 

@@ -60,7 +60,8 @@ def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
         colour, name = COLOURS.get(row["family"], "#333333"), row["title"]
         shown = name if len(name) <= (left - 30) / _LETTER + 1 else name[: int((left - 30) / _LETTER)] + "…"
         parts.append(
-            f"<rect x='2' y='{y - 5:.1f}' width='10' height='10' rx='2' fill='{colour}'/><text x='18' y='{y + 4:.1f}'>{esc(shown)}<title>{esc(name)}</title></text>"
+            f"<rect x='2' y='{y - 5:.1f}' width='10' height='10' rx='2' fill='{colour}'/><text x='18'"
+            f" y='{y + 4:.1f}'>{esc(shown)}<title>{esc(name)}</title></text>"
         )
         parts += [
             _circle(row[m["name"]], m["group"], left + _CIRCLE * j + 14, y, f"{name}, {m['title']}")
@@ -71,19 +72,24 @@ def circle_table(table: "pd.DataFrame", metrics: list[dict]) -> Section:
         ]
     families = dict.fromkeys(table["family"])
     keys = "".join(
-        f"<span class='scfm-key'><i style='background:{COLOURS.get(f, '#333333')}'></i>{esc(f.replace('_', ' ').replace('none', 'uncorrected'))}</span>"
+        "<span class='scfm-key'><i"
+        f" style='background:{COLOURS.get(f, '#333333')}'></i>"
+        f"{esc(f.replace('_', ' ').replace('none', 'uncorrected'))}</span>"
         for f in families
     )
     return Section(
         "circles",
         "All metrics at a glance",
         "html",
-        f"<div class='scfm-legend'>{keys}</div><div class='scfm-scroll'><svg class='scfm-svg scfm-wide' style='width:{width:.0f}px;max-width:none' viewBox='0 0 {width:.0f} {height:.0f}' role='img'"
+        f"<div class='scfm-legend'>{keys}</div><div class='scfm-scroll'><svg class='scfm-svg scfm-wide'"
+        f" style='width:{width:.0f}px;max-width:none' viewBox='0 0 {width:.0f} {height:.0f}' role='img'"
         f" aria-label='Metrics as circles, aggregates as bars'>{''.join(parts)}</svg></div>",
         description=(
-            "The metrics that make up the total as circles (larger and darker is higher and better; green bio, blue batch), their means and the totals as bars from 0 to 1."
-            f" Means over seeds; best total of equal halves first, as in the study (the summary is ordered by the first of --total_weights). {plural(len(table), 'embedding')}, controls left out."
-            " Nothing is scaled between methods, so no row depends on another. A metric without a value is a dash, and then there is no total."
+            "The metrics that make up the total as circles (larger and darker is higher and better; green bio, blue"
+            " batch), their means and the totals as bars from 0 to 1. Means over seeds; best total of equal halves"
+            " first, as in the study (the summary is ordered by the first of --total_weights)."
+            f" {plural(len(table), 'embedding')}, controls left out. Nothing is scaled between methods, so no row"
+            " depends on another. A metric without a value is a dash, and then there is no total."
         ),
     )
 
@@ -100,7 +106,10 @@ def _head(title: str, x: float, tip: str) -> str:
     spans = "".join(
         f"<tspan x='{x:.0f}' dy='{0 if i == 0 else 13}'>{esc(line)}</tspan>" for i, line in enumerate(lines)
     )
-    return f"<text x='{x:.0f}' y='{_HEAD - 12 - 13 * (len(lines) - 1)}' font-size='11' font-weight='600'>{spans}{f'<title>{esc(tip)}</title>' if tip else ''}</text>"
+    return (
+        f"<text x='{x:.0f}' y='{_HEAD - 12 - 13 * (len(lines) - 1)}' font-size='11'"
+        f" font-weight='600'>{spans}{f'<title>{esc(tip)}</title>' if tip else ''}</text>"
+    )
 
 
 def _circle(value: float, group: str, x: float, y: float, tip: str) -> str:
@@ -108,8 +117,8 @@ def _circle(value: float, group: str, x: float, y: float, tip: str) -> str:
         return f"<text x='{x:.0f}' y='{y + 4:.1f}' text-anchor='middle'>–<title>{esc(tip)}: not defined</title></text>"
     radius = 2.5 + 7.5 * min(1.0, max(0.0, value))
     return (
-        f"<circle cx='{x:.0f}' cy='{y:.1f}' r='{radius:.1f}' fill='{shade(value, group)}'><title>{esc(tip)}: {value:.3f}</title></circle>"
-        f"<text x='{x + 14:.0f}' y='{y + 4:.1f}' font-size='11'>{value:.2f}</text>"
+        f"<circle cx='{x:.0f}' cy='{y:.1f}' r='{radius:.1f}' fill='{shade(value, group)}'><title>{esc(tip)}:"
+        f" {value:.3f}</title></circle><text x='{x + 14:.0f}' y='{y + 4:.1f}' font-size='11'>{value:.2f}</text>"
     )
 
 
@@ -118,8 +127,9 @@ def _bar(value: float, group: str, x: float, y: float, tip: str) -> str:
         return f"<text x='{x:.0f}' y='{y + 4:.1f}'>–<title>{esc(tip)}: not defined</title></text>"
     length = (_BAR - 36) * min(1.0, max(0.0, value))
     return (
-        f"<rect x='{x:.0f}' y='{y - 8:.1f}' width='{length:.1f}' height='16' rx='2' fill='{shade(value, group)}'><title>{esc(tip)}: {value:.3f}</title></rect>"
-        f"<text x='{x + length + 4:.1f}' y='{y + 4:.1f}' font-size='11'>{value:.2f}</text>"
+        f"<rect x='{x:.0f}' y='{y - 8:.1f}' width='{length:.1f}' height='16' rx='2'"
+        f" fill='{shade(value, group)}'><title>{esc(tip)}: {value:.3f}</title></rect><text x='{x + length + 4:.1f}'"
+        f" y='{y + 4:.1f}' font-size='11'>{value:.2f}</text>"
     )
 
 
@@ -135,7 +145,9 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
         for t in ["Method", "All metrics", *(f"without {titles[c]}" for c in found.columns[1:])]
     )
     body = "".join(
-        f"<tr><th scope='row'>{esc(row.title)}</th><td><b>{found.loc[i, 'all']:.0f}</b></td>{''.join(_rank_cell(found.loc[i, 'all'], found.loc[i, c]) for c in found.columns[1:])}</tr>"
+        "<tr><th"
+        f" scope='row'>{esc(row.title)}</th><td><b>{found.loc[i, 'all']:.0f}</b></td>"
+        f"{''.join(_rank_cell(found.loc[i, 'all'], found.loc[i, c]) for c in found.columns[1:])}</tr>"
         for i, row in enumerate(rows.itertuples())
     )
     said = rank_sentences(rows["title"].tolist(), found, titles)
@@ -149,10 +161,13 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
             "ranks",
             "Rank with and without each metric",
             "html",
-            f"{words}<div class='scfm-scroll'><table class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+            f"{words}<div class='scfm-scroll'><table"
+            f" class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
             description=(
-                f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one metric says more"
-                " about the metric than about the embedding. A metric that is alone in its half can't be left out."
+                f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted"
+                " afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one"
+                " metric says more about the metric than about the embedding. A metric that is alone in its half can't"
+                " be left out."
             ),
         )
     ]
@@ -165,7 +180,10 @@ def _rank_cell(before: float, after: float) -> str:
     if not moved:
         return f"<td>{after:.0f}</td>"
     arrow, tone = ("▲", "46,139,87") if moved > 0 else ("▼", "192,57,43")
-    return f"<td style='background:rgba({tone},{min(0.45, 0.08 * abs(moved) + 0.06):.2f})'>{after:.0f} <small>{arrow}{abs(moved)}</small></td>"
+    return (
+        f"<td style='background:rgba({tone},{min(0.45, 0.08 * abs(moved) + 0.06):.2f})'>{after:.0f}"
+        f" <small>{arrow}{abs(moved)}</small></td>"
+    )
 
 
 def rank_sentences(titles: list[str], found: "pd.DataFrame", metrics: dict[str, str]) -> list[str]:

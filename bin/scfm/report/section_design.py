@@ -56,8 +56,9 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
             "html",
             body,
             description=(
-                "A batch score can't tell technique from biology; the design can say what a removed difference was. Measured from obs: how each column lies to the batches, with Cramer's V"
-                " (0 independent, 1 one tells the other; no bias correction)."
+                "A batch score can't tell technique from biology; the design can say what a removed difference was."
+                " Measured from obs: how each column lies to the batches, with Cramer's V (0 independent, 1 one tells"
+                " the other; no bias correction)."
             ),
         )
     ]
@@ -69,20 +70,24 @@ def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
     names = {kind: [_name(e) for e in found if e["relation"] == kind and e["key"] != "label"] for kind in _RELATIONS}
     if names["one_to_one"]:
         said.append(
-            f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the other."
+            f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the"
+            " other."
         )
     if names["batch_in_column"]:
         said.append(
-            f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes these."
+            f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes"
+            " these."
         )
     if names["column_in_batch"]:
         said.append(
-            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch only, so a part of what batches differ in may be theirs."
+            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch"
+            " only, so a part of what batches differ in may be theirs."
         )
     label = next((e for e in found if e["key"] == "label"), None)
     if label is not None and label["relation"] != "crossed":
         said.append(
-            f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels count less or not at all in batch metrics."
+            f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels"
+            " count less or not at all in batch metrics."
         )
     return said
 
@@ -114,7 +119,9 @@ def _confounding_table(found: list[dict[str, Any]]) -> str:
 
 
 def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return chance and majority baselines of the probes beside what the methods reach, with who is no better than a guess."""
+    """Return chance and majority baselines of the probes beside what the methods reach, with who is no better than a
+    guess.
+    """
     rows = probing_values(data, dataset)
     rows = rows[rows["variant"].isin([RAW, CENTRED])]
     if rows.empty:
@@ -151,15 +158,19 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
             )
             + words,
             description=(
-                "Logistic regression on random folds, raw and centred embeddings. A number means something only beside what a guess scores: on unbalanced classes a low macro-F1 can be"
-                " a classifier that always says the largest class, which is no better removal than chance."
+                "Logistic regression on random folds, raw and centred embeddings. A number means something only beside"
+                " what a guess scores: on unbalanced classes a low macro-F1 can be a classifier that always says the"
+                " largest class, which is no better removal than chance."
             ),
         )
     ]
 
 
 def _end(data: "ReportData", row: "pd.Series") -> str:
-    return f"{number(row['value'])} <span class='scfm-muted'>{esc(data.names.method(row['method'], row['variant']))}</span>"
+    return (
+        f"{number(row['value'])} <span"
+        f" class='scfm-muted'>{esc(data.names.method(row['method'], row['variant']))}</span>"
+    )
 
 
 def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]:

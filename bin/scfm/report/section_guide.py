@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 _CORRECTIONS = {
     "center": "each batch's mean was subtracted",
     "l2": "every cell was scaled to length 1",
-    "center_l2": "each batch's mean was subtracted, then every cell was scaled to length 1, as in the study of foundation models",
-    "center_label_balanced": "the unweighted mean of each batch's label means was subtracted (it sees the labels), then every cell was scaled to length 1",
+    "center_l2": (
+        "each batch's mean was subtracted, then every cell was scaled to length 1, as in the study of foundation models"
+    ),
+    "center_label_balanced": (
+        "the unweighted mean of each batch's label means was subtracted (it sees the labels), then every cell was"
+        " scaled to length 1"
+    ),
     "drop_pc1": "the first principal component of the embedding was removed, then every cell was scaled to length 1",
 }
 _HVG = {"cell_ranger": "cell_ranger", "seurat_v3": "seurat_v3", "pearson_residuals": "Pearson residuals"}
@@ -94,9 +99,10 @@ def _version(data: "ReportData") -> str:
 def _preparation(data: "ReportData", cite) -> str:
     flavor = data.params.get("hvg_flavor", "cell_ranger")
     return (
-        "Counts were scaled to 10,000 per cell and log-transformed; "
-        f"{esc(data.params.get('n_hvg', 2000))} variable genes were chosen per batch ({esc(_HVG.get(flavor, flavor))}){cite(*data.citation_uses.get('hvg_' + flavor, []))},"
-        f" and {esc(data.params.get('n_pcs', 50))} principal components were computed from them."
+        f"Counts were scaled to 10,000 per cell and log-transformed; {esc(data.params.get('n_hvg', 2000))} variable"
+        " genes were chosen per batch"
+        f" ({esc(_HVG.get(flavor, flavor))}){cite(*data.citation_uses.get('hvg_' + flavor, []))}, and"
+        f" {esc(data.params.get('n_pcs', 50))} principal components were computed from them."
     )
 
 
@@ -142,12 +148,12 @@ def _metrics(data: "ReportData", cite) -> str:
     for group, words in (("bio", "Conservation of biology"), ("batch", "Removal of batch effects")):
         rows = used[used["group"] == group]
         if len(rows):
-            parts.append(
-                f"{words} was measured by {_series([esc(t) + cite(*split_list(r)) for t, r in zip(rows['title'], rows['reference'], strict=True)])}."
-            )
+            named = [esc(t) + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
+            parts.append(f"{words} was measured by {_series(named)}.")
     weights = split_list(data.params.get("total_weights", "0.6,0.5"))
     parts.append(
-        f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio conservation by {_series(weights)}."
+        f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio"
+        f" conservation by {_series(weights)}."
     )
     return " ".join(parts)
 
@@ -156,8 +162,9 @@ def _probing(data: "ReportData") -> str:
     if data.probing.empty or not (data.probing["status"] == "ok").any():
         return ""
     return (
-        "Labels and batches were predicted from each embedding by logistic regression (features standardised on the training part) and by nearest neighbours, in stratified folds shared by all"
-        " embeddings and with each batch held out in turn, beside two baselines (largest class, permuted targets)."
+        "Labels and batches were predicted from each embedding by logistic regression (features standardised on the"
+        " training part) and by nearest neighbours, in stratified folds shared by all embeddings and with each batch"
+        " held out in turn, beside two baselines (largest class, permuted targets)."
     )
 
 

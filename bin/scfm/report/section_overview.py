@@ -36,8 +36,9 @@ def describe_run(data: "ReportData") -> str:
     """Return what was run, in one line."""
     methods = data.plan.loc[~data.plan["is_control"], "method"].nunique()
     return (
-        f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and {plural(len(data.names.controls), 'control')}"
-        f" on {plural(len(data.dataset_names()), 'data set')}; metrics profile {esc(data.params.get('metrics_profile', 'standard'))}."
+        f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and"
+        f" {plural(len(data.names.controls), 'control')} on {plural(len(data.dataset_names()), 'data set')}; metrics"
+        f" profile {esc(data.params.get('metrics_profile', 'standard'))}."
     )
 
 
@@ -46,7 +47,10 @@ def verdict_line(data: "ReportData") -> str:
     planned, failed = len(data.plan), data.status[data.status["status"] == "failed"]
     idle = int((data.plan["status"] == "not_applicable").sum())
     if failed.empty and idle:
-        return f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made here, for the reasons in the messages below."
+        return (
+            f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made"
+            " here, for the reasons in the messages below."
+        )
     if failed.empty:
         return f"All {plural(planned, 'planned embedding')} gave their results."
     broken = failed.drop_duplicates(["dataset", "embedding"])
@@ -66,13 +70,19 @@ def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
     quiet = [plural(counts[s], _WORDS[s]) for s in ("warning", "info") if counts[s]]
     rest = "".join(lines["warning"] + lines["info"])
     folded = (
-        f"<details class='scfm-{'warning' if counts['warning'] else 'info'}'><summary><b>{' and '.join(quiet)}</b> <span class='scfm-muted'>"
-        f"({esc(', '.join(dict.fromkeys(m['code'] for m in messages if m['severity'] != 'error')))}): what may mislead you; click to read</span></summary>{rest}</details>"
+        f"<details class='scfm-{'warning' if counts['warning'] else 'info'}'><summary><b>{' and '.join(quiet)}</b>"
+        " <span"
+        " class='scfm-muted'>("
+        f"{esc(', '.join(dict.fromkeys(m['code'] for m in messages if m['severity'] != 'error')))}):"
+        f" what may mislead you; click to read</span></summary>{rest}</details>"
         if quiet
         else "<p class='scfm-muted'>No warnings.</p>"
     )
     state = "error" if data.verdict["n_failed"] else "good"
-    return f"<div class='scfm-messages'><div class='scfm-line scfm-{state}'><b>{esc(verdict_line(data))}</b></div>{''.join(lines['error'])}{folded}</div>"
+    return (
+        "<div class='scfm-messages'><div class='scfm-line"
+        f" scfm-{state}'><b>{esc(verdict_line(data))}</b></div>{''.join(lines['error'])}{folded}</div>"
+    )
 
 
 def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "ReportData") -> str:
@@ -84,12 +94,16 @@ def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "
             return f"<div class='scfm-line scfm-{severity}'>{badge}{_message(entries[0])}</div>"
         where = f"<b>{esc(entries[0]['dataset'])}</b>: " if entries[0]["dataset"] else ""
         short, rest = _split(text)
-        return f"<details class='scfm-{severity}'><summary>{badge}{where}{esc(short)} …</summary><p>… {esc(rest)}</p></details>"
+        return (
+            f"<details class='scfm-{severity}'><summary>{badge}{where}{esc(short)} …</summary><p>…"
+            f" {esc(rest)}</p></details>"
+        )
     about = sorted({data.names.method(m["method"]) if m["method"] else m["dataset"] or "the run" for m in entries})
     shown = ", ".join(about[:6]) + (f" and {len(about) - 6} more" if len(about) > 6 else "")
     return (
-        f"<details class='scfm-{severity}'><summary>{badge}<b>{len(entries)} {_WORDS[severity]}s</b> about {esc(shown)}. <span class='scfm-muted'>"
-        f"First: {esc(_split(entries[0]['text'])[0])} …</span></summary><ul>{''.join(f'<li>{_message(m)}</li>' for m in entries)}</ul></details>"
+        f"<details class='scfm-{severity}'><summary>{badge}<b>{len(entries)} {_WORDS[severity]}s</b> about"
+        f" {esc(shown)}. <span class='scfm-muted'>First: {esc(_split(entries[0]['text'])[0])}"
+        f" …</span></summary><ul>{''.join(f'<li>{_message(m)}</li>' for m in entries)}</ul></details>"
     )
 
 
@@ -111,7 +125,10 @@ def dataset_answer(data: "ReportData", dataset: str) -> str:
     table = summarise(data, dataset)
     points = [p for p in (_leaders(table), _front(table), _baseline(table), _scale(table), _role(data, dataset)) if p]
     items = "".join(f"<li>{p}</li>" for p in points)
-    return f"<div class='scfm-answer'><h4>{esc(dataset)}</h4><span class='scfm-muted'>{describe_size(data, dataset)}</span><ul>{items}</ul></div>"
+    return (
+        f"<div class='scfm-answer'><h4>{esc(dataset)}</h4><span"
+        f" class='scfm-muted'>{describe_size(data, dataset)}</span><ul>{items}</ul></div>"
+    )
 
 
 def describe_size(data: "ReportData", dataset: str) -> str:
@@ -126,7 +143,10 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     parts = [
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),
-        f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))} ({esc(facts.get('batch_role', 'technical'))})",
+        (
+            f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))}"
+            f" ({esc(facts.get('batch_role', 'technical'))})"
+        ),
         f"{plural(len(labels), 'label')} by {esc(row.get('label_key', 'label'))}",
     ]
     if dropped:
@@ -141,16 +161,20 @@ def _leaders(table: "pd.DataFrame") -> str:
         return "No embedding has both a bio and a batch score, so there is nothing to rank."
     if len(rows) == 1:
         only = rows.iloc[0]
-        return f"Only {esc(only['title'])} was scored (bio {number(only['bio'])}, batch {number(only['batch'])}): there is nothing to compare it with."
+        return (
+            f"Only {esc(only['title'])} was scored (bio {number(only['bio'])}, batch {number(only['batch'])}): there is"
+            " nothing to compare it with."
+        )
     bio, batch = rows.loc[rows["bio"].idxmax()], rows.loc[rows["batch"].idxmax()]
     if bio["title"] == batch["title"]:
         return (
-            f"<b>{esc(bio['title'])}</b> leads in both bio conservation ({number(bio['bio'])}) and batch removal ({number(bio['batch'])})."
-            f"{_margin(rows)}"
+            f"<b>{esc(bio['title'])}</b> leads in both bio conservation ({number(bio['bio'])}) and batch removal"
+            f" ({number(bio['batch'])}).{_margin(rows)}"
         )
     return (
-        f"<b>No single winner.</b> Bio conservation is best kept by <b>{esc(bio['title'])}</b> (bio {number(bio['bio'])}, batch {number(bio['batch'])}),"
-        f" batches are best mixed by <b>{esc(batch['title'])}</b> (bio {number(batch['bio'])}, batch {number(batch['batch'])}).{_margin(rows)}"
+        f"<b>No single winner.</b> Bio conservation is best kept by <b>{esc(bio['title'])}</b> (bio"
+        f" {number(bio['bio'])}, batch {number(bio['batch'])}), batches are best mixed by <b>{esc(batch['title'])}</b>"
+        f" (bio {number(batch['bio'])}, batch {number(batch['batch'])}).{_margin(rows)}"
     )
 
 
@@ -162,7 +186,10 @@ def _margin(rows: "pd.DataFrame") -> str:
     first, second = best.iloc[0], best.iloc[1]
     gap = first["total"] - second["total"]
     noise = best["total_sd"].max()
-    text = f" By total, {esc(first['title'])} is at {number(first['total'], 3)} and {esc(second['title'])} at {number(second['total'], 3)}"
+    text = (
+        f" By total, {esc(first['title'])} is at {number(first['total'], 3)} and {esc(second['title'])} at"
+        f" {number(second['total'], 3)}"
+    )
     if noise >= gap:  # false where there is one seed and the spread is not known
         return (
             text
@@ -190,8 +217,8 @@ def _baseline(table: "pd.DataFrame") -> str:
     base = pca.iloc[0]
     mixed, kept = int((rows["batch"] > base["batch"]).sum()), int((rows["bio"] >= base["bio"] - 0.02).sum())
     return (
-        f"Against uncorrected PCA (bio {number(base['bio'])}, batch {number(base['batch'])}): {mixed} of {len(rows)} embeddings mix batches better,"
-        f" {kept} of {len(rows)} keep at least as much biology (within 0.02)."
+        f"Against uncorrected PCA (bio {number(base['bio'])}, batch {number(base['batch'])}): {mixed} of {len(rows)}"
+        f" embeddings mix batches better, {kept} of {len(rows)} keep at least as much biology (within 0.02)."
     )
 
 
@@ -201,8 +228,9 @@ def _scale(table: "pd.DataFrame") -> str:
         return ""
     low, high = rows.loc[rows["bio"].idxmin()], rows.loc[rows["bio"].idxmax()]
     return (
-        f"Scale: bio runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])} ({esc(high['title'])});"
-        f" batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all embeddings here."
+        f"Scale: bio runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])}"
+        f" ({esc(high['title'])}); batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all"
+        " embeddings here."
     )
 
 

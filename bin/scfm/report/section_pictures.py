@@ -20,8 +20,8 @@ _WIDTHS = (1600, 1300, 1000, 800, 600)
 #: from nothing corrected to controls
 _FAMILIES = ("none", "linear", "neighbor_graph", "generative", "foundation_model", "imported", "control")
 _CAUTION = (
-    "A UMAP is a picture, not evidence: distances between groups and their sizes mean little, and two embeddings with the same scores can look"
-    " different. Use it to find what to look at, and the metrics to judge it."
+    "A UMAP is a picture, not evidence: distances between groups and their sizes mean little, and two embeddings with"
+    " the same scores can look different. Use it to find what to look at, and the metrics to judge it."
 )
 
 
@@ -40,8 +40,8 @@ def umap_sections(data: "ReportData", dataset: str, *, budget: int = PICTURE_BUD
     figures: dict[bool, list[str]] = {True: [], False: []}
     for (path, title), picture in zip(chosen, pictures, strict=True):
         figures["gallery" in path.name].append(
-            f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b></figcaption>"
-            f"<img alt='UMAP of {esc(title)}' src='data:image/webp;base64,{base64.b64encode(picture).decode()}'></figure>"
+            f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b></figcaption><img alt='UMAP of {esc(title)}'"
+            f" src='data:image/webp;base64,{base64.b64encode(picture).decode()}'></figure>"
         )
     content = "".join(figures[True]) + (
         f"<div class='scfm-grid'>{''.join(figures[False])}</div>" if figures[False] else ""
@@ -162,8 +162,9 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
             sets,
             options=options,
             description=(
-                "ELBO as a loss, lower is better. The black dot is the best epoch by validation. Validation that rises while training falls is overfitting;"
-                " a gap that stays small is healthy. Without a validation curve overfitting can't be seen."
+                "ELBO as a loss, lower is better. The black dot is the best epoch by validation. Validation that rises"
+                " while training falls is overfitting; a gap that stays small is healthy. Without a validation curve"
+                " overfitting can't be seen."
             ),
         )
     ]

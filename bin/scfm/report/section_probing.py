@@ -68,9 +68,10 @@ def label_plot(rows: "pd.DataFrame") -> Section | None:
         "bargraph",
         sets,
         description=(
-            "Balanced accuracy, mean over folds and seeds; higher is better. With random folds a cell's own batch is in the training part, so nearly"
-            " every embedding does well; <b>with a batch held out</b> the classifier must carry labels over to a batch it has never seen."
-            " Grey: guessing the largest class, and training on permuted labels."
+            "Balanced accuracy, mean over folds and seeds; higher is better. With random folds a cell's own batch is in"
+            " the training part, so nearly every embedding does well; <b>with a batch held out</b> the classifier must"
+            " carry labels over to a batch it has never seen. Grey: guessing the largest class, and training on"
+            " permuted labels."
         ),
         options=_bar_options(labels),
         extra={"categories": [_categories({s: _SCHEMES[s] for s in _SCHEMES if s in set(rows["scheme"])})] * len(sets)},
@@ -88,8 +89,9 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
         "bargraph",
         [_bars(rows, "classifier")],
         description=(
-            "Balanced accuracy, mean over folds and seeds; <b>lower is better</b>, and the grey baselines are as low as it gets. Nearest neighbours see"
-            " curved batch effects that a straight cut of logistic regression misses, as after batch centring."
+            "Balanced accuracy, mean over folds and seeds; <b>lower is better</b>, and the grey baselines are as low as"
+            " it gets. Nearest neighbours see curved batch effects that a straight cut of logistic regression misses,"
+            " as after batch centring."
         ),
         options=_bar_options([]),
         extra={
@@ -145,10 +147,14 @@ def probing_table(rows: "pd.DataFrame") -> Section:
         key = f"{target}_{scheme}_{classifier}"
         part = rows[(rows["target"] == target) & (rows["scheme"] == scheme) & (rows["classifier"] == classifier)]
         headers[key] = {
-            "title": f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''} ({'kNN' if classifier == 'knn' else 'LR'})",
-            "description": f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}; balanced accuracy (0-1, "
-            + ("higher" if target == "label" else "lower")
-            + " is better)",
+            "title": (
+                f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''}"
+                f" ({'kNN' if classifier == 'knn' else 'LR'})"
+            ),
+            "description": (
+                f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}; balanced"
+                " accuracy (0-1, " + ("higher" if target == "label" else "lower") + " is better)"
+            ),
             "scale": "Greens" if target == "label" else "Reds",
             **score,
         }

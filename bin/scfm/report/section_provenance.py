@@ -29,7 +29,10 @@ def _section(html: str, description: str) -> Section:
 def _summary(recipe: dict[str, Any]) -> str:
     """Return what was made, in one line."""
     read = sum(source["cells_in"] for source in recipe["sources"])
-    return f"Recipe <b>{esc(recipe['recipe'])}</b>: {esc(recipe.get('description') or '')} {recipe['n_cells']:,} of {read:,} cells and {plural(recipe['n_genes'], 'gene')} are left."
+    return (
+        f"Recipe <b>{esc(recipe['recipe'])}</b>: {esc(recipe.get('description') or '')} {recipe['n_cells']:,} of"
+        f" {read:,} cells and {plural(recipe['n_genes'], 'gene')} are left."
+    )
 
 
 def _sources(recipe: dict[str, Any]) -> str:

@@ -28,11 +28,27 @@ _CSS = {
     study.NOT_RUN: "scfm-none",
 }
 _WARNINGS = (
-    "The study released no tables of numbers. Scores were read by eye from pictures of its tables, to two decimals; bio, batch and total agree with the means of the printed metrics within rounding in all 120 rows.",
-    "Probing values were digitised from plots: wrong by about 0.01 (raw) or 0.02 (centred). “~” is a marker partly behind others, a range one hidden somewhere in it. What can be read only of a bundle of methods is left out.",
-    "Panel names in the study's figures are swapped: in 2B and S16 liver (donor) with Immune (tissue), in 2B, 2C, S16 and S7 HLCA_sn (cell or nucleus) with HLCA_assay (10x or Drop-seq). The values here stand with the true data set.",
-    "Figure 2F quotes other totals of liver (Geneformer 0.54, centred 0.62, Harmony 0.72) than the tables (0.64, 0.73, 0.78); the tables are used.",
-    "Every value is one run without an interval; scVI was trained without a seed, and library versions are not stated. A difference near the tolerance proves nothing in either direction.",
+    (
+        "The study released no tables of numbers. Scores were read by eye from pictures of its tables, to two decimals;"
+        " bio, batch and total agree with the means of the printed metrics within rounding in all 120 rows."
+    ),
+    (
+        "Probing values were digitised from plots: wrong by about 0.01 (raw) or 0.02 (centred). “~” is a marker partly"
+        " behind others, a range one hidden somewhere in it. What can be read only of a bundle of methods is left out."
+    ),
+    (
+        "Panel names in the study's figures are swapped: in 2B and S16 liver (donor) with Immune (tissue), in 2B, 2C,"
+        " S16 and S7 HLCA_sn (cell or nucleus) with HLCA_assay (10x or Drop-seq). The values here stand with the true"
+        " data set."
+    ),
+    (
+        "Figure 2F quotes other totals of liver (Geneformer 0.54, centred 0.62, Harmony 0.72) than the tables (0.64,"
+        " 0.73, 0.78); the tables are used."
+    ),
+    (
+        "Every value is one run without an interval; scVI was trained without a seed, and library versions are not"
+        " stated. A difference near the tolerance proves nothing in either direction."
+    ),
 )
 
 
@@ -58,8 +74,9 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
             "html",
             _doubts(data, dataset, scenario) + answer,
             description=(
-                f"Scenario <b>{esc(scenario)}</b> of the study (Wang, Zhang &amp; Zhang, bioRxiv 2025). Bio, batch and total are means of the study's five"
-                " metrics, computed here whatever else was scored. Total: one half each."
+                f"Scenario <b>{esc(scenario)}</b> of the study (Wang, Zhang &amp; Zhang, bioRxiv 2025). Bio, batch and"
+                " total are means of the study's five metrics, computed here whatever else was scored. Total: one half"
+                " each."
             ),
         ),
         _scores_table(found, data.names),
@@ -79,15 +96,18 @@ def _doubts(data: "ReportData", dataset: str, scenario: str) -> str:
     html = ""
     if differs:
         html += (
-            f"<div class='scfm-loud'><b>These are not the study's cells.</b> {' '.join(map(esc, differs))} The differences below are shown for their"
-            " own sake: they say nothing on whether the study reproduces.</div>"
+            f"<div class='scfm-loud'><b>These are not the study's cells.</b> {' '.join(map(esc, differs))} The"
+            " differences below are shown for their own sake: they say nothing on whether the study reproduces.</div>"
         )
     if settings:
         words = "; ".join(
             f"<code>{esc(n)}</code> {esc(ours)}, study {esc('unset' if theirs is None else theirs)}"
             for n, ours, theirs in settings
         )
-        html += f"<div class='scfm-loud scfm-mild'><b>Settings other than the study's:</b> {words}. <code>-profile paper</code> sets all of them.</div>"
+        html += (
+            f"<div class='scfm-loud scfm-mild'><b>Settings other than the study's:</b> {words}. <code>-profile"
+            " paper</code> sets all of them.</div>"
+        )
     return html + (f"<p class='scfm-muted'>{' '.join(map(esc, unknown))}</p>" if unknown else "")
 
 
@@ -107,7 +127,9 @@ def _answer(found: "pd.DataFrame", scenario: str, data: "ReportData") -> str:
 
 
 def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
-    """Return how many metrics and totals lie within the tolerance; bio and batch follow from the metrics and are not counted."""
+    """Return how many metrics and totals lie within the tolerance; bio and batch follow from the metrics and are not
+    counted.
+    """
     judged = rows[rows["verdict"].isin([study.WITHIN, study.OUTSIDE])]
     if judged.empty:
         return f"<b>{who}</b>: none was run that has published values."
@@ -118,7 +140,8 @@ def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
     ):
         if len(part):
             counts.append(
-                f"{int((part['verdict'] == study.WITHIN).sum())} of {len(part)} {words} within ±{part['tolerance'].iloc[0]:g}"
+                f"{int((part['verdict'] == study.WITHIN).sum())} of {len(part)} {words} within"
+                f" ±{part['tolerance'].iloc[0]:g}"
             )
     return f"<b>{who}</b>: {' and '.join(counts)} ({basis})."
 
@@ -137,7 +160,10 @@ def _order(verdict: study.OrderVerdict, scenario: str, names: Names) -> str:
         f"; published {theirs}." if verdict.verdict != "matches" else "."
     )
     for first, second, gap, mine in verdict.swapped:
-        text += f" {esc(names.method(first))} is {gap:.2f} above {esc(names.method(second))} in the study and {-mine:.3f} below it here"
+        text += (
+            f" {esc(names.method(first))} is {gap:.2f} above {esc(names.method(second))} in the study and {-mine:.3f}"
+            " below it here"
+        )
         text += ", both less than the tolerance of a total." if max(gap, -mine) <= study.TOLERANCE["total"] else "."
     if verdict.missing:
         text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
@@ -150,8 +176,9 @@ def _order(verdict: study.OrderVerdict, scenario: str, names: Names) -> str:
 def _tau(ranks: "pd.DataFrame") -> list[str]:
     """Return the rank agreement of totals in sentences."""
     return [
-        f"<b>Kendall's tau-b of the total</b> over {r.n} {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}:"
-        f" {number(r.tau)} (p {_p(r.p, '= ')}).{_power(r.n)}"
+        f"<b>Kendall's tau-b of the total</b> over {r.n}"
+        f" {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}: {number(r.tau)} (p"
+        f" {_p(r.p, '= ')}).{_power(r.n)}"
         for r in ranks[ranks["metric"] == "total"].itertuples()
         if r.n > 1
     ]
@@ -179,7 +206,10 @@ def _made_up(found: "pd.DataFrame", names: Names) -> str:
 
 def _warnings() -> str:
     items = "".join(f"<li>{esc(w)}</li>" for w in _WARNINGS)
-    return f"<div class='scfm-messages'><details class='scfm-warning'><summary>What to know about the published values</summary><ul>{items}</ul></details></div>"
+    return (
+        "<div class='scfm-messages'><details class='scfm-warning'><summary>What to know about the published"
+        f" values</summary><ul>{items}</ul></details></div>"
+    )
 
 
 def _scores_table(found: "pd.DataFrame", names: Names) -> Section:
@@ -196,8 +226,10 @@ def _scores_table(found: "pd.DataFrame", names: Names) -> Section:
 
 _HOW_TO_READ = (
     "Bold: ours, mean over seeds. Below: published, and ours minus published. Filled: classical methods, judged by the"
-    " tolerance (0.03, total 0.02); outlined: same width, informative only. <code>center_l2</code> is what the study calls centred. <span class='scfm-near scfm-cell'>blue</span> within, <span class='scfm-far scfm-cell'>orange</span> outside;"
-    " grey: not run here; white: no published value. Point at a cell for all its numbers."
+    " tolerance (0.03, total 0.02); outlined: same width, informative only. <code>center_l2</code> is what the study"
+    " calls centred. <span class='scfm-near scfm-cell'>blue</span> within, <span class='scfm-far"
+    " scfm-cell'>orange</span> outside; grey: not run here; white: no published value. Point at a cell for all its"
+    " numbers."
 )
 
 
@@ -208,8 +240,15 @@ def _grid(found: "pd.DataFrame", column: str, columns: dict[str, str], names: Na
     body = ""
     for method, variant in dict.fromkeys((m, v) for m, v, _ in cells):
         title = names.method(method, variant)
-        body += f"<tr><th scope='row'>{esc(title)}</th>{''.join(_cell(cells.get((method, variant, c)), title, t) for c, t in columns.items())}</tr>"
-    return f"<div class='scfm-scroll'><table class='scfm-heat scfm-pairs'><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        body += (
+            "<tr><th"
+            f" scope='row'>{esc(title)}</th>"
+            f"{''.join(_cell(cells.get((method, variant, c)), title, t) for c, t in columns.items())}</tr>"
+        )
+    return (
+        "<div class='scfm-scroll'><table class='scfm-heat"
+        f" scfm-pairs'><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _cell(row: dict[str, Any] | None, title: str, column: str) -> str:
@@ -275,7 +314,10 @@ def _scatters(found: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
             "Ours against published",
             "html",
             tabs(f"scfm_published_{key}", panels),
-            description="On the diagonal both are equal; the band is the tolerance. Names are written where a point leaves the band; point at any for its numbers.",
+            description=(
+                "On the diagonal both are equal; the band is the tolerance. Names are written where a point leaves the"
+                " band; point at any for its numbers."
+            ),
         )
     ]
 
@@ -321,8 +363,9 @@ def _ranks(found: "pd.DataFrame", names: Names) -> list[Section]:
             "html",
             _rank_table(ranks, {m: _MEANS.get(m, names.metric(m)) for m in ranks["metric"]}),
             description=(
-                "Kendall's tau-b between our order of embeddings and the published one: 1 the same order, 0 none, −1 reversed. p is two-sided, exact without"
-                " ties, else by the normal approximation; no correction for looking at several scores. Rank agreement forgives a shift of all values."
+                "Kendall's tau-b between our order of embeddings and the published one: 1 the same order, 0 none, −1"
+                " reversed. p is two-sided, exact without ties, else by the normal approximation; no correction for"
+                " looking at several scores. Rank agreement forgives a shift of all values."
             ),
         )
     ]
@@ -362,7 +405,8 @@ def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
     judged = probes[probes["difference"].notna()]
     near = int((judged["verdict"] == study.WITHIN).sum())
     html = (
-        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no tolerance is set for probing).</p>"
+        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no"
+        " tolerance is set for probing).</p>"
         + _grid(probes, "probe", columns, data.names)
         + tabs(f"scfm_probed_{key}", panels)
         + _rank_table(study.rank_agreement(probes), _PROBES)
@@ -374,9 +418,11 @@ def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
             "html",
             html,
             description=(
-                "Logistic regression on random folds. High for <b>batch</b> means that the batch can still be read from the embedding; high for <b>label</b> is good."
-                " The study shows no chance level: see the probing sections below for ours. Bold: ours. Below: published (~ partly hidden in the plot, a range where"
-                " hidden in it) and the difference, 0 inside a range. Outlined in blue: within 0.03 and the error of reading; in orange: outside; grey: not run here."
+                "Logistic regression on random folds. High for <b>batch</b> means that the batch can still be read from"
+                " the embedding; high for <b>label</b> is good. The study shows no chance level: see the probing"
+                " sections below for ours. Bold: ours. Below: published (~ partly hidden in the plot, a range where"
+                " hidden in it) and the difference, 0 inside a range. Outlined in blue: within 0.03 and the error of"
+                " reading; in orange: outside; grey: not run here."
             ),
         )
     ]

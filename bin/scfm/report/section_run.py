@@ -46,25 +46,31 @@ def status_matrix(data: "ReportData", dataset: str) -> Section:
         by_step = {r["step"]: r for r in part.to_dict("records")}
         cells = "".join(_status_cell(by_step.get(s)) for s in steps)
         body.append(
-            f"<tr><th scope='row'>{esc(title)} <span class='scfm-muted'>{esc(first['embedding'])}</span></th>{cells}</tr>"
+            f"<tr><th scope='row'>{esc(title)} <span"
+            f" class='scfm-muted'>{esc(first['embedding'])}</span></th>{cells}</tr>"
         )
     told = status[
         (status["status"] == "failed") | ((status["status"] == "not_applicable") & (status["step"] == "embed"))
     ]
     reasons = "".join(
-        f"<li><b>{esc(r['embedding'])}</b>, {esc(r['step'])}: {esc(r['reason'])} <span class='scfm-muted'>[{esc(r['reason_code'])}]</span></li>"
+        f"<li><b>{esc(r['embedding'])}</b>, {esc(r['step'])}: {esc(r['reason'])} <span"
+        f" class='scfm-muted'>[{esc(r['reason_code'])}]</span></li>"
         for r in told.to_dict("records")
     )
     content = (
-        f"<div class='scfm-scroll'><table class='scfm-heat'><thead><tr><th>Embedding</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-        + (f"<p>Reasons:</p><ul>{reasons}</ul>" if reasons else "")
+        "<div class='scfm-scroll'><table"
+        f" class='scfm-heat'><thead><tr><th>Embedding</th>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>" + (f"<p>Reasons:</p><ul>{reasons}</ul>" if reasons else "")
     )
     return Section(
         f"status_{slug(dataset)}",
         _heading("What became of every step", data, dataset),
         "html",
         content,
-        description="Every planned embedding and step. n/a: not defined here (a model without weights …), a step before it gave no result, or the run was asked to leave it out; point at a cell for the reason.",
+        description=(
+            "Every planned embedding and step. n/a: not defined here (a model without weights …), a step before it gave"
+            " no result, or the run was asked to leave it out; point at a cell for the reason."
+        ),
     )
 
 
@@ -97,7 +103,11 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
         _heading("Time and memory", data, dataset),
         "table",
         cells,
-        description="Measured inside the tasks. Making covers integration, model or correction; judging covers the door, neighbours, metrics, probes and UMAP. Single steps and Nextflow's own numbers are in tables/resources.tsv.",
+        description=(
+            "Measured inside the tasks. Making covers integration, model or correction; judging covers the door,"
+            " neighbours, metrics, probes and UMAP. Single steps and Nextflow's own numbers are in"
+            " tables/resources.tsv."
+        ),
         options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
         extra={
             "headers": {

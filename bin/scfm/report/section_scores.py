@@ -60,9 +60,9 @@ def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
         "table",
         rows,
         description=(
-            "Means over seeds. <b>Bio</b> and <b>batch</b> are plain means of their metrics; higher is better in every column. The best"
-            " total comes first, controls last: they are no methods to choose but mark the ends of the scale. A total hides the"
-            " trade-off, so read it beside the plot of bio against batch."
+            "Means over seeds. <b>Bio</b> and <b>batch</b> are plain means of their metrics; higher is better in every"
+            " column. The best total comes first, controls last: they are no methods to choose but mark the ends of the"
+            " scale. A total hides the trade-off, so read it beside the plot of bio against batch."
         ),
         options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
         extra={"headers": _summary_headers(totals)},
@@ -148,7 +148,10 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
         "Totals",
         "bargraph",
         sets,
-        description="Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the scale, so they do not depend on which methods are in the table; they may lie below 0 or above 1.",
+        description=(
+            "Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the"
+            " scale, so they do not depend on which methods are in the table; they may lie below 0 or above 1."
+        ),
         options={
             "data_labels": labels,
             "sort_samples": False,
@@ -158,8 +161,9 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
             "hide_zero_cats": True,
         },
         extra={
-            "categories": [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}]
-            * len(sets)
+            "categories": (
+                [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}] * len(sets)
+            )
         },
     )
 
@@ -196,7 +200,10 @@ def tradeoff_plot(dataset: str, table: "pd.DataFrame") -> Section:
         "Bio against batch",
         "html",
         tabs(f"scfm_tradeoff_{slug(dataset)}", [p[:2] for p in panels]),
-        description="Means over seeds; up and right is better. The dashed line joins the Pareto front: no other embedding is better in both. The axes are cut to the points; point at one for its numbers.",
+        description=(
+            "Means over seeds; up and right is better. The dashed line joins the Pareto front: no other embedding is"
+            " better in both. The axes are cut to the points; point at one for its numbers."
+        ),
     )
 
 
@@ -233,8 +240,9 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
         "html",
         "".join(panels),
         description=(
-            "Embedding by metric, means over seeds; dark is good in every column, and ↓ marks the ones where lower values are better. A dash is a metric"
-            " that is not defined. Point at a cell for the reason, at a name for direction, range and what the metric misses."
+            "Embedding by metric, means over seeds; dark is good in every column, and ↓ marks the ones where lower"
+            " values are better. A dash is a metric that is not defined. Point at a cell for the reason, at a name for"
+            " direction, range and what the metric misses."
         ),
     )
 
@@ -243,7 +251,10 @@ def metric_tip(metric: dict[str, Any]) -> str:
     """Return direction, range, meaning and blind spots of a metric in one text."""
     direction = "higher" if metric["higher_is_better"] else "lower"
     part = "in the total" if metric["in_total"] else "not in the total"
-    return f"{metric['title']}: {direction} is better, range {metric['range']}, {part}. {metric['definition']} Misses: {metric['misses']}"
+    return (
+        f"{metric['title']}: {direction} is better, range {metric['range']}, {part}. {metric['definition']} Misses:"
+        f" {metric['misses']}"
+    )
 
 
 def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[Section]:
@@ -280,12 +291,17 @@ def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
             "By label",
             "html",
             tabs(f"scfm_labels_{slug(dataset)}", panels),
-            description="Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are ordered by size; a dash is not defined (point at it for the reason).",
+            description=(
+                "Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are"
+                " ordered by size; a dash is not defined (point at it for the reason)."
+            ),
         )
     ]
 
 
 def _batch_first(metrics: "pd.DataFrame", parts: "pd.DataFrame") -> list[str]:
-    """Return the metrics with values by label: batch metrics first, for where a batch effect is left is the question."""
+    """Return the metrics with values by label: batch metrics first, for where a batch effect is left is the
+    question.
+    """
     chosen = metrics[metrics["name"].isin(parts["metric"])]
     return [*chosen.loc[chosen["group"] == "batch", "name"], *chosen.loc[chosen["group"] != "batch", "name"]]

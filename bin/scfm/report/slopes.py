@@ -38,13 +38,15 @@ def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, r
         for i, (title, slopes, line) in enumerate(panels)
     )
     return (
-        f"<div class='scfm-legend'><span class='scfm-key'><i style='background:{RISES}'></i>rises</span><span class='scfm-key'><i style='background:{FALLS}'></i>falls</span>"
+        f"<div class='scfm-legend'><span class='scfm-key'><i style='background:{RISES}'></i>rises</span><span"
+        f" class='scfm-key'><i style='background:{FALLS}'></i>falls</span>"
         + (
             f"<span class='scfm-key'><i style='background:{REFERENCE}'></i>dashed: {esc(reference)}</span>"
             if any(p[2] is not None for p in panels)
             else ""
         )
-        + f"</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH * len(panels)} {height:.0f}' role='img' aria-label='Before and after centring'>{drawn}</svg></div>"
+        + f"</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH * len(panels)} {height:.0f}'"
+        f" role='img' aria-label='Before and after centring'>{drawn}</svg></div>"
     )
 
 
@@ -65,15 +67,18 @@ def _panel(title: str, slopes: Sequence[Slope], line: float | None, height: floa
     for tick in (round(i * step, 2) for i in range(first, first + 11)):
         if low <= tick <= high:
             parts.append(
-                f"<path d='M{x0} {place(tick):.1f}H{x1}' class='scfm-grid-line'/><text x='{x0 - 6}' y='{place(tick) + 4:.1f}' text-anchor='end' font-size='10'>{tick:g}</text>"
+                f"<path d='M{x0} {place(tick):.1f}H{x1}' class='scfm-grid-line'/><text x='{x0 - 6}'"
+                f" y='{place(tick) + 4:.1f}' text-anchor='end' font-size='10'>{tick:g}</text>"
             )
     for x, word in ((x0, "raw"), (x1, "centred")):
         parts.append(
-            f"<text x='{x}' y='{height - 8:.0f}' text-anchor='{'start' if x == x0 else 'end'}' font-size='11'>{word}</text>"
+            f"<text x='{x}' y='{height - 8:.0f}' text-anchor='{'start' if x == x0 else 'end'}'"
+            f" font-size='11'>{word}</text>"
         )
     if line is not None:
         parts.append(
-            f"<path class='scfm-reference' d='M{x0} {place(line):.1f}H{x1}' stroke='{REFERENCE}' stroke-width='1.6' stroke-dasharray='6 4'><title>{esc(reference)}: {line:.3f}</title></path>"
+            f"<path class='scfm-reference' d='M{x0} {place(line):.1f}H{x1}' stroke='{REFERENCE}' stroke-width='1.6'"
+            f" stroke-dasharray='6 4'><title>{esc(reference)}: {line:.3f}</title></path>"
         )
     ordered = sorted(slopes, key=lambda s: -s.after)
     for slope, y in zip(ordered, _spread([place(s.after) for s in ordered], _TOP, height - _BOTTOM), strict=True):
@@ -81,10 +86,11 @@ def _panel(title: str, slopes: Sequence[Slope], line: float | None, height: floa
         tip = f"<title>{esc(slope.name)}: {slope.before:.3f} raw, {slope.after:.3f} centred</title>"
         short = slope.name if len(slope.name) <= _LETTERS else slope.name[: _LETTERS - 1] + "…"
         parts.append(
-            f"<g stroke='{colour}' fill='{colour}'><path d='M{x0} {place(slope.before):.1f}L{x1} {place(slope.after):.1f}' fill='none' stroke-width='1.6'>{tip}</path>"
-            f"<circle cx='{x0}' cy='{place(slope.before):.1f}' r='3'/><circle cx='{x1}' cy='{place(slope.after):.1f}' r='3'/>"
-            f"<path d='M{x1 + 4} {place(slope.after):.1f}L{x1 + 10} {y:.1f}' stroke-width='.6'/></g>"
-            f"<text x='{x1 + 12}' y='{y + 3.5:.1f}' font-size='10'>{esc(short)} {signed(slope.after - slope.before)}{tip}</text>"
+            f"<g stroke='{colour}' fill='{colour}'><path d='M{x0} {place(slope.before):.1f}L{x1}"
+            f" {place(slope.after):.1f}' fill='none' stroke-width='1.6'>{tip}</path><circle cx='{x0}'"
+            f" cy='{place(slope.before):.1f}' r='3'/><circle cx='{x1}' cy='{place(slope.after):.1f}' r='3'/><path"
+            f" d='M{x1 + 4} {place(slope.after):.1f}L{x1 + 10} {y:.1f}' stroke-width='.6'/></g><text x='{x1 + 12}'"
+            f" y='{y + 3.5:.1f}' font-size='10'>{esc(short)} {signed(slope.after - slope.before)}{tip}</text>"
         )
     return "".join(parts)
 

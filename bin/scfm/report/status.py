@@ -38,7 +38,10 @@ SWITCHED_OFF = "switched_off"
 _NO_RESULT_TEXT = (
     "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace."
 )
-_NOT_PREPARED_TEXT = "The preparation of data set '{dataset}' left no result, so no step of it could run: see pipeline_info/execution_trace."
+_NOT_PREPARED_TEXT = (
+    "The preparation of data set '{dataset}' left no result, so no step of it could run: see"
+    " pipeline_info/execution_trace."
+)
 
 
 def steps_of(variant: str) -> dict[str, str | None]:
@@ -51,9 +54,10 @@ def build_status(
 ) -> "pd.DataFrame":
     """Return ``status.tsv``: every planned embedding x step, explained.
 
-    A step that left a status file is what the file says. A step without one is ``not_applicable`` if the plan says that the
-    embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason stands there) or if it was switched off, else ``failed`` with the code
-    ``no_result``: nothing that was planned is ever missing from the table.
+    A step that left a status file is what the file says. A step without one is ``not_applicable`` if the plan says that
+    the embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason stands
+    there) or if it was switched off, else ``failed`` with the code ``no_result``: nothing that was planned is ever
+    missing from the table.
 
     Parameters
     ----------
@@ -115,7 +119,7 @@ def _effective(status: dict[str, Any], found: "Collected") -> dict[str, str]:
             return {
                 "status": "failed",
                 "reason_code": NO_RESULT,
-                "reason": (f"The step '{status['step']}' reports success but its table has no row of this embedding."),
+                "reason": f"The step '{status['step']}' reports success but its table has no row of this embedding.",
             }
     return {k: str(status.get(k) or "") for k in ("status", "reason_code", "reason")}
 
@@ -163,15 +167,17 @@ def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[s
 
 
 def verdict(status: "pd.DataFrame") -> dict[str, int | str]:
-    """Return what the run ends with: counts of outcomes, a sentence, and the exit status (1 when anything is failed)."""
+    """Return what the run ends with: counts of outcomes, a sentence, and the exit status (1 when anything is
+    failed).
+    """
     failed = status[status["status"] == "failed"]
     unexplained = int((failed["reason_code"] == NO_RESULT).sum())
     text = f"All {len(status)} planned steps are accounted for, and none failed."
     if len(failed):
         names = sorted({f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()})
         text = (
-            f"{plural(len(failed), 'step')} failed, {unexplained} of them without a result or a reason: {listing(names)}."
-            " The reasons are in the report and in tables/status.tsv."
+            f"{plural(len(failed), 'step')} failed, {unexplained} of them without a result or a reason:"
+            f" {listing(names)}. The reasons are in the report and in tables/status.tsv."
         )
     return {
         "n_ok": int((status["status"] == "ok").sum()),

@@ -22,7 +22,9 @@ RAW = "raw"
 
 
 def counted_metrics(data: "ReportData", dataset: str) -> list[dict]:
-    """Return the metrics that make up the totals of a data set (rows of ``metrics.tsv``), bio ones first, in the order of the table."""
+    """Return the metrics that make up the totals of a data set (rows of ``metrics.tsv``), bio ones first, in the order
+    of the table.
+    """
     profile = str(data.params.get("metrics_profile", "standard"))
     scores = data.of("scores", dataset)
     known = set(scores.loc[(scores["group"] == "all") & (scores["status"] == "ok"), "metric"])
@@ -39,8 +41,8 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``method, variant, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves) and ``total_other``
-    (0.6 bio); means over seeds, NaN where there is none. Rows without any of them are left out.
+    Columns ``method, variant, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves) and
+    ``total_other`` (0.6 bio); means over seeds, NaN where there is none. Rows without any of them are left out.
     """
     import pandas as pd
 
@@ -100,7 +102,9 @@ def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict]) -> "pd.DataFra
 
 
 def paired(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the methods that have a raw and a centred row: columns of both with the endings ``_raw`` and ``_centred``."""
+    """Return the methods that have a raw and a centred row: columns of both with the endings ``_raw`` and
+    ``_centred``.
+    """
     raw, centred = table[table["variant"] == RAW], table[table["variant"] == CENTRED]
     both = raw.merge(centred.drop(columns=["family", "variant", "title"]), on="method", suffixes=("_raw", "_centred"))
     return both.drop(columns="variant")
@@ -121,7 +125,9 @@ def probing_values(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
 
 def pearson(x: "Sequence[float] | np.ndarray", y: "Sequence[float] | np.ndarray") -> tuple[float, float]:
-    """Return Pearson's r and its two-sided p under independent normal values; NaN for fewer than 3 points or no spread."""
+    """Return Pearson's r and its two-sided p under independent normal values; NaN for fewer than 3 points or no
+    spread.
+    """
     import numpy as np
     from scipy.stats import pearsonr
 

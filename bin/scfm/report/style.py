@@ -15,19 +15,22 @@ CSS = """
 .scfm-key{display:inline-block;margin-right:.9rem;font-size:.88rem}
 .scfm-key i{display:inline-block;width:.75rem;height:.75rem;border-radius:50%;margin-right:.3rem;vertical-align:-1px}
 .scfm-grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(26rem,1fr));gap:.6rem}
-.scfm-answer{border:1px solid var(--bs-border-color,#ddd);border-left:4px solid #2171b5;border-radius:4px;padding:.55rem .9rem;margin:0 0 .7rem}
+.scfm-answer{border:1px solid var(--bs-border-color,#ddd);border-left:4px solid #2171b5;border-radius:4px;
+  padding:.55rem .9rem;margin:0 0 .7rem}
 .scfm-answer h4{margin:0 0 .3rem;font-size:1.05rem}
 .scfm-answer ul{margin:.2rem 0 0;padding-left:1.1rem}
 .scfm-answer li{margin-bottom:.15rem}
 .scfm-muted{color:var(--bs-secondary-color,#6c757d);font-size:.9em}
-.scfm-messages details,.scfm-messages .scfm-line{border:1px solid var(--bs-border-color,#ddd);border-left-width:4px;border-radius:3px;margin:0 0 .25rem;padding:.25rem .6rem}
+.scfm-messages details,.scfm-messages .scfm-line{border:1px solid var(--bs-border-color,#ddd);border-left-width:4px;
+  border-radius:3px;margin:0 0 .25rem;padding:.25rem .6rem}
 .scfm-messages .scfm-good{border-left-color:#2e8b57}
 .scfm-messages .scfm-error{border-left-color:#c0392b}
 .scfm-messages .scfm-warning{border-left-color:#e0a100}
 .scfm-messages .scfm-info{border-left-color:#5b8db8}
 .scfm-messages summary{cursor:pointer}
 .scfm-messages ul{margin:.3rem 0 .2rem;padding-left:1.2rem;max-height:22rem;overflow:auto}
-.scfm-badge{display:inline-block;min-width:5.6rem;text-align:center;font-size:.78rem;font-weight:600;border-radius:3px;padding:.05rem .35rem;margin-right:.45rem;color:#fff}
+.scfm-badge{display:inline-block;min-width:5.6rem;text-align:center;font-size:.78rem;font-weight:600;border-radius:3px;
+  padding:.05rem .35rem;margin-right:.45rem;color:#fff}
 .scfm-error .scfm-badge{background:#c0392b}
 .scfm-warning .scfm-badge{background:#e0a100;color:#1a1a1a}
 .scfm-info .scfm-badge{background:#5b8db8}
@@ -42,9 +45,11 @@ CSS = """
 .scfm-heat td.scfm-failed{background:#c0392b;color:#fff;font-weight:600}
 .scfm-heat td.scfm-na{background:#ececec;color:#555}
 .scfm-table{border-collapse:collapse;font-size:.88rem}
-.scfm-table td,.scfm-table th{padding:.25rem .6rem;border-bottom:1px solid var(--bs-border-color,#ddd);vertical-align:top;text-align:left}
+.scfm-table td,.scfm-table th{padding:.25rem .6rem;border-bottom:1px solid var(--bs-border-color,#ddd);
+  vertical-align:top;text-align:left}
 .scfm-tabs>input{position:absolute;opacity:0;pointer-events:none}
-.scfm-labels label{display:inline-block;border:1px solid var(--bs-border-color,#ccc);border-radius:3px;padding:.12rem .6rem;margin:0 .3rem .5rem 0;cursor:pointer;font-size:.88rem}
+.scfm-labels label{display:inline-block;border:1px solid var(--bs-border-color,#ccc);border-radius:3px;
+  padding:.12rem .6rem;margin:0 .3rem .5rem 0;cursor:pointer;font-size:.88rem}
 .scfm-tabs>input:focus-visible~.scfm-labels{outline:2px solid #2171b5;outline-offset:2px}
 .scfm-panels>div{display:none}
 .scfm-figure{margin:0 0 1rem}

@@ -50,7 +50,9 @@ class Scenario:
 
 
 def load_catalogue(path: Path | str | None = None) -> dict[str, Scenario]:
-    """Load and check the catalogue, ``assets/datasets.tsv`` of this checkout by default; see :func:`scfm.registry.read_registry`."""
+    """Load and check the catalogue, ``assets/datasets.tsv`` of this checkout by default; see
+    :func:`scfm.registry.read_registry`.
+    """
     rows = read_registry(Path(path) if path else ASSETS / "datasets.tsv", kind="dataset")
     numbers = ("n_batches", "n_labels", "n_cells", "n_genes")
     return {name: Scenario(**row | {n: int(row[n]) if row[n] else None for n in numbers}) for name, row in rows.items()}
@@ -66,6 +68,7 @@ def find_scenario(name: str, catalogue: Mapping[str, Scenario]) -> Scenario:
     """
     if name not in catalogue:
         raise ScfmError(
-            f"there is no scenario '{name}' in the catalogue.{did_you_mean(name, catalogue)} Known: {', '.join(catalogue)}."
+            f"there is no scenario '{name}' in the catalogue.{did_you_mean(name, catalogue)} Known:"
+            f" {', '.join(catalogue)}."
         )
     return catalogue[name]

@@ -1,7 +1,7 @@
 """Centroids per batch and label: is the nearest group of another batch the same label?
 
-A cell type that batches tear apart has its centroids nearer to other types of the own batch than to itself elsewhere; the
-*alignment rate* counts how often that is so across batches. Labels are used, so it is a score and no correction.
+A cell type that batches tear apart has its centroids nearer to other types of the own batch than to itself elsewhere;
+the *alignment rate* counts how often that is so across batches. Labels are used, so it is a score and no correction.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def compute_centroids(
 ) -> Centroids:
     """Return the mean of every batch and label.
 
-    Cells are added up in the order of their ids in double precision, so the order of the rows changes no digit. Only one
-    group is copied at a time.
+    Cells are added up in the order of their ids in double precision, so the order of the rows changes no digit. Only
+    one group is copied at a time.
 
     Parameters
     ----------
@@ -128,10 +128,10 @@ def compute_centroids(
 def align(found: Centroids) -> Alignment:
     """Return the nearest centroid in another batch of every centroid, by Euclidean distance.
 
-    A centroid counts if its label occurs in another batch. It is aligned if a centroid of its label is *nearer* than every
-    other one of the other batches: where several are equally near and one is of another label, the embedding does not tell
-    the labels apart, so it is not aligned. The chance level of a centroid is the share of its label among the centroids of
-    the other batches.
+    A centroid counts if its label occurs in another batch. It is aligned if a centroid of its label is *nearer* than
+    every other one of the other batches: where several are equally near and one is of another label, the embedding does
+    not tell the labels apart, so it is not aligned. The chance level of a centroid is the share of its label among the
+    centroids of the other batches.
     """
     import numpy as np
     from scipy.spatial.distance import cdist
@@ -173,8 +173,8 @@ def parse_maps(text: Any) -> tuple[str, ...]:
 def map_centroids(values: "np.ndarray", kind: str) -> "np.ndarray":
     """Lay out centroids in two dimensions with the study's settings; for looking, nothing is scored from it.
 
-    UMAP: 15 neighbours, at most all other points, smallest distance 0.1; t-SNE: perplexity 30, at most all other points. Seed
-    42 and one thread, so that the result is the same on every run.
+    UMAP: 15 neighbours, at most all other points, smallest distance 0.1; t-SNE: perplexity 30, at most all other
+    points. Seed 42 and one thread, so that the result is the same on every run.
 
     Parameters
     ----------
@@ -245,8 +245,8 @@ def centroid_table(
 
     Returns
     -------
-    Table ``COLUMNS``, sorted by batch and label, and warnings. A map that can't be made is a warning (``W-MAP-01``) with NA for
-    coordinates: the rate does not hang on a picture. A lack of memory is raised.
+    Table ``COLUMNS``, sorted by batch and label, and warnings. A map that can't be made is a warning (``W-MAP-01``)
+    with NA for coordinates: the rate does not hang on a picture. A lack of memory is raised.
 
     Raises
     ------

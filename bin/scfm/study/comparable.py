@@ -1,4 +1,6 @@
-"""Are these the study's cells and settings? Differences from published numbers speak of reproduction only if they are."""
+"""Are these the study's cells and settings? Differences from published numbers speak of reproduction only if they
+are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from urllib.parse import urlsplit
 
 #: the host of CELLxGENE Discover's interface; anything else that speaks it is a mirror
 OFFICIAL_HOST = "api.cellxgene.cziscience.com"
-#: the study's settings that move numbers, as parameters of the pipeline; ``conf/paper.config`` has the same values (tested)
+#: the study's settings that move numbers, as parameters of the pipeline; ``conf/paper.config`` has the same values
+#: (tested)
 SETTINGS: dict[str, Any] = {
     "min_genes_per_cell": 0,
     "min_cells_per_gene": 0,
@@ -49,7 +52,8 @@ def cell_doubts(
     Parameters
     ----------
     row
-        Entry of ``tables/datasets.json``: ``n_cells``, ``prepared``, and ``recipe`` or ``download`` with the records of the files.
+        Entry of ``tables/datasets.json``: ``n_cells``, ``prepared``, and ``recipe`` or ``download`` with the records of
+        the files.
     n_cells, n_batches
         What the study states of its data set; None where it states nothing.
 
@@ -109,7 +113,9 @@ def _record_doubts(records: list[tuple[str, dict[str, Any] | None]]) -> tuple[li
 
 
 def other_settings(params: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return ``(parameter, value of the run, value of the study)`` where they differ; parameters that are not told are left out."""
+    """Return ``(parameter, value of the run, value of the study)`` where they differ; parameters that are not told are
+    left out.
+    """
     return [
         (name, params[name], value)
         for name, value in SETTINGS.items()

@@ -1,8 +1,8 @@
 """The study's published numbers, and ours held against them.
 
 Two kinds of verdict. For the four classical methods the specification of this project states when a value counts as
-reproduced: 0.03 for a metric, 0.02 for the total. For foundation models and for probing it states nothing; the same width
-is used there and the verdict is called *informative*.
+reproduced: 0.03 for a metric, 0.02 for the total. For foundation models and for probing it states nothing; the same
+width is used there and the verdict is called *informative*.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class OrderVerdict:
     missing
         Classical methods without a total of ours.
     swapped
-        Pairs in another order than published: ``(better as published, other, published gap, our gap)``; the published gap
-        is positive, ours zero or negative. Methods that tie as published may stand either way.
+        Pairs in another order than published: ``(better as published, other, published gap, our gap)``; the published
+        gap is positive, ours zero or negative. Methods that tie as published may stand either way.
     """
 
     required: bool
@@ -88,7 +88,8 @@ def load_published(folder: Path | str | None = None, schemas: Path | str | None 
     Parameters
     ----------
     folder
-        Holds ``scib.tsv``, ``probing.tsv``, ``scaling.tsv`` and ``models.tsv``; ``assets/published`` of this checkout by default.
+        Holds ``scib.tsv``, ``probing.tsv``, ``scaling.tsv`` and ``models.tsv``; ``assets/published`` of this checkout
+        by default.
     schemas
         Folder with ``schema_published_<table>.json``; by default the one that holds ``folder``.
 
@@ -119,8 +120,8 @@ def load_published(folder: Path | str | None = None, schemas: Path | str | None 
     if wrong.any():
         first = probing[wrong].iloc[0]
         raise ScfmError(
-            f"{folder / 'probing.tsv'}: {int(wrong.sum())} rows have neither a value alone nor a range alone from low to high,"
-            f" first: {first['scenario']}, {first['method']}, {first['target']} {first['metric']}."
+            f"{folder / 'probing.tsv'}: {int(wrong.sum())} rows have neither a value alone nor a range alone from low"
+            f" to high, first: {first['scenario']}, {first['method']}, {first['target']} {first['metric']}."
         )
     return Published(**tables)
 
@@ -128,8 +129,8 @@ def load_published(folder: Path | str | None = None, schemas: Path | str | None 
 def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.DataFrame":
     """Hold our scores of one data set against the published ones.
 
-    Bio, batch and total are computed here from the study's five metrics per embedding (means; total one half each), since a
-    run may score, and average, other metrics as well.
+    Bio, batch and total are computed here from the study's five metrics per embedding (means; total one half each),
+    since a run may score, and average, other metrics as well.
 
     Parameters
     ----------
@@ -143,8 +144,8 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
     Returns
     -------
     One row per method, variant and metric that ours or the published table has, in the published order, then ours:
-    ``method, variant, metric, ours`` (mean over seeds), ``seeds, published, difference`` (ours - published, four decimals;
-    NaN without both), ``tolerance, verdict`` (``within|outside|no published value|not run``), ``basis``
+    ``method, variant, metric, ours`` (mean over seeds), ``seeds, published, difference`` (ours - published, four
+    decimals; NaN without both), ``tolerance, verdict`` (``within|outside|no published value|not run``), ``basis``
     (``specification|informative``).
     """
     theirs = published.scib[published.scib["scenario"] == scenario].rename(columns={"value": "published"})
@@ -163,7 +164,8 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
 
 
 def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Return ``method, variant, metric, ours, seeds``: the study's five metrics, bio, batch and total, means over seeds.
+    """Return ``method, variant, metric, ours, seeds``: the study's five metrics, bio, batch and total, means over
+    seeds.
 
     A seed that lacks a metric lacks the means that need it; it counts for its other metrics.
     """
@@ -189,7 +191,9 @@ def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def study_probe(probing: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows of ``tables/probing.tsv`` that the study has: logistic regression on random folds, means over folds, all classes."""
+    """Return the rows of ``tables/probing.tsv`` that the study has: logistic regression on random folds, means over
+    folds, all classes.
+    """
     return probing[
         (probing["scheme"] == "kfold")
         & (probing["classifier"] == "logistic")
@@ -202,8 +206,8 @@ def study_probe(probing: "pd.DataFrame") -> "pd.DataFrame":
 def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published) -> "pd.DataFrame":
     """Hold our linear probing of one data set against what can be read from the study's plots.
 
-    Compared are accuracy and macro-F1 of logistic regression over stratified folds, target label and batch. The tolerance is
-    0.03 plus the error of reading the plot; a value inside a published range has the difference 0.
+    Compared are accuracy and macro-F1 of logistic regression over stratified folds, target label and batch. The
+    tolerance is 0.03 plus the error of reading the plot; a value inside a published range has the difference 0.
 
     Parameters
     ----------
@@ -214,8 +218,8 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
 
     Returns
     -------
-    As :func:`compare`, with ``target`` before ``metric`` and ``low, high, precision`` after ``published``. Only rows of ours that the
-    study has an accuracy or macro-F1 of for *some* method are kept.
+    As :func:`compare`, with ``target`` before ``metric`` and ``low, high, precision`` after ``published``. Only rows of
+    ours that the study has an accuracy or macro-F1 of for *some* method are kept.
     """
     theirs = published.probing[published.probing["scenario"] == scenario].rename(columns={"value": "published"})
     chosen = study_probe(probing)
@@ -248,9 +252,11 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
 
 
 def distance(ours: "pd.Series", low: "pd.Series", high: "pd.Series") -> "np.ndarray":
-    """Return how far our values lie above (positive) or below (negative) the range ``low`` to ``high``; 0 inside, NaN where unknown.
+    """Return how far our values lie above (positive) or below (negative) the range ``low`` to ``high``; 0 inside, NaN
+    where unknown.
 
-    Four decimals: the published values have two, and a difference of 0.03 must not miss its limit by a rounding of doubles.
+    Four decimals: the published values have two, and a difference of 0.03 must not miss its limit by a rounding of
+    doubles.
     """
     import numpy as np
 
@@ -260,7 +266,9 @@ def distance(ours: "pd.Series", low: "pd.Series", high: "pd.Series") -> "np.ndar
 
 
 def judge(table: "pd.DataFrame") -> list[str]:
-    """Return the verdict of every row from ``ours``, ``difference`` and ``tolerance``; the edge of the tolerance is within."""
+    """Return the verdict of every row from ``ours``, ``difference`` and ``tolerance``; the edge of the tolerance is
+    within.
+    """
 
     def one(ours: float, difference: float, tolerance: float) -> str:
         if math.isnan(difference):
@@ -271,13 +279,15 @@ def judge(table: "pd.DataFrame") -> list[str]:
 
 
 def rank_agreement(comparison: "pd.DataFrame") -> "pd.DataFrame":
-    """Return Kendall's tau-b of ours against published, per score: over uncorrected embeddings, and over these and the centred ones.
+    """Return Kendall's tau-b of ours against published, per score: over uncorrected embeddings, and over these and the
+    centred ones.
 
     Returns
     -------
-    ``(target,) metric, rows`` (``raw`` or ``raw and center_l2``), ``n`` (embeddings with both values), ``tau`` (-1 to 1, higher
-    is better agreement), ``p`` (two-sided; exact without ties, else the normal approximation). tau and p are NaN for n < 2 and
-    where all values of one side are equal. ``raw and center_l2`` is there only where a centred embedding has both values.
+    ``(target,) metric, rows`` (``raw`` or ``raw and center_l2``), ``n`` (embeddings with both values), ``tau`` (-1 to
+    1, higher is better agreement), ``p`` (two-sided; exact without ties, else the normal approximation). tau and p are
+    NaN for n < 2 and where all values of one side are equal. ``raw and center_l2`` is there only where a centred
+    embedding has both values.
     """
     import pandas as pd
     from scipy.stats import kendalltau
@@ -308,7 +318,8 @@ def rank_agreement(comparison: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def smallest_p(n: int) -> float:
-    """Return the two-sided p value of perfect agreement of ``n`` ranks without ties, 2 / n!: no order can have a smaller one.
+    """Return the two-sided p value of perfect agreement of ``n`` ranks without ties, 2 / n!: no order can have a
+    smaller one.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """From a samplesheet that names scenarios, ids, addresses and recipes to files: what to download, what to build.
 
-Nothing is downloaded here. The outcome is a samplesheet whose column ``h5ad`` names files only, a list of downloads, each
-once however many data sets share it, and a list of builds: which recipe makes which data set from which sources.
+Nothing is downloaded here. The outcome is a samplesheet whose column ``h5ad`` names files only, a list of downloads,
+each once however many data sets share it, and a list of builds: which recipe makes which data set from which sources.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def _resolve_row(row: Mapping[str, str], known: Known, resolved: Resolved) -> di
     if given.startswith(SCENARIO):
         if "recipe" in row:
             raise ScfmError(
-                f"column 'recipe': '{given}' has a recipe of its own. Give the scenario or a recipe, not both; to change a scenario, copy its recipe."
+                f"column 'recipe': '{given}' has a recipe of its own. Give the scenario or a recipe, not both; to"
+                " change a scenario, copy its recipe."
             )
         scenario = find_scenario(given.removeprefix(SCENARIO), known.catalogue)
         _fill_from(row, scenario)
@@ -131,7 +132,8 @@ def _resolve_row(row: Mapping[str, str], known: Known, resolved: Resolved) -> di
         text, path = row["recipe"], known.located.find(row["recipe"])
         if path is None:
             raise ScfmError(
-                f"column 'recipe': the file '{text}' does not exist. Relative paths are taken from where the samplesheet lies."
+                f"column 'recipe': the file '{text}' does not exist. Relative paths are taken from where the"
+                " samplesheet lies."
             )
     else:
         spec = _spec_of_text(given)
@@ -157,8 +159,8 @@ def _build(dataset: str, text: str, path: Path, *, given: str, known: Known, res
     sources = [_source(source, recipe, given, resolved) for source in recipe.sources.values()]
     if given and not given.startswith(SCENARIO) and not any(s.is_own_file for s in recipe.sources.values()):
         raise ScfmError(
-            f"column 'h5ad': the recipe '{path.name}' names its sources itself, so '{given}' would not be read. Leave h5ad empty, or take the "
-            "place of one source out of the recipe."
+            f"column 'h5ad': the recipe '{path.name}' names its sources itself, so '{given}' would not be read. Leave"
+            " h5ad empty, or take the place of one source out of the recipe."
         )
     return {
         "dataset": dataset,
@@ -180,7 +182,8 @@ def _source(source: "Source", recipe: "Recipe", given: str, resolved: Resolved) 
         return _place(source.name, source_spec(source), source.file, "recipe", resolved)
     if not given or given.startswith(SCENARIO):
         raise ScfmError(
-            f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name its file."
+            f"recipe '{recipe.name}': the source '{source.name}' does not say where it lies, so column 'h5ad' must name"
+            " its file."
         )
     return _place(source.name, _spec_of_text(given), given, "samplesheet", resolved)
 
@@ -212,8 +215,9 @@ def _spec_of_text(text: str) -> Spec | None:
         identifier = text.removeprefix(CELLXGENE).strip()
         if not is_uuid(identifier):
             raise ScfmError(
-                f"column 'h5ad': '{text}' is no id of a data set. Expected cellxgene: and the id of a data set as in the address of its explorer, "
-                f"for instance cellxgene:9f222629-9e39-47d0-b83f-e08d610c7479; `fetch_dataset.py --collection ID --list` shows those of a collection."
+                f"column 'h5ad': '{text}' is no id of a data set. Expected cellxgene: and the id of a data set as in"
+                " the address of its explorer, for instance cellxgene:9f222629-9e39-47d0-b83f-e08d610c7479;"
+                " `fetch_dataset.py --collection ID --list` shows those of a collection."
             )
         return cellxgene_spec(identifier)
     return url_spec(text) if text.startswith(WEB) else None

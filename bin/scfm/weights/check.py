@@ -1,4 +1,6 @@
-"""Is a folder of weights complete, and are its files the ones they were? By names without opening them, or by checksums."""
+"""Is a folder of weights complete, and are its files the ones they were? By names without opening them, or by
+checksums.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ class WeightsState:
         """What is missing and what to do; for the report and for an error."""
         if self.is_complete:
             return f"The weights of {self.model} ({self.variant}) are complete."
-        return f"weights missing: {listing(self.missing)} of {self.model} ({self.variant}). On a machine with internet: {self.command}"
+        return (
+            f"weights missing: {listing(self.missing)} of {self.model} ({self.variant}). On a machine with internet:"
+            f" {self.command}"
+        )
 
 
 def fetch_command(variant: WeightsVariant, dest: str = "DIR", *, usual: bool = True) -> str:
@@ -87,8 +92,8 @@ def check_names(table: WeightsTable, model: str, names: Iterable[str], *, dest: 
 
     Returns
     -------
-    The state for the first complete variant; where none is complete, for the one of which the largest share is there (the usual
-    one where nothing is).
+    The state for the first complete variant; where none is complete, for the one of which the largest share is there
+    (the usual one where nothing is).
     """
     names = set(names)
     variants = table.variants_of(model)
@@ -125,7 +130,7 @@ def check_folder(table: WeightsTable, model: str, folder: Path | str) -> Weights
     return check_names(table, model, names_in(folder), dest=str(Path(folder).parent))
 
 
-# ---- checksums --------------------------------------------------------------------------------------------------------------
+# ---- checksums -------------------------------------------------------------------------------------------------------
 
 
 def read_record(folder: Path | str) -> dict[str, str]:
@@ -163,7 +168,8 @@ class Verdict:
 
 
 def verify(table: WeightsTable, model: str, folder: Path | str, found: Mapping[str, str] | None = None) -> Verdict:
-    """Compare the checksums of a folder's files with the published and the recorded ones, and record those seen for the first time.
+    """Compare the checksums of a folder's files with the published and the recorded ones, and record those seen for the
+    first time.
 
     Parameters
     ----------
@@ -199,13 +205,13 @@ def verify(table: WeightsTable, model: str, folder: Path | str, found: Mapping[s
             (result.recorded if name in old else result.new if name in files else result.stand_ins).append(name)
     if not_published:
         raise ScfmError(
-            f"{folder}: {listing(not_published)} differ from the published checksum: damaged, or another version. Delete and fetch again; a model of "
-            "your own belongs in a folder of its own name."
+            f"{folder}: {listing(not_published)} differ from the published checksum: damaged, or another version."
+            " Delete and fetch again; a model of your own belongs in a folder of its own name."
         )
     if not_recorded:
         raise ScfmError(
-            f"{folder}: {listing(not_recorded)} differ from the checksum recorded at first use: damaged or replaced. Fetch again, or delete "
-            f"{RECORD} if the change was meant."
+            f"{folder}: {listing(not_recorded)} differ from the checksum recorded at first use: damaged or replaced."
+            f" Fetch again, or delete {RECORD} if the change was meant."
         )
     if set(found) - set(old):
         write_record(folder, old | dict(found))

@@ -28,13 +28,18 @@ def licence_text(variant: WeightsVariant) -> str:
         f"{variant.title}: {variant.description}",
         f"Licence: {variant.licence}.",
         f"Article: https://doi.org/{variant.article}",
-        f"Trained on: {variant.trained_on or 'not stated'}. Organisms: {', '.join(variant.organisms)}. Genes: {variant.gene_ids}.",
+        (
+            f"Trained on: {variant.trained_on or 'not stated'}. Organisms: {', '.join(variant.organisms)}. Genes:"
+            f" {variant.gene_ids}."
+        ),
     ]
     return "\n".join(lines)
 
 
 def plan(table: WeightsTable, variant: WeightsVariant, folder: Path, *, with_optional: bool) -> list[WeightsFile]:
-    """Return the files of a variant that are not there yet: the required ones, and the optional ones where asked for."""
+    """Return the files of a variant that are not there yet: the required ones, and the optional ones where asked
+    for.
+    """
     names = names_in(folder)
     wanted = [f for f in table.files_of(variant) if with_optional or f.need == "required"]
     return [f for f in wanted if not find_name(f, names)]
@@ -52,7 +57,8 @@ def plan_text(files: list[WeightsFile], folder: Path) -> str:
 def by_hand(files: list[WeightsFile], folder: Path) -> str:
     """Return what a person must do for the files that have no address of their own."""
     lines = [
-        f"{plural(len(files), 'file')} cannot be fetched by a program: open the page in a browser, download, and put each where it belongs."
+        f"{plural(len(files), 'file')} cannot be fetched by a program: open the page in a browser, download, and put"
+        " each where it belongs."
     ]
     lines += [f"  {f.page}  ({f.note})  ->  {folder / f.path}" for f in files]
     return "\n".join(lines)
@@ -62,8 +68,8 @@ def check_licence(variant: WeightsVariant, accepted: list[str], command: str) ->
     """Refuse to fetch what must be accepted by name first."""
     if variant.accept and variant.accept not in accepted:
         raise ScfmError(
-            f"The weights of {variant.title} have a licence with limits ({variant.licence}). Read it, and if it allows your use, say so: "
-            f"{command} --accept_license {variant.accept}"
+            f"The weights of {variant.title} have a licence with limits ({variant.licence}). Read it, and if it allows"
+            f" your use, say so: {command} --accept_license {variant.accept}"
         )
 
 
@@ -98,8 +104,8 @@ def fetch(
     Raises
     ------
     ScfmError
-        A download failed, a checksum is wrong, it was not confirmed, or files are left that a person must download: the sentence
-        says where from and where to.
+        A download failed, a checksum is wrong, it was not confirmed, or files are left that a person must download: the
+        sentence says where from and where to.
     """
     folder = Path(dest) / variant.model
     if (folder / RANDOM_MARK).is_file():
@@ -146,9 +152,11 @@ def fetch_file(file: WeightsFile, folder: Path, patience: Patience | None = None
 
 
 def unpack(archive: Path, target: Path, pattern: str) -> list[Path]:
-    """Write the regular files of a tar archive whose name fits a pattern into one folder, whatever folders the archive has.
+    """Write the regular files of a tar archive whose name fits a pattern into one folder, whatever folders the archive
+    has.
 
-    Only the last part of a member's name is used, so that nothing can be written elsewhere; links and devices are left out.
+    Only the last part of a member's name is used, so that nothing can be written elsewhere; links and devices are left
+    out.
     """
     target.mkdir(parents=True, exist_ok=True)
     found: list[Path] = []
@@ -169,7 +177,8 @@ def unpack(archive: Path, target: Path, pattern: str) -> list[Path]:
         if isinstance(error, OSError) and error.errno:
             raise
         raise ScfmError(
-            f"{archive}: not readable as a tar archive ({' '.join(str(error).split())[:120]}). Delete it and run the command again."
+            f"{archive}: not readable as a tar archive ({' '.join(str(error).split())[:120]}). Delete it and run the"
+            " command again."
         ) from error
     if not found:
         raise ScfmError(

@@ -111,7 +111,8 @@ class WeightsTable:
         """Return the variants of a model, the usual one first; an unknown model is an error."""
         if model not in self.models:
             raise ScfmError(
-                f"No weights are known for model '{model}'.{did_you_mean(model, self.models)} Known: {', '.join(self.models)}."
+                f"No weights are known for model '{model}'.{did_you_mean(model, self.models)} Known:"
+                f" {', '.join(self.models)}."
             )
         return [v for v in self.variants if v.model == model]
 
@@ -147,7 +148,8 @@ def load_weights_table(folder: Path | str = ASSETS) -> WeightsTable:
             )
         if (file.source == "manual") == bool(file.remote_path) or ".." in Path(file.path).parts:
             raise ScfmError(
-                f"{path}: '{file.name}': remote_path must be given unless the source is manual, and the path may not leave the folder."
+                f"{path}: '{file.name}': remote_path must be given unless the source is manual, and the path may not"
+                " leave the folder."
             )
     if empty := names - {f"{f.model}/{v}" for f in files for v in f.variants}:
         raise ScfmError(f"{path}: has no file for {sorted(empty)[0]} of weights.tsv.")

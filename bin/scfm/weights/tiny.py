@@ -1,8 +1,8 @@
 """Made-up checkpoints in the official on-disk formats, for any list of genes: no download, random weights from a seed.
 
-A folder of such files holds ``RANDOM_WEIGHTS.txt``, so that sidecar and report say what they are. Every tensor is a function of seed,
-model and tensor name only. The files serve the demo run, the tests and the benchmarks; an embedding made with them is a random
-projection of the tokens.
+A folder of such files holds ``RANDOM_WEIGHTS.txt``, so that sidecar and report say what they are. Every tensor is a
+function of seed, model and tensor name only. The files serve the demo run, the tests and the benchmarks; an embedding
+made with them is a random projection of the tokens.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ genes: {n_genes}
 """
 
 
-# ---- genes ------------------------------------------------------------------------------------------------------------------
+# ---- genes -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def invented_id(symbol: str) -> str:
 def gene_table(names: Iterable[str | tuple[str, str]]) -> GeneTable:
     """Build a gene table from symbols, Ensembl ids, or pairs (symbol, Ensembl id); repeated symbols count once.
 
-    A symbol without an id gets an invented one (:func:`invented_id`); where only ids are given they are the symbols, too.
+    A symbol without an id gets an invented one (:func:`invented_id`); where only ids are given they are the symbols,
+    too.
     """
     pairs: dict[str, str] = {}
     for name in names:
@@ -88,7 +89,9 @@ def gene_table(names: Iterable[str | tuple[str, str]]) -> GeneTable:
 
 
 def read_genes(path: Path | str) -> GeneTable:
-    """Read one gene a line: a symbol or an Ensembl id, or ``symbol<TAB>ensembl_id``; empty lines and lines with ``#`` in front are left out."""
+    """Read one gene a line: a symbol or an Ensembl id, or ``symbol<TAB>ensembl_id``; empty lines and lines with ``#``
+    in front are left out.
+    """
     path = Path(path)
     if not path.is_file():
         raise ScfmError(f"{path}: the file with the genes does not exist.")
@@ -102,7 +105,8 @@ def read_genes(path: Path | str) -> GeneTable:
         raise ScfmError(f"{path}: not a text file; expected one gene a line, or symbol<TAB>ensembl_id.") from error
     if wide := [line for line in lines if len(line) > 2]:
         raise ScfmError(
-            f"{path}: {plural(len(wide), 'line')} have more than two columns (such as '{' '.join(wide[0])[:60]}'); expected one gene a line, or symbol<TAB>ensembl_id."
+            f"{path}: {plural(len(wide), 'line')} have more than two columns (such as '{' '.join(wide[0])[:60]}');"
+            " expected one gene a line, or symbol<TAB>ensembl_id."
         )
     if lines and [part.strip().lower() for part in lines[0]] in (
         ["symbol", "ensembl_id"],
@@ -114,7 +118,7 @@ def read_genes(path: Path | str) -> GeneTable:
     return gene_table(line[0] if len(line) == 1 else (line[0], line[1]) for line in lines)
 
 
-# ---- random tensors ---------------------------------------------------------------------------------------------------------
+# ---- random tensors --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def dump(path: Path, content: Any, *, protocol: int = 4) -> None:
     path.write_bytes(raw.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n") if protocol == 2 else raw)
 
 
-# ---- sizes and recipes ------------------------------------------------------------------------------------------------------
+# ---- sizes and recipes -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +280,8 @@ def make_tiny(
     variant = variant or recipe.variants[0]
     if variant not in recipe.variants:
         raise ScfmError(
-            f"{model} has no variant '{variant}'.{did_you_mean(variant, recipe.variants)} It has {', '.join(recipe.variants)}."
+            f"{model} has no variant '{variant}'.{did_you_mean(variant, recipe.variants)} It has"
+            f" {', '.join(recipe.variants)}."
         )
     base = recipe.official.get(variant, recipe.official[recipe.variants[0]]) if official else recipe.tiny
     dest = Path(dest)
@@ -299,5 +304,6 @@ def _check_free(dest: Path) -> None:
         raise ScfmError(f"{dest}: is a file; the weights of a model are a folder.")
     if dest.is_dir() and not (dest / RANDOM_MARK).is_file() and (there := sorted(p.name for p in dest.iterdir())):
         raise ScfmError(
-            f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Made-up weights never replace other files; name another folder."
+            f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Made-up weights never replace other files; name"
+            " another folder."
         )

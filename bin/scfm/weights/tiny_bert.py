@@ -70,7 +70,7 @@ def masked_head(draw: Draw, d: int, vocab_size: int) -> "dict[str, torch.Tensor]
     )
 
 
-# ---- Geneformer -------------------------------------------------------------------------------------------------------------
+# ---- Geneformer ------------------------------------------------------------------------------------------------------
 
 _FOLDERS = {"V2": "Geneformer-V2-104M", "V1": "Geneformer-V1-10M", "V1-bin": "gf-6L-30M-i2048"}
 
@@ -112,7 +112,7 @@ def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, v
     save_file(state, model / "model.safetensors", metadata={"format": "pt"})
 
 
-# ---- scCello ----------------------------------------------------------------------------------------------------------------
+# ---- scCello ---------------------------------------------------------------------------------------------------------
 
 
 def write_sccello(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
@@ -152,7 +152,7 @@ def write_sccello(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, vari
     save(folder / "pytorch_model.bin", state)
 
 
-# ---- GeneCompass ------------------------------------------------------------------------------------------------------------
+# ---- GeneCompass -----------------------------------------------------------------------------------------------------
 
 #: knowledge -> width of a made-up table, and files of its pickles for human and mouse
 _KNOWLEDGE = {
@@ -164,7 +164,9 @@ _KNOWLEDGE = {
 
 
 def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write model, dictionaries and prior knowledge; variant ``pickles`` leaves the knowledge tables out of the checkpoint."""
+    """Write model, dictionaries and prior knowledge; variant ``pickles`` leaves the knowledge tables out of the
+    checkpoint.
+    """
     import torch
 
     pairs = genes.by_id
@@ -190,9 +192,11 @@ def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
         for stem, is_own in zip(stems, (True, False), strict=True):
             dump(
                 prior / pattern.format(stem),
-                {symbol: table[tokens[gene]].numpy() for gene, symbol in pairs.items()}
-                if is_own
-                else {"Nobody": np.zeros(width, np.float32)},
+                (
+                    {symbol: table[tokens[gene]].numpy() for gene, symbol in pairs.items()}
+                    if is_own
+                    else {"Nobody": np.zeros(width, np.float32)}
+                ),
             )
         if variant == "tables":
             state[f"{at}{kind}_knowledge"] = table

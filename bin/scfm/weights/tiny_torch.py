@@ -36,11 +36,13 @@ def torch_layers(draw: Draw, prefix: str, sizes: Sizes, **how: str) -> "dict[str
     return found
 
 
-# ---- scGPT ------------------------------------------------------------------------------------------------------------------
+# ---- scGPT -----------------------------------------------------------------------------------------------------------
 
 
 def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write ``vocab.json``, ``args.json`` and ``best_model.pt``; variants are the spellings of the attention projections."""
+    """Write ``vocab.json``, ``args.json`` and ``best_model.pt``; variants are the spellings of the attention
+    projections.
+    """
     tokens = [*genes.symbols, *(t for t in ("<pad>", "<cls>", "<eoc>") if t not in genes.symbols)]
     write_json(folder / "vocab.json", {token: i for i, token in enumerate(tokens)})
     write_json(
@@ -76,7 +78,7 @@ def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, varian
     save(folder / "best_model.pt", state)
 
 
-# ---- scFoundation -----------------------------------------------------------------------------------------------------------
+# ---- scFoundation ----------------------------------------------------------------------------------------------------
 
 
 def write_scfoundation(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
@@ -137,7 +139,7 @@ def _scfoundation_entry(draw: Draw, sizes: Sizes, n_genes: int, bins: int) -> "d
     )
 
 
-# ---- UCE --------------------------------------------------------------------------------------------------------------------
+# ---- UCE -------------------------------------------------------------------------------------------------------------
 
 #: the first gene's token, the first chromosome's, and the rows of the official token table
 _FIRST_GENE, _CHROMOSOMES, _ROWS = 4, 143574, 145469
@@ -145,7 +147,9 @@ _UCE_FILES = {"4layer": "4layer_model.torch", "33layer": "33l_8ep_1024t_1280.tor
 
 
 def write_uce(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write ``model_files/``: checkpoint, protein file of human, places in the genome, offsets; token numbers are the official ones."""
+    """Write ``model_files/``: checkpoint, protein file of human, places in the genome, offsets; token numbers are the
+    official ones.
+    """
     import torch
 
     top = folder / "model_files"
@@ -194,13 +198,15 @@ def _sine_positions(length: int, width: int) -> "torch.Tensor":
     return torch.from_numpy(table)
 
 
-# ---- CellPLM ----------------------------------------------------------------------------------------------------------------
+# ---- CellPLM ---------------------------------------------------------------------------------------------------------
 
 _CELLPLM = {"vae": "20231027_85M", "gmvae": "20230926_85M"}
 
 
 def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write ``<version>.config.json`` and ``<version>.best.ckpt`` with a VAE or a Gaussian mixture behind the encoder."""
+    """Write ``<version>.config.json`` and ``<version>.best.ckpt`` with a VAE or a Gaussian mixture behind the
+    encoder.
+    """
     vocabulary, h, z, k = list(genes.by_id), sizes.width, max(1, sizes.width // 2), 16
     config = {
         "name": _CELLPLM[variant],
@@ -244,13 +250,15 @@ def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, vari
     save(folder / f"{_CELLPLM[variant]}.best.ckpt", {"model_state_dict": state})
 
 
-# ---- Nicheformer ------------------------------------------------------------------------------------------------------------
+# ---- Nicheformer -----------------------------------------------------------------------------------------------------
 
 _N_SPECIAL = 30
 
 
 def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write gene order, technology means and weights: a Lightning file, with the relics of older ones (``ckpt-old``), or the hub's folder."""
+    """Write gene order, technology means and weights: a Lightning file, with the relics of older ones (``ckpt-old``),
+    or the hub's folder.
+    """
     import anndata
     import pandas as pd
     import torch
