@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-from scfm.resources import limit_threads, versions_of
+from scfm.task.resources import limit_threads, versions_of
 
 # ruff: noqa: T201
 
@@ -32,7 +32,7 @@ def make_data(cells: int, dims: int, seed: int) -> Any:
     import numpy as np
 
     from scfm.metrics.inputs import Groups, MetricInputs
-    from scfm.neighbors import find_neighbors
+    from scfm.neighbors.search import find_neighbors
 
     rng = np.random.default_rng(seed)
     share = np.arange(1, 9) / 36

@@ -233,7 +233,7 @@ def main() -> None:
     """Measure, print, write."""
     import torch
 
-    from scfm.resources import versions_of
+    from scfm.task.resources import versions_of
 
     args = parse()
     every = []

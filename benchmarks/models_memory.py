@@ -111,7 +111,8 @@ def high_water(pid: int) -> float:
 
 def main() -> None:
     """Write, run, compare."""
-    from scfm.weights.tiny import gene_table, make_tiny
+    from scfm.testing.tiny import make_tiny
+    from scfm.testing.tiny_common import gene_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", default="50000,200000", help="numbers of cells, ascending")

@@ -78,7 +78,8 @@ def make_weights(name: str, top: Path) -> Path:
     """Write random weights of official size and layout below a folder, unless they are there; return the model's
     folder.
     """
-    from scfm.weights.tiny import gene_table, make_tiny
+    from scfm.testing.tiny import make_tiny
+    from scfm.testing.tiny_common import gene_table
 
     model, variant, n = VOCABULARY[name]
     folder = top / name
@@ -95,8 +96,8 @@ class Ours:
 
     def __init__(self, spec: dict[str, Any], adata: "anndata.AnnData") -> None:
         from scfm.models import load_model
-        from scfm.models.reader import counts_of
-        from scfm.models.runner import Runner, RunOptions, prepare
+        from scfm.models.core.reader import counts_of
+        from scfm.models.core.runner import Runner, RunOptions, prepare
 
         model = VOCABULARY[spec["name"]][0]
         how = {"gene_column": "ensembl_id"} if model in ("nicheformer", "genecompass", "cellplm") else {}
@@ -154,7 +155,7 @@ def fastest_product(device: str, precision: str) -> float:
     """Return the operations per second of the fastest matrix product found on this device."""
     import torch
 
-    from scfm.models.linear import Linear
+    from scfm.models.core.linear import Linear
 
     best, is_gpu = 0.0, device == "cuda"
     for n in (4096, 8192) if is_gpu else (1024, 2048):

@@ -32,8 +32,8 @@ N_GENES, BLOCK = 20_000, 2_000
 STORAGE = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 #: runs in the measured process: the executable, then its own peak
 WORKER = (
-    "import sys, apply_recipe; from scfm.resources import peak_rss_mb; apply_recipe.main(sys.argv[1:]); print('PEAK',"
-    " peak_rss_mb())"
+    "import sys, apply_recipe; from scfm.task.resources import peak_rss_mb; "
+    "apply_recipe.main(sys.argv[1:]); print('PEAK', peak_rss_mb())"
 )
 
 

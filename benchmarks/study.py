@@ -51,7 +51,7 @@ def simulate(cells: int, folder: Path, seed: int = 0) -> Path:
     import pandas as pd
     from scipy import sparse
 
-    from scfm.tables import write_embedding
+    from scfm.io.tables import write_embedding
 
     rng = np.random.default_rng(seed)
     label, batch = rng.integers(LABELS, size=cells), rng.integers(BATCHES, size=cells)

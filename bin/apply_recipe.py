@@ -10,8 +10,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
+from scfm.task.cli import make_parser, run
 
 log = logging.getLogger("apply_recipe")
 

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.data.check import check_run, write_outcome
-from scfm.data.samplesheet import Located
 from scfm.errors import EXIT_USER
-from scfm.models.table import load_model_table
-from scfm.registry import ASSETS, load_methods
-from scfm.tables import read_json
-from scfm.weights.table import load_weights_table
+from scfm.inputs.samplesheet import Located
+from scfm.io.tables import read_json
+from scfm.planning.check import check_run, write_outcome
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
+from scfm.registries.reader import ASSETS
+from scfm.registries.weights import load_weights_table
+from scfm.task.cli import make_parser, run
 
 log = logging.getLogger("check_inputs")
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
+from scfm.task.cli import make_parser, run
 
 log = logging.getLogger("collect_results")
 
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path("tables"), help="where the tables are written")
     args = parser.parse_args(argv)
 
-    from scfm.report.collect import collect_results
-    from scfm.tables import read_json
+    from scfm.io.tables import read_json
+    from scfm.report.tables.collect import collect_results
 
     verdict = collect_results(
         plan=args.plan,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 
-    from scfm.embeddings.correct import correct_embedding
+    from scfm.corrections.run import correct_embedding
     from scfm.embeddings.sidecar import read_sidecar
-    from scfm.steps import step
-    from scfm.tables import read_json
+    from scfm.io.tables import read_json
+    from scfm.task.steps import step
 
     parent = read_sidecar(args.sidecar)
     params = read_json(args.params)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.tables import read_json
+from scfm.io.tables import read_json
+from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
     args = parser.parse_args(argv)
 
-    from scfm.umaps import draw_families
+    from scfm.umap.draw import draw_families
 
     draw_families(
         sidecars=args.sidecars,

@@ -7,8 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
+from scfm.task.cli import make_parser, run
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Embed, with the failure policy of the pipeline where a data set is named."""
-    from scfm.steps import step
+    from scfm.task.steps import step
 
     args = parse(argv)
     if not args.dataset:
@@ -99,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def embed(args: argparse.Namespace) -> None:
     """Run the model over the file."""
+    from scfm.models.core.runner import RunOptions
+    from scfm.models.core.settings import read_settings, split_pairs
     from scfm.models.output import embed_file
-    from scfm.models.runner import RunOptions
-    from scfm.models.settings import read_settings, split_pairs
 
     if args.threads:
         import torch

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
+from scfm.task.cli import make_parser, run
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -102,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Fetch or list."""
     from scfm.fetch.discover import Discover
     from scfm.fetch.fetch import fetch_source
-    from scfm.fetch.request import table_of, wanted
-    from scfm.web import Patience
+    from scfm.io.web import Patience
+    from scfm.study.request import table_of, wanted
 
     args = parse(argv)
     if args.tries < 1:

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
+from scfm.task.cli import make_parser, run
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -44,7 +44,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fetch, check or list."""
-    from scfm.weights.table import load_weights_table
+    from scfm.registries.weights import load_weights_table
 
     args = parse(argv)
     table = load_weights_table()

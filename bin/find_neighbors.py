@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from scfm.embeddings.sidecar import read_sidecar
     from scfm.metrics.load import load_scored_cells
-    from scfm.neighbors import find_neighbors
-    from scfm.steps import step
+    from scfm.neighbors.search import find_neighbors
+    from scfm.task.steps import step
 
     sidecar = read_sidecar(args.sidecar)
     dataset, embedding = sidecar["dataset"], sidecar["embedding"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from scfm.embeddings.cells import read_cells
     from scfm.embeddings.importing import import_embedding
-    from scfm.steps import step
+    from scfm.task.steps import step
 
     n_cells = len(read_cells(args.obs))
     args.outdir.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from scfm.integration.base import MethodInputs
     from scfm.integration.run import run_method
-    from scfm.registry import get_method
-    from scfm.steps import step
-    from scfm.tables import read_json
+    from scfm.io.tables import read_json
+    from scfm.registries.methods import get_method
+    from scfm.task.steps import step
 
     method = get_method(args.method, args.methods_table)
     params = read_json(args.params)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
+from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice")
     args = parser.parse_args(argv)
 
-    from scfm.recipes.stand_ins import write_stand_ins
+    from scfm.testing.stand_ins import write_stand_ins
 
     for path in write_stand_ins(args.outdir, args.seed):
         logging.getLogger("make_stand_ins").info("%s: %.0f kB", path, path.stat().st_size / 1000)

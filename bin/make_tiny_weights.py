@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
+from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{key}", type=int, default=None, metavar="N", help=what)
     args = parser.parse_args(argv)
 
-    from scfm.weights.tiny import make_tiny, read_genes
+    from scfm.testing.tiny import make_tiny
+    from scfm.testing.tiny_common import read_genes
 
     genes = read_genes(args.genes)
     names = available_models() if args.model == "all" else split_list(args.model)

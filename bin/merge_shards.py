@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
+from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
-    from scfm.models.shards import merge_shards
+    from scfm.models.core.shards import merge_shards
 
     merge_shards(
         args.id,

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
 from scfm.errors import ScfmError
-from scfm.tables import read_json
+from scfm.io.tables import read_json
+from scfm.task.cli import make_parser, run
 from scfm.text import did_you_mean
 
 log = logging.getLogger("prepare_dataset")
@@ -28,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
-    from scfm.data.contract import read_var
-    from scfm.data.counts import load_counts
-    from scfm.data.gene_lists import read_gene_list
-    from scfm.data.params import with_defaults
-    from scfm.data.prepare import prepare, require
-    from scfm.data.store import open_store
-    from scfm.data.write import write_prepared
+    from scfm.inputs.contract import read_var
+    from scfm.inputs.gene_lists import read_gene_list
+    from scfm.inputs.params import with_defaults
+    from scfm.io.counts import load_counts
+    from scfm.io.store import open_store
+    from scfm.preparation.prepare import prepare, require
+    from scfm.preparation.write import write_prepared
     from scfm.probing.splits import make_splits, small_classes
 
     rows = {row["dataset"]: row for row in read_json(args.datasets)}

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.steps import step
-from scfm.tables import read_json
+from scfm.io.tables import read_json
+from scfm.task.cli import make_parser, run
+from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:

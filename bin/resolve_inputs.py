@@ -7,12 +7,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.data.samplesheet import Located
-from scfm.registry import ASSETS, load_methods
-from scfm.study.catalogue import load_catalogue
+from scfm.inputs.samplesheet import Located
+from scfm.io.tables import read_json
+from scfm.registries.datasets import load_catalogue
+from scfm.registries.methods import load_methods
+from scfm.registries.reader import ASSETS
 from scfm.study.resolve import Known, resolve_run, write_resolved
-from scfm.tables import read_json
+from scfm.task.cli import make_parser, run
 
 log = logging.getLogger("resolve_inputs")
 

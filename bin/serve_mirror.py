@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
+from scfm.task.cli import make_parser, run
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder with mirror.json and the files (format: bin/scfm/fetch/mirror.py)",
+        help="folder with mirror.json and the files (format: bin/scfm/testing/mirror.py)",
     )
     parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     parser.add_argument(
@@ -36,8 +36,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve."""
-    from scfm.fetch.mirror import load_mirror
-    from scfm.fetch.serve import run_with_mirror, serve
+    from scfm.testing.mirror import load_mirror
+    from scfm.testing.serve import run_with_mirror, serve
 
     args = parse(argv)
     if args.command:

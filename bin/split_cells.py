@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, on_off, run
+from scfm.task.cli import make_parser, on_off, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path("shards"), help="folder to write to")
     args = parser.parse_args(argv)
 
-    from scfm.models.shards import split_cells
+    from scfm.models.core.shards import split_cells
 
     split_cells(args.obs, args.outdir, shard_cells=args.shard_cells, groups=args.groups, group_column=args.group_column)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from scfm.embeddings.sidecar import read_sidecar
     from scfm.embeddings.validate import validate_embedding
-    from scfm.steps import step
+    from scfm.task.steps import step
 
     sidecar = read_sidecar(args.sidecar)
     args.outdir.mkdir(parents=True, exist_ok=True)

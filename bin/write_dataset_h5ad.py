@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.resources import limit_threads
+from scfm.task.cli import make_parser, run
+from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:

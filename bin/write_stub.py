@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.cli import make_parser, run
-from scfm.stubs import STUBS
+from scfm.task.cli import make_parser, run
+from scfm.testing.stubs import STUBS
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scfm.data.check import Outcome, check_run
-from scfm.data.params import with_defaults
-from scfm.data.samplesheet import Located
-from scfm.registry import load_methods
+from scfm.inputs.params import with_defaults
+from scfm.inputs.samplesheet import Located
+from scfm.planning.check import Outcome, check_run
+from scfm.registries.methods import load_methods
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text())

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from scfm.fetch.mirror import load_mirror
-from scfm.fetch.serve import MirrorHandler, serve
-from scfm.web import Patience
+from scfm.io.web import Patience
+from scfm.testing.mirror import load_mirror
+from scfm.testing.serve import MirrorHandler, serve
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

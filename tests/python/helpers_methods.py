@@ -80,7 +80,7 @@ def write_files(
     from scipy import sparse
     from sklearn.decomposition import PCA
 
-    from scfm.tables import write_embedding
+    from scfm.io.tables import write_embedding
 
     folder.mkdir(parents=True, exist_ok=True)
     prepared = Prepared(folder)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from scfm.metrics.inputs import Groups, MetricInputs
-from scfm.neighbors import find_neighbors
+from scfm.neighbors.search import find_neighbors
 
 SIDECAR = {
     "dataset": "d",

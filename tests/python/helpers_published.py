@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from helpers_report import ASSETS, write_run
+from scfm.io.tables import read_json
 from scfm.metrics.totals import compute_totals
-from scfm.report.collect import collect_results
-from scfm.report.data import ReportData, load_report_data
+from scfm.report.tables.collect import collect_results
+from scfm.report.view.data import ReportData, load_report_data
 from scfm.study.published import METRICS, Published
-from scfm.tables import read_json
 
 FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_graph", "scvi": "generative"}
 RANGED = ("value", "low", "high")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scfm.tables import message, write_json, write_table
+from scfm.io.tables import message, write_json, write_table
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -240,7 +240,7 @@ def centroid_rows(row, rng: np.random.Generator) -> pd.DataFrame:
 
 def load_metrics() -> pd.DataFrame:
     """Return the project's table of metrics."""
-    from scfm.report.load import read_metrics
+    from scfm.report.tables.load import read_metrics
 
     return read_metrics(ASSETS / "metrics.tsv")
 
@@ -372,7 +372,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
 
 def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.Generator) -> None:
     """Write the files that the steps of one embedding leave."""
-    from scfm.report.status import steps_of
+    from scfm.report.tables.status import steps_of
 
     stem = f"{row.dataset}.{row.embedding}"
     if row.dataset == "ifnb" and row.method == "combat":

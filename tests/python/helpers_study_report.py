@@ -9,10 +9,10 @@ import pandas as pd
 
 from helpers_report import ASSETS, load_metrics
 from scfm.metrics.totals import compute_totals
-from scfm.registry import read_registry
-from scfm.report.data import ReportData, read_citations
-from scfm.report.names import Names, read_methods
-from scfm.report.schemas import Schemas
+from scfm.registries.reader import read_registry
+from scfm.registries.schemas import Schemas
+from scfm.report.tables.names import Names, read_methods
+from scfm.report.view.data import ReportData, read_citations
 
 FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_graph", "scvi": "generative"}
 SCENARIOS = ("limb", "liver", "Immune", "HLCA_assay", "HLCA_disease", "HLCA_sn")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import anndata
     import pandas as pd
 
-    from scfm.models.base import EmbeddingModel
-    from scfm.models.tokens import Tokens
+    from scfm.models.core.base import EmbeddingModel
+    from scfm.models.core.tokens import Tokens
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "models"
 TOLERANCE = 1e-5
@@ -223,8 +223,8 @@ def expected_ids(expected: Mapping[str, np.ndarray], adata: "anndata.AnnData", n
 
 def tokens_of(model: "EmbeddingModel", adata: "anndata.AnnData") -> "Tokens":
     """Return the tokens of all cells in one chunk."""
-    from scfm.models.reader import counts_of
-    from scfm.models.runner import RunOptions, prepare
+    from scfm.models.core.reader import counts_of
+    from scfm.models.core.runner import RunOptions, prepare
 
     counts = counts_of(adata, model.settings.input_layer)
     prepare(model, counts, RunOptions(min_gene_overlap=0.0))
@@ -248,7 +248,7 @@ def edit_tensors(cases: ModelCases, folder: Path, edit: Callable[[dict], None]) 
     import torch
     from safetensors.torch import load_file, save_file
 
-    from scfm.models.checkpoint import read_tensors
+    from scfm.models.core.checkpoint import read_tensors
 
     path = folder / cases.tensors
     if path.suffix == ".safetensors":

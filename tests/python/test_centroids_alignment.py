@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfm.errors import ResourceError, ScfmError
-from scfm.study import centroids as core
-from scfm.study.centroids import COLUMNS, Centroids, align, centroid_table, compute_centroids, map_centroids, parse_maps
-from scfm.tables import write_embedding
+from scfm.io.tables import write_embedding
+from scfm.umap import centroids as core
+from scfm.umap.centroids import COLUMNS, Centroids, align, centroid_table, compute_centroids, map_centroids, parse_maps
 
 IDENTITY = {"dataset": "toy", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0}
 

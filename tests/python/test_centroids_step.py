@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from scfm.errors import ScfmError
-from scfm.report.load import read_typed
-from scfm.report.schemas import Schemas
-from scfm.study import centroids
-from scfm.tables import read_json, read_table, write_table
-from scfm.umaps import draw_group
-from test_umaps_layout import write_files
+from scfm.io.tables import read_json, read_table, write_table
+from scfm.registries.schemas import Schemas
+from scfm.registries.typed import read_typed
+from scfm.umap import centroids
+from scfm.umap.draw import draw_group
+from test_umap_layout import write_files
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from helpers_report import plan_rows, sidecar_of, status_of
-from scfm.report import checks
-from scfm.report.load import Collected
-from scfm.report.names import Names
-from scfm.report.status import build_status
-from scfm.tables import message
+from scfm.io.tables import message
+from scfm.report.tables import checks
+from scfm.report.tables.load import Collected
+from scfm.report.tables.names import Names
+from scfm.report.tables.status import build_status
 
 NAMES = Names(methods={"harmony": "Harmony", "pca": "PCA", "scvi": "scVI"}, metrics={"bras": "BRAS", "kbet": "kBET"})
 METRICS = pd.DataFrame(

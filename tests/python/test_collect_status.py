@@ -7,10 +7,10 @@ import pytest
 
 from helpers_report import plan_rows, sidecar_of, status_of
 from scfm.errors import ScfmError
-from scfm.report.load import Collected, collect, read_plan, read_typed
-from scfm.report.schemas import Schemas
-from scfm.report.status import build_status, steps_of, verdict
-from scfm.tables import write_json, write_table
+from scfm.io.tables import write_json, write_table
+from scfm.registries.schemas import Schemas
+from scfm.report.tables.load import Collected, collect, read_plan, read_typed
+from scfm.report.tables.status import build_status, steps_of, verdict
 
 EMPTY = pd.DataFrame({"dataset": [], "embedding": []})
 

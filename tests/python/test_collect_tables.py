@@ -15,11 +15,11 @@ import pytest
 
 from helpers_report import ASSETS, write_run
 from scfm.errors import ScfmError
-from scfm.report import resources
-from scfm.report.collect import collect_results
-from scfm.report.load import read_typed
-from scfm.report.schemas import KEYWORDS, TABLES, Schemas
-from scfm.tables import read_json
+from scfm.io.tables import read_json
+from scfm.registries.schemas import KEYWORDS, TABLES, Schemas
+from scfm.registries.typed import read_typed
+from scfm.report.tables import resources
+from scfm.report.tables.collect import collect_results
 
 SCHEMAS = Schemas(ASSETS)
 BIN = Path(__file__).resolve().parents[2] / "bin"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfm.embeddings.correction import (
+from scfm.corrections.core import (
     CORRECTIONS,
     center,
     center_label_balanced,

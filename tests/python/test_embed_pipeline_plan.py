@@ -14,16 +14,16 @@ import pandas as pd
 import pytest
 
 from helpers_data import INPUT_SCHEMA, ROOT, SCHEMA, assert_says, make_adata, write, write_sheet
-from scfm.data.check import Outcome, check_run
-from scfm.data.model_options import read_options
-from scfm.data.models import Models, fill_settings
-from scfm.data.plan import COLUMNS, plan_text
-from scfm.data.samplesheet import Located
+from scfm.inputs.samplesheet import Located
 from scfm.models import available_models, load_model, model_class
-from scfm.models.settings import make_settings
-from scfm.models.table import load_model_table
-from scfm.registry import load_methods
-from scfm.report.load import read_plan
+from scfm.models.core.settings import make_settings
+from scfm.planning.check import Outcome, check_run
+from scfm.planning.model_options import read_options
+from scfm.planning.models import Models, fill_settings
+from scfm.planning.plan import COLUMNS, plan_text
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
+from scfm.report.tables.load import read_plan
 from weights_listing import WEIGHTS, complete_listing
 
 TABLE = load_model_table()
@@ -274,7 +274,7 @@ def test_own_settings_win(folder) -> None:
     ],
 )
 def test_groups_of_cellplm(column, prepared, shards) -> None:
-    from scfm.data.models import _shards_follow
+    from scfm.planning.models import _shards_follow
 
     row = {"batch_key": "plate", "donor_key": "person"}
     own = {"group_column": column} if column else {}

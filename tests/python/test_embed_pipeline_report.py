@@ -9,17 +9,17 @@ import pytest
 
 import helpers_report
 from helpers_report import ASSETS, METHODS, plan_rows, sidecar_of, write_run
-from scfm.report import checks
-from scfm.report.collect import collect_results
-from scfm.report.data import load_report_data
-from scfm.report.names import Names, read_methods
-from scfm.report.resources import last_attempts, read_trace
-from scfm.report.section_guide import methods_text
-from scfm.report.section_overview import messages_html, verdict_line
-from scfm.report.section_run import status_matrix
-from scfm.report.section_scores import tradeoff_plot
-from scfm.report.view import summarise
-from scfm.tables import read_json, read_table, write_json, write_table
+from scfm.io.tables import read_json, read_table, write_json, write_table
+from scfm.report.sections.guide import methods_text
+from scfm.report.sections.overview import messages_html, verdict_line
+from scfm.report.sections.run import status_matrix
+from scfm.report.sections.scores import tradeoff_plot
+from scfm.report.tables import checks
+from scfm.report.tables.collect import collect_results
+from scfm.report.tables.names import Names, read_methods
+from scfm.report.tables.resources import last_attempts, read_trace
+from scfm.report.view.data import load_report_data
+from scfm.report.view.summary import summarise
 
 MODELS = {
     "scgpt": ("foundation_model", False, 0.72, 0.41),

@@ -20,8 +20,8 @@ from scipy import sparse
 from models_cases_scgpt import CASES
 from models_contract import read_input
 from scfm.errors import ScfmError
-from scfm.models.shards import merge_sidecars, plan_shards, split_cells
-from scfm.tables import message, read_embedding, write_embedding, write_json
+from scfm.io.tables import message, read_embedding, write_embedding, write_json
+from scfm.models.core.shards import merge_sidecars, plan_shards, split_cells
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SETTINGS = {"gene_column": "gene_symbol", "max_length": 64}

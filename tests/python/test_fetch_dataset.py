@@ -183,7 +183,7 @@ def test_a_private_data_set(remote, dest) -> None:
 
 
 def test_a_busy_server_is_asked_again_when_it_wants(remote, dest, monkeypatch) -> None:
-    monkeypatch.setattr("scfm.web.time.time", lambda: 1_000_000.0)
+    monkeypatch.setattr("scfm.io.web.time.time", lambda: 1_000_000.0)
     remote.codes, waits = [(429, "7"), (503, ""), (429, "")], Waits()
     with pytest.raises(ScfmError, match=r"no answer after 3 attempts \(the server answers 429"):
         fetch(remote, cellxgene_spec(HEALTHY), dest, waits)

@@ -38,9 +38,9 @@ from helpers_fetch import (
     write_folder,
 )
 from scfm.errors import ScfmError
-from scfm.fetch.mirror import load_mirror
-from scfm.fetch.serve import environment, run_with_mirror, serve
-from scfm.progress import meter
+from scfm.io.progress import meter
+from scfm.testing.mirror import load_mirror
+from scfm.testing.serve import environment, run_with_mirror, serve
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 STUDY = BIN.parent / "tests" / "data" / "study"
@@ -484,7 +484,7 @@ def test_options_that_do_not_go_together(cli, arguments, sentence, tmp_path) -> 
 
 def test_the_download_starts_without_heavy_imports() -> None:
     code = (
-        "import sys; sys.path.insert(0, %r)\nimport scfm.fetch.fetch, scfm.fetch.request, scfm.fetch.serve\nprint([m"
+        "import sys; sys.path.insert(0, %r)\nimport scfm.fetch.fetch, scfm.study.request, scfm.testing.serve\nprint([m"
         " for m in ('numpy', 'pandas', 'h5py', 'anndata', 'tqdm') if m in sys.modules])"
     )
     assert (
@@ -510,7 +510,7 @@ def test_a_bar_at_a_terminal(monkeypatch, caplog) -> None:
 
 def test_lines_in_a_log(monkeypatch, caplog) -> None:
     now = iter([0.0, 10.0, 20.0, 20.0, 25.0])
-    monkeypatch.setattr("scfm.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("scfm.io.progress.time.monotonic", lambda: next(now))
     with caplog.at_level("INFO"), meter("cells.h5ad", 1_000_000, 4_000_000) as tell:
         tell(1_000_000)
         tell(1_000_000)

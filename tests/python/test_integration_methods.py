@@ -13,7 +13,7 @@ from helpers_methods import label_accuracy, same_batch_share, write_files, write
 from scfm.errors import NotApplicable, ScfmError
 from scfm.integration.base import MethodInputs
 from scfm.integration.run import load_method
-from scfm.integration.settings import pick_settings
+from scfm.task.settings import pick_settings
 
 CORRECTORS = ("harmony", "scanorama", "combat")
 PARAMS = {
@@ -56,7 +56,7 @@ def results(prepared, tmp_path_factory):
 
 
 def test_pca_hands_on_the_prepared_pca_by_cell(prepared, reordered, tmp_path):
-    from scfm.tables import read_embedding
+    from scfm.io.tables import read_embedding
 
     ids, values = read_embedding(prepared.pca)
     wanted = pd.DataFrame(values, index=ids).sort_index()

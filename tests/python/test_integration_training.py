@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scfm.errors import ScfmError
 from scfm.integration.run import load_method
 from scfm.integration.scvi import default_epochs, history_table, split_cells
-from scfm.integration.settings import pick_settings
 from scfm.integration.training import TrainingLimits, covariate_warnings, training_facts, training_warnings
+from scfm.task.settings import pick_settings
 
 
 def history(train, validation=None):
@@ -162,8 +162,8 @@ def test_every_method_of_the_table_has_code_and_its_settings_are_parameters():
     import json
     from pathlib import Path
 
-    from scfm.integration.settings import SHARED
-    from scfm.registry import load_methods
+    from scfm.registries.methods import load_methods
+    from scfm.task.settings import SHARED
 
     root = Path(__file__).resolve().parents[2]
     schema = json.loads((root / "nextflow_schema.json").read_text())

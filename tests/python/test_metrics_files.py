@@ -14,10 +14,10 @@ import pytest
 
 from helpers_metrics import SIDECAR, uneven
 from scfm.errors import ScfmError
+from scfm.io.tables import read_json, read_table, write_embedding, write_json
 from scfm.metrics.registry import ASSETS, load_metrics, metrics_of
 from scfm.metrics.totals import compute_totals
-from scfm.report.load import read_metrics
-from scfm.tables import read_json, read_table, write_embedding, write_json
+from scfm.report.tables.load import read_metrics
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 CONTRACT = {

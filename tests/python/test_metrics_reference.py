@@ -167,7 +167,7 @@ def test_benchmarker_on_real_cells(scib, pbmc) -> None:
     from scib_metrics.benchmark import BatchCorrection, Benchmarker, BioConservation
     from scib_metrics.nearest_neighbors import NeighborsResults
 
-    from scfm.neighbors import find_neighbors
+    from scfm.neighbors.search import find_neighbors
 
     ids = pbmc.obs_names.to_numpy()
 

@@ -9,7 +9,7 @@ import pytest
 from scfm.errors import ScfmError
 from scfm.metrics.registry import ASSETS, load_metrics
 from scfm.metrics.totals import COLUMNS, compute_totals
-from scfm.report.load import read_metrics
+from scfm.report.tables.load import read_metrics
 
 TABLE = read_metrics(ASSETS / "metrics.tsv")
 CONTROLS = ("shuffled", "label_onehot", "shuffled_within_label")

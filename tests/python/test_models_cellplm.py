@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-import scfm.models.cellplm_parts as parts
 from models_cases_cellplm import CASES, RUNS, SEED
 from models_contract import assert_close, copy_fixture, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
-from scfm.models.reader import Chunk, counts_of
-from scfm.models.runner import embed_frame, to_batch
+from scfm.models.cellplm import parts
+from scfm.models.core.reader import Chunk, counts_of
+from scfm.models.core.runner import embed_frame, to_batch
 
 EXPECTED = read_expected("cellplm")
 
@@ -115,7 +115,7 @@ def _layer(rng: np.random.Generator, width: int) -> tuple[parts.FlowLayer, dict[
     """A random layer, and its parameters as arrays."""
     import torch
 
-    from scfm.models.linear import Linear, Norm
+    from scfm.models.core.linear import Linear, Norm
 
     sizes = {"qkv": (3 * width, width), "out": (width, width), "up": (2 * width, width), "down": (width, 2 * width)}
     raw = {n: (rng.normal(0, 0.6, s), rng.normal(0, 0.3, s[0])) for n, s in sizes.items()}
@@ -235,7 +235,7 @@ def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
 
 @pytest.mark.parametrize("columns", [1, 7, 1000])
 def test_a_table_of_genes_in_parts_gives_the_official_sum(columns, monkeypatch) -> None:
-    import scfm.models.cellplm as module
+    import scfm.models.cellplm.model as module
 
     monkeypatch.setattr(module, "TABLE_COLUMNS", columns)
     model = CASES.load()

@@ -13,7 +13,7 @@ import pytest
 
 from models_cases_scgpt import CASES
 from models_contract import copy_fixture, read_input
-from scfm.tables import read_embedding
+from scfm.io.tables import read_embedding
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bin" / "embed_cells.py"
 SETTINGS = ["gene_column=gene_symbol", "max_length=64", "ties=upper", "sampling=first"]

@@ -68,8 +68,8 @@ def test_rows_do_not_depend_on_the_order_of_cells(cases, plain) -> None:
 
 @APART
 def test_a_shard_gives_the_rows_of_the_whole(cases, plain) -> None:
-    from scfm.models.reader import open_counts
-    from scfm.models.runner import embed_frame
+    from scfm.models.core.reader import open_counts
+    from scfm.models.core.runner import embed_frame
 
     model = cases.load()
     source = open_counts(cases.folder / "input.h5ad", model.settings.input_layer)
@@ -379,7 +379,7 @@ def test_tokens_of_a_cell_do_not_depend_on_the_others(cases) -> None:
     adata = read_input(cases.fixture)
     model = cases.load()
     whole = tokens_of(model, adata)
-    from scfm.models.reader import counts_of
+    from scfm.models.core.reader import counts_of
 
     counts = counts_of(adata, model.settings.input_layer)
     for i in (0, 7, 23):

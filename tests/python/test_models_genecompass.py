@@ -23,8 +23,8 @@ from models_cases_genecompass import BASE, CASES
 from models_contract import copy_fixture, edit_tensors, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models import load_model
-from scfm.models.genecompass_files import HOMOLOGUES, KNOWLEDGE, NAMES, SYMBOLS, read_homologues, species_of_id
-from scfm.models.runner import to_batch
+from scfm.models.core.runner import to_batch
+from scfm.models.genecompass.files import HOMOLOGUES, KNOWLEDGE, NAMES, SYMBOLS, read_homologues, species_of_id
 
 HUMAN = [f"ENSG{i:011d}" for i in range(16)]
 MOUSE = [f"ENSMUSG{i:011d}" for i in range(9)]

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from scfm.errors import ResourceError, ScfmError
-from scfm.models import _NAMES, available_models, genes, keyed, load_model, tokens
-from scfm.models.pickles import load_dict, load_pickle
-from scfm.models.settings import ModelSettings, make_settings, split_pairs
+from scfm.models import _NAMES, available_models, load_model
+from scfm.models.core import genes, keyed, tokens
+from scfm.models.core.pickles import load_dict, load_pickle
+from scfm.models.core.settings import ModelSettings, make_settings, split_pairs
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -232,8 +233,8 @@ def _slow_attention(qkv, lengths, heads, bias=None):
 def test_packed_attention_equals_loops(lengths, biased) -> None:
     import torch
 
-    from scfm.models.attention import attention, attention_padded
-    from scfm.models.segments import Segments
+    from scfm.models.core.attention import attention, attention_padded
+    from scfm.models.core.segments import Segments
 
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(sum(n), 12)) for n in (lengths[0], lengths[1], lengths[1]))
@@ -259,9 +260,9 @@ def _torch_layer(width: int, heads: int, inner: int, activation: str):
 def test_layer_equals_pytorch_with_all_its_shortcuts(activation) -> None:
     import torch
 
-    from scfm.models.blocks import TORCH_NAMES, post_norm_layer, read_layer
-    from scfm.models.checkpoint import Checkpoint
-    from scfm.models.segments import Segments, Some, first_rows
+    from scfm.models.core.blocks import TORCH_NAMES, post_norm_layer, read_layer
+    from scfm.models.core.checkpoint import Checkpoint
+    from scfm.models.core.segments import Segments, Some, first_rows
 
     official = _torch_layer(16, 4, 24, activation)
     checkpoint = Checkpoint("layer.pt", {f"x.{k}": v for k, v in official.state_dict().items()})
@@ -291,8 +292,8 @@ def test_layer_equals_pytorch_with_all_its_shortcuts(activation) -> None:
 def test_bert_names_are_fused_in_the_same_order() -> None:
     import torch
 
-    from scfm.models.blocks import BERT_NAMES, TORCH_NAMES, read_layer
-    from scfm.models.checkpoint import Checkpoint
+    from scfm.models.core.blocks import BERT_NAMES, TORCH_NAMES, read_layer
+    from scfm.models.core.checkpoint import Checkpoint
 
     state = _torch_layer(8, 2, 12, "relu").state_dict()
     bert = {}
@@ -320,7 +321,7 @@ def test_bert_names_are_fused_in_the_same_order() -> None:
 def test_pooling_over_segments() -> None:
     import torch
 
-    from scfm.models.segments import Segments
+    from scfm.models.core.segments import Segments
 
     segments = Segments([2, 3, 1], "cpu")
     x = torch.randn(6, 5)
@@ -337,7 +338,7 @@ def test_pooling_over_segments() -> None:
 def test_numpy_scalars_beside_tensors_are_data_under_both_names(tmp_path) -> None:
     import torch
 
-    from scfm.models.checkpoint import read_tensors
+    from scfm.models.core.checkpoint import read_tensors
 
     for old in (False, True):
         path = tmp_path / f"scalars{old}.ckpt"
@@ -402,7 +403,7 @@ def test_pickles_of_data_load_and_anything_else_does_not(tmp_path) -> None:
 def test_a_refused_checkpoint_names_what_it_refers_to(tmp_path) -> None:
     import torch
 
-    from scfm.models.checkpoint import open_checkpoint
+    from scfm.models.core.checkpoint import open_checkpoint
 
     torch.save({"a": shutil.rmtree}, tmp_path / "a.pt")
     with pytest.raises(ScfmError, match=r"shutil\.rmtree.*Nothing in it was executed"):
@@ -419,7 +420,7 @@ def test_a_refused_checkpoint_names_what_it_refers_to(tmp_path) -> None:
 
 
 def test_random_tensors_depend_on_seed_and_name_only(tmp_path) -> None:
-    from scfm.models.checkpoint import ANY, random_checkpoint
+    from scfm.models.core.checkpoint import ANY, random_checkpoint
 
     one, two = random_checkpoint(tmp_path / "none.pt", 3), random_checkpoint(tmp_path / "none.pt", 3)
     two.take("b.weight", 50, 64)
@@ -448,7 +449,7 @@ def _adata(n: int = 30, g: int = 12) -> object:
 
 
 def test_chunks_give_the_rows_of_the_matrix(tmp_path) -> None:
-    from scfm.models.reader import open_counts
+    from scfm.models.core.reader import open_counts
 
     adata = _adata()
     adata.raw = adata[:, :5].copy()
@@ -477,7 +478,7 @@ def test_chunks_give_the_rows_of_the_matrix(tmp_path) -> None:
 
 
 def test_a_shard_keeps_the_facts_of_the_whole(tmp_path) -> None:
-    from scfm.models.reader import counts_of
+    from scfm.models.core.reader import counts_of
 
     counts = counts_of(_adata())
     shard = counts.only(["c7", "c2"])
@@ -528,8 +529,8 @@ def test_out_of_gpu_memory_halves_the_budget_and_goes_on(monkeypatch, caplog) ->
 def test_chunks_tokenised_ahead_are_those_tokenised_in_turn(monkeypatch) -> None:
     from types import SimpleNamespace
 
-    from scfm.models.reader import counts_of
-    from scfm.models.runner import Runner, RunOptions, prepare
+    from scfm.models.core.reader import counts_of
+    from scfm.models.core.runner import Runner, RunOptions, prepare
 
     model, adata = _tiny()
     counts, options = counts_of(adata), RunOptions(chunk_cells=5, batch_tokens=100)
@@ -578,7 +579,7 @@ def test_device_and_precision_are_checked(monkeypatch) -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     code = (
-        "import sys; sys.path.insert(0, 'bin'); import scfm.models, scfm.models.settings, scfm.models.table;"
+        "import sys; sys.path.insert(0, 'bin'); import scfm.models, scfm.models.core.settings, scfm.registries.models;"
         " print(sorted({'torch', 'numpy', 'anndata', 'pandas', 'scipy'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True).stdout
@@ -587,7 +588,7 @@ def test_importing_the_package_is_cheap() -> None:
 
 def test_the_table_knows_every_model() -> None:
     from scfm.models import model_class
-    from scfm.models.table import load_model_table
+    from scfm.registries.models import load_model_table
 
     table = load_model_table()
     assert list(table) == list(_NAMES)
@@ -598,7 +599,7 @@ def test_the_table_knows_every_model() -> None:
 
 
 def test_a_fault_of_the_table_names_row_and_column(tmp_path) -> None:
-    from scfm.models.table import load_model_table
+    from scfm.registries.models import load_model_table
 
     text = (REPO / "assets" / "models.tsv").read_text()
     path = tmp_path / "models.tsv"

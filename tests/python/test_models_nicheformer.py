@@ -271,8 +271,8 @@ def test_the_first_layer() -> None:
     """``layer0_input`` and ``layer0_output`` of two cells."""
     import torch
 
-    from scfm.models.blocks import post_norm_layer
-    from scfm.models.segments import Segments, Some
+    from scfm.models.core.blocks import post_norm_layer
+    from scfm.models.core.segments import Segments, Some
 
     model, expected = CASES.load(), read_expected("nicheformer")
     ids = torch.from_numpy(tokens_of(model, read_input("nicheformer")).fields["ids"].reshape(24, -1)[:2])
@@ -485,7 +485,7 @@ def test_long_cells_are_ranked_as_by_the_official_sort(n_different: int) -> None
     """Cells that fill their row take NumPy's sort where no two values are equal; the result is that of the compiled
     sort.
     """
-    from scfm.models import nicheformer_parts as parts
+    from scfm.models.nicheformer import parts
 
     rng = np.random.default_rng(n_different)
     lengths = rng.integers(0, 120, 60)

@@ -21,7 +21,7 @@ from models_cases_sccello import CASES
 from models_contract import DATA, edit_tensors, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models import load_model
-from scfm.models.sccello import read_symbols
+from scfm.models.sccello.model import read_symbols
 
 FIXTURE = DATA / "sccello"
 GENES = [f"ENSG{i:011d}" for i in range(30)]
@@ -116,8 +116,8 @@ def test_tokens_equal_a_slow_reference(tiny, data) -> None:
 
 def test_scaled_counts_equal_the_stored_ones() -> None:
     """``expression_log1p``: what the official dataset stores beside the tokens, and the model never reads."""
-    from scfm.models import ranks, tokens
-    from scfm.models.reader import counts_of
+    from scfm.models.core import ranks, tokens
+    from scfm.models.core.reader import counts_of
 
     model, expected, adata = load(FIXTURE, strip_version="false"), read_expected("sccello"), read_input("sccello")
     tokens_of(model, adata)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from models_cases_scgpt import CASES
 from models_contract import copy_fixture, edit_tensors, embed, read_input, tokens_of
 from scfm.errors import ScfmError
-from scfm.models.scgpt_bins import bin_limits, digits
-from scfm.models.tokens import offsets_of
+from scfm.models.core.tokens import offsets_of
+from scfm.models.scgpt.bins import bin_limits, digits
 
 
 def slow_limits(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +146,7 @@ def test_subsets_are_uniform_over_genes() -> None:
 
 
 def test_equal_draws_at_the_limit_keep_the_right_number(monkeypatch) -> None:
-    import scfm.models.scgpt as module
+    import scfm.models.scgpt.model as module
 
     monkeypatch.setattr(module, "bits_at", lambda keys, states: (states % np.uint64(3)) << np.uint64(40))
     adata = read_input("scgpt")

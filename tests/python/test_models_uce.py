@@ -16,11 +16,11 @@ from scipy import sparse
 from models_cases_uce import BASE, CASES, CHECKPOINT, OFFICIAL
 from models_contract import copy_fixture, edit_tensors, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
-from scfm.models.keyed import cell_keys, keyed_bits
-from scfm.models.reader import counts_of
-from scfm.models.runner import to_batch
-from scfm.models.tokens import detected
-from scfm.models.uce_sentences import Genome, keyed_sentences, pad_batches, weigh
+from scfm.models.core.keyed import cell_keys, keyed_bits
+from scfm.models.core.reader import counts_of
+from scfm.models.core.runner import to_batch
+from scfm.models.core.tokens import detected
+from scfm.models.uce.sentences import Genome, keyed_sentences, pad_batches, weigh
 
 EXPECTED = read_expected("uce")
 
@@ -232,7 +232,7 @@ def test_fractional_counts_are_cut_when_asked_for() -> None:
 
 
 def test_a_shard_with_shared_draws_is_warned_about() -> None:
-    from scfm.models.runner import embed_frame
+    from scfm.models.core.runner import embed_frame
 
     source = counts_of(read_input("uce"))
     found = embed_frame(official(), source.only(list(source.cell_ids[5:15])), min_gene_overlap=0.0)
@@ -334,9 +334,9 @@ def test_other_sizes_equal_pytorch_modules(size, masked, tmp_path) -> None:
 def test_attention_of_one_equals_attention_over_keys_and_values(lengths, with_bias) -> None:
     import torch
 
-    from scfm.models.attention import attention, attention_of_one
-    from scfm.models.linear import Linear
-    from scfm.models.segments import Segments, first_rows
+    from scfm.models.core.attention import attention, attention_of_one
+    from scfm.models.core.linear import Linear
+    from scfm.models.core.segments import Segments, first_rows
 
     torch.manual_seed(0)
     segments, width, heads = Segments(lengths, "cpu"), 30, 5

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from scfm import neighbors
 from scfm.errors import NotApplicable, ScfmError
-from scfm.neighbors import Neighbors, find_neighbors, read_neighbors
+from scfm.neighbors import search as neighbors
+from scfm.neighbors.search import Neighbors, find_neighbors, read_neighbors
 
 
 @pytest.fixture(autouse=True, scope="module", params=["few cells", "many cells"])

@@ -86,7 +86,7 @@ def test_the_final_anndata_holds_every_embedding(demo: Run) -> None:
     import anndata as ad
     import numpy as np
 
-    from scfm.tables import read_embedding
+    from scfm.io.tables import read_embedding
 
     data = ad.read_h5ad(demo.outdir / "demo" / "demo.h5ad")
     assert {f"X_{name}" for name in EMBEDDINGS} <= set(data.obsm)

@@ -76,7 +76,7 @@ def test_environments_hold_the_pinned_versions() -> None:
 
 
 def test_every_method_has_code_and_resources() -> None:
-    from scfm.registry import load_methods
+    from scfm.registries.methods import load_methods
 
     resources = (PROJECT / "conf" / "methods.config").read_text()
     for method in load_methods(PROJECT / "assets" / "methods.tsv").values():

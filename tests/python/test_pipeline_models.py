@@ -100,7 +100,7 @@ def test_scores_and_report_hold_every_model(run: Run) -> None:
 
 
 def test_shards_were_joined_to_what_one_task_gives(run: Run, weights: Path, tmp_path: Path) -> None:
-    from scfm.tables import read_embedding
+    from scfm.io.tables import read_embedding
 
     prepared = run.outdir / "demo" / "prepared" / "demo.prepared.h5ad"
     settings = json.loads((run.outdir / "pipeline_info" / "model_settings.json").read_text())["demo"]["sccello"]
@@ -135,7 +135,7 @@ def test_shards_were_joined_to_what_one_task_gives(run: Run, weights: Path, tmp_
 
 
 def test_a_killed_shard_resumes_to_what_an_undisturbed_run_gives(run: Run, weights: Path, tmp_path: Path) -> None:
-    from scfm.tables import read_embedding
+    from scfm.io.tables import read_embedding
 
     options = [
         "-profile",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers_pipeline import PROJECT, Run, names_of, run_pipeline, valid_rows
-from scfm.study.catalogue import load_catalogue
+from scfm.registries.datasets import load_catalogue
 from scfm.study.published import load_published
 
 pytestmark = pytest.mark.pipeline

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from helpers_probing import study
+from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.probing.paper import paper_table
 from scfm.probing.rows import COLUMNS
 from scfm.probing.run import IDENTITY
 from scfm.probing.splits import make_splits
-from scfm.tables import read_json, read_table, write_embedding, write_json, write_table
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SIDECAR = {"dataset": "toy", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0}

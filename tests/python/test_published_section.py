@@ -11,9 +11,9 @@ import pytest
 
 from helpers_published import probing_row, score_row, score_rows, study_report
 from scfm.errors import ScfmError
-from scfm.report.agreement import Pair, agreement_svg
 from scfm.report.build import build_modules
-from scfm.report.section_published import published_sections
+from scfm.report.plots.agreement import Pair, agreement_svg
+from scfm.report.sections.published import published_sections
 from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
 
 

@@ -14,11 +14,12 @@ import pytest
 from helpers_report import ASSETS
 from scfm.errors import ScfmError
 from scfm.fetch.discover import OFFICIAL
-from scfm.registry import load_methods, read_registry
-from scfm.study.catalogue import load_catalogue
+from scfm.io.tables import read_json
+from scfm.registries.datasets import load_catalogue
+from scfm.registries.methods import load_methods
+from scfm.registries.reader import read_registry
 from scfm.study.comparable import OFFICIAL_HOST, SETTINGS, cell_doubts, other_settings
 from scfm.study.published import BATCH, BIO, CLASSICAL, MEANS, METRICS, TABLES, Published, load_published
-from scfm.tables import read_json
 
 
 @pytest.fixture(scope="module")

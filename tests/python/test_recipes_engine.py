@@ -295,8 +295,8 @@ def test_a_zarr_folder_is_a_source_too(tmp_path: Path) -> None:
 
 def test_the_result_is_a_file_that_others_can_read(tmp_path: Path, six: Path) -> None:
     """Backed by anndata, and by the steps that follow: counts are found in X, symbols and ids in var."""
-    from scfm.data.counts import find_counts, load_counts
-    from scfm.data.store import open_store
+    from scfm.io.counts import find_counts, load_counts
+    from scfm.io.store import open_store
 
     _, data = apply(tmp_path, "sources: {one: {keep: [{column: sex, missing: true}]}}", one=six)
     path = tmp_path / "out.recipe.h5ad"

@@ -14,7 +14,7 @@ from helpers_recipes import RECIPES, ROOT, SCENARIOS, faults, write_recipe
 from scfm.errors import ScfmError
 from scfm.recipes.recipe import Filter, load_recipe, recipe_faults
 from scfm.recipes.schema import recipe_schema
-from scfm.study.catalogue import load_catalogue
+from scfm.registries.datasets import load_catalogue
 
 ID, OTHER = "9f222629-9e39-47d0-b83f-e08d610c7479", "6f6d381a-7701-4781-935c-db10d30de293"
 TABLE = """

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from scfm.data.counts import MatrixFacts
-from scfm.data.store import Store
+from scfm.io.counts import MatrixFacts
+from scfm.io.store import Store
 from scfm.recipes.counts import pieces, read_rows
 from scfm.recipes.genes import map_genes
 from scfm.recipes.recipe import Filter, GeneMap

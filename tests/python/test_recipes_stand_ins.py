@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from helpers_recipes import STAND_INS
-from scfm.fetch.mirror import load_mirror
 from scfm.recipes.recipe import load_recipe
-from scfm.recipes.stand_ins import deal, make_stand_ins, write_stand_ins
-from scfm.registry import ASSETS
+from scfm.registries.reader import ASSETS
+from scfm.testing.mirror import load_mirror
+from scfm.testing.stand_ins import deal, make_stand_ins, write_stand_ins
 
 FILES = ["Immune.h5ad", "hlca.h5ad", "limb_human.h5ad", "limb_mouse.h5ad", "liver.h5ad", "liver_all.h5ad"]
 

@@ -15,7 +15,7 @@ import pytest
 from helpers_recipes import RECIPES, SCENARIOS, STAND_INS, dense
 from scfm.recipes.build import build
 from scfm.recipes.recipe import load_recipe
-from scfm.study.catalogue import load_catalogue
+from scfm.registries.datasets import load_catalogue
 
 IMMUNE = {
     "macrophage": "Macrophages",

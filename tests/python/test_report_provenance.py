@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from scfm.report.collect import describe_datasets
-from scfm.report.load import Collected, _sort_json
-from scfm.report.section_provenance import provenance_sections
-from scfm.study.catalogue import load_catalogue
+from scfm.registries.datasets import load_catalogue
+from scfm.report.sections.provenance import provenance_sections
+from scfm.report.tables.collect import describe_datasets
+from scfm.report.tables.load import Collected, _sort_json
 
 RECORD = {
     "key": "cellxgene_x",

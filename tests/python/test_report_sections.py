@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 
 from helpers_report import ASSETS, write_plot, write_run
 from scfm.errors import ScfmError
-from scfm.report import section_overview as overview
+from scfm.io.tables import message, read_json
 from scfm.report.build import build_modules
-from scfm.report.collect import collect_results
-from scfm.report.data import load_report_data, read_citations
-from scfm.report.html import colour, esc, heat_table, tabs
-from scfm.report.mqc import Module, Section, slug, write_modules
-from scfm.report.names import Names
-from scfm.report.scatter import Point, scatter_svg
-from scfm.report.section_guide import methods_text, metric_guide
-from scfm.report.section_pictures import choose_plots, shrink, training_curves, training_sections
-from scfm.report.section_scores import metric_tip
-from scfm.report.view import pareto_front, summarise, total_columns
-from scfm.tables import message, read_json
+from scfm.report.page.html import colour, esc, heat_table, tabs
+from scfm.report.page.mqc import Module, Section, slug, write_modules
+from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.sections import overview
+from scfm.report.sections.guide import methods_text, metric_guide
+from scfm.report.sections.pictures import choose_plots, shrink, training_curves, training_sections
+from scfm.report.sections.scores import metric_tip
+from scfm.report.tables.collect import collect_results
+from scfm.report.tables.names import Names
+from scfm.report.view.data import load_report_data, read_citations
+from scfm.report.view.summary import pareto_front, summarise, total_columns
 
 
 @pytest.fixture(scope="module")
@@ -416,7 +416,7 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
 
 
 def test_the_first_weight_given_orders_the_summary():
-    from scfm.report.view import default_total, total_columns
+    from scfm.report.view.summary import default_total, total_columns
 
     totals = pd.DataFrame(
         {

@@ -18,14 +18,14 @@ from scipy import stats
 
 from helpers_study_report import ASSETS, identify, study_data, study_scores
 from scfm.report.build import build_modules
-from scfm.report.mqc import Section
-from scfm.report.section_across import across_sections, rank_table
-from scfm.report.section_centring import centring_sections
-from scfm.report.section_centroids import alignment_rates, centroid_sections
-from scfm.report.section_circles import circle_sections, rank_sentences
-from scfm.report.section_design import baseline_sections, confounding_sentences, design_sections
-from scfm.report.slopes import Slope, _spread, slopes_svg
-from scfm.report.study_view import counted_metrics, paired, pearson, ranks, ranks_without, study_table
+from scfm.report.page.mqc import Section
+from scfm.report.plots.slopes import Slope, _spread, slopes_svg
+from scfm.report.sections.across import across_sections, rank_table
+from scfm.report.sections.centring import centring_sections
+from scfm.report.sections.centroids import alignment_rates, centroid_sections
+from scfm.report.sections.circles import circle_sections, rank_sentences
+from scfm.report.sections.design import baseline_sections, confounding_sentences, design_sections
+from scfm.report.view.study import counted_metrics, paired, pearson, ranks, ranks_without, study_table
 from scfm.text import ordinal
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats.contingency import association
 
-from scfm.data.design import confounding, crossing
+from scfm.preparation.design import confounding, crossing
 
 BATCH = pd.Series(["a"] * 4 + ["b"] * 4 + ["c"] * 4)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from helpers_pipeline import PROJECT
-from scfm.data.samplesheet import Located
-from scfm.registry import load_methods
-from scfm.study.catalogue import load_catalogue
+from scfm.inputs.samplesheet import Located
+from scfm.registries.datasets import load_catalogue
+from scfm.registries.methods import load_methods
 from scfm.study.resolve import Known, Resolved, resolve_run, write_resolved
 
 HLCA, IMMUNE = "9f222629-9e39-47d0-b83f-e08d610c7479", "1b350d0a-4535-4879-beb6-1142f3f94947"
@@ -157,7 +157,7 @@ def test_samplesheet_schema_and_catalogue_name_the_same_scenarios() -> None:
 def test_fetching_a_scenario_by_hand_brings_what_the_pipeline_looks_for(tmp_path: Path) -> None:
     from argparse import Namespace
 
-    from scfm.fetch.request import of_recipes
+    from scfm.study.request import of_recipes
 
     keys = {spec.key for spec in of_recipes(Namespace(scenario=["liver", "HLCA_sn", "HLCA_assay", "limb"], recipe=[]))}
     found = resolve(

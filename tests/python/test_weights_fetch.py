@@ -20,15 +20,16 @@ import pytest
 from helpers_weights import Remote, serve
 from models_contract import DATA
 from scfm.errors import ResourceError, ScfmError
+from scfm.io.transport import download
+from scfm.io.web import Patience
 from scfm.models import available_models
-from scfm.models.table import load_model_table
-from scfm.registry import ASSETS
-from scfm.transport import download
-from scfm.web import Patience
+from scfm.registries.models import load_model_table
+from scfm.registries.reader import ASSETS
+from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant, load_weights_table
+from scfm.testing.tiny import make_tiny
+from scfm.testing.tiny_common import gene_table
 from scfm.weights.check import RECORD, check_folder, check_names, names_in, read_record, verify
 from scfm.weights.fetch import check_licence, fetch, unpack
-from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant, load_weights_table
-from scfm.weights.tiny import gene_table, make_tiny
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

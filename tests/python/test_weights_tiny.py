@@ -19,10 +19,12 @@ from scipy import sparse
 from models_contract import DATA
 from scfm.errors import ScfmError
 from scfm.models import available_models, load_model
-from scfm.models.checkpoint import read_tensors
-from scfm.models.output import RANDOM_MARK, embed_file
-from scfm.models.runner import RunOptions
-from scfm.weights.tiny import gene_table, invented_id, make_tiny, read_genes, recipes
+from scfm.models.core.checkpoint import read_tensors
+from scfm.models.core.runner import RunOptions
+from scfm.models.output import embed_file
+from scfm.testing.tiny import make_tiny, recipes
+from scfm.testing.tiny_common import gene_table, invented_id, read_genes
+from scfm.weights.check import RANDOM_MARK
 
 SYMBOLS = [f"GENE{i}" for i in range(90)] + ["HLA-A", "MT-ND3", "C1orf21", "na"]
 #: what a data set with symbols as var_names and ids in a column needs said; the other models need nothing
@@ -153,8 +155,8 @@ def test_the_sidecar_says_that_weights_are_random(folders, adata, tmp_path) -> N
 
 
 def test_weights_that_changed_since_they_were_recorded_are_told(adata, tmp_path) -> None:
+    from scfm.registries.weights import load_weights_table
     from scfm.weights.check import verify
-    from scfm.weights.table import load_weights_table
 
     folder = make_tiny("scgpt", gene_table(SYMBOLS), tmp_path / "scgpt")
     adata.write_h5ad(tmp_path / "a.h5ad")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scfm.weights.table import load_weights_table
+from scfm.registries.weights import load_weights_table
 
 WEIGHTS = load_weights_table()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.tables import CELL_ID
+from scfm.io.tables import CELL_ID
 
 if TYPE_CHECKING:
     import numpy as np

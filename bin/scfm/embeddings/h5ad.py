@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.tables import read_embedding, read_json, read_table
+from scfm.io.tables import read_embedding, read_json, read_table
 
 if TYPE_CHECKING:
     import numpy as np

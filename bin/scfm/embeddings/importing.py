@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.reading import column_of_ids, numeric_columns
 from scfm.errors import ScfmError
-from scfm.tables import CELL_ID
+from scfm.io.tables import CELL_ID
 from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def import_embedding(
     import hashlib
 
     from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
-    from scfm.resources import Stopwatch
+    from scfm.task.resources import Stopwatch
 
     watch = Stopwatch()
     ids, values, not_embedded = read_source(path, obsm_key)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.embeddings.door import EmbeddingRefused
-from scfm.tables import CELL_ID
+from scfm.embeddings.gate import EmbeddingRefused
+from scfm.io.tables import CELL_ID
 from scfm.text import listing
 
 if TYPE_CHECKING:

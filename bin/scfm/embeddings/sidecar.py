@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.resources import peak_gpu_mb, peak_rss_mb, versions_of
-from scfm.steps import embedding_id
-from scfm.tables import read_json, write_embedding, write_json
+from scfm.io.tables import read_json, write_embedding, write_json
+from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
+from scfm.task.steps import embedding_id
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from scfm.embeddings.cells import read_cells
-from scfm.embeddings.door import check_embedding, missing_cells_warning
+from scfm.embeddings.gate import check_embedding, missing_cells_warning
 from scfm.embeddings.reading import read_unchecked
 from scfm.embeddings.sidecar import EmbeddingFiles
-from scfm.tables import write_embedding, write_json
+from scfm.io.tables import write_embedding, write_json
 
 
 def validate_embedding(table: Path, sidecar: dict, obs_path: Path, outdir: Path) -> dict:

@@ -28,7 +28,7 @@ from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.fetch.spec import LABELS
-from scfm.web import Patience, RefusedError, get_json
+from scfm.io.web import Patience, RefusedError, get_json
 
 OFFICIAL = "https://api.cellxgene.cziscience.com/curation/v1"
 #: environment variable with the address of a mirror

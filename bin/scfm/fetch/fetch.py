@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scfm.checksums import sha256_of
 from scfm.errors import ScfmError
 from scfm.fetch.discover import DatasetVersion, Discover, choose
 from scfm.fetch.spec import Spec
-from scfm.tables import read_json, write_json
-from scfm.transport import download
-from scfm.web import Patience, check_url
+from scfm.io.checksums import sha256_of
+from scfm.io.tables import read_json, write_json
+from scfm.io.transport import download
+from scfm.io.web import Patience, check_url
 
 log = logging.getLogger(__name__)
 

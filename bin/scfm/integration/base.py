@@ -34,7 +34,7 @@ class MethodOutput:
         Further files or folders the method left in its work folder, by the ending they are published with
         (``{"history.csv": path, "model": path}``).
     warnings
-        Entries made by :func:`scfm.tables.message`.
+        Entries made by :func:`scfm.io.tables.message`.
     details
         Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
     """
@@ -114,7 +114,7 @@ class MethodInputs:
     def pca(self) -> "np.ndarray":
         """Uncorrected PCA, shape (n_cells, n_pcs), float32."""
         from scfm.embeddings.cells import align
-        from scfm.tables import read_embedding
+        from scfm.io.tables import read_embedding
 
         if self.pca_path is None:
             raise ScfmError("This method reads the PCA: give --pca.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scfm.integration.base import MethodInputs, MethodOutput
-from scfm.tables import message
+from scfm.io.tables import message
 
 #: Classic Harmony; ``lambda`` null lets harmonypy 2 estimate the ridge penalty of each cluster.
 DEFAULTS: dict = {"theta": 2.0, "lambda": 1.0, "sigma": 0.1, "max_clusters": 100, "max_iter": 10}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs
-from scfm.integration.settings import pick_settings
-from scfm.resources import Stopwatch
+from scfm.task.resources import Stopwatch
+from scfm.task.settings import pick_settings
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from scfm.registry import Method
+    from scfm.registries.methods import Method
 
 
 def load_method(name: str) -> "ModuleType":

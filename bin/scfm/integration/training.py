@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scfm.tables import message
+from scfm.io.tables import message
 
 if TYPE_CHECKING:
     import numpy as np

@@ -122,7 +122,7 @@ def label_acceptance(
     import numpy as np
     from scipy.sparse.csgraph import connected_components
 
-    from scfm.neighbors import find_neighbors
+    from scfm.neighbors.search import find_neighbors
 
     n_batches = len(np.unique(batches))
     k0 = min(70, max(10, int(len(batches) / n_batches / 4)))

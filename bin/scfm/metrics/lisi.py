@@ -153,7 +153,7 @@ def cilisi(data: MetricInputs) -> MetricResult:
     """
     import numpy as np
 
-    from scfm.neighbors import find_neighbors
+    from scfm.neighbors.search import find_neighbors
 
     data.need_batches()
     values = data.values()

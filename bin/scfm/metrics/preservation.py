@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
-from scfm.neighbors import find_neighbors
+from scfm.neighbors.search import find_neighbors
 
 if TYPE_CHECKING:
     import numpy as np

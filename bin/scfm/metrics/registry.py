@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scfm.errors import ScfmError
 from scfm.metrics.inputs import MetricInputs, MetricResult
-from scfm.registry import ASSETS, read_registry
+from scfm.registries.reader import ASSETS, read_registry
 
 PROFILES = ("paper", "standard", "full")
 
@@ -42,7 +42,7 @@ class Metric:
 
 def load_metrics(path: Path | str | None = None) -> dict[str, Metric]:
     """Load and check the metrics table, ``assets/metrics.tsv`` of this checkout by default; see
-    :func:`scfm.registry.read_registry`.
+    :func:`scfm.registries.methods.read_registry`.
     """
     rows = read_registry(Path(path) if path else ASSETS / "metrics.tsv", kind="metric")
     return {name: Metric(**row) for name, row in rows.items()}

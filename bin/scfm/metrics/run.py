@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
+from scfm.io.tables import write_table
 from scfm.metrics.inputs import LEIDEN_SEED
 from scfm.metrics.load import load_inputs
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import failures, score, study_table
-from scfm.steps import embedding_id
-from scfm.tables import write_table
+from scfm.task.steps import embedding_id
 
 
 def score_files(

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from scfm.cli import describe_error, exit_code_of
 from scfm.errors import EXIT_RESOURCE, NotApplicable
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
 from scfm.metrics.registry import Metric
-from scfm.resources import Stopwatch
+from scfm.task.cli import describe_error, exit_code_of
+from scfm.task.resources import Stopwatch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scfm.models.base import EmbeddingModel
+    from scfm.models.core.base import EmbeddingModel
 
 # With several threads MKL sums in an order that depends on the shape of a batch, so that a row would move by up to 1e-6
 # with its neighbours. This mode forbids it; it must be set before PyTorch is imported.
@@ -27,7 +27,7 @@ _NAMES = ("scgpt", "geneformer", "genecompass", "scfoundation", "uce", "cellplm"
 def available_models() -> list[str]:
     """Return the names of the models whose file is here."""
     folder = Path(__file__).parent
-    return [name for name in _NAMES if (folder / f"{name}.py").is_file()]
+    return [name for name in _NAMES if (folder / name / "model.py").is_file()]
 
 
 def model_class(name: str) -> "type[EmbeddingModel]":
@@ -41,7 +41,7 @@ def model_class(name: str) -> "type[EmbeddingModel]":
         raise ScfmError(
             f"Unknown model '{name}'.{did_you_mean(name, available_models())} Known: {', '.join(available_models())}."
         )
-    return import_module(f"scfm.models.{name}").MODEL
+    return import_module(f"scfm.models.{name}.model").MODEL
 
 
 def load_model(
@@ -63,7 +63,7 @@ def load_model(
     weights
         The model's top folder.
     device, precision, seed, random_init
-        See :class:`scfm.models.base.EmbeddingModel`.
+        See :class:`scfm.models.core.base.EmbeddingModel`.
     settings
         The model's settings by key, e.g. ``gene_column="feature_name"``.
     """

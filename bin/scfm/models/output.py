@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scfm.checksums import sha256_of
 from scfm.errors import ScfmError
+from scfm.io.checksums import sha256_of
+from scfm.io.tables import CELL_ID, write_json
 from scfm.models import model_class
-from scfm.models.reader import Counts, open_counts
-from scfm.models.runner import Part, Report, RunOptions, embed_frame, embed_stream
-from scfm.models.settings import as_dict, make_settings
-from scfm.resources import versions_of
-from scfm.tables import CELL_ID, write_json
+from scfm.models.core.reader import Counts, open_counts
+from scfm.models.core.runner import Part, Report, RunOptions, embed_frame, embed_stream
+from scfm.models.core.settings import as_dict, make_settings
+from scfm.task.resources import versions_of
 from scfm.text import listing
+from scfm.weights.check import RANDOM_MARK
 
 if TYPE_CHECKING:
-    from scfm.models.base import EmbeddingModel
+    from scfm.models.core.base import EmbeddingModel
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 GROUP_ROWS = 16384
 #: cells on which bf16 is held against fp32
 DRIFT_CELLS = 64
-#: a weights folder with this file holds made-up weights (``bin/make_tiny_weights.py``), and the report says so
-RANDOM_MARK = "RANDOM_WEIGHTS.txt"
 
 
 class EmbeddingWriter:

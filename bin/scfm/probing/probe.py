@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.tables import CELL_ID, message
 from scfm.probing.baselines import generator_for, majority_class, permute
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold, vote
 from scfm.probing.rows import (
@@ -20,7 +21,6 @@ from scfm.probing.rows import (
     undefined_rows,
 )
 from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
-from scfm.tables import CELL_ID, message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,7 @@ def probe(
 
     Returns
     -------
-    Table with the columns ``COLUMNS``; warnings as made by ``scfm.tables.message``.
+    Table with the columns ``COLUMNS``; warnings as made by ``scfm.io.tables.message``.
     """
     import numpy as np
     import pandas as pd

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
-from scfm.resources import versions_of
-from scfm.tables import CELL_ID, read_embedding, read_table, write_table
+from scfm.io.tables import CELL_ID, read_embedding, read_table, write_table
+from scfm.task.resources import versions_of
 
 if TYPE_CHECKING:
     import numpy as np

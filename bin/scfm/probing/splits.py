@@ -19,7 +19,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.tables import CELL_ID, message
+from scfm.io.tables import CELL_ID, message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def why_undefined(scored: "pd.DataFrame", target: str, scheme: str, *, n_folds: 
 
 
 def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
-    """Return a warning (``scfm.tables.message``) per target with classes smaller than the number of folds.
+    """Return a warning (``scfm.io.tables.message``) per target with classes smaller than the number of folds.
 
     Such a class is missing from some test parts (its F1 is 0 there), and a class of one cell is never learnt.
     """

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.columns import writable
-from scfm.data.counts import MatrixFacts, tally
-from scfm.data.keys import level_counts
-from scfm.data.store import Store, open_store
 from scfm.errors import ScfmError
+from scfm.inputs.keys import level_counts
+from scfm.io.columns import writable
+from scfm.io.counts import MatrixFacts, tally
+from scfm.io.store import Store, open_store
+from scfm.io.tables import message, read_json, write_json
 from scfm.recipes.counts import CountsWriter, counts_faults, matrix_of, read_rows
 from scfm.recipes.frames import finish_obs, join_obs, read_obs
 from scfm.recipes.genes import Genes, join_genes, map_genes, read_genes, read_pairs
 from scfm.recipes.labels import apply_rules
 from scfm.recipes.recipe import Recipe, Source
 from scfm.recipes.rows import apply_filters, levels
-from scfm.tables import message, read_json, write_json
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.counts import MatrixFacts, describe, key_of
-from scfm.data.store import Store
 from scfm.errors import ScfmError
+from scfm.io.counts import MatrixFacts, describe, key_of
+from scfm.io.store import Store
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def read_rows(
     store
         Open file.
     facts
-        Storage and shape of the matrix, from :func:`scfm.data.counts.describe`.
+        Storage and shape of the matrix, from :func:`scfm.io.counts.describe`.
     rows
         Positions of the chosen rows, ascending.
     columns

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.keys import build_key
-from scfm.data.store import Store
 from scfm.errors import ScfmError
+from scfm.inputs.keys import build_key
+from scfm.io.store import Store
 from scfm.recipes.recipe import Recipe, Source, value_text
 from scfm.recipes.rows import read_values
 from scfm.text import did_you_mean, listing, plural
@@ -112,7 +112,7 @@ def _kind(values: "pd.Series") -> str:
 
 def _typed(values: "pd.Series", kind: Any) -> "pd.Series":
     """Return a column as the joined one is stored; numbers and truth values become text beside text."""
-    from scfm.data.keys import as_text
+    from scfm.inputs.keys import as_text
 
     if kind is None:
         return values

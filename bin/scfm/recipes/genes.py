@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.data.counts import var_of
-from scfm.data.store import Store
 from scfm.errors import ScfmError
+from scfm.io.counts import var_of
+from scfm.io.store import Store
 from scfm.recipes.recipe import GeneMap, Table
 from scfm.text import did_you_mean, listing, plural
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.tables import message
 from scfm.recipes.recipe import Labels
 from scfm.recipes.rows import absent_values, levels
-from scfm.tables import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:

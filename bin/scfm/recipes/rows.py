@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.keys import as_text
-from scfm.data.store import Store
 from scfm.errors import ScfmError
+from scfm.inputs.keys import as_text
+from scfm.io.store import Store
+from scfm.io.tables import message
 from scfm.recipes.recipe import Filter
-from scfm.tables import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def levels(values: "pd.Series") -> tuple["np.ndarray", list[str]]:
     Parameters
     ----------
     values
-        Column of any type. Missing is what :func:`scfm.data.keys.as_text` takes for missing.
+        Column of any type. Missing is what :func:`scfm.inputs.keys.as_text` takes for missing.
 
     Returns
     -------

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scfm.io.tables import read_json
 from scfm.recipes.source import Document, Place, written
-from scfm.tables import read_json
 from scfm.text import did_you_mean, listing
 
 LOCATIONS = ("cellxgene", "collection", "url", "file")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from scfm.report.data import ReportData
-from scfm.report.mqc import Module, Section, write_modules
-from scfm.report.section_across import across_sections
-from scfm.report.section_centring import centring_sections
-from scfm.report.section_centroids import MAP_BUDGET, centroid_sections
-from scfm.report.section_circles import circle_sections
-from scfm.report.section_design import baseline_sections, design_sections
-from scfm.report.section_guide import guide_sections
-from scfm.report.section_overview import describe_run, describe_size, overview
-from scfm.report.section_pictures import PICTURE_BUDGET, training_sections, umap_sections
-from scfm.report.section_probing import probing_sections
-from scfm.report.section_provenance import provenance_sections
-from scfm.report.section_published import published_sections
-from scfm.report.section_run import run_sections
-from scfm.report.section_scores import score_sections
+from scfm.report.page.mqc import Module, Section, write_modules
+from scfm.report.sections.across import across_sections
+from scfm.report.sections.centring import centring_sections
+from scfm.report.sections.centroids import MAP_BUDGET, centroid_sections
+from scfm.report.sections.circles import circle_sections
+from scfm.report.sections.design import baseline_sections, design_sections
+from scfm.report.sections.guide import guide_sections
+from scfm.report.sections.overview import describe_run, describe_size, overview
+from scfm.report.sections.pictures import PICTURE_BUDGET, training_sections, umap_sections
+from scfm.report.sections.probing import probing_sections
+from scfm.report.sections.provenance import provenance_sections
+from scfm.report.sections.published import published_sections
+from scfm.report.sections.run import run_sections
+from scfm.report.sections.scores import score_sections
+from scfm.report.view.data import ReportData
 
 log = logging.getLogger(__name__)
 

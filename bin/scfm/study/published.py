@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.registry import ASSETS
-from scfm.report.load import read_typed
-from scfm.report.schemas import Schemas
+from scfm.registries.reader import ASSETS
+from scfm.registries.schemas import Schemas
+from scfm.registries.typed import read_typed
 
 if TYPE_CHECKING:
     import numpy as np

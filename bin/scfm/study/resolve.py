@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.data.params import check_params
-from scfm.data.samplesheet import Located, check_rows, read_samplesheet
 from scfm.errors import ScfmError
 from scfm.fetch.spec import Spec, cellxgene_spec, is_uuid, url_spec
+from scfm.inputs.params import check_params
+from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet
+from scfm.io.tables import write_json
 from scfm.recipes.downloads import source_spec, table_spec
 from scfm.recipes.recipe import load_recipe
-from scfm.study.catalogue import Scenario, find_scenario
-from scfm.tables import write_json
+from scfm.registries.datasets import Scenario, find_scenario
 
 if TYPE_CHECKING:
     from scfm.recipes.recipe import Recipe, Source, Table
-    from scfm.registry import Method
+    from scfm.registries.methods import Method
 
 SCENARIO, CELLXGENE, WEB = "scenario:", "cellxgene:", ("https://", "http://")
 #: the recipe's table that ``--ortholog_table`` takes the place of

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from scfm.checksums import sha256_of
 from scfm.errors import ScfmError
-from scfm.models.output import RANDOM_MARK
+from scfm.io.checksums import sha256_of
+from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant
 from scfm.text import listing
-from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant
 
 #: checksums recorded at first use, in the format of ``sha256sum``: ``sha256sum --check`` reads it, too
 RECORD = "CHECKSUMS.sha256"
+#: marks a folder of randomly initialised weights (``bin/make_tiny_weights.py``); the report says so
+RANDOM_MARK = "RANDOM_WEIGHTS.txt"
 
 
 @dataclass(frozen=True)

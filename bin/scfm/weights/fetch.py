@@ -10,12 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from scfm.errors import ScfmError
-from scfm.models.output import RANDOM_MARK
+from scfm.io.transport import download
+from scfm.io.web import Patience
+from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant
 from scfm.text import plural
-from scfm.transport import download
-from scfm.web import Patience
-from scfm.weights.check import check_folder, find_name, names_in, verify
-from scfm.weights.table import WeightsFile, WeightsTable, WeightsVariant
+from scfm.weights.check import RANDOM_MARK, check_folder, find_name, names_in, verify
 
 log = logging.getLogger(__name__)
 

@@ -69,7 +69,7 @@ workflow MAKE_EMBEDDINGS {
                     options,
                     'embed_cells.py',
                     ['on_method_error', 'precision', 'min_gene_overlap', 'chunk_cells', 'batch_tokens'],
-                    ["scfm/models/${meta.model}.py"],
+                    ["scfm/models/${meta.model}/*.py"],
                 )
                 def own = [model_settings: model_settings[dataset]?.get(meta.model) ?: [:]]
                 [meta, prepared, shard, file("${options.weights_dir}/${meta.model}"), settings + own]

@@ -30,7 +30,7 @@ workflow PREPARE_DATA {
         ch_named.map { named -> named.collect { pair -> pair[1] }.findAll { path -> path } },
         ch_named.map { named ->
             [
-                code: stepSettings(options, 'check_inputs.py', [], ['scfm/models/*.py']).code,
+                code: stepSettings(options, 'check_inputs.py', [], ['scfm/models/*/*.py']).code,
                 params: options,
                 weights: weights,
                 staged: stagedAs(named, lists),

@@ -1,0 +1,1 @@
+"""Corrections of embeddings: centring, unit length, removal of components."""

@@ -1,0 +1,233 @@
+"""The door: what every embedding must pass before anything is computed from it.
+
+:func:`check_embedding` works on arrays; :func:`open_door` reads, checks and writes one embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+from scfm.io.tables import message
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class EmbeddingRefused(ScfmError):
+    """An embedding that must not reach a metric.
+
+    Parameters
+    ----------
+    reason_code
+        Short reason for ``status.tsv``: ``wrong_shape``, ``duplicate_ids``, ``no_common_cells``, ``non_finite``,
+        ``constant``, ``not_numeric``, ``wrong_columns`` or ``missing_ids``.
+    text
+        The sentences.
+    """
+
+    def __init__(self, reason_code: str, text: str) -> None:
+        super().__init__(text)
+        self.reason_code = reason_code
+
+
+@dataclass
+class CheckedEmbedding:
+    """An embedding that passed.
+
+    Parameters
+    ----------
+    cell_ids, values
+        Rows in the order of the data set; shapes (n_cells,), (n_cells, n_dims).
+    missing
+        Cells of the data set without a row, in the order of the data set.
+    extra
+        Ids with a row that are no cell of the data set; their rows are dropped.
+    warnings
+        Entries made by :func:`scfm.io.tables.message`.
+    """
+
+    cell_ids: "np.ndarray"
+    values: "np.ndarray"
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    warnings: list[dict] = field(default_factory=list)
+
+
+def check_embedding(
+    cell_ids: "np.ndarray",
+    values: "np.ndarray",
+    expected: "np.ndarray",
+    *,
+    dataset: str = "",
+    method: str = "",
+    embedding: str = "",
+) -> CheckedEmbedding:
+    """Join an embedding with the cells of its data set and refuse what no metric can use.
+
+    Parameters
+    ----------
+    cell_ids
+        Ids of the rows, shape (n_rows,).
+    values
+        Coordinates, shape (n_rows, n_dims), numeric.
+    expected
+        Ids of the data set's cells in their order, shape (n_cells,).
+    dataset, method, embedding
+        For the messages.
+
+    Raises
+    ------
+    EmbeddingRefused
+        Wrong shape, ids twice, no common cell, values that are not finite, or no variation at all.
+    """
+    import numpy as np
+    import pandas as pd
+
+    _check_shape(cell_ids, values, expected)
+    ids = pd.Index(np.asarray(cell_ids, dtype=object))
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        raise EmbeddingRefused(
+            "duplicate_ids",
+            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one"
+            " row; remove the others.",
+        )
+    wanted = pd.Index(np.asarray(expected, dtype=object))
+    rows = ids.get_indexer(wanted)
+    found = rows >= 0
+    extra = ids[~ids.isin(wanted)]
+    if not found.any():
+        raise EmbeddingRefused(
+            "no_common_cells",
+            f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; the"
+            f" data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column"
+            " cell_id.",
+        )
+    rows = rows[found]
+    kept = values if np.array_equal(rows, np.arange(len(values))) else values[rows]
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
+        kept = kept.astype(np.float32, copy=False)
+    _check_finite(ids[rows], kept)
+    checked = CheckedEmbedding(wanted[found].to_numpy(dtype=object), kept, list(wanted[~found]), list(extra))
+    about = {"dataset": dataset, "method": method}
+    checked.warnings += _check_variation(kept, embedding, about)
+    if checked.extra:
+        text = (
+            f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,}"
+            f" ({listing(extra, limit=3)}). That is expected where preparation dropped cells; otherwise the embedding"
+            " belongs to other data."
+        )
+        checked.warnings.append(
+            message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]})
+        )
+    return checked
+
+
+def missing_cells_warning(
+    missing: list[str], explained: dict[str, str], n_cells: int, *, dataset: str, method: str, embedding: str
+) -> tuple[list[dict], list[dict]]:
+    """Account for the cells without a row (E-ID-01).
+
+    Parameters
+    ----------
+    missing
+        Cells without a row.
+    explained
+        Reason by cell id, from the maker of the embedding.
+    n_cells
+        Cells of the data set.
+
+    Returns
+    -------
+    Entries ``{cell_id, reason}`` for the sidecar, one per missing cell; warnings, none or one.
+    """
+    entries = [{"cell_id": c, "reason": explained.get(c, "no row, and no reason given")} for c in missing]
+    if not missing:
+        return entries, []
+    unexplained = [c for c in missing if c not in explained]
+    reasons = sorted({explained[c] for c in missing if c in explained})
+    text = (
+        f"{embedding} has {n_cells - len(missing):,} of {n_cells:,} cells; {len(missing):,} are missing"
+        f" ({listing(missing, limit=3)}). "
+        + (
+            f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}. "
+            if reasons
+            else "No reason is given. "
+        )
+        + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is"
+        " in the sidecar (not_embedded)."
+    )
+    values = {"cells": n_cells, "missing": len(missing), "unexplained": len(unexplained), "first": missing[:10]}
+    return entries, [message("E-ID-01", "warning", text, dataset=dataset, method=method, values=values)]
+
+
+def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
+    """Refuse what is no table of cells by dimensions, with a word on transposition where it fits."""
+    if values.ndim != 2:
+        raise EmbeddingRefused(
+            "wrong_shape", f"The embedding has shape {tuple(values.shape)}; expected cells x dimensions."
+        )
+    n_rows, n_dims = values.shape
+    if n_rows != len(expected) and n_dims == len(expected):
+        raise EmbeddingRefused(
+            "wrong_shape",
+            f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,}"
+            " cells: it looks transposed. Write one row per cell and one column per dimension.",
+        )
+    if len(cell_ids) != n_rows:
+        raise EmbeddingRefused(
+            "wrong_shape",
+            f"The embedding has {n_rows:,} rows and {plural(len(cell_ids), 'cell id')}; expected one id per row.",
+        )
+    if n_rows == 0:
+        raise EmbeddingRefused("wrong_shape", "The embedding has no rows; expected one per cell.")
+    if n_dims < 2:
+        raise EmbeddingRefused(
+            "wrong_shape", f"The embedding has {plural(n_dims, 'dimension')}; the metrics need two at least."
+        )
+
+
+def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
+    """Refuse NaN and infinite values (those beyond float32 are infinite)."""
+    import numpy as np
+
+    bad = ~np.isfinite(values)
+    if bad.any():
+        rows = np.flatnonzero(bad.any(axis=1))
+        raise EmbeddingRefused(
+            "non_finite",
+            f"Values that are NaN or infinite: {int(bad.sum()):,}, in {plural(len(rows), 'cell')} and"
+            f" {plural(int(bad.any(axis=0).sum()), 'dimension')}, e.g. in {listing(ids[rows], limit=3)}. A cell that"
+            " can't be embedded has no row; find out what broke these values.",
+        )
+
+
+def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]) -> list[dict]:
+    """Refuse an embedding in which all cells are equal; warn of single constant dimensions."""
+    import numpy as np
+
+    constant = np.flatnonzero(values.max(axis=0) == values.min(axis=0))
+    if len(constant) == values.shape[1]:
+        raise EmbeddingRefused(
+            "constant",
+            f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells;"
+            " check its input genes and layer.",
+        )
+    if not len(constant):
+        return []
+    text = (
+        f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension"
+        f" {listing(constant)}). They carry nothing; the method may not have used them."
+    )
+    return [
+        message(
+            "W-EMB-01",
+            "warning",
+            text,
+            **about,
+            values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]},
+        )
+    ]

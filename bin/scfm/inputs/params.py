@@ -1,0 +1,237 @@
+"""Check Nextflow's parameters against ``nextflow_schema.json``, as sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scfm.registries.methods import Method
+from scfm.text import did_you_mean, split_list
+
+CORRECTIONS = ("center", "l2", "center_l2", "center_label_balanced", "drop_pc1")
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "object": "a map (config file only)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a run was asked to do, after the check.
+
+    Attributes
+    ----------
+    methods, controls, corrections
+        Names in the order of the methods table (corrections: as given).
+    seeds
+        Seeds in the order given, without repeats.
+    """
+
+    methods: list[str] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
+    corrections: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+
+def properties_of(schema: Mapping[str, Any]) -> dict[str, dict]:
+    """Return every parameter of the schema with its description, whatever group it is in."""
+    groups = [*schema.get("$defs", {}).values(), {"properties": schema.get("properties", {})}]
+    return {name: spec for group in groups for name, spec in group.get("properties", {}).items()}
+
+
+def with_defaults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every parameter of the schema, as given or with its default (None where it has none)."""
+    return {
+        name: params.get(name) if params.get(name) is not None else spec.get("default")
+        for name, spec in properties_of(schema).items()
+    }
+
+
+def _snake(name: str) -> str:
+    """Return a kebab-case or camelCase name in snake case."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda m: f"_{m.group(1).lower()}", name).replace("-", "_").lower()
+
+
+def unknown_params(params: Mapping[str, Any], known: Mapping[str, dict]) -> list[str]:
+    """Return a sentence per parameter that the schema does not have.
+
+    Nextflow adds camelCase twins to kebab-case parameters; a twin with the value of the real parameter is no fault.
+    """
+    faults = []
+    for name, value in params.items():
+        twin = _snake(name)
+        if name in known or (twin in known and params.get(twin) == value):
+            continue
+        hint = f" Did you mean '--{twin}'?" if twin in known else did_you_mean(name, known).replace("'", "'--", 1)
+        faults.append(f"Unknown parameter '--{name}'.{hint} 'nextflow run . --help' lists all parameters.")
+    return faults
+
+
+def _limits(spec: Mapping[str, Any]) -> str:
+    """Return the range of a number in words."""
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+    }
+    return " and ".join(text.format(spec[key]) for key, text in words.items() if key in spec)
+
+
+def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
+    """Return the sentence for one broken rule of JSON schema."""
+    if rule == "enum":
+        options = [str(o) for o in spec["enum"]]
+        return (
+            f"Parameter --{name} is '{value}'; expected one of {', '.join(options)}.{did_you_mean(str(value), options)}"
+        )
+    if rule == "type":
+        types = spec["type"] if isinstance(spec["type"], list) else [spec["type"]]
+        expected = " or ".join(_TYPES[t] for t in types)
+        return f"Parameter --{name} is '{value}'; expected {expected}{', ' + _limits(spec) if _limits(spec) else ''}."
+    if rule in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}:
+        return f"Parameter --{name} is {value}; expected a value {_limits(spec)}."
+    description = spec.get("description", "").rstrip(".")
+    example = spec.get("default", "samplesheet.csv")
+    return (
+        f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance"
+        f" '{example}')."
+    )
+
+
+def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Return a sentence per parameter whose type, range, form or choice is wrong, or that is missing.
+
+    Parameters that are null count as not given, as in Nextflow.
+    """
+    from jsonschema import Draft202012Validator
+
+    known = properties_of(schema)
+    required = [r for group in schema.get("$defs", {}).values() for r in group.get("required", [])]
+    faults = [
+        f"Parameter --{r} is missing; it is: {known[r].get('description', '').rstrip('.')}."
+        for r in required
+        if params.get(r) is None
+    ]
+    for name, spec in known.items():
+        value = params.get(name)
+        if value is None:
+            continue
+        value = _trimmed(value)
+        errors = sorted(Draft202012Validator(spec).iter_errors(value), key=lambda e: str(e.validator))
+        if errors:
+            rules = [str(e.validator) for e in errors]
+            faults.append(_sentence(name, value, "type" if "type" in rules else rules[0], spec))
+    return faults
+
+
+def _trimmed(value: Any) -> Any:
+    """Return a text without the blanks around it."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def choose_names(
+    param: str, value: Any, names: Iterable[str], *, noun: str, elsewhere: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
+    """Resolve a comma list of names, ``all`` or ``none``.
+
+    Parameters
+    ----------
+    param
+        Name of the parameter, for messages.
+    value
+        As Nextflow hands it over.
+    names
+        Known names, in the order of the result for ``all``.
+    noun
+        What a name is (``method`` …).
+    elsewhere
+        Names that belong to another parameter, with that parameter.
+
+    Returns
+    -------
+    Chosen names without repeats; sentences about unknown ones.
+    """
+    names, elsewhere = list(names), elsewhere or {}
+    given = split_list(value)
+    if given == ["all"]:
+        return names, []
+    if given in ([], ["none"]):
+        return [], []
+    faults = []
+    for name in dict.fromkeys(given):
+        if name in {"all", "none"}:
+            faults.append(f"Parameter --{param}: '{name}' stands alone, it can't be combined with other names.")
+        elif name in elsewhere:
+            faults.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
+        elif name not in names:
+            faults.append(
+                f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: "
+                f"{', '.join(names)}, or all, or none."
+            )
+    return [n for n in dict.fromkeys(given) if n in names], faults
+
+
+def choose(params: Mapping[str, Any], methods: Mapping[str, Method]) -> tuple[Choice, list[str]]:
+    """Resolve methods, controls, corrections and seeds.
+
+    Returns
+    -------
+    The choice; sentences about unknown names and numbers that are none.
+    """
+    controls = [n for n, m in methods.items() if m.is_control]
+    plain = [n for n in methods if n not in controls]
+    picked, faults = choose_names(
+        "methods", params.get("methods"), plain, noun="method", elsewhere=dict.fromkeys(controls, "controls")
+    )
+    anchors, more = choose_names(
+        "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
+    )
+    corrections, other = choose_names("corrections", params.get("corrections"), CORRECTIONS, noun="correction")
+    seeds = [int(s) for s in dict.fromkeys(split_list(params.get("seeds"))) if s.isdigit()]
+    return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other
+
+
+def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Mapping[str, str] | None) -> list[str]:
+    """Return a sentence per file named by a parameter that does not exist.
+
+    The samplesheet is opened anyway. A file that is not in the map of staged ones is left to the step that stages it.
+    """
+    faults = []
+    for name, spec in properties_of(schema).items():
+        value = params.get(name)
+        if name == "input" or value is None or spec.get("format") != "file-path":
+            continue
+        if staged is not None and str(value) not in staged:
+            continue
+        place = str(value) if staged is None else staged[str(value)]
+        if not (place and Path(place).is_file()):
+            faults.append(f"Parameter --{name}: the file '{value}' does not exist.")
+    return faults
+
+
+def check_params(
+    params: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    staged: Mapping[str, str] | None = None,
+) -> tuple[Choice, list[str]]:
+    """Check all parameters at once.
+
+    Returns
+    -------
+    What was asked for; all faults as sentences.
+    """
+    faults = (
+        unknown_params(params, properties_of(schema))
+        + schema_faults(params, schema)
+        + file_faults(params, schema, staged)
+    )
+    choice, more = choose(with_defaults(params, schema), methods)
+    return choice, faults + more

@@ -1,0 +1,250 @@
+"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one
+step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scfm.errors import ResourceError, ScfmError
+from scfm.io.checksums import sha256_of
+from scfm.io.progress import meter
+from scfm.io.web import AGENT, Passing, Patience, check_url, fault_of, persist
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+
+
+def download(
+    url: str,
+    path: Path | str,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    patience: Patience | None = None,
+    advice: str = "",
+    check: Callable[[Path], None] | None = None,
+    replace: bool = False,
+) -> str:
+    """Download a file.
+
+    The bytes go to ``<path>.part``, which stays after a failure: the next call goes on where it ended, if the server
+    still has the same file (its ETag or date) and can serve ranges, else from the beginning.
+
+    Parameters
+    ----------
+    url
+        ``https://`` (or ``http://``) address.
+    path
+        Target; its folder is made. A file that is there and fits ``size`` and ``sha256`` is kept.
+    size, sha256
+        What is expected; nothing where not known.
+    patience
+        See :class:`~scfm.io.web.Patience`.
+    advice
+        Half a sentence for a file that is not there (any more): where a person should look for it.
+    check
+        Looks at the whole file before it is put in place, and raises a :class:`ScfmError` where it is not what it
+        should be.
+    replace
+        Download also when a file is there that fits.
+
+    Returns
+    -------
+    SHA-256 of the file.
+
+    Raises
+    ------
+    ScfmError
+        Not found, refused, wrong size or checksum (the bytes are deleted), a web page in place of the file, or no
+        connection.
+    ResourceError
+        Too little space on disk.
+    """
+    path, patience = Path(path), patience or Patience()
+    check_url(url)
+    if not replace and path.is_file() and (size is None or path.stat().st_size == size):
+        digest = sha256_of(path)
+        if not sha256 or digest == sha256:
+            log.info("%s is there already", path)
+            return digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _Part(url, path)
+    resumed = part.length > 0
+    _fill(part, size, patience, advice)
+    try:
+        digest = part.check(size, sha256, check)
+    except ScfmError:
+        if not resumed:
+            raise
+        log.warning("%s: what was resumed does not fit; downloading from the beginning", path)
+        _fill(part, size, patience, advice)
+        digest = part.check(size, sha256, check)
+    part.finish()
+    return digest
+
+
+class _Part:
+    """A file on its way: its bytes so far, and a note of which remote file they are from."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        self.url, self.path = url, path
+        self.file = path.with_name(f"{path.name}.part")
+        self.note = path.with_name(f"{path.name}.part.json")
+        self.validator = ""
+        if self.file.is_file():
+            known = _read_note(self.note)
+            if known.get("url") == url and known.get("validator"):
+                self.validator = known["validator"]
+            else:
+                self.drop()
+
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return self.file.stat().st_size if self.file.is_file() else 0
+
+    def drop(self) -> None:
+        """Forget what is there."""
+        self.validator = ""
+        self.file.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def begin(self, validator: str) -> None:
+        """Start from the first byte of a remote file; without a validator it cannot be resumed by a later call."""
+        self.drop()
+        self.validator = validator
+        self.note.write_text(json.dumps({"url": self.url, "validator": validator}))
+
+    def check(self, size: int | None, sha256: str, check: Callable[[Path], None] | None = None) -> str:
+        """Return the checksum; delete the bytes and raise where they are not what is expected."""
+        found, digest = self.length, sha256_of(self.file)
+        if size is not None and found != size:
+            self.drop()
+            raise ScfmError(
+                f"{self.url}: gave {found:,} bytes, expected {size:,}. The file there is another one, or it was changed"
+                " on the way; nothing was kept."
+            )
+        if sha256 and digest != sha256:
+            self.drop()
+            raise ScfmError(
+                f"{self.url}: the checksum of the file is {digest}, expected {sha256}. It is another file, or it was"
+                " changed on the way; nothing was kept."
+            )
+        try:
+            if check is not None:
+                check(self.file)
+        except ScfmError as error:
+            self.drop()
+            raise ScfmError(f"{self.url}: {error} Nothing was kept.") from error
+        return digest
+
+    def finish(self) -> None:
+        """Put the file in its place."""
+        os.replace(self.file, self.path)
+        self.note.unlink(missing_ok=True)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _fill(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
+    """Ask until all bytes are there; give up after some attempts in a row that brought none."""
+
+    def give_up(why: str) -> str:
+        return (
+            f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the"
+            f" internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
+        )
+
+    persist(
+        lambda: _ask(part, size, patience, advice),
+        patience,
+        name=part.path.name,
+        give_up=give_up,
+        progress=lambda: part.length,
+    )
+
+
+def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
+    """Make one request and write what comes."""
+    at = part.length
+    if size is not None and at == size:
+        return
+    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+    if at:
+        headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
+    request = urllib.request.Request(part.url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=patience.timeout) as answer:
+            _receive(part, answer, at, size)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and at:  # nothing behind our last byte: another file, or all of it is there
+            total = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
+            if total == str(at):
+                return
+            part.drop()
+            raise Passing("the file there is shorter than what was received", wait=0.0) from error
+        raise fault_of(part.url, error, advice) from error
+
+
+def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
+    """Write the body of an answer behind the bytes so far, or from the beginning where the server sends all of it."""
+    kind = answer.headers.get_content_type()
+    if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
+        raise ScfmError(
+            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a"
+            " browser and put the file in place by hand."
+        )
+    goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
+    if answer.status == 206 and not goes_on:
+        part.drop()
+        raise Passing("the server sends another range than asked for", wait=0.0)
+    validator = _validator(answer.headers)
+    if not goes_on:
+        if at:
+            log.info("%s: the server cannot go on, or has another file now: from the beginning", part.path.name)
+        part.begin(validator)
+        at = 0
+    length = answer.headers.get("Content-Length")
+    total = at + int(length) if length is not None else None
+    _check_space(part.path.parent, total if total is not None else size, at)
+    with part.file.open("ab" if goes_on else "wb") as out, meter(part.path.name, at, total) as tell:
+        while block := answer.read(BLOCK):
+            out.write(block)
+            at += len(block)
+            tell(len(block))
+    if total is not None and at < total:
+        raise Passing(f"the connection broke after {at:,} of {total:,} bytes")
+
+
+def _validator(headers: Any) -> str:
+    """Return what tells a server's file from a later one of the same address: a strong ETag, else the date."""
+    tag = headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _check_space(folder: Path, total: int | None, at: int) -> None:
+    if total is None:
+        return
+    free = shutil.disk_usage(folder).free
+    if total - at > free:
+        raise ResourceError(
+            f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another"
+            " --dest."
+        )

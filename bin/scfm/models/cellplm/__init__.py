@@ -1,0 +1,1 @@
+"""CellPLM: own PyTorch inference for the official checkpoint format."""

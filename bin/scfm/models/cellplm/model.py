@@ -1,0 +1,358 @@
+"""CellPLM (Wen et al., ICLR 2024, doi:10.1101/2023.10.03.560734): inference, written from ``docs/models/cellplm.md``.
+
+A cell is one vector, the sum of its genes' embeddings weighted by log1p of the counts; attention runs across cells. The
+row of a cell therefore depends on which cells are in its chunk, and on nothing else: not on their order, not on how a
+run is cut up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scfm.errors import ScfmError
+from scfm.io.tables import read_json
+from scfm.models.cellplm.chunks import Noise, plan_chunks
+from scfm.models.core import genes, tokens
+from scfm.models.core.base import EmbeddingModel
+from scfm.models.core.batch import Batch
+from scfm.models.core.checkpoint import ANY
+from scfm.models.core.pickles import require_file
+from scfm.models.core.runner import Part, to_batch
+from scfm.models.core.settings import ModelSettings
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import torch
+
+    from scfm.models.cellplm.parts import States
+    from scfm.models.core.checkpoint import Checkpoint
+    from scfm.models.core.reader import Chunk, Counts
+    from scfm.models.core.runner import Runner
+
+#: the checkpoint of the tutorials and of the paper's benchmark; taken where several are there and none is named
+USUAL = "20231027_85M"
+#: columns of the gene table that are summed at a time on a CPU: all genes of so narrow a table stay in the processor's
+#: cache
+TABLE_COLUMNS = 32
+_ENDINGS = (".best.ckpt", ".config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPLMSettings(ModelSettings):
+    """Settings of CellPLM.
+
+    Attributes
+    ----------
+    checkpoint
+        Common beginning of ``<checkpoint>.config.json`` and ``<checkpoint>.best.ckpt``, relative to the weights folder;
+        empty = the only one there, or ``20231027_85M``.
+    group_column
+        Column of ``obs``: only cells of the same value see each other (officially the column ``batch``, where there is
+        one). Empty = one group, in file order.
+    cells_per_chunk
+        Each group is cut into chunks of this many cells, in file order, and only cells of a chunk see each other; 0 =
+        never cut.
+    latent_draw
+        Cluster of a cell where the latent space is a Gaussian mixture: ``argmax`` (the most likely) or ``sample``
+        (drawn; the official stream of random numbers, seeded by ``--seed``).
+    """
+
+    checkpoint: str = ""
+    group_column: str = ""
+    cells_per_chunk: int = 0
+    latent_draw: Literal["argmax", "sample"] = "argmax"
+
+
+class CellPLM(EmbeddingModel):
+    """CellPLM's cell embedding (mean of the latent space)."""
+
+    name = "cellplm"
+    Settings = CellPLMSettings
+    gene_ids = "ensembl"
+    fractional = "warn"  # log-normalised values are what the benchmark of the paper gave it
+    cells_apart = False
+    ignored_tensors = (
+        "embedder.norm0.",
+        "embedder.pe_enc.",
+        "decoder.",
+        "objective.",
+        "latent.layers.1.hid_2sigma.",
+        "latent.layers.1.inference.y_mu.",
+        "latent.layers.1.inference.y_var.",
+        "latent.layers.1.inference.inference_qzyx.2.var.",
+    )
+
+    def load(self) -> None:
+        """Read configuration, gene list and tensors."""
+        if self.settings.cells_per_chunk < 0:
+            raise ScfmError(
+                f"cellplm: setting cells_per_chunk={self.settings.cells_per_chunk} must be 0 (never cut) or more."
+            )
+        prefix = self._prefix()
+        self._read_config(prefix.with_name(prefix.name + ".config.json"))
+        checkpoint = self.open(
+            prefix.with_name(prefix.name + ".best.ckpt"),
+            select=lambda content: content["model_state_dict"],
+            rename=lambda name: name.removeprefix("module."),
+        )
+        self._read_network(checkpoint)
+
+    def _prefix(self) -> Path:
+        """Find the checkpoint: the path without its ending."""
+        named = self.settings.checkpoint
+        for ending in _ENDINGS:
+            named = named.removesuffix(ending)
+        if named:
+            places = [self.weights / named, self.weights / "ckpt" / named]
+            return next((p for p in places if p.with_name(p.name + ".best.ckpt").is_file()), places[0])
+        found = sorted(p for folder in (self.weights, self.weights / "ckpt") for p in folder.glob("*.best.ckpt"))
+        usual = [p for p in found if p.name.startswith(USUAL)] or found
+        if len(usual) > 1:
+            names = [p.relative_to(self.weights).as_posix().removesuffix(".best.ckpt") for p in usual]
+            raise ScfmError(
+                f"{self.weights}: holds several checkpoints ({listing(names)}); say which: --set checkpoint={names[0]}."
+            )
+        path = usual[0] if usual else self.weights / f"{USUAL}.best.ckpt"
+        return path.with_name(path.name.removesuffix(".best.ckpt"))
+
+    def _read_config(self, path: Path) -> None:
+        """Take the architecture from the configuration and refuse what this code does not compute."""
+        config = read_json(require_file(path))
+        try:
+            self.width, self.n_layers, self.n_dims = (
+                int(config[k]) for k in ("enc_hid", "enc_layers", "post_latent_dim")
+            )
+            self.heads = int(config.get("enc_head", 8))
+            gene_list, self.norm_kind, self.latent = config["gene_list"], config["norm"], config["latent_mod"]
+            encoder, self.n_clusters = config["enc_mod"], int(config.get("num_clusters", 0))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ScfmError(
+                f"{path}: needs enc_mod, enc_hid, enc_layers, post_latent_dim, norm, latent_mod and gene_list"
+                f" ({type(error).__name__}: {error})."
+            ) from error
+        allowed = {
+            "enc_mod": (encoder, ["flowformer"]),
+            "norm": (self.norm_kind, ["groupnorm", "layernorm"]),
+            "latent_mod": (self.latent, ["vae", "gmvae"]),
+        }
+        for key, (value, known) in allowed.items():
+            if value not in known:
+                raise ScfmError(
+                    f"{path}: {key} is '{value}'; supported is {' or '.join(known)}, which the released models use."
+                )
+        if config.get("cat_pe", True):
+            raise ScfmError(
+                f"{path}: cat_pe is true (absent means true); only false is supported, and nothing else can run"
+                " officially."
+            )
+        for key in ("input_covariate", "dsbn"):
+            if config.get(key):
+                raise ScfmError(f"{path}: {key} is true; only false is supported, which the released models use.")
+        if self.width % self.heads or (self.norm_kind == "groupnorm" and self.width % 4):
+            raise ScfmError(
+                f"{path}: enc_hid {self.width} must be a multiple of enc_head {self.heads} and, for groupnorm, of 4."
+            )
+        self.vocabulary = {str(gene): row for row, gene in enumerate(gene_list)}
+        if len(self.vocabulary) != len(gene_list):
+            raise ScfmError(f"{path}: gene_list holds {plural(len(gene_list) - len(self.vocabulary), 'gene')} twice.")
+
+    def _read_network(self, checkpoint: "Checkpoint") -> None:
+        import torch
+
+        from scfm.models.cellplm.parts import read_flow_layer, read_linear, read_norm
+
+        h, z, place = self.width, self.n_dims, self.place
+        # the table stays float32: it is read once per value, and bf16 would cost precision without saving time
+        table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(
+            self.device, torch.float32
+        )
+        self.gene_tables = [
+            part.contiguous() for part in table.split(h if self.device.type == "cuda" else TABLE_COLUMNS, dim=1)
+        ]
+        self.embedder = read_linear(checkpoint, ["embedder.extra_linear.0"], h, h, place)
+        self.embedder_norm = read_norm(checkpoint, "embedder.extra_linear.3", h, place)
+        self.layers = [read_flow_layer(checkpoint, i, h, place) for i in range(self.n_layers)]
+        self.final_norm = read_norm(checkpoint, "pre_latent_norm.norm", h, place)
+        at = "latent.layers.1."
+        if self.latent == "vae":
+            self.mean = read_linear(checkpoint, [f"{at}hid_2mu"], z, h, place)
+            return
+        at += "inference."
+        k = self.n_clusters
+        self.logits = read_linear(checkpoint, [f"{at}inference_qyx.0.logits"], k, h, place)
+        inner = checkpoint.take(f"{at}inference_qzyx.0.bias", ANY).shape[0]
+        self.joint = read_linear(checkpoint, [f"{at}inference_qzyx.0"], inner, h + k, place)
+        self.mean = read_linear(checkpoint, [f"{at}inference_qzyx.2.mu"], z, inner, place)
+
+    # ---- genes and cells ---------------------------------------------------------------------------------------------
+
+    def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
+        """Match Ensembl ids; of columns of the same gene the first one counts, one that matches as written before a
+        stripped one.
+        """
+        found = genes.look_up(names, self.vocabulary, strip_version=self.settings.strip_version)
+        known = np.flatnonzero(found.known)
+        as_written = np.fromiter((names[i] in self.vocabulary for i in known), dtype=bool, count=len(known))
+        order = known[np.argsort(~as_written, kind="stable")]
+        _, first = np.unique(found.ids[order], return_index=True)
+        keep = np.zeros(len(names), dtype=bool)
+        keep[order[first]] = True
+        found.ids[~keep] = -1
+        found.report["genes_matched"] = int(keep.sum())
+        return found
+
+    def prepare(self, counts: "Counts") -> None:
+        """Decide which cells see each other: for the whole file, also where only some of its cells are asked for."""
+        self.plan = plan_chunks(counts, self.settings.group_column, self.settings.cells_per_chunk)
+        self.noise = Noise(self.seed) if self.latent == "gmvae" and self.settings.latent_draw == "sample" else None
+        self.is_fractional = bool(counts.scan().n_fractional)
+        asked = np.zeros(len(counts.cell_ids), dtype=bool)
+        asked[counts.rows] = True
+        computed = sum(len(rows) for rows in self.plan if asked[rows].any())
+        if computed > counts.n_cells:
+            self.warn(
+                "I-MOD-04",
+                f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a"
+                " data set along group_column (or at multiples of cells_per_chunk) to compute each cell once.",
+                severity="info",
+            )
+
+    def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
+        """Return rows of the gene table (``ids``) and log1p of the counts (``values``)."""
+        rows = tokens.detected(chunk.counts, self.genes.known)
+        values = np.log1p(rows.values.astype(np.float32, copy=False))
+        return tokens.Tokens(rows.offsets, {"ids": self.genes.ids[rows.columns], "values": values}, rows.lengths)
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def stream(self, counts: "Counts", runner: "Runner") -> Iterator[Part]:
+        """Compute every chunk that holds a cell asked for, whole; cells without genes take part (as officially) and get
+        no row.
+        """
+        import torch
+
+        from scfm.models.cellplm.parts import States, run_layer
+
+        asked = np.zeros(len(counts.cell_ids), dtype=bool)
+        asked[counts.rows] = True
+        for rows in self.plan:
+            uniform = self.noise.uniform(len(rows), self.n_clusters, self.n_dims) if self.noise else None
+            if not asked[rows].any():
+                continue
+            states, has_genes, start = States(len(rows), self.width, self.device), np.zeros(len(rows), dtype=bool), 0
+            with torch.inference_mode():
+                for chunk in counts.chunks(runner.options.chunk_cells, rows=rows):
+                    found = self.tokenize(chunk)
+                    states.write(start, self.embed_cells(self.features(to_batch(found, self.device))))
+                    has_genes[start : start + len(found)] = found.n_genes > 0
+                    start += len(found)
+                for layer in self.layers:
+                    run_layer(states, layer, self.heads)
+            yield from self._read_out(states, counts.cell_ids[rows], has_genes, asked[rows], uniform)
+
+    def _read_out(
+        self,
+        states: "States",
+        cell_ids: np.ndarray,
+        has_genes: np.ndarray,
+        asked: np.ndarray,
+        uniform: "torch.Tensor | None",
+    ) -> Iterator[Part]:
+        """Yield the rows of a chunk's cells block by block."""
+        import torch
+
+        for start, stop in states.blocks():
+            part = slice(start, stop)
+            with torch.inference_mode():
+                values = (
+                    self.read_latent(states.read(start, stop), None if uniform is None else uniform[part]).cpu().numpy()
+                )
+            if not np.isfinite(values).all():
+                raise ScfmError(
+                    f"{self.name}: the embedding of a chunk of {states.n_cells:,} cells is not finite. Damaged weights,"
+                    " or counts of an absurd size?"
+                )
+            out = asked[part] & has_genes[part]
+            missing = [(str(c), tokens.NO_GENES) for c in cell_ids[part][asked[part] & ~has_genes[part]]]
+            yield Part(cell_ids[part][out], values[out], missing)
+
+    def forward(self, batch: Batch) -> "torch.Tensor":
+        """Return the rows of some cells that see each other and no others."""
+        from scfm.models.cellplm.parts import States, run_layer
+
+        x = self.embed_cells(self.features(batch))
+        states = States(len(x), self.width, self.device)
+        states.write(0, x)
+        for layer in self.layers:
+            run_layer(states, layer, self.heads)
+        uniform = self.noise.uniform(len(x), self.n_clusters, self.n_dims) if self.noise else None
+        return self.read_latent(states.read(0, len(x)), uniform)
+
+    def features(self, batch: Batch) -> "torch.Tensor":
+        """Return the weighted sum of gene embeddings of each cell, shape (n_cells, width)."""
+        import torch
+        import torch.nn.functional as F
+
+        ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets
+        sums = [
+            F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
+            for table in self.gene_tables
+        ]
+        return torch.cat(sums, dim=1)
+
+    def embed_cells(self, features: "torch.Tensor") -> "torch.Tensor":
+        """Return the encoder's input: Norm(ReLU(Linear(features)))."""
+        import torch.nn.functional as F
+
+        from scfm.models.cellplm.parts import apply
+
+        x, norm = apply(self.embedder, features, "relu"), self.embedder_norm
+        return F.group_norm(x, 4, norm.weight, norm.bias, norm.eps) if self.norm_kind == "groupnorm" else norm(x)
+
+    def read_latent(self, x: "torch.Tensor", uniform: "torch.Tensor | None") -> "torch.Tensor":
+        """Return the mean of the latent space, shape (n_cells, n_dims); ``uniform`` are draws for the mixture's
+        cluster.
+        """
+        import torch.nn.functional as F
+
+        from scfm.models.cellplm.parts import apply
+
+        x = self.final_norm(x)
+        if self.latent == "vae":
+            return apply(self.mean, x)
+        logits = self.cluster_logits(x)
+        if uniform is not None:
+            logits = logits - (-(uniform.to(x.device) + 1e-20).log() + 1e-20).log()  # Gumbel noise
+        y = F.one_hot(logits.argmax(1), self.n_clusters).to(x.dtype)
+        return apply(self.mean, apply(self.joint, _beside(x, y), "relu"))
+
+    def cluster_logits(self, x: "torch.Tensor") -> "torch.Tensor":
+        """Return the logits of the mixture's clusters from normed states, shape (n_cells, n_clusters)."""
+        from scfm.models.cellplm.parts import apply
+
+        return apply(self.logits, x)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the sidecar tells about this run."""
+        sizes = [len(rows) for rows in getattr(self, "plan", [])]
+        return super().facts() | {
+            "latent": self.latent,
+            "chunks": len(sizes),
+            "smallest_chunk": min(sizes, default=0),
+            "largest_chunk": max(sizes, default=0),
+            "input_values": "not counts" if getattr(self, "is_fractional", False) else "counts",
+        }
+
+
+def _beside(x: "torch.Tensor", y: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return torch.cat([x, y], dim=1)
+
+
+MODEL = CellPLM

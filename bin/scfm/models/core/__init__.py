@@ -1,0 +1,1 @@
+"""What all foundation models share: readers, tokens, layers, checkpoints, the runner."""

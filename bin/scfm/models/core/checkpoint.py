@@ -1,0 +1,319 @@
+"""Strict reading of checkpoints: every tensor that is used must be there with its shape, and nothing is executed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfm.errors import ScfmError
+from scfm.models.core.pickles import require_file
+from scfm.text import did_you_mean, listing
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+#: a dimension of any size in :meth:`Checkpoint.take`
+ANY = -1
+
+
+class Checkpoint:
+    """Tensors of a checkpoint by name, with a record of which were used.
+
+    Parameters
+    ----------
+    path
+        File, for the error sentences.
+    tensors
+        Tensor by name.
+    """
+
+    is_random = False
+
+    def __init__(self, path: Path | str, tensors: Mapping[str, "torch.Tensor"]) -> None:
+        self.path = Path(path)
+        self._tensors = dict(tensors)
+        self.used: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    @property
+    def names(self) -> list[str]:
+        """All names in the file."""
+        return list(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor that must be there."""
+        return tuple(self._need(name).shape)
+
+    def _need(self, name: str) -> "torch.Tensor":
+        if name not in self._tensors:
+            raise ScfmError(
+                f"{self.path}: the tensor '{name}' is missing ({len(self._tensors)} others are"
+                f" there).{did_you_mean(name, self._tensors)} The file is not a checkpoint of this model, or of another"
+                " version of it."
+            )
+        return self._tensors[name]
+
+    def take(self, name: str, *shape: int, init: float | str | None = None) -> "torch.Tensor":
+        """Return a tensor as float32.
+
+        Parameters
+        ----------
+        name
+            Name in the file (after renaming).
+        shape
+            Expected shape; ``ANY`` stands for any size of that dimension.
+        init
+            Used for random weights only (``--random_init``): a number = normal with that standard deviation, ``zeros``,
+            ``ones``, ``file`` = not a trained weight, take it from the file; None = by name and shape, see
+            :class:`RandomCheckpoint`.
+
+        Raises
+        ------
+        ScfmError
+            The tensor is missing, has another shape, or holds values that are not finite.
+        """
+        import torch
+
+        tensor = self._need(name)
+        _check_shape(self.path, name, tuple(tensor.shape), shape)
+        self.used.add(name)
+        tensor = tensor.detach().to(torch.float32)
+        if not bool(torch.isfinite(tensor).all()):
+            raise ScfmError(
+                f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again."
+            )
+        return tensor
+
+    def take_rows(self, name: str, rows: np.ndarray, *shape: int) -> "torch.Tensor":
+        """Return some rows of a large table as float32; the others are not read from disk (memory-mapped files).
+
+        Like ``take(..., init="file")``: a table of which only rows are used is data that the model was given, so random
+        weights keep it.
+
+        Parameters
+        ----------
+        name, shape
+            As in :meth:`take`.
+        rows
+            Rows, shape (n,).
+        """
+        import torch
+
+        tensor = self._need(name)
+        _check_shape(self.path, name, tuple(tensor.shape), shape)
+        self.used.add(name)
+        part = tensor.detach()[torch.from_numpy(np.asarray(rows, dtype=np.int64))].to(torch.float32)
+        if not bool(torch.isfinite(part).all()):
+            raise ScfmError(
+                f"{self.path}: the tensor '{name}' holds values that are not finite. The file is damaged; get it again."
+            )
+        return part
+
+    def unused(self, ignore: Iterable[str] = ()) -> list[str]:
+        """Return the names that were not used, without those that start with one of ``ignore`` (known heads)."""
+        prefixes = tuple(ignore)
+        return sorted(n for n in self._tensors if n not in self.used and not n.startswith(prefixes or ("\0",)))
+
+
+class RandomCheckpoint(Checkpoint):
+    """Seeded random weights with the names and shapes of a checkpoint: the control for what pretraining adds.
+
+    A tensor depends on the seed and its name only. By default biases are 0, other vectors 1 (the gains of norms), and
+    matrices uniform within +-1/sqrt(fan-in), PyTorch's rule for a linear layer.
+
+    Parameters
+    ----------
+    path
+        File, for the error sentences; need not exist.
+    tensors
+        Tensors of the file, for shapes only (and for ``init="file"``); empty when the file is absent.
+    seed
+        Seed of the weights.
+    """
+
+    is_random = True
+
+    def __init__(self, path: Path | str, tensors: Mapping[str, "torch.Tensor"], seed: int) -> None:
+        super().__init__(path, tensors)
+        self.seed = seed
+
+    def take(self, name: str, *shape: int, init: float | str | None = None) -> "torch.Tensor":
+        import torch
+
+        if init == "file":
+            return super().take(name, *shape)
+        if name in self._tensors:
+            _check_shape(self.path, name, tuple(self._tensors[name].shape), shape)
+            shape = tuple(self._tensors[name].shape)
+            self.used.add(name)
+        elif ANY in shape:
+            raise ScfmError(
+                f"{self.path}: needed for the size of '{name}', also for random weights, but the file or tensor is"
+                " absent."
+            )
+        if init is None:
+            init = _usual_init(name, shape)
+        if init in ("zeros", "ones"):
+            return torch.full(shape, 0.0 if init == "zeros" else 1.0)
+        key = hashlib.blake2b(f"{self.seed}\x1f{name}".encode(), digest_size=16).digest()
+        rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+        if isinstance(init, str):  # "uniform"
+            bound = float(np.prod(shape[1:])) ** -0.5
+            return torch.from_numpy(rng.random(shape, dtype=np.float32)).mul_(2 * bound).sub_(bound)
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).mul_(init)
+
+
+def _usual_init(name: str, shape: tuple[int, ...]) -> str:
+    if "bias" in name.rsplit(".", 1)[-1]:
+        return "zeros"
+    return "ones" if len(shape) < 2 else "uniform"
+
+
+def _check_shape(path: Path, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    fits = len(found) == len(expected) and all(e in (ANY, f) for f, e in zip(found, expected, strict=True))
+    if not fits:
+        wanted = " x ".join("any" if e == ANY else str(e) for e in expected)
+        raise ScfmError(
+            f"{path}: the tensor '{name}' has shape {' x '.join(map(str, found)) or 'scalar'}, expected {wanted}. "
+            "Weights, configuration and vocabulary are not of the same model."
+        )
+
+
+def read_tensors(path: Path | str) -> Any:
+    """Read the content of a ``.safetensors`` file or of one written by ``torch.save``, data only.
+
+    Returns
+    -------
+    Tensor by name, or whatever data structure ``torch.save`` was given. Tensors are memory-mapped where the format
+    allows it.
+
+    Raises
+    ------
+    ScfmError
+        Missing, cut short, damaged, a Git LFS pointer, or holding anything but data; nothing is executed.
+    """
+    path = require_file(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _read_torch(path)
+
+
+def _read_safetensors(path: Path) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise ScfmError(_damaged(path, error)) from error
+
+
+def _read_torch(path: Path) -> Any:
+    import pickle
+
+    import torch
+
+    is_zip = zipfile.is_zipfile(path)
+    try:
+        with torch.serialization.safe_globals(_safe_numpy()):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        if "GLOBAL" in text or "Unsupported" in text or "global" in text:
+            raise ScfmError(
+                f"{path}: the checkpoint refers to code or to types that are not data ({_global_of(text)}). Nothing in"
+                " it was executed; get the file again from its official source."
+            ) from error
+        raise ScfmError(_damaged(path, error)) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # a lack of memory or disk, not a fault of the file
+        raise ScfmError(_damaged(path, error)) from error
+
+
+def _global_of(text: str) -> str:
+    """Pick the name of the refused global out of PyTorch's long message."""
+    import re
+
+    found = re.search(r"GLOBAL ([\w.]+)", text) or re.search(r"[Uu]nsupported (?:global|class)[^\w]*([\w.]+)", text)
+    return found.group(1) if found else "name not given"
+
+
+def _safe_numpy() -> list:
+    """NumPy scalars and arrays under the names of NumPy 1 and 2: some official files hold them beside the tensors."""
+    core = np._core.multiarray
+    names: list = [np.dtype, np.ndarray]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        names += [(core.scalar, f"{module}.scalar"), (core._reconstruct, f"{module}._reconstruct")]
+    kinds = [
+        getattr(np.dtypes, n) for n in dir(np.dtypes) if n.endswith("DType") and n not in {"ObjectDType", "VoidDType"}
+    ]
+    return names + list(dict.fromkeys(kinds))
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    first = " ".join(str(error).split())[:160]
+    return (
+        f"{path}: the file is cut short or damaged ({path.stat().st_size:,} bytes; {first}). Compare its size and"
+        " checksum, download it again."
+    )
+
+
+def open_checkpoint(
+    path: Path | str,
+    *,
+    select: Callable[[Any], Mapping[str, Any]] | None = None,
+    rename: Callable[[str], str] | None = None,
+) -> Checkpoint:
+    """Open a checkpoint.
+
+    Parameters
+    ----------
+    path
+        ``.safetensors``, ``.bin``, ``.pt``, ``.ckpt``, ``.torch`` ...
+    select
+        Picks the state dict out of the file's content (e.g. ``content["state_dict"]``); a KeyError becomes a sentence.
+    rename
+        Maps names of the file to the names the model asks for; two that fall together are an error.
+    """
+    import torch
+
+    content = read_tensors(path)
+    if select is not None:
+        try:
+            content = select(content)
+        except (KeyError, TypeError) as error:
+            keys = listing(content) if isinstance(content, Mapping) else type(content).__name__
+            raise ScfmError(f"{path}: the entry {error} is missing; the file holds {keys}.") from error
+    if not isinstance(content, Mapping):
+        raise ScfmError(f"{path}: holds a {type(content).__name__}, expected tensors by name.")
+    tensors: dict[str, torch.Tensor] = {}
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        new = rename(name) if rename else name
+        if new in tensors:
+            raise ScfmError(f"{path}: two tensors would both be '{new}' (one of them is '{name}').")
+        tensors[new] = value
+    return Checkpoint(path, tensors)
+
+
+def random_checkpoint(path: Path | str, seed: int, **how: Any) -> RandomCheckpoint:
+    """Return random weights for the checkpoint at ``path``; where the file exists, its shapes are used (see
+    :func:`open_checkpoint`).
+    """
+    tensors: Mapping[str, Any] = {}
+    if Path(path).is_file():
+        tensors = open_checkpoint(path, **how)._tensors
+    return RandomCheckpoint(path, tensors, seed)

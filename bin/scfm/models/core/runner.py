@@ -1,0 +1,299 @@
+"""Streaming cells through a model: chunks, batches by token budget, rows by cell id, checks, time and memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scfm.errors import ResourceError, ScfmError
+from scfm.models.core.batch import Batch
+from scfm.models.core.genes import check_overlap
+from scfm.models.core.shards import no_row_warning
+from scfm.models.core.tokens import Tokens, plan_batches
+from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
+from scfm.text import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from scfm.models.core.base import EmbeddingModel
+    from scfm.models.core.reader import Chunk, Counts, Scan
+
+log = logging.getLogger(__name__)
+
+#: padded tokens per batch where the user gives none
+DEFAULT_BATCH_TOKENS = {"cpu": 8192, "cuda": 131072}
+#: cells tokenised at once
+TOKEN_BLOCK = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is cut up; none of it changes a row (beyond the rounding of the last bits).
+
+    Attributes
+    ----------
+    batch_tokens
+        Padded tokens per batch; None = by device.
+    chunk_cells
+        Cells read and tokenised at once.
+    min_gene_overlap
+        Smallest accepted share of the detected genes that the vocabulary knows, 0 to 1.
+    """
+
+    batch_tokens: int | None = None
+    chunk_cells: int = 1024
+    min_gene_overlap: float = 0.2
+
+
+@dataclass
+class Part:
+    """Embedded cells: ids, rows (n, n_dims) float32, and which cells got none and why."""
+
+    cell_ids: np.ndarray
+    embedding: np.ndarray
+    not_embedded: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """Facts of a run, filled while it streams; :meth:`as_dict` is complete when the stream is exhausted."""
+
+    cells_in: int = 0
+    cells_out: int = 0
+    seconds: float = 0.0
+    not_embedded: list[tuple[str, str]] = field(default_factory=list)
+    batch_tokens: int = 0
+    genes: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields of the sidecar."""
+        return {
+            "cells_in": self.cells_in,
+            "cells_out": self.cells_out,
+            "seconds": round(self.seconds, 3),
+            "cells_per_second": round(self.cells_out / self.seconds, 3) if self.seconds else None,
+            "not_embedded": [{"cell_id": c, "reason": r} for c, r in self.not_embedded],
+            "batch_tokens": self.batch_tokens,
+            "peak_rss_mb": round(peak_rss_mb(), 1),
+            "peak_gpu_mb": peak_gpu_mb(),
+            **self.genes,
+        }
+
+
+class Runner:
+    """Runs batches of a model and keeps the token budget, which halves when a GPU is out of memory."""
+
+    def __init__(self, model: "EmbeddingModel", options: RunOptions) -> None:
+        self.model = model
+        self.options = options
+        self.budget = options.batch_tokens or DEFAULT_BATCH_TOKENS[model.device.type]
+        if self.budget < 1 or options.chunk_cells < 1:
+            raise ScfmError("batch_tokens and chunk_cells must be at least 1.")
+
+    def chunks(self, counts: "Counts") -> Iterator[tuple["Chunk", Tokens]]:
+        """Yield chunks with their tokens; on a GPU the next chunk is read and tokenised meanwhile."""
+        steps = ((chunk, self.tokenize(chunk)) for chunk in counts.chunks(self.options.chunk_cells))
+        if self.model.device.type == "cpu":
+            yield from steps
+            return
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(next, steps, None)
+            while (ready := pending.result()) is not None:
+                pending = pool.submit(next, steps, None)
+                yield ready
+
+    def tokenize(self, chunk: "Chunk") -> Tokens:
+        """Tokenise a chunk in blocks whose arrays stay in the processor's cache."""
+        return Tokens.join([self.model.tokenize(block) for block in chunk.blocks(TOKEN_BLOCK)])
+
+    def embed_chunk(self, chunk: "Chunk", tokens: Tokens) -> Part:
+        """Embed the cells of a chunk that have tokens, in batches of similar length; rows keep the order of the
+        chunk.
+        """
+        reasons = tokens.not_embedded()
+        rows = np.setdiff1d(np.arange(len(tokens)), np.fromiter(reasons, dtype=np.int64, count=len(reasons)))
+        values = np.empty((len(tokens), self.model.n_dims), dtype=np.float32)
+        for batch_rows, batch_values in self.run_batches(tokens, rows):
+            values[batch_rows] = batch_values
+        return Part(chunk.cell_ids[rows], values[rows], [(str(chunk.cell_ids[i]), reasons[i]) for i in sorted(reasons)])
+
+    def run_batches(self, tokens: Tokens, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, values) batch by batch; out of GPU memory halves the budget and goes on with what is left."""
+        import torch
+
+        todo = plan_batches(tokens.lengths, rows, self.budget)
+        while todo:
+            batch_rows = todo[0]
+            try:
+                values = self.run_batch(tokens, batch_rows)
+            except torch.cuda.OutOfMemoryError as error:
+                if len(batch_rows) == 1:
+                    raise ResourceError(
+                        "The GPU has too little memory for a single cell of"
+                        f" {plural(int(tokens.lengths[batch_rows[0]]), 'token')}: {error}"
+                    ) from error
+                self.budget = max(1, min(self.budget, int(tokens.lengths[batch_rows].max()) * len(batch_rows)) // 2)
+                log.warning("out of GPU memory: going on with at most %d tokens per batch", self.budget)
+                torch.cuda.empty_cache()
+                todo = plan_batches(tokens.lengths, np.concatenate(todo), self.budget)
+                continue
+            todo.pop(0)
+            yield batch_rows, values
+
+    def run_batch(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of one batch, shape (len(rows), n_dims), float32."""
+        import torch
+
+        with torch.inference_mode():
+            out = self.model.forward(to_batch(tokens.take(rows), self.model.device))
+        values = out.float().cpu().numpy()
+        if values.shape != (len(rows), self.model.n_dims):
+            raise RuntimeError(
+                f"{self.model.name}: forward gave {values.shape}, expected {(len(rows), self.model.n_dims)}"
+            )
+        if not np.isfinite(values).all():
+            raise ScfmError(
+                f"{self.model.name}: the embedding of {plural(int((~np.isfinite(values)).any(1).sum()), 'cell')} is not"
+                " finite. Damaged weights, or counts of an absurd size?"
+            )
+        return values
+
+
+def to_batch(tokens: Tokens, device: "torch.device | str") -> Batch:
+    """Turn tokens into tensors on a device."""
+    import torch
+
+    from scfm.models.core.segments import Segments
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        kind = np.int64 if array.dtype.kind in "iu" else np.float32 if array.dtype.kind == "f" else array.dtype
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=kind)).to(device)
+
+    return Batch(
+        Segments(tokens.lengths.tolist(), device),
+        {k: tensor(v) for k, v in tokens.fields.items()},
+        {k: tensor(v) for k, v in tokens.cells.items()},
+    )
+
+
+def prepare(model: "EmbeddingModel", counts: "Counts", options: RunOptions) -> dict[str, Any]:
+    """Check the counts, map the genes and let the model look at the source; return the facts about the genes."""
+    scan = counts.scan()
+    check_counts(model, counts, scan)
+    column = model.gene_column(counts)
+    names = counts.gene_names(column)
+    model.genes = model.map_genes(names, scan.cells_per_gene)
+    share = check_overlap(
+        model.genes,
+        names,
+        scan.detected,
+        minimum=options.min_gene_overlap,
+        model=model.name,
+        gene_ids=model.gene_ids,
+        column=column,
+        alternatives=_Alternatives(model, counts, scan, column),
+    )
+    if share < 0.5:
+        model.warn(
+            "W-MOD-01",
+            f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check"
+            " gene_column and species.",
+            gene_overlap=round(share, 4),
+        )
+    model.prepare(counts)
+    return dict(model.genes.report)
+
+
+class _Alternatives(dict):
+    """Overlap that other columns of var would give; computed only when an error asks for it."""
+
+    def __init__(self, model: "EmbeddingModel", counts: "Counts", scan: "Scan", column: str) -> None:
+        super().__init__()
+        self._ask = (model, counts, scan, column)
+
+    def __iter__(self) -> Iterator[str]:
+        model, counts, scan, used = self._ask
+        for column in ("index", *map(str, counts.var.columns)):
+            if column == used or (column != "index" and counts.var[column].dtype.kind in "biuf"):
+                continue
+            known = model.map_genes(counts.gene_names(column), scan.cells_per_gene).known
+            self[column] = float((known & scan.detected).sum() / max(1, scan.detected.sum()))
+        return iter(list(self.keys()))
+
+
+def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> None:
+    """Refuse negative, infinite and (where the model needs counts) fractional values, with a sentence."""
+    hint = ""
+    if "counts" in counts.layers and model.settings.input_layer != "counts":
+        hint = " The file has a layer 'counts': use --set input_layer=counts."
+    if scan.n_not_finite:
+        raise ScfmError(
+            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected"
+            f" counts.{hint}"
+        )
+    if scan.n_negative:
+        raise ScfmError(
+            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not"
+            f" scaled data.{hint}"
+        )
+    rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
+    if not scan.n_fractional or rule == "expected":
+        return
+    text = (
+        f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as"
+        f" {scan.fractional_example:.4g})"
+    )
+    if rule == "error":
+        raise ScfmError(
+            f"{text}; {model.name} needs raw counts, normalised values give other"
+            f" tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} If these are counts"
+            " corrected for ambient RNA, say so: --set fractional=warn."
+        )
+    model.warn(
+        "W-MOD-02",
+        f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}",
+        n_fractional=scan.n_fractional,
+    )
+
+
+def embed_stream(model: "EmbeddingModel", counts: "Counts", options: RunOptions, report: Report) -> Iterator[Part]:
+    """Embed a source part by part; ``report`` is complete when the iterator is exhausted."""
+    watch = Stopwatch()
+    report.cells_in = counts.n_cells
+    report.genes = prepare(model, counts, options)
+    runner = Runner(model, options)
+    for part in model.stream(counts, runner):
+        report.cells_out += len(part.cell_ids)
+        report.not_embedded += part.not_embedded
+        yield part
+    report.batch_tokens, report.seconds = runner.budget, watch.seconds
+    if not report.cells_out and counts.n_cells == len(counts.cell_ids):  # a shard may be empty, the whole may not
+        raise ScfmError(
+            f"{counts.name}: none of {plural(counts.n_cells, 'cell')} could be embedded:"
+            f" {report.not_embedded[0][1] if report.not_embedded else 'no cells'}."
+        )
+    if report.not_embedded:
+        model.messages.append(no_row_warning(report.not_embedded, method=model.name))
+
+
+def embed_frame(model: "EmbeddingModel", counts: "Counts", **options: Any) -> "pd.DataFrame":
+    """Embed a source into a table in memory, rows in the order of the source; see :meth:`EmbeddingModel.embed`."""
+    import pandas as pd
+
+    report = Report()
+    parts = list(embed_stream(model, counts, RunOptions(**options), report))
+    frame = pd.DataFrame(
+        np.concatenate([p.embedding for p in parts]),
+        index=pd.Index(np.concatenate([p.cell_ids for p in parts]), name="cell_id"),
+        columns=[f"dim_{j}" for j in range(model.n_dims)],
+    )
+    frame = frame.loc[[c for c in counts.cell_ids[counts.rows] if c in frame.index]]
+    frame.attrs["report"] = report.as_dict() | model.facts() | {"warnings": model.messages}
+    return frame

@@ -1,0 +1,1 @@
+"""GeneCompass: own PyTorch inference for the official checkpoint format."""

@@ -1,0 +1,1 @@
+"""Geneformer: own PyTorch inference for the official checkpoint format."""

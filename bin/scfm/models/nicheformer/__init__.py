@@ -1,0 +1,1 @@
+"""Nicheformer: own PyTorch inference for the official checkpoint format."""

@@ -1,0 +1,1 @@
+"""scCello: own PyTorch inference for the official checkpoint format."""

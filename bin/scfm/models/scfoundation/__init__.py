@@ -1,0 +1,1 @@
+"""scFoundation: own PyTorch inference for the official checkpoint format."""

@@ -1,0 +1,1 @@
+"""scGPT: own PyTorch inference for the official checkpoint format."""

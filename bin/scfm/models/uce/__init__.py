@@ -1,0 +1,1 @@
+"""UCE: own PyTorch inference for the official checkpoint format."""

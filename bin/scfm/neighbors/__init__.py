@@ -1,0 +1,1 @@
+"""Neighbour search, shared by every step."""

@@ -1,0 +1,1 @@
+"""Checks the inputs of a run and plans its embeddings."""

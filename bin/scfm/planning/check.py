@@ -1,0 +1,193 @@
+"""The first step of a run: parameters, samplesheet and every file, all faults at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.inputs.contract import check_file
+from scfm.inputs.params import Choice, check_params, with_defaults
+from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
+from scfm.io.tables import message, write_json
+from scfm.planning.model_options import read_options
+from scfm.planning.models import Models, choose_models, plan_models
+from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.methods import Method
+from scfm.registries.models import ModelInfo
+from scfm.text import split_list
+
+if TYPE_CHECKING:
+    from scfm.registries.weights import WeightsTable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the check of a run found.
+
+    Attributes
+    ----------
+    faults
+        Sentences; any of them stops the run.
+    warnings
+        Entries made by :func:`scfm.io.tables.message`.
+    datasets
+        One object per row of the samplesheet, for ``datasets.json``.
+    plan
+        Rows of ``plan.tsv``.
+    model_settings
+        Data set -> model -> settings, for ``model_settings.json``.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    warnings: list[dict] = field(default_factory=list)
+    datasets: list[dict] = field(default_factory=list)
+    plan: list[dict] = field(default_factory=list)
+    model_settings: dict[str, dict[str, dict]] = field(default_factory=dict)
+
+
+def check_run(
+    params: Mapping[str, Any],
+    *,
+    schema: Mapping[str, Any],
+    input_schema: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    samplesheet: Path,
+    located: Located,
+    model_table: Mapping[str, ModelInfo] | None = None,
+    weights: Mapping[str, Sequence[str] | None] | None = None,
+    weights_table: "WeightsTable | None" = None,
+) -> Outcome:
+    """Check everything that can be checked before the first computation.
+
+    Parameters
+    ----------
+    params
+        Nextflow's parameters as given, unknown ones included.
+    schema, input_schema
+        ``nextflow_schema.json`` and ``assets/schema_input.json``.
+    methods
+        The methods table.
+    samplesheet
+        The CSV file.
+    located
+        Where the files named in it lie.
+    model_table
+        The models table.
+    weights
+        Model -> files in its folder below ``--weights_dir``, relative to it; None where it has no folder.
+    weights_table
+        The tables of released weights; needed where models are asked for.
+    """
+    outcome = Outcome()
+    choice, outcome.faults = check_params(params, schema, methods, located.staged)
+    complete = with_defaults(params, schema)
+    options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
+    models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
+    outcome.faults += faults + more
+    try:
+        rows = read_samplesheet(samplesheet)
+    except ScfmError as error:
+        outcome.faults.append(str(error))
+        return outcome
+    outcome.faults += check_rows(rows, input_schema, samplesheet.name)
+    for number, row in enumerate(rows, start=2):
+        _check_row(
+            outcome,
+            row,
+            where=f"{samplesheet.name}: row {number}",
+            choice=choice,
+            params=complete,
+            methods=methods,
+            models=models,
+            located=located,
+        )
+    outcome.faults = list(dict.fromkeys(outcome.faults))
+    return outcome
+
+
+def _check_row(
+    outcome: Outcome,
+    row: Mapping[str, str],
+    *,
+    where: str,
+    choice: Choice,
+    params: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    models: Models,
+    located: Located,
+) -> None:
+    """Check one data set and add what was found to the outcome."""
+    embeddings, faults = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
+    outcome.faults += faults
+    facts: dict[str, Any] = {}
+    if "h5ad" in row:
+        path = located.find(row["h5ad"])
+        if path is None:
+            outcome.faults.append(
+                f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
+                "Relative paths are taken from where the samplesheet lies."
+            )
+        else:
+            report = check_file(
+                row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice)
+            )
+            outcome.faults += report.faults
+            outcome.warnings += report.warnings
+            facts = report.facts
+    planned = plan_models(models, row, facts)
+    plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
+    if not plan and not faults:
+        outcome.faults.append(
+            f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."
+        )
+    outcome.warnings += _advice(row, facts, params)
+    outcome.datasets.append(
+        {**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings}
+    )
+    outcome.plan += plan
+    outcome.model_settings[row.get("dataset", "")] = {p.info.name: dict(p.settings) for p in planned}
+
+
+def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
+    """Return the obs columns that scVI was told to use, if it runs."""
+    if "scvi" not in choice.methods:
+        return []
+    return [
+        c for key in ("scvi_continuous_covariates", "scvi_categorical_covariates") for c in split_list(params.get(key))
+    ]
+
+
+def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[str, Any]) -> list[dict]:
+    """Return warnings about settings that don't fit the size of the data."""
+    found, dataset = [], row.get("dataset", "")
+    n_cells = facts.get("n_cells")
+    neighbors = params.get("neighbors_k")
+    if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
+        found.append(
+            message(
+                "W-NN-01",
+                "warning",
+                f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
+                "neighbours are not defined.",
+                dataset=dataset,
+                values={"n_cells": n_cells},
+                threshold=neighbors,
+            )
+        )
+    return found
+
+
+def write_outcome(outcome: Outcome, outdir: Path) -> None:
+    """Write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
+    outdir.mkdir(parents=True, exist_ok=True)
+    (outdir / "faults.txt").write_text("".join(f"{' '.join(fault.split())}\n" for fault in outcome.faults))
+    (outdir / "plan.tsv").write_text(plan_text(outcome.plan))
+    write_json(outdir / "datasets.json", outcome.datasets)
+    write_json(outdir / "model_settings.json", outcome.model_settings)
+    write_json(outdir / "input_warnings.json", outcome.warnings)

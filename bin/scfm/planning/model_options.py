@@ -1,0 +1,124 @@
+"""The YAML file of ``--model_options``: settings of models, checked against each model's own settings class."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.models import model_class
+from scfm.models.core.settings import as_dict, make_settings
+from scfm.text import did_you_mean, listing
+
+if TYPE_CHECKING:
+    import yaml
+
+_EXPECTED = "expected model names, and below each its settings, as in `scgpt: {max_length: 2048}`"
+
+
+def read_options(
+    text: Any, staged: Mapping[str, str] | None, known: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Read and check the file.
+
+    Parameters
+    ----------
+    text
+        Value of ``--model_options``; None or empty = no file.
+    staged
+        Path text to local path, where files were staged.
+    known
+        The models table.
+
+    Returns
+    -------
+    Typed settings by model, only those the user has given; all faults as sentences.
+    """
+    if not text:
+        return {}, []
+    path = Path((staged or {}).get(str(text)) or str(text))
+    name = f"--model_options ({Path(str(text)).name})"
+    if not path.is_file():
+        return {}, [f"Parameter --model_options: the file '{text}' does not exist."]
+    content, faults = _load(path, name)
+    if faults:
+        return {}, faults
+    options: dict[str, dict[str, Any]] = {}
+    for model, values in (content or {}).items():
+        if model not in known:
+            faults.append(
+                f"{name}: unknown model '{model}'.{did_you_mean(str(model), known)} Known: {', '.join(known)}."
+            )
+        elif not isinstance(values, dict):
+            faults.append(f"{name}: '{model}' holds {_kind(values)}; {_EXPECTED}.")
+        else:
+            options[model], more = check_settings(model, values)
+            faults += [f"{name}: {sentence}" for sentence in more]
+    return options, faults
+
+
+def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Check and type the settings of one model, one by one, so that every fault is told.
+
+    Returns
+    -------
+    Typed settings; sentences about keys the model does not have and values of the wrong type.
+    """
+    cls = model_class(model).Settings
+    hints = typing.get_type_hints(cls)
+    typed: dict[str, Any] = {}
+    faults: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, (dict, list)):
+            faults.append(f"{model}: setting {key} is {_kind(value)}; expected a single value.")
+        elif value is None and key in hints and type(None) not in typing.get_args(hints[key]):
+            faults.append(f"{model}: setting {key} has no value; leave the line out for the default.")
+        else:
+            try:
+                typed[str(key)] = as_dict(make_settings(cls, {str(key): value}, model=model))[str(key)]
+            except ScfmError as error:
+                faults.append(str(error))
+    return typed, faults
+
+
+def _load(path: Path, name: str) -> tuple[Any, list[str]]:
+    """Return the content of the file; sentences if it is no YAML, no map, or says a key twice."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return None, [f"{name}: not readable as YAML: {' '.join(str(error).split())}."]
+    if content is not None and not isinstance(content, dict):
+        return None, [f"{name} holds {_kind(content)}; {_EXPECTED}."]
+    twice = list(_repeated(node)) if node is not None else []
+    return content, [f"{name}: {listing(twice)} stands more than once on one level; say it once."] if twice else []
+
+
+def _repeated(node: "yaml.Node") -> Iterator[str]:
+    """Yield keys that stand twice in one map: YAML would keep the last and say nothing."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    keys = [str(key.value) for key, _ in node.value]
+    yield from sorted({key for key in keys if keys.count(key) > 1})
+    for _, value in node.value:
+        yield from _repeated(value)
+
+
+def _kind(value: Any) -> str:
+    """Return in words what a YAML value is."""
+    return (
+        "a map"
+        if isinstance(value, dict)
+        else "a list"
+        if isinstance(value, list)
+        else "nothing"
+        if value is None
+        else f"'{value}'"
+    )

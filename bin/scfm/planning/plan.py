@@ -1,0 +1,124 @@
+"""The plan: one row per embedding that a run should produce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scfm.inputs.params import Choice
+from scfm.planning.models import RANDOM, PlannedModel, describe
+from scfm.registries.methods import Method
+
+COLUMNS = (
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "is_control",
+    "output_type",
+    "model",
+    "uses_gpu",
+    "group_column",
+    "status",
+    "reason_code",
+    "reason",
+)
+#: columns of a row that is no model's and runs
+PLAIN = {"model": "", "uses_gpu": False, "group_column": "", "status": "", "reason_code": "", "reason": ""}
+
+
+def plan_rows(
+    dataset: str,
+    choice: Choice,
+    methods: Mapping[str, Method],
+    imported: Sequence[str],
+    models: Sequence[PlannedModel] = (),
+) -> list[dict]:
+    """Return the rows of one data set.
+
+    Stochastic methods have a row per seed, the others one with the first seed. Everything but a control also has a
+    row per correction.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set.
+    choice
+        Methods, controls, corrections and seeds of the run.
+    methods
+        The methods table.
+    imported
+        Names of the data set's own embeddings.
+    models
+        Foundation models of the data set. One that can't run is planned all the same, with the reason: nothing that was
+        asked for disappears.
+    """
+    rows = []
+    for name in [*choice.methods, *choice.controls]:
+        method = methods[name]
+        for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
+            corrections = [] if method.is_control else choice.corrections
+            rows += _variants(
+                dataset, name, (method.family, method.output_type), seed, corrections, uses_gpu=method.uses_gpu
+            )
+    for planned in models:
+        rows += _model_rows(dataset, planned, choice)
+    for name in imported:
+        rows += _variants(dataset, name, ("imported", "embedding"), choice.seeds[0], choice.corrections)
+    return rows
+
+
+def _model_rows(dataset: str, planned: PlannedModel, choice: Choice) -> list[dict]:
+    """Return the rows of one model: as it is, and with random weights (a control, which every seed draws anew)."""
+    info = planned.info
+    code, reason = describe(planned.problems) if planned.problems else ("", "")
+    more = {
+        "model": info.name,
+        "uses_gpu": info.uses_gpu,
+        "group_column": planned.group_column,
+        "status": "not_applicable" if code else "",
+        "reason_code": code,
+        "reason": reason,
+    }
+    kind, rows = (info.family, info.output_type), []
+    for seed in choice.seeds if info.stochastic else choice.seeds[:1]:
+        rows += _variants(dataset, info.name, kind, seed, choice.corrections, **more)
+    for seed in choice.seeds if planned.with_random else ():
+        rows += _variants(dataset, info.name + RANDOM, kind, seed, [], is_control=True, **more)
+    return rows
+
+
+def _variants(
+    dataset: str, method: str, kind: tuple[str, str], seed: int, corrections: Sequence[str], **more: object
+) -> list[dict]:
+    """Return the rows of one method and seed: raw and corrected (a graph has no coordinates to correct)."""
+    family, output_type = kind
+    variants = ["raw", *(corrections if output_type != "graph" else [])]
+    return [
+        {
+            "dataset": dataset,
+            "embedding": f"{method}.{variant}.{seed}",
+            "method": method,
+            "family": family,
+            "variant": variant,
+            "seed": seed,
+            "is_control": family == "control",
+            "output_type": output_type,
+            **PLAIN,
+            **more,
+        }
+        for variant in variants
+    ]
+
+
+def plan_text(rows: Sequence[Mapping]) -> str:
+    """Return the plan as TSV; booleans as ``true`` and ``false``, texts on one line."""
+    lines = ["\t".join(COLUMNS)]
+    for row in rows:
+        lines.append(
+            "\t".join(
+                str(row[c]).lower() if isinstance(row[c], bool) else " ".join(str(row[c]).split()) for c in COLUMNS
+            )
+        )
+    return "\n".join(lines) + "\n"

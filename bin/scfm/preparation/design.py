@@ -1,0 +1,232 @@
+"""Cheap facts about the design of a data set: balance of the batches, role of the batch, what is confounded with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from scfm.io.tables import message
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+#: defaults of practitioners' section 3.2; printed beside the value they judge
+MAX_SIZE_RATIO = 10.0
+MIN_EFFECTIVE = 0.5
+MAX_JS = 0.5
+#: an obs column with more levels is no design variable
+MAX_LEVELS = 50
+
+
+def effective_share(counts: "np.ndarray") -> float:
+    """Return exp(entropy) of the counts divided by their number: 1 = all equal, 1/n = one holds everything."""
+    import numpy as np
+
+    counts = np.asarray(counts, dtype=float)
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()) / len(counts))
+
+
+def composition_distance(table: "np.ndarray") -> float:
+    """Return the mean pairwise Jensen-Shannon distance (base 2, 0 to 1) of the rows' proportions; 0 = same composition.
+
+    Parameters
+    ----------
+    table
+        Cells per batch (rows) and label (columns); rows without cells are left out.
+    """
+    import numpy as np
+    from scipy.spatial.distance import jensenshannon
+
+    table = np.asarray(table, dtype=float)
+    shares = table[table.sum(axis=1) > 0]
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    pairs = [jensenshannon(shares[i], shares[j], base=2) for i in range(len(shares)) for j in range(i)]
+    return float(np.nan_to_num(pairs).mean()) if pairs else 0.0
+
+
+def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, batch_key: str) -> list[dict]:
+    """Return warnings about balance (W-BAL-01), role (W-CONF-03) and labels in one batch (W-MET-02).
+
+    Parameters
+    ----------
+    batch, label
+        Of the scored cells, no missing values.
+    batch_role
+        ``technical``, ``biological`` or ``mixed``, as the samplesheet says.
+    batch_key
+        Name of the key, for the text.
+    """
+    import pandas as pd
+
+    found: list[dict] = []
+    if batch_role != "technical":
+        found.append(
+            message(
+                "W-CONF-03",
+                "warning",
+                f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the "
+                "biological differences between its levels are gone.",
+                values={"batch_role": batch_role},
+            )
+        )
+    if batch.empty:
+        return found
+    table = pd.crosstab(batch.astype(str), label.astype(str))
+    if len(table) > 1:
+        found += _balance(table)
+        single = [str(name) for name in table.columns if int((table[name] > 0).sum()) == 1]
+        if single:
+            found.append(
+                message(
+                    "W-MET-02",
+                    "warning",
+                    f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and "
+                    f"{'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
+                    values={"labels": single},
+                )
+            )
+    return found
+
+
+def _balance(table: "pd.DataFrame") -> list[dict]:
+    """Return W-BAL-01 if batch sizes or compositions are unbalanced."""
+    sizes = table.sum(axis=1)
+    ratio, effective, distance = (
+        float(sizes.max() / sizes.min()),
+        effective_share(sizes.to_numpy()),
+        composition_distance(table.to_numpy()),
+    )
+    reasons = []
+    if ratio > MAX_SIZE_RATIO:
+        reasons.append(f"batch sizes differ {ratio:.3g}-fold (limit {MAX_SIZE_RATIO:.3g})")
+    if effective < MIN_EFFECTIVE:
+        reasons.append(f"the effective number of batches is {effective:.2f} of {len(table)} (limit {MIN_EFFECTIVE})")
+    if distance > MAX_JS:
+        reasons.append(
+            f"label proportions differ between batches (Jensen-Shannon distance {distance:.2f}, limit {MAX_JS})"
+        )
+    if not reasons:
+        return []
+    absent = (table == 0).sum(axis=1)
+    worst = str(absent.idxmax())
+    missing = f" {int(absent.max())} of {table.shape[1]} labels are missing in '{worst}'." if absent.max() else ""
+    text = "; ".join(reasons)
+    return [
+        message(
+            "W-BAL-01",
+            "warning",
+            f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: read them per label.",
+            values={
+                "size_ratio": ratio,
+                "effective_share": effective,
+                "js_distance": distance,
+                "labels_missing": {str(k): int(v) for k, v in absent.items()},
+            },
+            threshold={"size_ratio": MAX_SIZE_RATIO, "effective_share": MIN_EFFECTIVE, "js_distance": MAX_JS},
+        )
+    ]
+
+
+def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
+    """Return how a column lies to the batches, over the cells that have both.
+
+    Parameters
+    ----------
+    batch, other
+        Same length; missing values allowed.
+
+    Returns
+    -------
+    ``levels`` and ``n_cells``; ``cramers_v``, Cramer's V without bias correction, 0 (independent) to 1 (one tells the
+    other); ``relation``: ``one_to_one``, ``batch_in_column`` (every batch has one level of the column),
+    ``column_in_batch`` (every level occurs in one batch), ``crossed`` (every combination occurs) or ``partial``. None
+    with fewer than two batches or levels.
+    """
+    import numpy as np
+    import pandas as pd
+
+    both = (batch.notna() & other.notna()).to_numpy()
+    table = pd.crosstab(pd.factorize(batch[both])[0], pd.factorize(other[both])[0]).to_numpy()
+    if min(table.shape, default=0) < 2:
+        return None
+    n = table.sum()
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / n
+    v = np.sqrt((((table - expected) ** 2) / expected).sum() / (n * (min(table.shape) - 1)))
+    one_level, one_batch = ((table > 0).sum(axis=1) == 1).all(), ((table > 0).sum(axis=0) == 1).all()
+    relation = (
+        "one_to_one"
+        if one_level and one_batch
+        else (
+            "batch_in_column"
+            if one_level
+            else "column_in_batch"
+            if one_batch
+            else "crossed"
+            if (table > 0).all()
+            else "partial"
+        )
+    )
+    return {"levels": table.shape[1], "n_cells": int(n), "relation": relation, "cramers_v": float(min(1.0, v))}
+
+
+def confounding(
+    obs: "pd.DataFrame", user_obs: "pd.DataFrame", *, keys: Mapping[str, str], skip: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Return how the keys and every categorical column of the user's obs lie to the batches, strongest first.
+
+    Parameters
+    ----------
+    obs
+        ``batch`` and the columns of the other keys.
+    user_obs
+        The user's columns, same rows; those that are text, categories or booleans with 2 to 50 levels are looked at.
+    keys
+        ``{key: column of the samplesheet}``, ``batch`` among them.
+    skip
+        Columns of the user's that are left out: those that make up the batch itself.
+
+    Returns
+    -------
+    One entry per column: ``column``, ``key`` (empty for other obs columns), those of :func:`crossing`, and ``same_as``:
+    further columns that split the cells in the same way, such as a name and its ontology id.
+    """
+    import pandas as pd
+
+    seen: dict[bytes, dict[str, Any]] = {}
+    named = {
+        name: keys.get(name) or name
+        for name in ("label", "condition", "donor", "tissue")
+        if name in obs and obs[name].notna().any()
+    }
+    columns = [(title, name, obs[name]) for name, title in named.items()]
+    left_out = {*skip, *named.values()}
+    columns += [
+        (str(c), "", user_obs[c]) for c in user_obs.columns if c not in left_out and _is_categorical(user_obs[c])
+    ]
+    batch = obs["batch"].reset_index(drop=True)
+    for title, key, values in columns:
+        codes = pd.factorize(values)[0]
+        if not key and not 2 <= codes.max(initial=-1) + 1 <= MAX_LEVELS:
+            continue
+        mark = codes.tobytes()
+        if mark in seen:
+            seen[mark]["same_as"].append(title)
+            continue
+        found = crossing(batch, pd.Series(values.to_numpy(dtype=object)))
+        if found:
+            seen[mark] = {"column": title, "key": key, **found, "same_as": []}
+    return sorted(seen.values(), key=lambda e: (-round(e["cramers_v"], 6), e["key"] == "", e["column"]))
+
+
+def _is_categorical(values: "pd.Series") -> bool:
+    import pandas as pd
+
+    return (
+        isinstance(values.dtype, pd.CategoricalDtype)
+        or pd.api.types.is_object_dtype(values)
+        or pd.api.types.is_string_dtype(values)
+        or pd.api.types.is_bool_dtype(values)
+    )

@@ -1,0 +1,322 @@
+"""Highly variable genes, batch by batch, as a mask: all genes stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scfm.errors import ScfmError
+from scfm.io.tables import message
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+FLAVORS = ("cell_ranger", "seurat_v3", "pearson_residuals")
+#: share of the genes that a local fit of seurat_v3 sees: the first (scanpy's) is used unless the fit is singular there
+SPANS = (0.3, 0.4, 0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Chosen genes.
+
+    Attributes
+    ----------
+    mask
+        Shape (n_genes,), bool.
+    rank
+        Shape (n_genes,), float: 0 is the best gene, NaN for genes that were not ranked.
+    n_batches
+        Shape (n_genes,), int: batches in which the gene is variable by itself.
+    warnings
+        Entries made by :func:`scfm.io.tables.message`.
+    """
+
+    mask: "np.ndarray"
+    rank: "np.ndarray"
+    n_batches: "np.ndarray"
+    warnings: list[dict]
+
+
+def _in_frame(matrix: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray"):
+    """Return an AnnData with a categorical obs column ``batch``, as scanpy wants it."""
+    import anndata as ad
+    import pandas as pd
+
+    obs = pd.DataFrame({"batch": pd.Categorical(batch)}, index=[str(i) for i in range(matrix.shape[0])])
+    return ad.AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(genes, dtype=object)))
+
+
+def _scanpy_ranking(
+    counts: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int, *, flavor: str, span: float
+) -> "pd.DataFrame":
+    """Return scanpy's ranking on counts (``seurat_v3``, ``pearson_residuals``): columns ``n_batches`` and ``score``
+    (higher first).
+    """
+    import pandas as pd
+    import scanpy as sc
+
+    frame = _in_frame(counts, batch, genes)
+    top = min(n_top, counts.shape[1])
+    if flavor == "seurat_v3":
+        table = sc.pp.highly_variable_genes(
+            frame, flavor=flavor, n_top_genes=top, span=span, batch_key="batch", inplace=False
+        )
+        first, second = -table["highly_variable_rank"], table["highly_variable_nbatches"]
+    else:
+        table = sc.experimental.pp.highly_variable_genes(
+            frame, flavor=flavor, n_top_genes=top, batch_key="batch", inplace=False
+        )
+        first, second = table["highly_variable_nbatches"], -table["highly_variable_rank"]
+    # genes outside the top of every batch have no rank: they follow by their variance
+    spread = table["variances_norm"] if flavor == "seurat_v3" else table["residual_variances"]
+    columns = {"n_batches": table["highly_variable_nbatches"], "first": first, "second": second, "third": spread}
+    return pd.DataFrame(columns).reindex(pd.Index(genes, dtype=object))
+
+
+def _scib_ranking(log: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", n_top: int) -> "pd.DataFrame":
+    """Return the ranking of scIB: variable in most batches first, then by mean normalised dispersion.
+
+    Within a batch: scanpy's ``cell_ranger`` (dispersion = variance / mean, normalised by median and MAD of its bin of
+    mean expression), 20 bins, ``n_top`` genes. Source: scib 1.1.7, ``hvg_batch``.
+    """
+    import pandas as pd
+    import scanpy as sc
+
+    parts = []
+    for level in sorted(set(batch)):
+        rows = batch == level
+        frame = _in_frame(log[rows], batch[rows], genes)
+        table = sc.pp.highly_variable_genes(
+            frame, flavor="cell_ranger", n_top_genes=n_top, n_bins=20, batch_key="batch", inplace=False
+        )
+        parts.append(table.loc[genes])
+    dispersion = pd.concat([p["dispersions_norm"] for p in parts], axis=1).mean(axis=1)
+    n_batches = sum(p["highly_variable_nbatches"].astype(int) for p in parts)
+    return pd.DataFrame({"n_batches": n_batches, "first": n_batches, "second": dispersion, "third": 0.0})
+
+
+def rank_genes(
+    values: "sparse.csr_matrix",
+    batch: "np.ndarray",
+    genes: "np.ndarray",
+    *,
+    n_top: int,
+    flavor: str,
+    span: float = SPANS[0],
+) -> "pd.DataFrame":
+    """Rank genes by variability over batches.
+
+    Parameters
+    ----------
+    values
+        Shape (n_cells, n_genes): log data for ``cell_ranger``, counts for the others.
+    batch
+        Shape (n_cells,).
+    genes
+        Shape (n_genes,), unique ids; they break ties.
+    n_top
+        Genes taken per batch.
+    flavor
+        One of :data:`FLAVORS`.
+    span
+        Of the local fit of ``seurat_v3``.
+
+    Returns
+    -------
+    Frame indexed by gene, best first, with the column ``n_batches``.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        said = "n_top_genes|Degrees of freedom|Mean of empty slice|invalid value|divide by zero|All-NaN"
+        warnings.filterwarnings("ignore", message=rf"(?s).*({said}).*")
+        table = (
+            _scib_ranking(values, batch, genes, n_top)
+            if flavor == "cell_ranger"
+            else _scanpy_ranking(values, batch, genes, n_top, flavor=flavor, span=span)
+        )
+    order, ascending = ["first", "second", "third", "gene"], [False, False, False, True]
+    table = table.assign(gene=table.index).sort_values(order, ascending=ascending, na_position="last")
+    return table[["n_batches"]].fillna(0).astype(int)
+
+
+def _usable_batches(
+    batch: "np.ndarray", min_cells: int, works: Callable[["np.ndarray"], bool]
+) -> tuple["np.ndarray", dict[str, int]]:
+    """Return the cells of batches that can be ranked by themselves, and the sizes of the batches that can't.
+
+    ``works`` is asked about every batch of enough cells, with the mask of its cells.
+    """
+    import numpy as np
+
+    left_out = {}
+    for level in sorted(set(batch)):
+        rows = batch == level
+        if rows.sum() < min_cells or not works(rows):
+            left_out[str(level)] = int(rows.sum())
+    return ~np.isin(batch, list(left_out)), left_out
+
+
+def _attempt(
+    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str
+) -> "pd.DataFrame | ValueError":
+    """Return the ranking, with the span used in ``attrs``, or the error with which scanpy refuses the batches."""
+    error = ValueError("there are no cells")
+    for span in (SPANS if flavor == "seurat_v3" else SPANS[:1]) if len(batch) else ():
+        try:
+            table = rank_genes(values, batch, genes, n_top=n_top, flavor=flavor, span=span)
+            table.attrs["span"] = span
+            return table
+        except ValueError as caught:  # its bins and local fits refuse batches with too little in them
+            error = caught
+    return error
+
+
+def _rank_usable(
+    values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str, min_cells: int
+) -> tuple["pd.DataFrame", dict[str, int]]:
+    """Rank genes over the batches that can be ranked by themselves, over all cells together where none can.
+
+    Returns
+    -------
+    Ranking; sizes of the batches that were left out of it.
+    """
+    import numpy as np
+
+    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
+        return _attempt(values if rows.all() else values[rows], batch[rows], genes, n_top=n_top, flavor=flavor)
+
+    rows, left_out = _usable_batches(batch, min_cells, lambda _: True)
+    table = attempt(rows)
+    if isinstance(table, ValueError) and rows.any():
+        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
+        table = attempt(rows)
+    if isinstance(table, ValueError):
+        left_out = {str(level): int((batch == level).sum()) for level in sorted(set(batch))}
+        table = _attempt(values, np.full(len(batch), "all"), genes, n_top=n_top, flavor=flavor)
+    if isinstance(table, ValueError):
+        raise ScfmError(
+            f"--hvg_flavor {flavor} can't rank {plural(len(genes), 'gene')} of {plural(len(batch), 'cell')} ({table}). "
+            "Choose another flavor."
+        )
+    return table, left_out
+
+
+def select_genes(
+    log: "sparse.csr_matrix",
+    counts: "sparse.csr_matrix",
+    batch: "np.ndarray",
+    genes: "np.ndarray",
+    *,
+    n_hvg: int,
+    flavor: str,
+    min_cells: int = 10,
+    exclude: "np.ndarray | None" = None,
+    force: "np.ndarray | None" = None,
+) -> Selection:
+    """Choose highly variable genes.
+
+    Parameters
+    ----------
+    log, counts
+        Shape (n_cells, n_genes): log data and counts.
+    batch, genes, flavor
+        As in :func:`rank_genes`.
+    n_hvg
+        Number of genes, forced ones counted.
+    min_cells
+        Smaller batches are left out of the ranking (W-HVG-01).
+    exclude, force
+        Shape (n_genes,), bool: genes that are never ranked, genes that are always taken.
+
+    Raises
+    ------
+    ScfmError
+        Fewer than 2 genes can be ranked.
+    """
+    import numpy as np
+    import pandas as pd
+
+    none = np.zeros(len(genes), dtype=bool)
+    exclude, force = (none if exclude is None else exclude), (none if force is None else force)
+    seen = np.asarray(counts.sum(axis=0)).ravel() > 0
+    pool = np.flatnonzero(seen & ~(exclude & ~force))
+    if len(pool) < 2:
+        raise ScfmError(
+            f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, "
+            f"{int(exclude.sum())} are excluded); at least 2 are needed."
+        )
+    names = np.asarray(genes, dtype=object)[pool]
+    # only the matrix that the flavor reads is cut, and only where something is cut away
+    values = log if flavor == "cell_ranger" else counts
+    values = values if len(pool) == len(genes) else values[:, pool]
+
+    table, left_out = _rank_usable(values, batch, names, n_top=n_hvg, flavor=flavor, min_cells=min_cells)
+    ranking = pd.Index(table.index)
+    forced = pd.Index(names[force[pool]])
+    chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
+    places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
+    per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
+    notes = _notes(
+        left_out, all_left_out=len(left_out) == len(set(batch)), n_chosen=len(chosen), n_hvg=n_hvg, min_cells=min_cells
+    )
+    if table.attrs.get("span", SPANS[0]) != SPANS[0]:
+        span = table.attrs["span"]
+        notes.append(
+            message(
+                "W-HVG-05",
+                "warning",
+                f"The local fit of seurat_v3 is singular with a span of {SPANS[0]}; "
+                f"a span of {span} is used for all batches.",
+                values={"span": span},
+                threshold=SPANS[0],
+            )
+        )
+    empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
+    if empty:
+        notes.append(
+            message(
+                "W-HVG-04",
+                "warning",
+                f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be "
+                f"taken: {listing(empty)}.",
+                values={"genes": empty},
+            )
+        )
+    return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
+
+
+def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg: int, min_cells: int) -> list[dict]:
+    """Return the warnings about small batches and too few genes."""
+    found = []
+    if left_out:
+        shown = listing([f"{b}: {n} cells" for b, n in left_out.items()], limit=10)
+        how = "They are left out of the ranking of variable genes; their cells stay."
+        if all_left_out:
+            how = "No batch is left, so genes are ranked over all cells together."
+        found.append(
+            message(
+                "W-HVG-01",
+                "warning",
+                f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank "
+                f"genes by itself ({shown}). {how}",
+                values=left_out,
+                threshold=min_cells,
+            )
+        )
+    if n_chosen < n_hvg:
+        found.append(
+            message(
+                "W-HVG-02",
+                "warning",
+                f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; all of them are taken.",
+                values={"n_chosen": n_chosen},
+                threshold=n_hvg,
+            )
+        )
+    return found

@@ -1,0 +1,323 @@
+"""Prepare a data set: keys, filters, QC, log data, variable genes, PCA. Cells are sorted by id from here on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.inputs.contract_keys import MIN_BATCH
+from scfm.inputs.gene_lists import match_genes
+from scfm.inputs.genes import find_names
+from scfm.inputs.keys import KEYS, build_key, level_counts, split_key
+from scfm.io.tables import message
+from scfm.preparation.design import confounding, design_warnings
+from scfm.preparation.hvg import Selection, select_genes
+from scfm.preparation.normalize import cell_qc, gene_qc, log_cp10k
+from scfm.preparation.pca import Components, principal_components
+from scfm.text import did_you_mean, listing, plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+log = logging.getLogger(__name__)
+
+DROPPED = ("cell_id", "reason", "detail")
+#: parameters that preparation reads
+PARAMS = (
+    "round_counts",
+    "min_genes_per_cell",
+    "min_cells_per_gene",
+    "min_cells_per_batch",
+    "n_hvg",
+    "hvg_flavor",
+    "n_pcs",
+    "probe_folds",
+    "probe_seed",
+)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A prepared data set.
+
+    Attributes
+    ----------
+    counts, logged
+        Shape (n_cells, n_genes), CSR float32; rows sorted by cell id.
+    obs
+        ``cell_id, batch, label, condition, donor, tissue, n_counts, n_genes, scored``.
+    user_obs
+        The user's columns, same rows.
+    var
+        The user's columns, ``gene_symbol``, ``gene_id``, ``highly_variable``, ranking and QC.
+    pca
+        Components on the variable genes; ``loadings`` has a row per variable gene.
+    dropped
+        ``cell_id, reason, detail``: cells left out, and cells kept but not scored.
+    facts
+        For ``facts.json``.
+    """
+
+    counts: "sparse.csr_matrix"
+    logged: "sparse.csr_matrix"
+    obs: "pd.DataFrame"
+    user_obs: "pd.DataFrame"
+    var: "pd.DataFrame"
+    pca: Components
+    dropped: "pd.DataFrame"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def require(params: Mapping[str, Any]) -> None:
+    """Raise :class:`~scfm.errors.ScfmError` if a parameter that preparation reads is not given."""
+    absent = [name for name in PARAMS if params.get(name) is None]
+    if absent:
+        raise ScfmError(
+            f"The parameters lack {listing(absent, limit=20)}; give them in --params, "
+            f"or --schema nextflow_schema.json for the defaults."
+        )
+
+
+def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
+    """Return ``cell_id`` and the keys as text: None for missing values, absent keys all None.
+
+    Parameters
+    ----------
+    obs
+        The user's obs, indexed by cell id.
+    row
+        Row of the samplesheet.
+
+    Raises
+    ------
+    ScfmError
+        A key names a column that does not exist.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({"cell_id": obs.index.astype(str)}, dtype=object)
+    for name, column in KEYS.items():
+        key = row.get(column)
+        if not key:
+            table[name] = None
+            continue
+        parts = split_key(key, list(obs.columns))
+        absent = [p for p in parts if p not in obs.columns]
+        if absent:
+            raise ScfmError(
+                f"obs has no column {listing(absent)} ({column} of the "
+                f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
+            )
+        table[name] = build_key([obs[p] for p in parts]).to_numpy(dtype=object)
+    return table
+
+
+def _drop_cells(
+    table: "pd.DataFrame", n_genes: "np.ndarray", row: Mapping[str, Any], min_genes: int
+) -> tuple["np.ndarray", "pd.DataFrame"]:
+    """Return the mask of kept cells, and the list of cells that are left out or not scored."""
+    import numpy as np
+    import pandas as pd
+
+    no_batch, few = table["batch"].isna().to_numpy(), n_genes < min_genes
+    no_label = table["label"].isna().to_numpy()
+    reasons = np.select([no_batch, few, no_label], ["no_batch", "few_genes", "no_label"], "")
+    details = {
+        "no_batch": f"no value in '{row['batch_key']}'; left out",
+        "few_genes": f"fewer than {min_genes} genes; left out",
+        "no_label": f"no value in '{row['label_key']}'; kept, not scored",
+    }
+    listed = reasons != ""
+    dropped = pd.DataFrame({"cell_id": table["cell_id"][listed], "reason": reasons[listed]})
+    dropped["detail"] = [details[r] for r in dropped["reason"]]
+    return ~(no_batch | few), dropped.sort_values("cell_id", kind="stable").reset_index(drop=True)[list(DROPPED)]
+
+
+def _annotate_genes(var: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
+    """Return var with ``gene_symbol`` and ``gene_id`` where they are known (empty text for single genes without)."""
+    names = find_names(var, symbol_column=row.get("gene_symbol_column"), id_column=row.get("gene_id_column"))
+    var = var.copy()
+    if names.symbols is not None:
+        var["gene_symbol"] = names.symbols
+    if names.ids is not None:
+        var["gene_id"] = names.ids
+    return var
+
+
+def _gene_lists(
+    var: "pd.DataFrame", exclude: list[str], force: list[str]
+) -> tuple["np.ndarray", "np.ndarray", list[dict]]:
+    """Return the masks of excluded and forced genes, and warnings about names that were not found."""
+    columns = [
+        var.index.to_numpy(dtype=object),
+        *(var[c].to_numpy(dtype=object) for c in ("gene_symbol", "gene_id") if c in var),
+    ]
+    masks, notes = [], []
+    for param, wanted in (("hvg_exclude", exclude), ("hvg_force", force)):
+        mask, absent = match_genes(wanted, *columns)
+        masks.append(mask)
+        if absent:
+            notes.append(
+                message(
+                    "W-HVG-03",
+                    "warning",
+                    f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: "
+                    f"{listing(absent)}.",
+                    values={"absent": absent},
+                )
+            )
+    return masks[0], masks[1], notes
+
+
+def prepare(
+    counts: "sparse.csr_matrix",
+    obs: "pd.DataFrame",
+    var: "pd.DataFrame",
+    *,
+    row: Mapping[str, Any],
+    params: Mapping[str, Any],
+    exclude: list[str] | None = None,
+    force: list[str] | None = None,
+) -> Prepared:
+    """Prepare one data set.
+
+    Parameters
+    ----------
+    counts
+        Shape (n_cells, n_genes), CSR.
+    obs, var
+        The user's frames, indexed by cell id and gene id.
+    row
+        Row of the samplesheet.
+    params
+        All parameters, with defaults.
+    exclude, force
+        Genes that are never, and always, variable genes.
+
+    Returns
+    -------
+    Everything that is written. The order of the input's rows has no influence: cells are sorted by id first.
+
+    Raises
+    ------
+    ScfmError
+        A key is missing, or too few cells or genes are left.
+    """
+    import numpy as np
+
+    table = build_obs(obs, row)
+    order = np.argsort(table["cell_id"].to_numpy(dtype=str), kind="stable")
+    table, obs, counts = table.iloc[order].reset_index(drop=True), obs.iloc[order], counts[order]
+    keep, dropped = _drop_cells(table, np.diff(counts.indptr), row, int(params["min_genes_per_cell"]))
+    if not keep.all():
+        table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
+    genes = np.bincount(counts.indices, minlength=counts.shape[1]) >= int(params["min_cells_per_gene"])
+    var, counts = _annotate_genes(var, row)[genes].copy(), (counts if genes.all() else counts[:, genes])
+    if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:
+        raise ScfmError(
+            f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
+            f"left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene."
+        )
+    qc = cell_qc(counts)
+    table["n_counts"], table["n_genes"] = qc["total_counts"], qc["n_genes_by_counts"]
+    table["scored"] = table["label"].notna()
+    for name, values in gene_qc(counts).items():
+        var[name] = values
+
+    logged = log_cp10k(counts)
+    excluded, forced, more = _gene_lists(var, exclude or [], force or [])
+    chosen = select_genes(
+        logged,
+        counts,
+        table["batch"].to_numpy(dtype=str),
+        var.index.to_numpy(dtype=object),
+        n_hvg=int(params["n_hvg"]),
+        flavor=params["hvg_flavor"],
+        min_cells=int(params["min_cells_per_batch"]),
+        exclude=excluded,
+        force=forced,
+    )
+    var["highly_variable"], var["highly_variable_rank"], var["highly_variable_nbatches"] = (
+        chosen.mask,
+        chosen.rank,
+        chosen.n_batches,
+    )
+    pca = principal_components(logged[:, chosen.mask], int(params["n_pcs"]))
+    notes = [*more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
+    prepared = Prepared(counts, logged, table, obs, var, pca, dropped)
+    prepared.facts = _facts(prepared, row, chosen, n_genes_dropped=int((~genes).sum()), notes=notes)
+    return prepared
+
+
+def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dict]:
+    """Return warnings about empty cells and fewer components than asked for."""
+    found = []
+    empty = int((table["n_counts"] == 0).sum())
+    if empty:
+        found.append(
+            message(
+                "W-QC-01",
+                "warning",
+                f"{plural(empty, 'cell')} without a single count stay in the data as zeros; "
+                f"--min_genes_per_cell 1 drops them.",
+                values={"n_empty": empty},
+            )
+        )
+    n_pcs = pca.scores.shape[1]
+    if n_pcs < wanted:
+        found.append(
+            message(
+                "W-PCA-01",
+                "warning",
+                f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.",
+                values={"n_pcs": n_pcs},
+                threshold=wanted,
+            )
+        )
+    return found
+
+
+def _facts(
+    prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_genes_dropped: int, notes: list[dict]
+) -> dict[str, Any]:
+    """Return the facts of the data set for ``facts.json``, with every warning."""
+    obs = prepared.obs
+    scored = obs[obs["scored"]]
+    role = row.get("batch_role") or "technical"
+    notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=row["batch_key"])
+    for entry in notes:
+        entry["dataset"] = row["dataset"]
+        log.log(
+            logging.INFO if entry["severity"] == "info" else logging.WARNING, "%s: %s", entry["code"], entry["text"]
+        )
+    dropped = {str(k): int(v) for k, v in prepared.dropped["reason"].value_counts().sort_index().items()}
+    if n_genes_dropped:
+        dropped["rare_genes"] = n_genes_dropped
+    return {
+        "dataset": row["dataset"],
+        "n_cells": len(obs),
+        "n_genes": prepared.counts.shape[1],
+        "n_scored": len(scored),
+        "n_hvg": int(chosen.mask.sum()),
+        "n_pcs": prepared.pca.scores.shape[1],
+        "organism": row.get("organism") or "",
+        "batches": level_counts(obs["batch"]),
+        "labels": level_counts(scored["label"]),
+        "batch_role": role,
+        "keys": {name: row.get(column) or "" for name, column in KEYS.items()},
+        "labels_from": row.get("labels_from") or "",
+        "counts_source": row.get("counts_source") or "",
+        "dropped": dropped,
+        "warnings": notes,
+        "confounding": confounding(
+            obs,
+            prepared.user_obs,
+            keys={name: row.get(column) or "" for name, column in KEYS.items()},
+            skip=split_key(row["batch_key"], list(prepared.user_obs.columns)),
+        ),
+    }

@@ -1,0 +1,87 @@
+"""Write a prepared data set to the files that later steps read (``docs/architecture.md``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.io.columns import writable
+from scfm.io.tables import write_embedding, write_json, write_table
+from scfm.preparation.prepare import KEYS, Prepared
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+#: obs columns that are ours; a column of the user's with such a name is kept as <name>_input
+OURS = ("batch", "label", "scored", "total_counts", "n_genes_by_counts")
+
+
+def to_anndata(prepared: Prepared) -> "ad.AnnData":
+    """Return the prepared data set as one AnnData object.
+
+    ``X`` is log data, ``layers['counts']`` the counts. The user's obs columns are kept; one that bears a name of ours
+    and holds something else is kept as ``<name>_input``.
+    """
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+
+    obs = prepared.obs.set_index("cell_id")
+    user = prepared.user_obs.copy()
+    user.index = obs.index
+    user = user.rename(columns={c: f"{c}_input" for c in user.columns if c in OURS and not _same(user[c], obs.get(c))})
+    user = user.drop(columns=[c for c in user.columns if c in OURS])
+    ours = pd.DataFrame({k: pd.Categorical(obs[k]) for k in ("batch", "label")}, index=obs.index)
+    ours["scored"], ours["total_counts"], ours["n_genes_by_counts"] = obs["scored"], obs["n_counts"], obs["n_genes"]
+    frame = pd.concat([ours, user.apply(writable)], axis=1)
+    frame.index.name = None
+    var = prepared.var.apply(writable)
+    mask = var["highly_variable"].to_numpy(dtype=bool)
+    loadings = np.zeros((len(var), prepared.pca.loadings.shape[1]))
+    loadings[mask] = prepared.pca.loadings
+    mean = np.zeros(len(var))
+    mean[mask] = prepared.pca.mean
+    var["pca_mean"] = mean
+    result = ad.AnnData(prepared.logged, obs=frame, var=var, layers={"counts": prepared.counts})
+    result.obsm["X_pca"] = prepared.pca.scores.astype(np.float32)
+    result.varm["PCs"] = loadings
+    result.uns["pca"] = {"variance": prepared.pca.variance, "variance_ratio": prepared.pca.variance_ratio}
+    result.uns["scfmbench"] = json.dumps(prepared.facts, sort_keys=True)
+    return result
+
+
+def _same(user: "pd.Series", ours: "pd.Series | None") -> bool:
+    """Tell whether a column of the user's says the same as ours, as text."""
+    from scfm.inputs.keys import as_text
+
+    return ours is not None and as_text(user).equals(as_text(ours))
+
+
+def _write_obs(obs: "pd.DataFrame", path: Path) -> None:
+    """Write the obs table; keys are strings even where all of them are missing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds: dict[str, Any] = {"cell_id": pa.string(), **dict.fromkeys(KEYS, pa.string())}
+    kinds |= {"n_counts": pa.float64(), "n_genes": pa.int64(), "scored": pa.bool_()}
+    columns = {c: pa.array(obs[c].where(obs[c].notna(), None).tolist(), type=kind) for c, kind in kinds.items()}
+    pq.write_table(pa.table(columns), path)
+
+
+def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> None:
+    """Write ``<dataset>.{prepared.h5ad,obs.parquet,pca.parquet,splits.parquet,facts.json,dropped_cells.tsv}``."""
+    outdir.mkdir(parents=True, exist_ok=True)
+    dataset = prepared.facts["dataset"]
+    to_anndata(prepared).write_h5ad(
+        outdir / f"{dataset}.prepared.h5ad",
+        compression="gzip",
+        compression_opts=1,
+        convert_strings_to_categoricals=False,
+    )
+    _write_obs(prepared.obs, outdir / f"{dataset}.obs.parquet")
+    write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
+    write_table(splits, outdir / f"{dataset}.splits.parquet")
+    write_json(outdir / f"{dataset}.facts.json", prepared.facts)
+    write_table(prepared.dropped, outdir / f"{dataset}.dropped_cells.tsv")

@@ -1,0 +1,1 @@
+"""The tables of ``assets/`` and their schemas."""

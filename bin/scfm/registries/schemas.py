@@ -1,0 +1,161 @@
+"""Hold a table against its JSON schema in ``assets/`` (one schema per published table, the single source).
+
+The schemas describe a table as an array of row objects. Validating hundreds of thousands of rows one by one takes
+minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it knows the keywords in
+``KEYWORDS`` and refuses a schema that uses another one, so that no rule is passed over in silence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.io.tables import read_json
+from scfm.registries.reader import ASSETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("scores", "totals", "probing", "centroids", "status", "resources")
+KEYWORDS = {"type", "description", "enum", "minimum", "maximum", "minLength", "pattern"}
+
+
+class Schemas:
+    """The schemas in one folder, read when first asked for.
+
+    Parameters
+    ----------
+    folder
+        Holds ``schema_<table>.json``.
+    """
+
+    def __init__(self, folder: Path | str = ASSETS) -> None:
+        self.folder = Path(folder)
+        self._loaded: dict[str, dict[str, Any]] = {}
+
+    def load(self, name: str) -> dict[str, Any]:
+        """Return the schema of a table: one of ``TABLES``, or ``warnings``."""
+        if name not in self._loaded:
+            path = self.folder / f"schema_{name}.json"
+            if not path.is_file():
+                raise ScfmError(
+                    f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."
+                )
+            self._loaded[name] = read_json(path)
+        return self._loaded[name]
+
+    def rules(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the rule of every column of a table, in the published order."""
+        return self.load(name)["items"]["properties"]
+
+    def columns(self, name: str) -> list[str]:
+        """Return the columns of a table in the published order."""
+        return list(self.rules(name))
+
+    def key(self, name: str) -> list[str]:
+        """Return the columns that together name a row, which is also the order of the rows."""
+        return list(self.load(name)["x-key"])
+
+    def check(self, frame: "pd.DataFrame", name: str) -> None:
+        """Raise :class:`ScfmError` with every fault of a table against its schema (missing values as NaN or None)."""
+        rules, key = self.rules(name), self.key(name)
+        missing = [c for c in rules if c not in frame.columns]
+        extra = [c for c in frame.columns if c not in rules]
+        faults = [f"columns missing: {', '.join(missing)}"] if missing else []
+        if extra:
+            faults.append(f"columns not in the schema: {', '.join(map(str, extra))}")
+        for column, rule in rules.items():
+            if column in frame.columns:
+                faults += [f"column '{column}': {fault}" for fault in _column_faults(frame[column], rule)]
+        if not missing and frame.duplicated(key).any():
+            again = frame.loc[frame.duplicated(key), key]
+            faults.append(
+                f"{len(again)} rows repeat a key ({', '.join(key)}), first: {', '.join(map(str, again.iloc[0]))}"
+            )
+        if faults:
+            raise ScfmError(f"Table {name} does not fit schema_{name}.json: {'; '.join(faults)}.")
+
+    def describe(self, name: str) -> str:
+        """Return the columns of a table as Markdown, for ``docs/output.md``."""
+        lines = [
+            f"### `{name}.tsv`",
+            "",
+            f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.",
+            "",
+            "| column | type | meaning |",
+            "|---|---|---|",
+        ]
+        for column, rule in self.rules(name).items():
+            types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+            kind = "/".join(t for t in types if t != "null") + (", may be NA" if "null" in types else "")
+            words = f" One of {', '.join(f'`{v}`' for v in rule['enum'])}." if "enum" in rule else ""
+            lines.append(f"| `{column}` | {kind} | {rule['description']}{words} |")
+        return "\n".join(lines) + "\n"
+
+    def check_messages(self, messages: list[dict]) -> None:
+        """Raise :class:`ScfmError` if a message does not fit ``schema_warnings.json``."""
+        import jsonschema
+
+        faults = [
+            f"message {next(iter(fault.absolute_path), '')}: {fault.message}"
+            for fault in jsonschema.Draft202012Validator(self.load("warnings")).iter_errors(messages)
+        ]
+        if faults:
+            raise ScfmError(f"warnings.json does not fit schema_warnings.json: {'; '.join(faults[:5])}.")
+
+
+def _column_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
+    """Return the faults of one column against its rule."""
+    unknown = set(rule) - KEYWORDS
+    if unknown:
+        return [f"its schema uses keywords that are not checked here: {', '.join(sorted(unknown))}"]
+    types = [rule["type"]] if isinstance(rule["type"], str) else list(rule["type"])
+    absent = values.isna()
+    faults = []
+    if absent.any() and "null" not in types:
+        faults.append(f"{int(absent.sum())} missing values")
+    present = values[~absent]
+    if present.empty:
+        return faults
+    wrong = ~_is_type(present, next(t for t in types if t != "null"))
+    if wrong.any():
+        return [
+            *faults,
+            f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].tolist()[0]!r}",
+        ]
+    return faults + _value_faults(present, rule)
+
+
+def _is_type(values: "pd.Series", kind: str) -> "pd.Series":
+    """Return which values are of a JSON type."""
+    import numpy as np
+    import pandas as pd
+
+    if kind == "string":
+        return values.map(lambda v: isinstance(v, str))
+    if kind == "boolean":
+        return values.map(lambda v: isinstance(v, (bool, np.bool_)))
+    numbers = pd.to_numeric(values, errors="coerce")
+    good = numbers.notna() & np.isfinite(numbers) & values.map(lambda v: not isinstance(v, (str, bool, np.bool_)))
+    return good & (numbers == numbers.round()) if kind == "integer" else good
+
+
+def _value_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
+    """Return faults of present, well-typed values."""
+    checks = {
+        "enum": lambda limit: ~values.isin(limit),
+        "minimum": lambda limit: values.astype(float) < limit,
+        "maximum": lambda limit: values.astype(float) > limit,
+        "minLength": lambda limit: values.str.len() < limit,
+        "pattern": lambda limit: ~values.str.contains(limit, regex=True),
+    }
+    faults = []
+    for keyword, test in checks.items():
+        if keyword in rule:
+            bad = test(rule[keyword])
+            if bad.any():
+                faults.append(
+                    f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].tolist()[0]!r}"
+                )
+    return faults

@@ -1,0 +1,1 @@
+"""The page: HTML, style, and what MultiQC reads."""

@@ -1,0 +1,249 @@
+"""Across data sets: totals and probes over methods, mean ranks, and size of models and corpora against the total."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.page.html import esc, number, table, tabs
+from scfm.report.page.mqc import Section
+from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.sections.scores import COLOURS
+from scfm.report.view.study import RAW, pearson, probing_values, ranks, study_table
+from scfm.text import listing, plural
+from scfm.umap.plots import palette
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_PROBES = (
+    ("batch", "macro_f1", "Batch, macro-F1"),
+    ("batch", "accuracy", "Batch, accuracy"),
+    ("label", "macro_f1", "Label, macro-F1"),
+    ("label", "accuracy", "Label, accuracy"),
+)
+_SIZES = (("parameters_millions", "Parameters"), ("cells_millions", "Cells seen in pretraining"))
+#: fewer points have no correlation worth a number
+MIN_MODELS = 3
+_GUESS = "Guess: largest class"
+
+
+def across_sections(data: "ReportData") -> list[Section]:
+    """Return the sections over all data sets; of a single one what compares models: their sizes."""
+    names = data.dataset_names()
+    tables = {name: study_table(data, name).query("variant == @RAW", local_dict={"RAW": RAW}) for name in names}
+    tables = {name: t for name, t in tables.items() if t["total"].notna().any()}
+    sections = [totals_lines(tables), rank_table(tables)] if len(tables) > 1 else []
+    return [*sections, *(probe_lines(data, names) if len(names) > 1 else []), *size_section(data, tables)]
+
+
+def _lines(frames: dict[str, "pd.DataFrame"], title: Callable[[dict], str], column: str) -> dict[str, dict[str, float]]:
+    """Return ``{method: {data set: value}}`` for a line plot, methods in order of their mean."""
+    found: dict[str, dict[str, float]] = {}
+    for name, frame in frames.items():
+        for row in frame.dropna(subset=[column]).to_dict("records"):
+            found.setdefault(title(row), {})[name] = round(float(row[column]), 4)
+    return dict(sorted(found.items(), key=lambda item: -sum(item[1].values()) / len(item[1])))
+
+
+def _style(names: Sequence[str]) -> dict[str, Any]:
+    """Return options of a line plot: a colour for every method, the guess grey and dashed."""
+    return {
+        "style": "lines+markers",
+        "showlegend": True,
+        "colors": palette([n for n in names if n != _GUESS]) | {_GUESS: "#7f7f7f"},
+        "dash_styles": {_GUESS: "dash"},
+    }
+
+
+def _swapped(data: "ReportData") -> str:
+    """Return the caution about the study's axis titles where its data sets are shown."""
+    if not any(d.get("scenario") for d in data.datasets):
+        return ""
+    return (
+        " Data sets stand under their true names: in the study's figures 2B and S16 the titles of liver and Immune are"
+        " exchanged, and in 2B, 2C, S7 and S16 those of HLCA_assay and HLCA_sn."
+    )
+
+
+def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
+    """Return the total per data set, one line per uncorrected method."""
+    return Section(
+        "totals",
+        "Total per data set",
+        "linegraph",
+        _lines(tables, lambda r: r["title"], "total"),
+        description=(
+            "Total of equal halves (0.5 bio + 0.5 batch), raw methods (nothing subtracted afterwards), means over"
+            " seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have"
+            " no order."
+        ),
+        options={
+            "categories": True,
+            "xlab": "Data set",
+            "ylab": "Total",
+            "tt_decimals": 3,
+            **_style([r["title"] for t in tables.values() for r in t.to_dict("records")]),
+        },
+    )
+
+
+def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
+    """Return means over data sets and the mean rank by total, best first; methods that lack a data set come last."""
+    import pandas as pd
+
+    rows = pd.concat([t.assign(dataset=name, rank=ranks(t["total"])) for name, t in tables.items()]).dropna(
+        subset=["total"]
+    )
+    means = rows.groupby("title").agg(
+        rank=("rank", "mean"),
+        total=("total", "mean"),
+        bio=("bio", "mean"),
+        batch=("batch", "mean"),
+        total_other=("total_other", "mean"),
+        n=("dataset", "nunique"),
+    )
+    means = means.reset_index().sort_values(["n", "rank", "title"], ascending=[False, True, True])
+    score = {"min": 0, "max": 1, "format": "{:,.3f}", "scale": "Blues"}
+    headers = {
+        "rank": {
+            "title": "Mean rank",
+            "description": "Mean over data sets of the rank by total, equal halves (1 is best)",
+            "scale": False,
+            "format": "{:,.1f}",
+        },
+        "total": {"title": "Total 0.5/0.5", "description": "Mean total, equal halves (higher is better)", **score},
+        "bio": {"title": "Bio", "description": "Mean bio conservation (higher is better)", **score, "scale": "Greens"},
+        "batch": {"title": "Batch", "description": "Mean batch removal (higher is better)", **score},
+        "total_other": {"title": "Total 0.6/0.4", "description": "Mean total with 0.6 bio (higher is better)", **score},
+        "n": {
+            "title": "Data sets",
+            "description": f"Data sets with a total, of {len(tables)}; a mean over fewer is not comparable",
+            "scale": False,
+            "format": "{:,.0f}",
+        },
+    }
+    cells = {
+        r["title"]: {c: int(r[c]) if c == "n" else round(float(r[c]), 4) for c in headers}
+        for r in means.to_dict("records")
+    }
+    return Section(
+        "mean_rank",
+        "Mean rank",
+        "table",
+        cells,
+        description=(
+            f"Raw methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a"
+            " data set; methods that lack one come last, for their means are over other data sets."
+        ),
+        options={"col1_header": "Method", "sort_rows": False, "no_violin": True, "namespace": ""},
+        extra={"headers": headers},
+    )
+
+
+def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
+    """Return what a probe reads per data set, one line per uncorrected method, one switch per target and metric."""
+    values = {name: probing_values(data, name).query("variant == @RAW", local_dict={"RAW": RAW}) for name in names}
+    sets, labels = [], []
+    for target, metric, title in _PROBES:
+        frames = {name: v[(v["target"] == target) & (v["metric"] == metric)] for name, v in values.items()}
+        lines = _lines({n: f for n, f in frames.items() if len(f)}, lambda r: data.names.method(r["method"]), "value")
+        if lines:
+            floor = {
+                n: round(float(f["baseline_majority"].mean()), 4)
+                for n, f in frames.items()
+                if f["baseline_majority"].notna().any()
+            }
+            sets.append(lines | ({_GUESS: floor} if floor else {}))
+            labels.append({"name": title, "ylab": title})
+    if not sets or len({n for s in sets for line in s.values() for n in line}) < 2:
+        return []
+    options: dict[str, Any] = {
+        "categories": True,
+        "xlab": "Data set",
+        "ylab": labels[0]["ylab"],
+        "tt_decimals": 3,
+        "ymin": 0,
+        "ymax": 1,
+        **_style([n for s in sets for n in s]),
+    }
+    return [
+        Section(
+            "probing",
+            "Probes per data set",
+            "linegraph",
+            sets,
+            options=options | ({"data_labels": labels} if len(labels) > 1 else {}),
+            description=(
+                "Logistic regression on random folds, raw methods. Batch: lower is better; label: higher is better."
+                f" The dashed line is what always saying the largest class scores.{_swapped(data)}"
+            ),
+        )
+    ]
+
+
+def size_section(data: "ReportData", tables: dict[str, "pd.DataFrame"]) -> list[Section]:
+    """Return size of model and of its corpus against the total; needs three foundation models, with weights of their
+    own, with a total in a data set.
+    """
+    models = {
+        name: t[(t["family"] == "foundation_model") & t["total"].notna() & ~t["method"].isin(data.names.made_up)]
+        for name, t in tables.items()
+    }
+    if max((len(m) for m in models.values()), default=0) < MIN_MODELS:
+        return []
+    return _size_section(data, models)
+
+
+def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list[Section]:
+    import numpy as np
+
+    sizes = data.published.models
+    rows, panels, unknown, counts = [], [], set(), set()
+    for name, frame in models.items():
+        joined = frame.merge(sizes, on="method")
+        unknown |= set(frame["title"]) - set(joined["title"])
+        if len(joined) < MIN_MODELS:
+            continue
+        counts.add(len(joined))
+        cells, plots = [], []
+        for column, title in _SIZES:
+            logs = np.log2(joined[column].to_numpy(dtype=float))
+            r, p = pearson(logs, joined["total"])
+            cells.append(f"{number(r, 3)} ({number(p, 3)})")
+            points = [
+                Point(t, float(x), float(y), COLOURS["foundation_model"], "method", front=False)
+                for t, x, y in zip(joined["title"], logs, joined["total"], strict=True)
+            ]
+            plots.append(
+                scatter_svg(
+                    points,
+                    xlab=f"{title}, log2 of millions",
+                    ylab="Total (equal halves)",
+                    legend={},
+                    marks=f"r {number(r, 3)}, p {number(p, 3)}, n {len(joined)}",
+                    tips=("log2", "total"),
+                )
+            )
+        rows.append([esc(name), str(len(joined)), *cells])
+        panels.append((name, "".join(plots)))
+    if not rows:
+        return []
+    n = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(counts.pop())
+    left = f" Not shown, for their sizes are not known: {esc(listing(sorted(unknown)))}." if unknown else ""
+    body = table(["Data set", "Models", *(f"{t}: Pearson r (p)" for _, t in _SIZES)], rows) + tabs("scfm_sizes", panels)
+    return [
+        Section(
+            "sizes",
+            "Size of model and corpus against total",
+            "html",
+            body,
+            description=(
+                f"<b>n = {n} models: too few for a conclusion.</b> Pearson's r between log2 of the size and the total,"
+                " raw; p is two-sided, for single tests, under independent normal values. One model at the edge can"
+                f" turn a slope round, and models differ in much besides size.{left}{_swapped(data)}"
+            ),
+        )
+    ]

@@ -1,0 +1,196 @@
+"""Centroids per batch and label: the alignment rate beside its chance level, and maps where the run made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scfm.report.page.html import esc, heat_table, number, tabs
+from scfm.report.page.mqc import Section, slug
+from scfm.report.view.study import CENTRED, RAW
+from scfm.report.view.summary import summarise
+from scfm.text import plural
+from scfm.umap.plots import palette
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+#: bytes of all maps of centroids in a report together; MultiQC keeps every section twice, the second time as base64
+MAP_BUDGET = 1_500_000
+_KINDS = {"umap": "UMAP", "tsne": "t-SNE"}
+_PANEL, _GAP, _CAPTION = 210, 14, 18
+#: names in a legend before it ends
+_LEGEND = 60
+
+
+def centroid_sections(data: "ReportData", dataset: str, *, budget: int = MAP_BUDGET) -> list[Section]:
+    """Return the alignment rates and the maps of one data set; nothing where no centroid counts.
+
+    Parameters
+    ----------
+    budget
+        Bytes that the maps of this data set may take; the best totals come first and the rest is counted.
+    """
+    rows = data.of("centroids", dataset)
+    rates = alignment_rates(rows)
+    if rates["rate"].isna().all():
+        return []
+    order = summarise(data, dataset)
+    return [rate_section(data, dataset, rows, rates, order), *map_section(data, rows, rates, order, budget=budget)]
+
+
+def alignment_rates(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return ``rate`` and ``chance`` per method and correction, means over seeds; NaN where no centroid counts."""
+    counted = rows.assign(aligned=rows["aligned"].astype("Float64").astype(float), chance=rows["chance"].astype(float))
+    one = counted.groupby(["method", "variant", "seed"]).agg(
+        rate=("aligned", "mean"), chance=("chance", "mean"), counted=("aligned", "count"), centroids=("aligned", "size")
+    )
+    return one.groupby(["method", "variant"]).mean()
+
+
+def rate_section(
+    data: "ReportData", dataset: str, rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame"
+) -> Section:
+    """Return the rates by method and correction, and by label."""
+    methods = list(dict.fromkeys(order["method"]))
+    variants = [RAW, *sorted(set(order["variant"]) - {RAW})]
+    values: dict[tuple[str, str], float] = {}
+    for (method, variant), row in rates.iterrows():
+        values[data.names.method(method), variant] = row["rate"]
+        values[data.names.method(method), "Chance"] = row["chance"]
+    overall = heat_table([data.names.method(m) for m in methods], [*variants, "Chance"], values, corner="Method")
+    panels = [("All labels", overall), ("By label", _by_label(data, dataset, rows, order))]
+    kept = rates.dropna(subset=["rate"]).iloc[0]
+    return Section(
+        "alignment",
+        "Centroid alignment",
+        "html",
+        tabs(f"scfm_alignment_{slug(dataset)}", panels),
+        description=(
+            "The mean embedding of every batch and label: how often is the nearest one of <i>another</i> batch the"
+            " same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the nearest were drawn at random"
+            f" among the other batches' centroids. {kept['counted']:.0f} of"
+            f" {plural(round(kept['centroids']), 'centroid')} count: their label occurs in another batch. Every"
+            " centroid counts the same, whatever its number of cells. The rate sees only whether labels meet across"
+            " batches, not how far apart they stay: a shift that is the same for all labels costs nothing here."
+        ),
+    )
+
+
+def _by_label(data: "ReportData", dataset: str, rows: "pd.DataFrame", order: "pd.DataFrame") -> str:
+    """Return label x embedding, uncorrected and centred ones without controls."""
+    sizes = data.facts(dataset).get("labels", {})
+    known = rows[rows["aligned"].notna()].assign(aligned=lambda r: r["aligned"].astype(float))
+    shown = order[~order["is_control"] & order["variant"].isin([RAW, CENTRED])]
+    titles = {(r.method, r.variant): r.title for r in shown.itertuples()}
+    means = known.groupby(["label", "method", "variant"])["aligned"].mean()
+    labels = sorted(known["label"].unique(), key=lambda x: (-sizes.get(x, 0), x))
+    columns = [t for k, t in titles.items() if k in set(zip(known["method"], known["variant"], strict=True))]
+    return heat_table(
+        labels,
+        columns,
+        {(x, titles[m, v]): value for (x, m, v), value in means.items() if (m, v) in titles},
+        corner="Label",
+    )
+
+
+def map_section(
+    data: "ReportData", rows: "pd.DataFrame", rates: "pd.DataFrame", order: "pd.DataFrame", *, budget: int
+) -> list[Section]:
+    """Return the maps: by label and by batch, raw beside centred, best total first until the budget is used."""
+    kinds = [k for k in _KINDS if rows[f"{k}_1"].notna().any()]
+    if not kinds:
+        return []
+    colours = {key: palette(rows[key].unique().tolist()) for key in ("label", "batch")}
+    panels: list[str] = []
+    used = left_out = 0
+    for method in dict.fromkeys(order.loc[~order["is_control"], "method"]):
+        of_method = rows[rows["method"] == method]
+        drawn = "".join(
+            _figure(data, of_method[of_method["seed"] == of_method["seed"].min()], kind, colours, rates)
+            for kind in kinds
+        )
+        if used + len(drawn) > budget:
+            left_out += 1
+            continue
+        used += len(drawn)
+        panels.append(drawn)
+    rest = (
+        f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in"
+        " tables/centroids.tsv."
+        if left_out
+        else ""
+    )
+    legends = "".join(
+        f"<p class='scfm-muted'><b>{key.capitalize()}</b> {_legend(colours[key])}</p>" for key in ("label", "batch")
+    )
+    return [
+        Section(
+            "centroid_maps",
+            "Maps of centroids",
+            "html",
+            legends + "".join(panels),
+            description=(
+                "Every point is the mean of one batch and label; left half raw, right half centred, each by label and"
+                " by batch; the first seed. Where labels gather on the left already, batches do not tear them apart. A"
+                f" map is a picture, not evidence: the rate is computed in the whole embedding.{rest}"
+            ),
+        )
+    ]
+
+
+def _figure(
+    data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[str, dict[str, str]], rates: "pd.DataFrame"
+) -> str:
+    """Return up to four panels of one method side by side; nothing without coordinates."""
+    parts, said, place = [], [], 0
+    for variant, word in ((RAW, "raw"), (CENTRED, "centred")):
+        part = rows[(rows["variant"] == variant) & rows[f"{kind}_1"].notna()]
+        if part.empty:
+            continue
+        rate = rates.loc[(part["method"].iloc[0], variant)]
+        said.append(f"{word} {number(rate['rate'])}")
+        for key in ("label", "batch"):
+            parts.append(
+                f"<g transform='translate({place * (_PANEL + _GAP)}"
+                f" 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>"
+            )
+            place += 1
+    if not parts:
+        return ""
+    title = data.names.method(rows["method"].iloc[0])
+    return (
+        f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b>, {_KINDS[kind]} <span class='scfm-muted'>aligned:"
+        f" {', '.join(said)} (chance {number(rate['chance'])})</span></figcaption><div class='scfm-scroll'><svg"
+        f" class='scfm-svg' style='width:{place * (_PANEL + _GAP)}px;min-width:0' viewBox='0 0"
+        f" {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img' aria-label='{_KINDS[kind]} of the centroids of"
+        f" {esc(title)}'>{''.join(parts)}</svg></div></figure>"
+    )
+
+
+def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], caption: str) -> str:
+    """Return one panel: a frame, one path per colour whose dots are strokes of no length (a tenth of the bytes of
+    circles).
+    """
+    places = rows[[f"{kind}_1", f"{kind}_2"]].to_numpy(dtype=float)
+    low, span = places.min(axis=0), (places.max(axis=0) - places.min(axis=0)).max() or 1.0
+    spots = (8 + (places - low) / span * (_PANEL - 16)).round().astype(int)
+    names = rows[key].to_numpy()
+    paths = "".join(
+        f"<path stroke='{colours[name]}' d='{''.join(f'M{x} {_PANEL - y}h0' for x, y in spots[names == name])}'/>"
+        for name in sorted(set(names))
+    )
+    return (
+        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7'"
+        f" stroke-linecap='round' stroke-opacity='.8'>{paths}</g><text x='2' y='{_PANEL + 13}'"
+        f" font-size='11'>{esc(caption)}</text>"
+    )
+
+
+def _legend(colours: dict[str, str]) -> str:
+    names = sorted(colours)
+    keys = "".join(
+        f"<span class='scfm-key'><i style='background:{colours[n]}'></i>{esc(n)}</span>" for n in names[:_LEGEND]
+    )
+    return keys + (f" and {len(names) - _LEGEND} more" if len(names) > _LEGEND else "")

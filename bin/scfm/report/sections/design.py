@@ -1,0 +1,190 @@
+"""What the batch of a data set is: its role, what is confounded with it, and what a guess would score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.page.html import esc, number, table
+from scfm.report.page.mqc import Section
+from scfm.report.view.study import CENTRED, RAW, probing_values
+from scfm.text import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_ROLES = {
+    "technical": "technical: a difference between its levels is not wanted, and a high batch score is good",
+    "biological": "biological: a perfect batch score would mean that this biology is gone",
+    "mixed": "mixed: technique and biology change together, and no score can tell which of them was removed",
+}
+_RELATIONS = {
+    "one_to_one": "the same split as the batch: the two can't be told apart",
+    "batch_in_column": "batches nested in it: every batch has one level",
+    "column_in_batch": "nested in the batch: every level occurs in one batch",
+    "partial": "overlaps in part: some combinations do not occur",
+    "crossed": "crossed: every combination occurs",
+}
+#: rows shown before the table is folded
+_SHOWN = 15
+#: a probe this near to a baseline reads nothing
+NEAR = 0.02
+_METRICS = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
+
+
+def design_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return what the batch is; nothing where neither the catalogue nor the preparation says anything about it."""
+    facts, row = data.facts(dataset), data.row(dataset)
+    scenario = data.catalogue.get(row["scenario"]) if row.get("scenario") else None
+    found = facts.get("confounding") or []
+    if scenario is None and not found:
+        return []
+    role = facts.get("batch_role") or row.get("batch_role") or "technical"
+    lines = [f"<b>Batch: {esc(row.get('batch_key', 'batch'))}</b>, declared {_ROLES.get(role, esc(role))}."]
+    if scenario is not None:
+        lines += [
+            f"What it is: {esc(scenario.batch_is)}",
+            f"Confounded with, by the catalogue: {esc(scenario.confounded_with)}",
+        ]
+    lines += confounding_sentences(found)
+    body = f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" + (_confounding_table(found) if found else "")
+    return [
+        Section(
+            "design",
+            "What the batch is",
+            "html",
+            body,
+            description=(
+                "A batch score can't tell technique from biology; the design can say what a removed difference was."
+                " Measured from obs: how each column lies to the batches, with Cramer's V (0 independent, 1 one tells"
+                " the other; no bias correction)."
+            ),
+        )
+    ]
+
+
+def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
+    """Return what can't be told apart from the batch, as sentences (HTML)."""
+    said = []
+    names = {kind: [_name(e) for e in found if e["relation"] == kind and e["key"] != "label"] for kind in _RELATIONS}
+    if names["one_to_one"]:
+        said.append(
+            f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the"
+            " other."
+        )
+    if names["batch_in_column"]:
+        said.append(
+            f"Every batch has a single level of {', '.join(names['batch_in_column'])}: mixing all batches also mixes"
+            " these."
+        )
+    if names["column_in_batch"]:
+        said.append(
+            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch"
+            " only, so a part of what batches differ in may be theirs."
+        )
+    label = next((e for e in found if e["key"] == "label"), None)
+    if label is not None and label["relation"] != "crossed":
+        said.append(
+            f"Labels and batches: not every label occurs in every batch (V {number(label['cramers_v'])}); such labels"
+            " count less or not at all in batch metrics."
+        )
+    return said
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return f"<code>{esc(entry['column'])}</code>" + (f" ({entry['key']})" if entry["key"] else "")
+
+
+def _confounding_table(found: list[dict[str, Any]]) -> str:
+    """Return all columns, strongest first; the tail is folded."""
+    rows = [
+        [
+            _name(e),
+            f"{e['levels']}",
+            _RELATIONS[e["relation"]],
+            number(e["cramers_v"]),
+            f"{e['n_cells']:,}",
+            esc(", ".join(e["same_as"])),
+        ]
+        for e in found
+    ]
+    head = ["Column of obs", "Levels", "To the batch", "Cramer's V", "Cells", "Splits the same way"]
+    more = (
+        f"<details><summary>{plural(len(rows) - _SHOWN, 'more column')}</summary>{table(head, rows[_SHOWN:])}</details>"
+        if len(rows) > _SHOWN
+        else ""
+    )
+    return table(head, rows[:_SHOWN]) + more
+
+
+def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return chance and majority baselines of the probes beside what the methods reach, with who is no better than a
+    guess.
+    """
+    rows = probing_values(data, dataset)
+    rows = rows[rows["variant"].isin([RAW, CENTRED])]
+    if rows.empty:
+        return []
+    facts = data.facts(dataset)
+    lines, said = [], []
+    for target, classes in (("batch", facts.get("batches", {})), ("label", facts.get("labels", {}))):
+        for metric, title in _METRICS:
+            part = rows[(rows["target"] == target) & (rows["metric"] == metric)].dropna(subset=["value"])
+            if part.empty:
+                continue
+            chance = f"{1 / len(classes):.2f}" if classes and metric != "macro_f1" else "–"
+            ends = [part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]]
+            lines.append(
+                [
+                    f"<b>{target.capitalize()}</b>, {title}",
+                    chance,
+                    number(part["baseline_majority"].mean()),
+                    number(part["baseline_permuted"].mean()),
+                    _end(data, ends[0]),
+                    number(part["value"].median()),
+                    _end(data, ends[1]),
+                ]
+            )
+        said += _guesses(data, rows[rows["target"] == target], target)
+    words = f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>" if said else ""
+    return [
+        Section(
+            "baselines",
+            "Chance and majority",
+            "html",
+            table(
+                ["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"], lines
+            )
+            + words,
+            description=(
+                "Logistic regression on random folds, raw and centred embeddings. A number means something only beside"
+                " what a guess scores: on unbalanced classes a low macro-F1 can be a classifier that always says the"
+                " largest class, which is no better removal than chance."
+            ),
+        )
+    ]
+
+
+def _end(data: "ReportData", row: "pd.Series") -> str:
+    return (
+        f"{number(row['value'])} <span"
+        f" class='scfm-muted'>{esc(data.names.method(row['method'], row['variant']))}</span>"
+    )
+
+
+def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]:
+    """Return who is not above the baselines, by accuracy against the largest class and by macro-F1 against both."""
+
+    def names(part: "pd.DataFrame") -> str:
+        return ", ".join(esc(data.names.method(m, v)) for m, v in zip(part["method"], part["variant"], strict=True))
+
+    said = []
+    f1, accuracy = rows[rows["metric"] == "macro_f1"], rows[rows["metric"] == "accuracy"]
+    low = f1[f1["value"] <= f1[["baseline_majority", "baseline_permuted"]].max(axis=1) + NEAR]
+    if len(low):
+        said.append(f"{target.capitalize()}, macro-F1 within {NEAR} of guessing: {names(low)}.")
+    same = accuracy[accuracy["value"] <= accuracy["baseline_majority"] + NEAR]
+    if len(same):
+        said.append(f"{target.capitalize()}, accuracy within {NEAR} of always saying the largest class: {names(same)}.")
+    return said

@@ -1,0 +1,188 @@
+"""How to read the numbers, and what was done, with the references of what ran and of nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from scfm.report.page.html import esc, table
+from scfm.report.page.mqc import Section
+from scfm.text import split_list
+
+if TYPE_CHECKING:
+    from scfm.report.view.data import ReportData
+
+_CORRECTIONS = {
+    "center": "each batch's mean was subtracted",
+    "l2": "every cell was scaled to length 1",
+    "center_l2": (
+        "each batch's mean was subtracted, then every cell was scaled to length 1, as in the study of foundation models"
+    ),
+    "center_label_balanced": (
+        "the unweighted mean of each batch's label means was subtracted (it sees the labels), then every cell was"
+        " scaled to length 1"
+    ),
+    "drop_pc1": "the first principal component of the embedding was removed, then every cell was scaled to length 1",
+}
+_HVG = {"cell_ranger": "cell_ranger", "seurat_v3": "seurat_v3", "pearson_residuals": "Pearson residuals"}
+
+
+def guide_sections(data: "ReportData") -> list[Section]:
+    """Return the metric guide and the methods text."""
+    return [metric_guide(data), methods_text(data)]
+
+
+def metric_guide(data: "ReportData") -> Section:
+    """Return, for every metric that was computed: direction, range, what it measures and what it misses."""
+    used = set(data.scores["metric"])
+    rows = []
+    for m in data.metrics[data.metrics["name"].isin(used)].to_dict("records"):
+        direction = "higher is better ↑" if m["higher_is_better"] else "lower is better ↓"
+        part = m["group"] + ("" if m["in_total"] else ", not in the total")
+        rows.append(
+            [
+                f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>",
+                f"{direction}<br>{esc(m['range'])}<br>{esc(part)}",
+                esc(m["definition"]),
+                esc(m["misses"]),
+                _doi_links(m["reference"], data.citations) if m["reference"] else "this pipeline",
+            ]
+        )
+    return Section(
+        "guide",
+        "What each metric says, and what it misses",
+        "html",
+        table(["Metric", "Direction, range", "What it measures", "What it misses", "Reference"], rows),
+        description="No single metric is proof. Where two batch metrics disagree, the messages say so.",
+    )
+
+
+def methods_text(data: "ReportData") -> Section:
+    """Return a text for a methods section, and the references it cites."""
+    cited: dict[str, int] = {}
+
+    def cite(*dois: str) -> str:
+        marks = [str(cited.setdefault(d, len(cited) + 1)) for d in dois if d]
+        return f" [{', '.join(marks)}]" if marks else ""
+
+    used_by = data.citation_uses
+    sentences = [
+        "The data were evaluated with scfmbench"
+        + _version(data)
+        + f", a Nextflow pipeline in the layout of nf-core, reported with MultiQC{cite(*used_by.get('pipeline', []))}.",
+        _preparation(data, cite),
+        _embeddings(data, cite),
+        _corrections(data, cite),
+        _metrics(data, cite),
+        _probing(data),
+    ]
+    if (data.status[data.status["step"] == "umap"]["status"] == "ok").any():
+        sentences.append(
+            f"UMAPs were drawn from the same neighbours, for looking only{cite(*used_by.get('umap', []))}."
+        )
+    references = "".join(f"<li>{_reference(doi, data.citations)}</li>" for doi in cited)
+    text = " ".join(s for s in sentences if s)
+    return Section(
+        "methods",
+        "Text for a methods section",
+        "html",
+        f"<blockquote><p>{text}</p></blockquote><h4>References</h4><ol>{references}</ol>",
+        description="Only what ran in this run is described and cited; adapt it before use.",
+    )
+
+
+def _version(data: "ReportData") -> str:
+    version = (data.versions.get("Workflow") or {}).get("scfmbench")
+    return f" {esc(version)}" if version else ""
+
+
+def _preparation(data: "ReportData", cite) -> str:
+    flavor = data.params.get("hvg_flavor", "cell_ranger")
+    return (
+        f"Counts were scaled to 10,000 per cell and log-transformed; {esc(data.params.get('n_hvg', 2000))} variable"
+        " genes were chosen per batch"
+        f" ({esc(_HVG.get(flavor, flavor))}){cite(*data.citation_uses.get('hvg_' + flavor, []))}, and"
+        f" {esc(data.params.get('n_pcs', 50))} principal components were computed from them."
+    )
+
+
+def _embeddings(data: "ReportData", cite) -> str:
+    """Name the methods that gave at least one embedding, controls apart, and imported embeddings."""
+    made = data.status[(data.status["step"] == "embed") & (data.status["status"] == "ok")]
+    references = dict(zip(data.methods["name"], data.methods["reference"], strict=True))
+    groups: dict[str, list[str]] = {"compared": [], "imported": [], "controls": []}
+    for method, rows in made.groupby("method", sort=True):
+        kind = (
+            "controls"
+            if rows["is_control"].iloc[0]
+            else "imported"
+            if rows["family"].iloc[0] == "imported"
+            else "compared"
+        )
+        groups[kind].append(esc(data.names.methods.get(method, method)) + cite(*split_list(references.get(method, ""))))
+    text = f"Embeddings compared: {_series(groups['compared'])}." if groups["compared"] else ""
+    if groups["imported"]:
+        text += f" Embeddings brought by the user: {_series(groups['imported'])}."
+    if groups["controls"]:
+        text += f" Controls that mark the ends of the scales: {_series(groups['controls'])}."
+    seeds = made[made.groupby(["dataset", "method", "variant"])["seed"].transform("nunique") > 1]["seed"].nunique()
+    if seeds > 1:
+        text += f" Stochastic methods were run with {seeds} seeds."
+    return text.strip()
+
+
+def _corrections(data: "ReportData", cite) -> str:
+    variants = [v for v in sorted(data.plan["variant"].unique()) if v != "raw"]
+    if not variants:
+        return ""
+    parts = [f"<i>{esc(v)}</i>: {esc(_CORRECTIONS.get(v, 'a correction of the embedding'))}" for v in variants]
+    return f"Embeddings were also corrected ({'; '.join(parts)}){cite(*data.citation_uses.get('centring', []))}."
+
+
+def _metrics(data: "ReportData", cite) -> str:
+    used = data.metrics[data.metrics["name"].isin(data.scores.loc[data.scores["status"] == "ok", "metric"])]
+    if used.empty:
+        return ""
+    k = esc(data.params.get("neighbors_k", 90))
+    parts = []
+    for group, words in (("bio", "Conservation of biology"), ("batch", "Removal of batch effects")):
+        rows = used[used["group"] == group]
+        if len(rows):
+            named = [esc(t) + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
+            parts.append(f"{words} was measured by {_series(named)}.")
+    weights = split_list(data.params.get("total_weights", "0.6,0.5"))
+    parts.append(
+        f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio"
+        f" conservation by {_series(weights)}."
+    )
+    return " ".join(parts)
+
+
+def _probing(data: "ReportData") -> str:
+    if data.probing.empty or not (data.probing["status"] == "ok").any():
+        return ""
+    return (
+        "Labels and batches were predicted from each embedding by logistic regression (features standardised on the"
+        " training part) and by nearest neighbours, in stratified folds shared by all embeddings and with each batch"
+        " held out in turn, beside two baselines (largest class, permuted targets)."
+    )
+
+
+def _series(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def _reference(doi: str, citations: dict[str, str]) -> str:
+    link = f"<a href='https://doi.org/{esc(doi)}'>doi:{esc(doi)}</a>"
+    return f"{esc(citations[doi])} {link}" if doi in citations else link
+
+
+def _doi_links(reference: str, citations: dict[str, str]) -> str:
+    """Return links for a comma list of DOIs, named by author and year where the citation is known."""
+    links = []
+    for doi in split_list(reference):
+        citation = citations.get(doi, "")
+        year = re.search(r"\((\d{4})\)", citation)
+        name = f"{re.split(r'[ ,]', citation)[0]} {year[1]}" if year else f"doi:{doi}"
+        links.append(f"<a href='https://doi.org/{esc(doi)}' title='{esc(citation)}'>{esc(name)}</a>")
+    return ", ".join(links)

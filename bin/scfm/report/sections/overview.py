@@ -1,0 +1,244 @@
+"""The first screen: what went wrong, and the answer in words."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.page.html import esc, number
+from scfm.report.page.mqc import Section
+from scfm.report.page.style import CSS
+from scfm.report.view.summary import summarise
+from scfm.text import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_WORDS = {"error": "error", "warning": "warning", "info": "note"}
+#: characters of a message that are shown before it is unfolded
+_LINE = 250
+#: embeddings of a Pareto front that are named in the answer
+_NAMED = 6
+
+
+def overview(data: "ReportData") -> list[Section]:
+    """Return the sections of the first screen."""
+    answer = "".join(dataset_answer(data, name) for name in data.dataset_names())
+    return [
+        Section("messages", "Messages", "html", f"<style>{CSS}</style>{messages_html(data.messages, data)}"),
+        Section("answer", "The answer in short", "html", answer),
+    ]
+
+
+def describe_run(data: "ReportData") -> str:
+    """Return what was run, in one line."""
+    methods = data.plan.loc[~data.plan["is_control"], "method"].nunique()
+    return (
+        f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and"
+        f" {plural(len(data.names.controls), 'control')} on {plural(len(data.dataset_names()), 'data set')}; metrics"
+        f" profile {esc(data.params.get('metrics_profile', 'standard'))}."
+    )
+
+
+def verdict_line(data: "ReportData") -> str:
+    """Return one sentence on whether everything that was planned is there."""
+    planned, failed = len(data.plan), data.status[data.status["status"] == "failed"]
+    idle = int((data.plan["status"] == "not_applicable").sum())
+    if failed.empty and idle:
+        return (
+            f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made"
+            " here, for the reasons in the messages below."
+        )
+    if failed.empty:
+        return f"All {plural(planned, 'planned embedding')} gave their results."
+    broken = failed.drop_duplicates(["dataset", "embedding"])
+    titles = sorted({f"{data.names.method(r.method, r.variant)} ({r.dataset})" for r in broken.itertuples()})
+    return (
+        f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}."
+        " The reason stands in the messages below; what is shown is complete for all others."
+    )
+
+
+def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
+    """Return the verdict and the messages: one folded line per code, warnings and notes behind one line more."""
+    lines: dict[str, list[str]] = {severity: [] for severity in _WORDS}
+    for (severity, code), group in groupby(messages, key=lambda m: (m["severity"], m["code"])):
+        lines[severity].append(_group_line(severity, code, list(group), data))
+    counts = {s: sum(m["severity"] == s for m in messages) for s in _WORDS}
+    quiet = [plural(counts[s], _WORDS[s]) for s in ("warning", "info") if counts[s]]
+    rest = "".join(lines["warning"] + lines["info"])
+    folded = (
+        f"<details class='scfm-{'warning' if counts['warning'] else 'info'}'><summary><b>{' and '.join(quiet)}</b>"
+        " <span"
+        " class='scfm-muted'>("
+        f"{esc(', '.join(dict.fromkeys(m['code'] for m in messages if m['severity'] != 'error')))}):"
+        f" what may mislead you; click to read</span></summary>{rest}</details>"
+        if quiet
+        else "<p class='scfm-muted'>No warnings.</p>"
+    )
+    state = "error" if data.verdict["n_failed"] else "good"
+    return (
+        "<div class='scfm-messages'><div class='scfm-line"
+        f" scfm-{state}'><b>{esc(verdict_line(data))}</b></div>{''.join(lines['error'])}{folded}</div>"
+    )
+
+
+def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "ReportData") -> str:
+    """Return the messages of one code: a line that unfolds to the whole sentences."""
+    badge = f"<span class='scfm-badge'>{esc(code)}</span>"
+    if len(entries) == 1:
+        text = entries[0]["text"]
+        if len(text) <= _LINE:
+            return f"<div class='scfm-line scfm-{severity}'>{badge}{_message(entries[0])}</div>"
+        where = f"<b>{esc(entries[0]['dataset'])}</b>: " if entries[0]["dataset"] else ""
+        short, rest = _split(text)
+        return (
+            f"<details class='scfm-{severity}'><summary>{badge}{where}{esc(short)} …</summary><p>…"
+            f" {esc(rest)}</p></details>"
+        )
+    about = sorted({data.names.method(m["method"]) if m["method"] else m["dataset"] or "the run" for m in entries})
+    shown = ", ".join(about[:6]) + (f" and {len(about) - 6} more" if len(about) > 6 else "")
+    return (
+        f"<details class='scfm-{severity}'><summary>{badge}<b>{len(entries)} {_WORDS[severity]}s</b> about"
+        f" {esc(shown)}. <span class='scfm-muted'>First: {esc(_split(entries[0]['text'])[0])}"
+        f" …</span></summary><ul>{''.join(f'<li>{_message(m)}</li>' for m in entries)}</ul></details>"
+    )
+
+
+def _message(entry: dict[str, Any]) -> str:
+    where = f"<b>{esc(entry['dataset'])}</b>: " if entry["dataset"] else ""
+    return f"{where}{esc(entry['text'])}"
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the part of a text that fits on a line, and the rest."""
+    if len(text) <= _LINE:
+        return text, ""
+    short = text[:_LINE].rsplit(" ", 1)[0]
+    return short, text[len(short) :].strip()
+
+
+def dataset_answer(data: "ReportData", dataset: str) -> str:
+    """Return one box: size of the data set, who stands where, and how to read it."""
+    table = summarise(data, dataset)
+    points = [p for p in (_leaders(table), _front(table), _baseline(table), _scale(table), _role(data, dataset)) if p]
+    items = "".join(f"<li>{p}</li>" for p in points)
+    return (
+        f"<div class='scfm-answer'><h4>{esc(dataset)}</h4><span"
+        f" class='scfm-muted'>{describe_size(data, dataset)}</span><ul>{items}</ul></div>"
+    )
+
+
+def describe_size(data: "ReportData", dataset: str) -> str:
+    """Return cells, genes, batches and labels of a data set in one line."""
+    facts, row = data.facts(dataset), data.row(dataset)
+    if not facts:
+        return "Its preparation left no result, so there is nothing to show."
+    batches, labels = facts.get("batches", {}), facts.get("labels", {})
+    dropped = sum(
+        n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes"
+    )  # the only one that counts genes
+    parts = [
+        plural(facts.get("n_cells", 0), "cell"),
+        plural(facts.get("n_genes", 0), "gene"),
+        (
+            f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))}"
+            f" ({esc(facts.get('batch_role', 'technical'))})"
+        ),
+        f"{plural(len(labels), 'label')} by {esc(row.get('label_key', 'label'))}",
+    ]
+    if dropped:
+        parts.append(f"{plural(dropped, 'cell')} dropped from scoring")
+    return ", ".join(parts) + "."
+
+
+def _leaders(table: "pd.DataFrame") -> str:
+    """Return who leads in bio conservation and in batch removal; one winner only if both orders agree on it."""
+    rows = table[~table["is_control"]].dropna(subset=["bio", "batch"])
+    if rows.empty:
+        return "No embedding has both a bio and a batch score, so there is nothing to rank."
+    if len(rows) == 1:
+        only = rows.iloc[0]
+        return (
+            f"Only {esc(only['title'])} was scored (bio {number(only['bio'])}, batch {number(only['batch'])}): there is"
+            " nothing to compare it with."
+        )
+    bio, batch = rows.loc[rows["bio"].idxmax()], rows.loc[rows["batch"].idxmax()]
+    if bio["title"] == batch["title"]:
+        return (
+            f"<b>{esc(bio['title'])}</b> leads in both bio conservation ({number(bio['bio'])}) and batch removal"
+            f" ({number(bio['batch'])}).{_margin(rows)}"
+        )
+    return (
+        f"<b>No single winner.</b> Bio conservation is best kept by <b>{esc(bio['title'])}</b> (bio"
+        f" {number(bio['bio'])}, batch {number(bio['batch'])}), batches are best mixed by <b>{esc(batch['title'])}</b>"
+        f" (bio {number(batch['bio'])}, batch {number(batch['batch'])}).{_margin(rows)}"
+    )
+
+
+def _margin(rows: "pd.DataFrame") -> str:
+    """Return the best totals, and whether the order is settled by the seeds."""
+    best = rows.dropna(subset=["total"]).sort_values("total", ascending=False).head(2)
+    if len(best) < 2:
+        return ""
+    first, second = best.iloc[0], best.iloc[1]
+    gap = first["total"] - second["total"]
+    noise = best["total_sd"].max()
+    text = (
+        f" By total, {esc(first['title'])} is at {number(first['total'], 3)} and {esc(second['title'])} at"
+        f" {number(second['total'], 3)}"
+    )
+    if noise >= gap:  # false where there is one seed and the spread is not known
+        return (
+            text
+            + f": a gap of {number(gap, 3)}, within the spread over seeds ({number(noise, 3)}), so not a difference."
+        )
+    return text + "."
+
+
+def _front(table: "pd.DataFrame") -> str:
+    rows = table[table["front"]]
+    if len(rows) < 2:
+        return ""
+    named = rows.head(_NAMED).sort_values("bio", ascending=False)
+    names = "; ".join(f"{esc(r.title)} ({number(r.bio)} / {number(r.batch)})" for r in named.itertuples())
+    more = f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return f"Best trade-offs (bio / batch; nothing is better in both): {names}{more}."
+
+
+def _baseline(table: "pd.DataFrame") -> str:
+    """Return how the others stand against the uncorrected PCA."""
+    pca = table[(table["method"] == "pca") & (table["variant"] == "raw")].dropna(subset=["bio", "batch"])
+    rows = table[~table["is_control"] & ~table.index.isin(pca.index)].dropna(subset=["bio", "batch"])
+    if pca.empty or rows.empty:
+        return ""
+    base = pca.iloc[0]
+    mixed, kept = int((rows["batch"] > base["batch"]).sum()), int((rows["bio"] >= base["bio"] - 0.02).sum())
+    return (
+        f"Against uncorrected PCA (bio {number(base['bio'])}, batch {number(base['batch'])}): {mixed} of {len(rows)}"
+        f" embeddings mix batches better, {kept} of {len(rows)} keep at least as much biology (within 0.02)."
+    )
+
+
+def _scale(table: "pd.DataFrame") -> str:
+    rows = table[table["is_control"]].dropna(subset=["bio", "batch"])
+    if rows.empty:
+        return ""
+    low, high = rows.loc[rows["bio"].idxmin()], rows.loc[rows["bio"].idxmax()]
+    return (
+        f"Scale: bio runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])}"
+        f" ({esc(high['title'])}); batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all"
+        " embeddings here."
+    )
+
+
+def _role(data: "ReportData", dataset: str) -> str:
+    role = data.facts(dataset).get("batch_role", data.row(dataset).get("batch_role"))
+    if role != "biological":
+        return ""
+    return (
+        "<b>The batch is declared biological</b>: a perfect batch score would mean that this biology is gone."
+        " Read batch removal here as a loss, unless the difference is not wanted."
+    )

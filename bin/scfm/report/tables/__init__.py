@@ -1,0 +1,1 @@
+"""Collects what the steps left into tidy tables."""

@@ -1,0 +1,131 @@
+"""From what the steps left to the published tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.io.tables import write_json, write_table
+from scfm.registries.schemas import TABLES, Schemas
+from scfm.report.tables import checks, resources, status
+from scfm.report.tables.load import Collected, collect, read_metrics
+from scfm.report.tables.names import Names, read_methods
+from scfm.text import split_list
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+NAMELESS = Names()
+
+
+def build_tables(
+    found: Collected,
+    metrics: "pd.DataFrame",
+    params: dict[str, Any],
+    *,
+    names: Names = NAMELESS,
+    trace: "pd.DataFrame | None" = None,
+) -> dict[str, Any]:
+    """Return the published tables by name (``warnings`` and ``verdict`` as plain objects).
+
+    Parameters
+    ----------
+    found
+        Everything the steps left.
+    metrics
+        ``assets/metrics.tsv``.
+    params
+        Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of
+        :data:`scfm.report.tables.status.SWITCHES` are read.
+    names
+        Titles for the messages.
+    trace
+        Nextflow's trace (``resources.read_trace``), if there is one.
+    """
+    from scfm.metrics.totals import compute_totals
+
+    attempts = resources.last_attempts(trace) if trace is not None else {}
+    weights = tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5")))
+    steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
+    state = status.build_status(found, steps_off=steps_off, attempts=attempts)
+    totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
+    return {
+        "scores": found.scores,
+        "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
+        "probing": found.probing,
+        "centroids": found.centroids,
+        "status": state,
+        "resources": resources.build_resources(found, trace),
+        "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names),
+        "datasets": describe_datasets(found),
+        "verdict": status.verdict(state),
+    }
+
+
+def describe_datasets(found: Collected) -> list[dict[str, Any]]:
+    """Return the samplesheet rows with what the preparation found (cells, genes, batches, labels, dropped cells), and
+    where they come from.
+
+    ``recipe`` is the report of the recipe that made the data set, ``download`` the record of the file where it was
+    taken as it is.
+    """
+    described = []
+    for row in sorted(found.datasets, key=lambda r: r["dataset"]):
+        facts = {k: v for k, v in found.facts.get(row["dataset"], {}).items() if k != "warnings"}
+        described.append(
+            {
+                **row,
+                "prepared": facts or None,
+                "recipe": found.recipes.get(row["dataset"]),
+                "download": found.downloads.get(Path(row.get("h5ad", "")).stem),
+            }
+        )
+    return described
+
+
+def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None:
+    """Check every table against its schema, then write them all into ``outdir``."""
+    outdir.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        schemas.check(tables[name], name)
+    schemas.check_messages(tables["warnings"])
+    for name in TABLES:
+        write_table(tables[name], outdir / f"{name}.tsv")
+    for name in ("warnings", "datasets", "verdict"):
+        write_json(outdir / f"{name}.json", tables[name])
+
+
+def collect_results(
+    *,
+    plan: Path,
+    datasets: Path,
+    results: Iterable[Path],
+    metrics_table: Path,
+    methods_table: Path,
+    params: dict[str, Any],
+    outdir: Path,
+    messages: Path | None = None,
+    trace: Path | None = None,
+) -> dict[str, int | str]:
+    """Collect a run into tables; log every message once; return the verdict.
+
+    The schemas are read from the folder of ``metrics_table``, where they are staged together.
+    """
+    found = collect(plan, datasets, results, schemas=Schemas(metrics_table.parent), messages=messages)
+    metrics = read_metrics(metrics_table)
+    tables = build_tables(
+        found,
+        metrics,
+        params,
+        names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
+        trace=resources.read_trace(trace) if trace else None,
+    )
+    write_tables(tables, found.schemas, outdir)
+    levels = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+    for entry in tables["warnings"]:
+        log.log(levels[entry["severity"]], "%s %s %s", entry["code"], entry["dataset"], entry["text"])
+    return tables["verdict"]

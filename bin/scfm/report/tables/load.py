@@ -1,0 +1,178 @@
+"""Read what the steps left, whatever folder it was staged in, and sort it by what it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.io.tables import read_json
+from scfm.registries.schemas import Schemas
+from scfm.registries.typed import as_type, read_typed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+PLAN_COLUMNS = (
+    "dataset",
+    "embedding",
+    "method",
+    "family",
+    "variant",
+    "seed",
+    "is_control",
+    "output_type",
+    "model",
+    "status",
+    "reason_code",
+    "reason",
+)
+
+
+@dataclass
+class Collected:
+    """Everything the steps left, parsed.
+
+    Attributes
+    ----------
+    plan
+        One row per embedding the run should have made (``PLAN_COLUMNS``).
+    datasets
+        The samplesheet rows as CHECK_INPUTS resolved them.
+    schemas
+        The schemas of the tables.
+    statuses, sidecars
+        The parsed JSON files, sorted by file name.
+    scores, probing, centroids
+        The joined tables, in the columns of their schemas.
+    facts
+        ``{data set: facts}`` from PREPARE_DATASET.
+    recipes, downloads
+        ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
+    messages
+        Messages found in files of messages (``*warnings.json``).
+    """
+
+    plan: "pd.DataFrame"
+    datasets: list[dict[str, Any]]
+    schemas: Schemas = field(default_factory=Schemas)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    sidecars: list[dict[str, Any]] = field(default_factory=list)
+    scores: "pd.DataFrame | None" = None
+    probing: "pd.DataFrame | None" = None
+    centroids: "pd.DataFrame | None" = None
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_plan(path: Path | str) -> "pd.DataFrame":
+    """Read ``plan.tsv``; raise :class:`ScfmError` if columns are missing or an embedding is planned twice."""
+    import pandas as pd
+
+    plan = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    missing = [c for c in PLAN_COLUMNS if c not in plan.columns]
+    if missing:
+        raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. CHECK_INPUTS writes the plan.")
+    plan["seed"] = as_type(plan["seed"], "integer", f"{path}, column 'seed'")
+    plan["is_control"] = as_type(plan["is_control"], "boolean", f"{path}, column 'is_control'")
+    twice = plan[plan.duplicated(["dataset", "embedding"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise ScfmError(
+            f"{path}: {len(twice)} embeddings are planned twice, first: {first['dataset']}.{first['embedding']}."
+        )
+    return plan[list(PLAN_COLUMNS)]
+
+
+def find_files(paths: Iterable[Path | str]) -> list[Path]:
+    """Return all files in the given files and folders (searched in depth), sorted by name, then by path."""
+    found: set[Path] = set()
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ScfmError(f"{path} does not exist; --results takes the files and folders that the steps left.")
+        found |= {p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {path}
+    return sorted(found, key=lambda p: (p.name, str(p)))
+
+
+def collect(
+    plan: Path | str,
+    datasets: Path | str,
+    results: Iterable[Path | str],
+    *,
+    schemas: Schemas | None = None,
+    messages: Path | str | None = None,
+) -> Collected:
+    """Read and sort everything the steps left."""
+    schemas = schemas or Schemas()
+    found = Collected(plan=read_plan(plan), datasets=read_json(datasets), schemas=schemas)
+    if messages is not None:
+        found.messages += read_json(messages)
+    tables: dict[str, list["pd.DataFrame"]] = {"scores": [], "probing": [], "centroids": []}
+    for path in find_files(results):
+        kind = next((name for name in tables if path.name.endswith(f".{name}.tsv")), None)
+        if kind:
+            tables[kind].append(read_typed(path, kind, schemas))
+        elif path.suffix == ".json":
+            _sort_json(path, found)
+    found.scores, found.probing, found.centroids = (_join(tables[name], name, schemas) for name in tables)
+    log.info(
+        "%d status files, %d sidecars, %d scores, %d probing rows, %d centroids for %d planned embeddings",
+        len(found.statuses),
+        len(found.sidecars),
+        len(found.scores),
+        len(found.probing),
+        len(found.centroids),
+        len(found.plan),
+    )
+    return found
+
+
+def _sort_json(path: Path, found: Collected) -> None:
+    """Put one JSON file where it belongs; files that are none of ours are left alone."""
+    content = read_json(path)
+    if path.name.endswith(".status.json"):
+        found.statuses.append(content)
+    elif path.name.endswith(".facts.json"):
+        found.facts[path.name.removesuffix(".facts.json")] = content
+    elif path.name.endswith(".recipe.json"):
+        found.recipes[content["dataset"]] = content
+        found.messages += content["warnings"]
+    elif path.name.endswith(".source.json"):
+        found.downloads[content["key"]] = content
+    elif path.name.endswith("warnings.json"):
+        found.messages += content
+    elif isinstance(content, dict) and {"dataset", "embedding", "cells_out"} <= set(content):
+        found.sidecars.append(content)
+    else:
+        log.debug("%s is not a result of a step", path)
+
+
+def _join(frames: list["pd.DataFrame"], name: str, schemas: Schemas) -> "pd.DataFrame":
+    """Join the parts of a table, sorted by key; the same file staged twice counts once."""
+    import pandas as pd
+
+    if not frames:
+        return pd.DataFrame({c: pd.Series(dtype=object) for c in schemas.columns(name)})
+    joined = pd.concat(frames, ignore_index=True).drop_duplicates()
+    return joined.sort_values(schemas.key(name), kind="stable", ignore_index=True)
+
+
+def read_metrics(path: Path | str) -> "pd.DataFrame":
+    """Read ``assets/metrics.tsv`` (one row per metric); ``higher_is_better`` and ``in_total`` become booleans."""
+    import pandas as pd
+
+    metrics = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    needed = ("name", "title", "group", "higher_is_better", "range", "in_total", "reference", "definition", "misses")
+    missing = [c for c in needed if c not in metrics.columns]
+    if missing:
+        raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected the table of metrics.")
+    for column in ("higher_is_better", "in_total"):
+        metrics[column] = as_type(metrics[column], "boolean", f"{path}, column '{column}'")
+    return metrics

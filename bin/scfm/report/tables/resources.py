@@ -1,0 +1,199 @@
+"""Time and memory: what the tasks measured of themselves, and what Nextflow's trace says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.tables.load import Collected
+
+#: process -> step of one embedding (``docs/architecture.md``)
+STEP_OF_PROCESS = {
+    "INTEGRATE_CELLS": "embed",
+    "EMBED_CELLS": "embed",
+    "IMPORT_EMBEDDING": "embed",
+    "CORRECT_EMBEDDING": "correct",
+    "VALIDATE_EMBEDDING": "validate",
+    "VALIDATE_UNCORRECTED": "validate",
+    "VALIDATE_CORRECTED": "validate",
+    "FIND_NEIGHBORS": "neighbors",
+    "SCORE_EMBEDDING": "score",
+    "PROBE_EMBEDDING": "probe",
+    "DRAW_UMAPS": "umap",
+}
+_DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE_UNITS = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 1024.0**2}
+
+
+def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return ``resources.tsv``.
+
+    The embedding step is taken from the sidecar (it knows cells per second and the device), every other step from
+    its status file, and every row of the trace as Nextflow measured it, marked by the column ``source``.
+    """
+    import pandas as pd
+
+    rows = [_from_sidecar(s) for s in _newest(found.sidecars)]
+    measured = {(r["dataset"], r["embedding"], r["step"]) for r in rows}
+    rows += [
+        _from_status(s)
+        for s in found.statuses
+        if s.get("seconds") is not None and (s["dataset"], s["embedding"], s["step"]) not in measured
+    ]
+    if trace is not None:
+        rows += _from_trace(trace, found)
+    table = pd.DataFrame(rows, columns=found.schemas.columns("resources"))
+    for column in ("seconds", "peak_rss_mb", "peak_gpu_mb", "cells_per_second"):
+        table[column] = pd.to_numeric(table[column])
+    table = table.drop_duplicates(["source", "task"], keep="last")
+    return table.sort_values(["source", "dataset", "embedding", "step", "task"], ignore_index=True)
+
+
+def _newest(sidecars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one sidecar per embedding: the steps after the first hand it on, with more in it."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for sidecar in sidecars:
+        key = (sidecar["dataset"], sidecar["embedding"])
+        if key not in best or len(sidecar) > len(best[key]):
+            best[key] = sidecar
+    return list(best.values())
+
+
+def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
+    step = "embed" if sidecar.get("variant", "raw") == "raw" else "correct"
+    return {
+        "task": f"{step} {sidecar['dataset']}.{sidecar['embedding']}",
+        "dataset": sidecar["dataset"],
+        "embedding": sidecar["embedding"],
+        "step": step,
+        "seconds": sidecar.get("seconds"),
+        "peak_rss_mb": sidecar.get("peak_rss_mb"),
+        "peak_gpu_mb": sidecar.get("peak_gpu_mb"),
+        "cells_per_second": sidecar.get("cells_per_second"),
+        "device": sidecar.get("device") or "",
+        "source": "sidecar",
+    }
+
+
+def _from_status(status: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task": f"{status['step']} {status['dataset']}.{status['embedding']}",
+        "dataset": status["dataset"],
+        "embedding": status["embedding"],
+        "step": status["step"],
+        "seconds": status["seconds"],
+        "peak_rss_mb": status.get("peak_rss_mb"),
+        "peak_gpu_mb": status.get("peak_gpu_mb"),
+        "cells_per_second": None,
+        "device": status.get("device") or "",
+        "source": "status",
+    }
+
+
+def read_trace(path: Path | str) -> "pd.DataFrame":
+    """Read Nextflow's trace (raw or formatted) into seconds and MiB.
+
+    Returns
+    -------
+    Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``seconds``,
+    ``peak_rss_mb``.
+    """
+    import pandas as pd
+
+    raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    missing = [c for c in ("name", "status", "exit", "realtime", "peak_rss") if c not in raw.columns]
+    if missing:
+        raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected Nextflow's execution trace.")
+    names = raw["name"].str.extract(r"^(?:.*:)?(?P<process>[A-Za-z0-9_]+)(?: \((?P<tag>.*)\))?$").fillna("")
+    return pd.DataFrame(
+        {
+            "process": names["process"],
+            "tag": names["tag"],
+            "status": raw["status"],
+            "exit": raw["exit"],
+            "attempt": pd.to_numeric(raw["attempt"], errors="coerce") if "attempt" in raw else 1,
+            "seconds": raw["realtime"].map(parse_duration),
+            "peak_rss_mb": raw["peak_rss"].map(parse_size),
+        }
+    )
+
+
+def parse_duration(text: str) -> float | None:
+    """Return seconds of a trace duration: milliseconds as a number, or text such as ``1m 3s``; None for ``-``.
+
+    Examples
+    --------
+    >>> parse_duration("1m 3s"), parse_duration("250"), parse_duration("-")
+    (63.0, 0.25, None)
+    """
+    if re.fullmatch(r"[0-9.]+", text):
+        return float(text) / 1000
+    parts = re.findall(r"([0-9.]+) ?(ms|s|m|h|d)", text)
+    return sum(float(n) * _DURATION_UNITS[unit] for n, unit in parts) if parts else None
+
+
+def parse_size(text: str) -> float | None:
+    """Return MiB of a trace size: bytes as a number, or text such as ``1.5 GB``; None for ``-``.
+
+    Examples
+    --------
+    >>> parse_size("1.5 GB"), parse_size("1048576"), parse_size("-")
+    (1536.0, 1.0, None)
+    """
+    match = re.fullmatch(r"([0-9.]+) ?([KMGT]?B)?", text)
+    return float(match[1]) * _SIZE_UNITS[match[2] or "B"] if match else None
+
+
+def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
+    """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
+
+    The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone
+    speaks for all.
+    """
+    sentences: dict[tuple[str, str], str] = {}
+    for row in trace.itertuples():
+        step = STEP_OF_PROCESS.get(row.process)
+        if step is None:
+            continue
+        if row.status in {"COMPLETED", "CACHED"}:
+            sentences.pop((step, row.tag), None)
+        else:
+            sentences[step, row.tag] = (
+                f"The trace says: {row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}."
+            )
+    found: dict[tuple[str, str], str] = {}
+    for (step, tag), sentence in sorted(sentences.items()):
+        name, _, shard = tag.partition(" ")
+        found.setdefault((step, name), f"{shard}: {sentence}" if shard else sentence)
+    return found
+
+
+def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any]]:
+    """Return the rows of the trace; the tag is split into data set and embedding by the plan, not by its dots."""
+    ids = {f"{r.dataset}.{r.embedding}": (r.dataset, r.embedding) for r in found.plan.itertuples()}
+    datasets = {d["dataset"] for d in found.datasets}
+    rows = []
+    for row in trace.itertuples():
+        dataset, embedding = ids.get(row.tag.partition(" ")[0], (row.tag if row.tag in datasets else "", ""))
+        attempt = f" attempt {row.attempt:.0f}" if row.attempt and row.attempt > 1 else ""
+        rows.append(
+            {
+                "task": f"{row.process} ({row.tag}){attempt}" if row.tag else f"{row.process}{attempt}",
+                "dataset": dataset,
+                "embedding": embedding,
+                "step": STEP_OF_PROCESS.get(row.process, "") if embedding else "",
+                "seconds": row.seconds,
+                "peak_rss_mb": row.peak_rss_mb,
+                "peak_gpu_mb": None,
+                "cells_per_second": None,
+                "device": "",
+                "source": "trace",
+            }
+        )
+    return rows

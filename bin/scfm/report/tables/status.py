@@ -1,0 +1,189 @@
+"""Hold every result against the plan: one row per planned embedding and step, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from scfm.text import listing, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.tables.load import Collected
+
+#: step -> the step whose result it needs (of the same embedding)
+RAW_STEPS = {
+    "embed": None,
+    "validate": "embed",
+    "neighbors": "validate",
+    "score": "neighbors",
+    "probe": "validate",
+    "umap": "neighbors",
+}
+CORRECTED_STEPS = {
+    "correct": None,
+    "validate": "correct",
+    **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
+}
+STEPS = ("embed", "correct", "validate", "neighbors", "score", "probe", "umap")
+#: step -> the parameter that leaves it out
+SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
+
+NO_RESULT = "no_result"
+EARLIER_FAILED = "earlier_step_failed"
+EARLIER_NOT_APPLICABLE = "earlier_step_not_applicable"
+SWITCHED_OFF = "switched_off"
+
+_NO_RESULT_TEXT = (
+    "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace."
+)
+_NOT_PREPARED_TEXT = (
+    "The preparation of data set '{dataset}' left no result, so no step of it could run: see"
+    " pipeline_info/execution_trace."
+)
+
+
+def steps_of(variant: str) -> dict[str, str | None]:
+    """Return the steps of an embedding, in order, each with the step it needs."""
+    return RAW_STEPS if variant == "raw" else CORRECTED_STEPS
+
+
+def build_status(
+    found: "Collected", *, steps_off: Iterable[str] = (), attempts: dict[tuple[str, str], str] | None = None
+) -> "pd.DataFrame":
+    """Return ``status.tsv``: every planned embedding x step, explained.
+
+    A step that left a status file is what the file says. A step without one is ``not_applicable`` if the plan says that
+    the embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason stands
+    there) or if it was switched off, else ``failed`` with the code ``no_result``: nothing that was planned is ever
+    missing from the table.
+
+    Parameters
+    ----------
+    found
+        Everything the steps left.
+    steps_off
+        Steps that the run was asked to leave out.
+    attempts
+        ``{(process, embedding id): what the trace says of the last attempt}`` from the Nextflow trace, added to
+        the sentence of a missing result.
+    """
+    import pandas as pd
+
+    left = {(s["dataset"], s["embedding"], s["step"]): _effective(s, found) for s in found.statuses}
+    off = set(steps_off)
+    parents = {(r.dataset, r.method, r.seed): r.embedding for r in found.plan.itertuples() if r.variant == "raw"}
+    outcome: dict[tuple[str, str, str], dict[str, str]] = {}
+    rows = []
+    # raw embeddings first: a corrected one needs its parent's outcome
+    for row in sorted(found.plan.itertuples(), key=lambda r: (r.variant != "raw", r.dataset, r.embedding)):
+        for step, needs in steps_of(row.variant).items():
+            earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
+            if step == "correct":
+                parent = parents.get((row.dataset, row.method, row.seed), "")
+                earlier = outcome.get((row.dataset, parent, "validate"))
+            key = (row.dataset, row.embedding, step)
+            result = (
+                left.get(key)
+                or _planned(step, row)
+                or _explain(step, earlier, off)
+                or _unexplained(step, row, found, attempts or {})
+            )
+            outcome[key] = result
+            rows.append(
+                {
+                    "dataset": row.dataset,
+                    "embedding": row.embedding,
+                    "method": row.method,
+                    "family": row.family,
+                    "variant": row.variant,
+                    "seed": row.seed,
+                    "is_control": row.is_control,
+                    "step": step,
+                    **result,
+                }
+            )
+    table = pd.DataFrame(rows, columns=found.schemas.columns("status"))
+    order = table["step"].map({s: i for i, s in enumerate(STEPS)})
+    return table.assign(_o=order).sort_values(["dataset", "embedding", "_o"], ignore_index=True).drop(columns="_o")
+
+
+def _effective(status: dict[str, Any], found: "Collected") -> dict[str, str]:
+    """Return the outcome in a status file; an ``ok`` without the rows it promises is a failure."""
+    tables = {"score": found.scores, "probe": found.probing}
+    table = tables.get(status["step"])
+    if status["status"] == "ok" and table is not None:
+        rows = (table["dataset"] == status["dataset"]) & (table["embedding"] == status["embedding"])
+        if not rows.any():
+            return {
+                "status": "failed",
+                "reason_code": NO_RESULT,
+                "reason": f"The step '{status['step']}' reports success but its table has no row of this embedding.",
+            }
+    return {k: str(status.get(k) or "") for k in ("status", "reason_code", "reason")}
+
+
+def _planned(step: str, row: Any) -> dict[str, str] | None:
+    """Return the outcome of the first step of an embedding that was planned as one that can't be made."""
+    if step != "embed" or not row.status:
+        return None
+    return {"status": row.status, "reason_code": row.reason_code, "reason": row.reason}
+
+
+def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[str, str] | None:
+    """Return the outcome of a step without a status file, if the settings or an earlier step account for it."""
+    if step in off:
+        return {
+            "status": "not_applicable",
+            "reason_code": SWITCHED_OFF,
+            "reason": f"The run was asked to leave this step out (--{SWITCHES[step]}).",
+        }
+    if earlier is None or earlier["status"] == "ok":
+        return None
+    if earlier["status"] == "failed":
+        return {
+            "status": "not_applicable",
+            "reason_code": EARLIER_FAILED,
+            "reason": "A step that this one needs failed; its reason stands there.",
+        }
+    code = (
+        earlier["reason_code"] if earlier["reason_code"] in {EARLIER_FAILED, SWITCHED_OFF} else EARLIER_NOT_APPLICABLE
+    )
+    return {
+        "status": "not_applicable",
+        "reason_code": code,
+        "reason": "A step that this one needs gave no result; its reason stands there.",
+    }
+
+
+def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[str, str], str]) -> dict[str, str]:
+    """Return the failure of a step that left nothing, with what the preparation and the trace can say about it."""
+    if row.dataset not in found.facts:
+        reason = _NOT_PREPARED_TEXT.format(dataset=row.dataset)
+    else:
+        reason = f"{_NO_RESULT_TEXT} {attempts.get((step, f'{row.dataset}.{row.embedding}'), '')}".strip()
+    return {"status": "failed", "reason_code": NO_RESULT, "reason": reason}
+
+
+def verdict(status: "pd.DataFrame") -> dict[str, int | str]:
+    """Return what the run ends with: counts of outcomes, a sentence, and the exit status (1 when anything is
+    failed).
+    """
+    failed = status[status["status"] == "failed"]
+    unexplained = int((failed["reason_code"] == NO_RESULT).sum())
+    text = f"All {len(status)} planned steps are accounted for, and none failed."
+    if len(failed):
+        names = sorted({f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()})
+        text = (
+            f"{plural(len(failed), 'step')} failed, {unexplained} of them without a result or a reason:"
+            f" {listing(names)}. The reasons are in the report and in tables/status.tsv."
+        )
+    return {
+        "n_ok": int((status["status"] == "ok").sum()),
+        "n_not_applicable": int((status["status"] == "not_applicable").sum()),
+        "n_failed": len(failed),
+        "unexplained": unexplained,
+        "exit_status": int(len(failed) > 0),
+        "message": text,
+    }

@@ -1,0 +1,171 @@
+"""Everything the report is made of, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.io.tables import read_json
+from scfm.registries.reader import ASSETS
+from scfm.registries.schemas import TABLES, Schemas
+from scfm.registries.typed import read_typed
+from scfm.report.tables.load import read_metrics, read_plan
+from scfm.report.tables.names import Names, read_methods
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.registries.datasets import Scenario
+    from scfm.study.published import Published
+
+
+@dataclass
+class ReportData:
+    """The published tables and the registries.
+
+    Attributes
+    ----------
+    plan, scores, totals, probing, centroids, status, resources
+        The tables.
+    messages, datasets, verdict
+        ``warnings.json``, ``datasets.json`` and ``verdict.json``.
+    metrics, methods
+        The registries.
+    params, versions
+        Parameters of the run; ``{process: {tool: version}}``.
+    citations, citation_uses
+        ``{DOI: citation}``; ``{what is used: DOIs}`` for what is cited outside the registries.
+    plots, histories
+        Pictures and loss histories, sorted by name.
+    names
+        Titles.
+    assets
+        Folder with the registries, the schemas and the study's published numbers (``published/``).
+    """
+
+    plan: "pd.DataFrame"
+    scores: "pd.DataFrame"
+    totals: "pd.DataFrame"
+    probing: "pd.DataFrame"
+    centroids: "pd.DataFrame"
+    status: "pd.DataFrame"
+    resources: "pd.DataFrame"
+    messages: list[dict[str, Any]]
+    datasets: list[dict[str, Any]]
+    verdict: dict[str, Any]
+    metrics: "pd.DataFrame"
+    methods: "pd.DataFrame"
+    params: dict[str, Any]
+    versions: dict[str, dict[str, str]]
+    citations: dict[str, str]
+    citation_uses: dict[str, list[str]]
+    plots: list[Path] = field(default_factory=list)
+    histories: list[Path] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
+    assets: Path = ASSETS
+
+    @cached_property
+    def published(self) -> "Published":
+        """The study's published numbers, read when first asked for."""
+        from scfm.study.published import load_published
+
+        return load_published(self.assets / "published", self.assets)
+
+    @cached_property
+    def catalogue(self) -> "dict[str, Scenario]":
+        """The study's scenarios, read when first asked for."""
+        from scfm.registries.datasets import load_catalogue
+
+        return load_catalogue(self.assets / "datasets.tsv")
+
+    def of(self, table: str, dataset: str) -> "pd.DataFrame":
+        """Return the rows of a table about one data set."""
+        frame = getattr(self, table)
+        return frame[frame["dataset"] == dataset]
+
+    def facts(self, dataset: str) -> dict[str, Any]:
+        """Return what the preparation found in a data set; empty where it left nothing."""
+        return next((d.get("prepared") or {} for d in self.datasets if d["dataset"] == dataset), {})
+
+    def row(self, dataset: str) -> dict[str, Any]:
+        """Return the samplesheet row of a data set."""
+        return next((d for d in self.datasets if d["dataset"] == dataset), {"dataset": dataset})
+
+    def dataset_names(self) -> list[str]:
+        """Return the data sets of the plan, sorted."""
+        return sorted(self.plan["dataset"].unique())
+
+
+def load_report_data(
+    *,
+    tables: Path,
+    plan: Path,
+    assets: Path,
+    params: Path,
+    versions: Path | None,
+    plots: Path | None,
+    histories: Path | None,
+) -> ReportData:
+    """Read the inputs of the report.
+
+    Parameters
+    ----------
+    tables
+        Folder written by ``collect_results.py``.
+    plan
+        ``plan.tsv``.
+    assets
+        Folder with ``metrics.tsv``, ``methods.tsv``, ``citations.tsv`` and the schemas; for a scenario of the study
+        also ``datasets.tsv`` and ``published/``.
+    params, versions
+        JSON and YAML files.
+    plots, histories
+        Folders with ``*.png`` and ``*.history.csv``; None or empty where there are none.
+    """
+    import yaml
+
+    schemas = Schemas(assets)
+    messages = read_json(tables / "warnings.json")
+    made_up = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
+    planned, metrics, methods = (
+        read_plan(plan),
+        read_metrics(assets / "metrics.tsv"),
+        read_methods(assets / "methods.tsv"),
+    )
+    return ReportData(
+        plan=planned,
+        **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
+        messages=messages,
+        datasets=read_json(tables / "datasets.json"),
+        verdict=read_json(tables / "verdict.json"),
+        metrics=metrics,
+        methods=methods,
+        params=read_json(params),
+        versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {},
+        **read_citations(assets / "citations.tsv"),
+        plots=_files(plots, "*.png"),
+        histories=_files(histories, "*.history.csv"),
+        names=Names.of(methods, metrics, planned, made_up),
+        assets=assets,
+    )
+
+
+def read_citations(path: Path) -> dict[str, dict]:
+    """Return ``citations`` (``{DOI: citation}``) and ``citation_uses`` (``{what is used: DOIs}``)."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    expected = ["doi", "citation", "used_by"]
+    if list(frame.columns) != expected:
+        raise ScfmError(f"{path}: expected the columns {', '.join(expected)}; found {', '.join(frame.columns)}.")
+    uses: dict[str, list[str]] = {}
+    for row in frame[frame["used_by"] != ""].itertuples():
+        uses.setdefault(row.used_by, []).append(row.doi)
+    return {"citations": dict(zip(frame["doi"], frame["citation"], strict=True)), "citation_uses": uses}
+
+
+def _files(folder: Path | None, pattern: str) -> list[Path]:
+    return sorted(folder.rglob(pattern), key=lambda p: p.name) if folder is not None and folder.is_dir() else []

@@ -1,0 +1,113 @@
+"""What the report shows of the tables: means over seeds, the order of rows, the front of the trade-off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.tables.totals import default_total, weights_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_SCALINGS = {"raw": "Total", "controls": "Scaled"}
+
+
+def total_columns(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the totals that a run has, raw ones first: ``{column of summarise: title}``."""
+    known = totals[totals["total"].notna()]
+    weights = weights_of(known, params)
+    return {
+        _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
+        for scaling, words in _SCALINGS.items()
+        if (known["scaling"] == scaling).any()
+        for weight in weights
+    }
+
+
+def _column(scaling: str, weight: float) -> str:
+    return f"total_{scaling}_{weight:g}" if scaling == "raw" else f"total_scaled_{weight:g}"
+
+
+def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
+    """Return one row per planned method and correction: means over seeds, best total first, controls last.
+
+    Returns
+    -------
+    Columns ``title, method, variant, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
+    :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, the steps
+    that failed, or why it was not run). Numbers are NaN where an embedding has no scores.
+    """
+    import pandas as pd
+
+    key = ["method", "variant"]
+    plan = data.plan[data.plan["dataset"] == dataset]
+    table = plan.groupby(key, as_index=False).agg(
+        family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique")
+    )
+    totals = data.of("totals", dataset)
+    first = default_total(totals, data.params).groupby(key)
+    for column in ("bio", "batch", "total"):
+        table = table.merge(first[column].mean().rename(column), how="left", on=key)
+    table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
+    for column in total_columns(data.totals, data.params):
+        scaling, weight = column.removeprefix("total_").split("_")
+        rows = totals[
+            (totals["scaling"] == {"raw": "raw"}.get(scaling, "controls"))
+            & (totals["bio_weight"].map("{:g}".format) == weight)
+        ]
+        table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
+    numbers = ["bio", "batch", "total", "total_sd"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
+    failed = (
+        data.of("status", dataset)
+        .query("status == 'failed'")
+        .groupby(key)["step"]
+        .agg(lambda s: "failed: " + ", ".join(sorted(set(s))))
+    )
+    gone = default_total(totals, data.params).query("status != 'ok'").groupby(key)["reason"].first().map(_why_no_total)
+    idle = plan[plan["status"] == "not_applicable"].groupby(key)["reason_code"].first().map("not run: {}".format)
+    table["outcome"] = [
+        _outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")
+    ]
+    shown = table[~table["is_control"]]
+    table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
+    order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
+    return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(
+        drop=True
+    )
+
+
+def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str, str], str]) -> str:
+    """Return what became of a method: what failed, why it has no total, ``no scores``, or ``ok``."""
+    key = (row["method"], row["variant"])
+    scored = not (math.isnan(row["bio"]) and math.isnan(row["batch"]))
+    return failed.get(key) or gone.get(key) or ("ok" if scored else "no scores")
+
+
+def _why_no_total(reason: str) -> str:
+    """Return in short why an embedding has no total, from the reason in ``totals.tsv``."""
+    metrics = [part.split(":")[0] for part in reason.split(",")]
+    return f"no total: {metrics[0]}" + (f" and {len(metrics) - 1} more" if len(metrics) > 1 else "")
+
+
+def pareto_front(bio: "pd.Series", batch: "pd.Series") -> "pd.Series":
+    """Return which rows no other row beats: at least as good in both scores and better in one (higher is better).
+
+    Rows without both scores are not on the front.
+    """
+    import numpy as np
+    import pandas as pd
+
+    points = np.column_stack([bio.to_numpy(dtype=float), batch.to_numpy(dtype=float)])
+    known = np.isfinite(points).all(axis=1)
+    front = known.copy()
+    for i in np.flatnonzero(known):
+        no_worse = (points[known] >= points[i]).all(axis=1)
+        better = (points[known] > points[i]).any(axis=1)
+        front[i] = not (no_worse & better).any()
+    return pd.Series(front, index=bio.index)

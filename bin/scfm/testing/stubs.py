@@ -1,0 +1,416 @@
+"""Valid, tiny outputs of every process, in the formats of ``docs/architecture.md``."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+
+from scfm.io.checksums import sha256_of
+from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
+from scfm.planning.plan import COLUMNS
+from scfm.task.resources import versions_of
+from scfm.task.steps import embedding_id
+
+CELLS = ["cell_a", "cell_b", "cell_c", "cell_d"]
+BATCHES = ["b1", "b1", "b2", "b2"]
+LABELS = ["T", "B", "T", "B"]
+COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
+PLANNED = [
+    ("pca", "none", "raw", False),
+    ("harmony", "neighbor_graph", "raw", False),
+    ("random", "control", "raw", True),
+    ("pca", "none", "center_l2", False),
+    ("harmony", "neighbor_graph", "center_l2", False),
+]
+
+
+def _split_id(name: str) -> dict:
+    dataset, method, variant, seed = name.split(".")
+    return {
+        "dataset": dataset,
+        "embedding": f"{method}.{variant}.{seed}",
+        "method": method,
+        "variant": variant,
+        "seed": int(seed),
+    }
+
+
+def _status(args: Namespace, step: str, name: str | None = None) -> None:
+    identity = _split_id(name or args.id)
+    content = {
+        "dataset": identity["dataset"],
+        "embedding": identity["embedding"],
+        "step": step,
+        "status": "ok",
+        "reason": "",
+        "reason_code": "",
+        "seconds": 0.0,
+        "peak_rss_mb": 0.0,
+        "peak_gpu_mb": None,
+    }
+    write_json(args.outdir / f"{name or args.id}.{step}.status.json", content)
+
+
+def _sidecar(args: Namespace) -> dict:
+    return _split_id(args.id) | {
+        "family": args.family,
+        "is_control": args.family == "control",
+        "output_type": "embedding",
+        "settings": {},
+        "versions": versions_of(["numpy"]),
+        "device": "cpu",
+        "seconds": 0.0,
+        "peak_rss_mb": 0.0,
+        "peak_gpu_mb": None,
+        "cells_in": len(CELLS),
+        "cells_out": len(CELLS),
+        "n_dims": 2,
+        "cells_per_second": None,
+        "warnings": [],
+        "status": "ok",
+        "reason": "",
+    }
+
+
+def stub_check_inputs(args: Namespace) -> None:
+    """A plan of three methods and one correction for every data set of the samplesheet."""
+    with args.input.open() as handle:
+        rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(handle)]
+    plan = ["\t".join(COLUMNS)]
+    for row in rows:
+        row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
+        plan += [
+            "\t".join(
+                [
+                    row["dataset"],
+                    f"{method}.{variant}.0",
+                    method,
+                    family,
+                    variant,
+                    "0",
+                    str(control).lower(),
+                    "embedding",
+                    "",
+                    "false",
+                    *[""] * 4,
+                ]
+            )
+            for method, family, variant, control in PLANNED
+        ]
+    (args.outdir / "plan.tsv").write_text("\n".join(plan) + "\n")
+    (args.outdir / "faults.txt").write_text("")
+    write_json(args.outdir / "datasets.json", rows)
+    write_json(args.outdir / "input_warnings.json", [])
+    write_json(args.outdir / "model_settings.json", {})
+
+
+def stub_prepare_dataset(args: Namespace) -> None:
+    """Four cells in two batches and two labels."""
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+
+    obs = pd.DataFrame(
+        {
+            "cell_id": CELLS,
+            "batch": BATCHES,
+            "label": LABELS,
+            "condition": None,
+            "donor": None,
+            "tissue": None,
+            "n_counts": 10.0,
+            "n_genes": 2,
+            "scored": True,
+        }
+    )
+    name = args.dataset
+    write_table(obs, args.outdir / f"{name}.obs.parquet")
+    write_embedding(args.outdir / f"{name}.pca.parquet", CELLS, np.array(COORDINATES))
+    splits = pd.DataFrame({"cell_id": CELLS, "target": "label", "scheme": "kfold", "fold": ["0", "0", "1", "1"]})
+    write_table(splits, args.outdir / f"{name}.splits.parquet")
+    facts = {
+        "n_cells": 4,
+        "n_genes": 2,
+        "n_hvg": 2,
+        "batches": {"b1": 2, "b2": 2},
+        "labels": {"T": 2, "B": 2},
+        "dataset": name,
+        "batch_role": "technical",
+        "keys": {},
+        "dropped": {},
+        "warnings": [],
+    }
+    write_json(args.outdir / f"{name}.facts.json", facts)
+    (args.outdir / f"{name}.dropped_cells.tsv").write_text("cell_id\treason\tdetail\n")
+    prepared = ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs.set_index("cell_id")[["batch", "label"]])
+    prepared.write_h5ad(args.outdir / f"{name}.prepared.h5ad")
+
+
+def stub_embedding(args: Namespace) -> None:
+    """An unchecked embedding of the four cells."""
+    import numpy as np
+
+    write_embedding(args.outdir / f"{args.id}.unchecked.parquet", CELLS, np.array(COORDINATES))
+    write_json(args.outdir / f"{args.id}.unchecked.json", _sidecar(args))
+    _status(args, args.step)
+
+
+def stub_validated(args: Namespace) -> None:
+    """The same, past the door."""
+    import numpy as np
+
+    write_embedding(args.outdir / f"{args.id}.parquet", CELLS, np.array(COORDINATES))
+    write_json(args.outdir / f"{args.id}.json", _sidecar(args))
+    _status(args, "validate")
+
+
+def stub_neighbors(args: Namespace) -> None:
+    """Two neighbours, self first."""
+    import numpy as np
+
+    indices = np.array([[0, 2], [1, 3], [2, 0], [3, 1]], dtype=np.int32)
+    distances = np.array([[0.0, 0.14]] * 4, dtype=np.float32)
+    np.savez(args.outdir / f"{args.id}.knn.npz", cell_ids=np.array(CELLS), indices=indices, distances=distances)
+    _status(args, "neighbors")
+
+
+def stub_scores(args: Namespace) -> None:
+    """One metric."""
+    import pandas as pd
+
+    row = _split_id(args.id) | {
+        "family": args.family,
+        "metric": "bras",
+        "group": "all",
+        "value": 0.5,
+        "n_cells": 4,
+        "status": "ok",
+        "reason": "",
+        "higher_is_better": True,
+    }
+    columns = [
+        "dataset",
+        "embedding",
+        "method",
+        "family",
+        "variant",
+        "seed",
+        "metric",
+        "group",
+        "value",
+        "n_cells",
+        "status",
+        "reason",
+        "higher_is_better",
+    ]
+    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.scores.tsv")
+    _status(args, "score")
+
+
+def stub_probing(args: Namespace) -> None:
+    """One probe."""
+    import pandas as pd
+
+    row = _split_id(args.id) | {
+        "family": args.family,
+        "target": "label",
+        "scheme": "kfold",
+        "classifier": "knn",
+        "fold": "mean",
+        "group": "all",
+        "metric": "accuracy",
+        "value": 1.0,
+        "n_test": 4,
+        "baseline_majority": 0.5,
+        "baseline_permuted": 0.5,
+        "status": "ok",
+        "reason": "",
+    }
+    columns = [
+        "dataset",
+        "embedding",
+        "method",
+        "family",
+        "variant",
+        "seed",
+        "target",
+        "scheme",
+        "classifier",
+        "fold",
+        "group",
+        "metric",
+        "value",
+        "n_test",
+        "baseline_majority",
+        "baseline_permuted",
+        "status",
+        "reason",
+    ]
+    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.probing.tsv")
+    _status(args, "probe")
+
+
+def stub_umaps(args: Namespace) -> None:
+    """Coordinates, centroids and one picture of one pixel per embedding."""
+    import base64
+
+    import pandas as pd
+
+    from scfm.umap.centroids import COLUMNS as CENTROID_COLUMNS
+
+    pixel = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+    )
+    for path in args.sidecars:
+        sidecar = read_json(path)
+        name = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
+        frame = pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0})
+        (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
+        _status(args, "umap", name)
+        centroids = pd.DataFrame(
+            {
+                **_split_id(name),
+                "family": sidecar["family"],
+                "batch": BATCHES[::2],
+                "label": LABELS[:2],
+                "n_cells": 2,
+                "nearest_batch": BATCHES[::-2],
+                "nearest_label": LABELS[:2],
+                "aligned": True,
+                "chance": 0.5,
+                "umap_1": None,
+                "umap_2": None,
+                "tsne_1": None,
+                "tsne_2": None,
+            }
+        )[CENTROID_COLUMNS]
+        write_table(centroids, args.outdir / f"{name}.centroids.tsv")
+        write_table(frame, args.outdir / f"{name}.umap.parquet")
+
+
+def stub_h5ad(args: Namespace) -> None:
+    """The prepared object."""
+    Path(args.output).write_bytes(Path(args.prepared).read_bytes())
+
+
+def stub_tables(args: Namespace) -> None:
+    """Status rows from the plan, and a clean verdict."""
+    plan = read_table(args.plan)
+    write_table(plan.assign(step="embed", status="ok", reason_code="", reason=""), args.outdir / "status.tsv")
+    write_json(args.outdir / "warnings.json", [])
+    write_json(
+        args.outdir / "verdict.json",
+        {"exit_status": 0, "n_failed": 0, "n_unexplained": 0, "message": "Stub run: nothing was computed."},
+    )
+
+
+def stub_report(args: Namespace) -> None:
+    """An empty section."""
+    (args.outdir / "stub_mqc.html").write_text("<!-- id: stub -->\n<p>Stub run.</p>\n")
+
+
+def stub_resolve_inputs(args: Namespace) -> None:
+    """One download and one recipe for every row that names a scenario; the others as they are."""
+    with args.input.open() as handle:
+        rows = [dict(row) for row in csv.DictReader(handle)]
+    asked = [row for row in rows if row["h5ad"].startswith("scenario:")]
+    builds = [
+        {
+            "dataset": row["dataset"],
+            "recipe": f"scenarios/{row['h5ad'].partition(':')[2]}.yml",
+            "sources": [{"name": "all", "key": "stub"}],
+            "tables": [],
+        }
+        for row in asked
+    ]
+    for row in asked:
+        row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
+    (args.outdir / "resolved").mkdir()
+    with (args.outdir / "resolved" / args.input.name).open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(dict.fromkeys(c for row in rows for c in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    (args.outdir / "faults.txt").write_text("")
+    write_json(
+        args.outdir / "sources.json",
+        [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [],
+    )
+    write_json(args.outdir / "builds.json", builds)
+
+
+def stub_fetch(args: Namespace) -> None:
+    """A file of the key's name, an h5ad of four cells or a table, and its record."""
+    target = args.outdir / args.output
+    if target.suffix == ".h5ad":
+        import anndata as ad
+        import numpy as np
+
+        ad.AnnData(np.ones((4, 2), dtype=np.float32)).write_h5ad(target)
+    else:
+        target.write_text("a,b\n1,2\n")
+    write_json(
+        args.outdir / f"{args.id}.source.json",
+        {
+            "key": args.id,
+            "kind": "url",
+            "api": "",
+            "url": "",
+            "collection_id": "",
+            "dataset_id": "",
+            "dataset_version_id": "",
+            "title": "stub",
+            "cell_count": 4,
+            "organisms": [],
+            "citation": "",
+            "schema_version": "",
+            "filesize": target.stat().st_size,
+            "sha256": sha256_of(target),
+            "retrieved": "2000-01-01T00:00:00+00:00",
+        },
+    )
+
+
+def stub_recipe(args: Namespace) -> None:
+    """The four cells as a recipe would leave them, and its report."""
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+
+    name = args.dataset
+    obs = pd.DataFrame({"batch": BATCHES, "label": LABELS}, index=CELLS, dtype="category")
+    ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs).write_h5ad(args.outdir / f"{name}.recipe.h5ad")
+    write_json(
+        args.outdir / f"{name}.recipe.json",
+        {
+            "dataset": name,
+            "recipe": "stub",
+            "description": "",
+            "sources": [],
+            "tables": [],
+            "filters": [],
+            "labels": None,
+            "n_cells": 4,
+            "n_genes": 2,
+            "dropped_columns": [],
+            "warnings": [],
+        },
+    )
+
+
+STUBS = {
+    "check_inputs": stub_check_inputs,
+    "prepare_dataset": stub_prepare_dataset,
+    "embedding": stub_embedding,
+    "validated": stub_validated,
+    "neighbors": stub_neighbors,
+    "scores": stub_scores,
+    "probing": stub_probing,
+    "umaps": stub_umaps,
+    "h5ad": stub_h5ad,
+    "tables": stub_tables,
+    "report": stub_report,
+    "resolve_inputs": stub_resolve_inputs,
+    "fetch": stub_fetch,
+    "recipe": stub_recipe,
+}

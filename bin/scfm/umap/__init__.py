@@ -1,0 +1,1 @@
+"""UMAP coordinates and their plots."""
