@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: genes of a made-up data set
 N_GENES = 20_000
-#: variant of the weights and genes of the official vocabulary, by name in the benchmark
+#: release of the weights and genes of the official vocabulary, by name in the benchmark
 VOCABULARY = {
     "scgpt": ("scgpt", "", 60_694),
     "geneformer": ("geneformer", "V1", 25_424),
@@ -81,11 +81,11 @@ def make_weights(name: str, top: Path) -> Path:
     from scfm.testing.tiny import make_tiny
     from scfm.testing.tiny_common import gene_table
 
-    model, variant, n = VOCABULARY[name]
+    model, release, n = VOCABULARY[name]
     folder = top / name
     if not folder.is_dir():
         symbols, ids = gene_names(n)
-        make_tiny(model, gene_table(zip(symbols, ids, strict=True)), folder, variant=variant, official=True)
+        make_tiny(model, gene_table(zip(symbols, ids, strict=True)), folder, release=release, official=True)
     return folder
 
 

@@ -11,12 +11,12 @@ from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write one corrected variant of one embedding."""
+    """Write one corrected correction of one embedding."""
     parser = make_parser(__doc__)
     parser.add_argument("--embedding", required=True, type=Path, help="<id>.parquet that passed the door")
     parser.add_argument("--sidecar", required=True, type=Path, help="<id>.json that passed the door")
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
-    parser.add_argument("--variant", required=True, help="center, l2, center_l2, center_label_balanced or drop_pc1")
+    parser.add_argument("--correction", required=True, help="center, l2, center_l2, center_label_balanced or drop_pc1")
     parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     parser.add_argument(
@@ -33,10 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parent = read_sidecar(args.sidecar)
     params = read_json(args.params)
-    name = f"{parent['method']}.{args.variant}.{parent['seed']}"
+    name = f"{parent['method']}.{args.correction}.{parent['seed']}"
     args.outdir.mkdir(parents=True, exist_ok=True)
     with step("correct", dataset=parent["dataset"], embedding=name, outdir=args.outdir, on_error=args.on_error):
-        correct_embedding(args.embedding, parent, args.obs, variant=args.variant, params=params, outdir=args.outdir)
+        correct_embedding(
+            args.embedding, parent, args.obs, correction=args.correction, params=params, outdir=args.outdir
+        )
     return 0
 
 

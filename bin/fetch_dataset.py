@@ -102,14 +102,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Fetch or list."""
     from scfm.fetch.discover import Discover
     from scfm.fetch.fetch import fetch_source
-    from scfm.io.web import Patience
+    from scfm.io.web import RetryPolicy
     from scfm.study.request import table_of, wanted
 
     args = parse(argv)
     if args.tries < 1:
         raise ScfmError(f"--tries is {args.tries}; expected 1 or more.")
-    patience = Patience(tries=args.tries)
-    discover = Discover(args.api, patience)
+    policy = RetryPolicy(tries=args.tries)
+    discover = Discover(args.api, policy)
     if args.list:
         sys.stdout.write(table_of(discover, args.collection))
         return
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             " --collection ID --list shows what there is."
         )
     for spec in specs:
-        path = fetch_source(spec, args.dest, api=args.api, update=args.update, verify=args.verify, patience=patience)
+        path = fetch_source(spec, args.dest, api=args.api, update=args.update, verify=args.verify, policy=policy)
         sys.stdout.write(f"{path}\n")
 
 

@@ -18,7 +18,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="", metavar="NAME", help="the model; see --list")
-    parser.add_argument("--variant", default="", metavar="NAME", help="released variant; the usual one where not given")
+    parser.add_argument("--release", default="", metavar="NAME", help="released release; the usual one where not given")
     parser.add_argument(
         "--dest",
         type=Path,
@@ -38,7 +38,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check", action="store_true", help="download nothing: say what is missing, verify what is there"
     )
-    parser.add_argument("--list", action="store_true", help="list models and variants")
+    parser.add_argument("--list", action="store_true", help="list models and releases")
     return parser.parse_args(argv)
 
 
@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = load_weights_table()
     if args.list:
         rows = [
-            ("model", "variant", "dims", "licence"),
-            *((v.model, v.variant, ",".join(v.dims), v.licence) for v in table.variants),
+            ("model", "release", "dims", "licence"),
+            *((v.model, v.release, ",".join(v.dims), v.licence) for v in table.releases),
         ]
         sys.stdout.write("".join("\t".join(row) + "\n" for row in rows))
         return
@@ -63,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.weights.check import fetch_command
     from scfm.weights.fetch import check_licence, fetch
 
-    variant = table.variant(args.model, args.variant)
+    release = table.release(args.model, args.release)
     check_licence(
-        variant,
+        release,
         args.accept_license,
-        fetch_command(variant, str(args.dest), usual=not args.variant).partition(" --accept_license")[0],
+        fetch_command(release, str(args.dest), usual=not args.release).partition(" --accept_license")[0],
     )
-    fetch(table, variant, args.dest, confirm=agree if args.yes else ask, with_optional=args.optional)
+    fetch(table, release, args.dest, confirm=agree if args.yes else ask, with_optional=args.optional)
 
 
 def check(table: object, args: argparse.Namespace) -> None:

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights")
     parser.add_argument(
-        "--variant", default="", metavar="NAME", help="file variant of the model, the usual one where not given"
+        "--release", default="", metavar="NAME", help="file release of the model, the usual one where not given"
     )
     parser.add_argument(
         "--official_sizes",
@@ -63,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     genes = read_genes(args.genes)
     names = available_models() if args.model == "all" else split_list(args.model)
-    if args.variant and len(names) != 1:
-        raise ScfmError("--variant is for one --model at a time: the variants of the models have different names.")
+    if args.release and len(names) != 1:
+        raise ScfmError("--release is for one --model at a time: the releases of the models have different names.")
     sizes = {key: getattr(args, key) for key in ("width", "heads", "layers", "inner", "max_length")}
     for name in names:
         folder = make_tiny(
-            name, genes, args.dest / name, seed=args.seed, variant=args.variant, official=args.official_sizes, **sizes
+            name, genes, args.dest / name, seed=args.seed, release=args.release, official=args.official_sizes, **sizes
         )
         logging.getLogger("make_tiny_weights").info("%s: random weights for %d genes", folder, len(genes))
 

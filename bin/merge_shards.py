@@ -12,7 +12,7 @@ from scfm.task.cli import make_parser, run
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<id>.unchecked.parquet``, ``<id>.unchecked.json`` and ``<id>.embed.status.json``."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--id", required=True, help="<dataset>.<method>.<variant>.<seed>")
+    parser.add_argument("--id", required=True, help="<dataset>.<method>.<correction>.<seed>")
     parser.add_argument(
         "--parts",
         type=Path,

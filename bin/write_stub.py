@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__ or "")
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("kind", choices=sorted(STUBS), help="whose outputs to write")
-    parser.add_argument("--id", default="", help="<dataset>.<method>.<variant>.<seed>")
+    parser.add_argument("--id", default="", help="<dataset>.<method>.<correction>.<seed>")
     parser.add_argument("--family", default="none")
     parser.add_argument("--step", default="embed")
     parser.add_argument("--dataset", default="")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scfm.io.web import Patience
+from scfm.io.web import RetryPolicy
 from scfm.testing.mirror import load_mirror
 from scfm.testing.serve import MirrorHandler, serve
 
@@ -189,6 +189,6 @@ class Waits(list):
     """Pauses asked for, without waiting."""
 
     @property
-    def patience(self) -> Patience:
+    def policy(self) -> RetryPolicy:
         """Three attempts."""
-        return Patience(tries=3, pause=1.0, timeout=5, sleep=self.append)
+        return RetryPolicy(tries=3, pause=1.0, timeout=5, sleep=self.append)

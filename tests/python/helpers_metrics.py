@@ -14,7 +14,7 @@ SIDECAR = {
     "embedding": "m.raw.0",
     "method": "m",
     "family": "imported",
-    "variant": "raw",
+    "correction": "raw",
     "seed": 0,
     "is_control": False,
     "output_type": "embedding",

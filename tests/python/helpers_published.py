@@ -26,7 +26,7 @@ RANGED = ("value", "low", "high")
 def score_rows(
     scenario: str, published: Published, *, dataset: str = "own", shift: Callable[[str, str, str], float] | None = None
 ) -> pd.DataFrame:
-    """Return ``scores.tsv`` rows: the five published metrics of every method plus ``shift(method, variant,
+    """Return ``scores.tsv`` rows: the five published metrics of every method plus ``shift(method, correction,
     metric)``.
     """
     rows = []
@@ -36,8 +36,8 @@ def score_rows(
             score_row(
                 r.method,
                 r.metric,
-                r.value + (shift(r.method, r.variant, r.metric) if shift else 0),
-                variant=r.variant,
+                r.value + (shift(r.method, r.correction, r.metric) if shift else 0),
+                correction=r.correction,
                 dataset=dataset,
             )
         )
@@ -49,7 +49,7 @@ def score_row(
     metric: str,
     value: float,
     *,
-    variant: str = "raw",
+    correction: str = "raw",
     seed: int = 0,
     status: str = "ok",
     dataset: str = "own",
@@ -57,10 +57,10 @@ def score_row(
     """Return one row of ``scores.tsv``."""
     return {
         "dataset": dataset,
-        "embedding": f"{method}.{variant}.{seed}",
+        "embedding": f"{method}.{correction}.{seed}",
         "method": method,
         "family": FAMILIES.get(method, "foundation_model"),
-        "variant": variant,
+        "correction": correction,
         "seed": seed,
         "metric": metric,
         "group": "all",
@@ -78,7 +78,7 @@ def probing_row(
     metric: str,
     value: float,
     *,
-    variant: str = "raw",
+    correction: str = "raw",
     seed: int = 0,
     dataset: str = "own",
     **other: Any,
@@ -86,10 +86,10 @@ def probing_row(
     """Return one row of ``probing.tsv``: logistic regression, mean over random folds, unless told otherwise."""
     return {
         "dataset": dataset,
-        "embedding": f"{method}.{variant}.{seed}",
+        "embedding": f"{method}.{correction}.{seed}",
         "method": method,
         "family": FAMILIES.get(method, "foundation_model"),
-        "variant": variant,
+        "correction": correction,
         "seed": seed,
         "target": target,
         "scheme": "kfold",
@@ -113,7 +113,9 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
     for r in published.probing[published.probing["scenario"] == scenario].itertuples():
         value = np.nanmean([getattr(r, c) for c in RANGED]) + shift
         rows.append(
-            probing_row(r.method, r.target, r.metric, float(np.clip(value, 0, 1)), variant=r.variant, dataset=dataset)
+            probing_row(
+                r.method, r.target, r.metric, float(np.clip(value, 0, 1)), correction=r.correction, dataset=dataset
+            )
         )
     return pd.DataFrame(rows)
 
@@ -147,7 +149,7 @@ def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[st
     scores = score_rows(scenario, data.published, dataset="pbmc", shift=lambda *_: float(rng.normal(0, noise)))
     others = data.scores[~data.scores["method"].isin(FAMILIES) & data.scores["metric"].isin(METRICS)]
     models = scores.loc[
-        scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "variant", "seed"]
+        scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "correction", "seed"]
     ].drop_duplicates()
     plan = models.assign(
         is_control=False, output_type="embedding", model=models["method"], status="", reason_code="", reason=""

@@ -63,14 +63,14 @@ def plan_rows(datasets=tuple(DATASETS), methods=tuple(METHODS)) -> pd.DataFrame:
         for method in methods:
             family, control, _, _ = METHODS[method]
             for seed in SEEDS if method in STOCHASTIC else SEEDS[:1]:
-                for variant in ("raw",) if control else ("raw", "center_l2"):
+                for correction in ("raw",) if control else ("raw", "center_l2"):
                     rows.append(
                         {
                             "dataset": dataset,
-                            "embedding": f"{method}.{variant}.{seed}",
+                            "embedding": f"{method}.{correction}.{seed}",
                             "method": method,
                             "family": family,
-                            "variant": variant,
+                            "correction": correction,
                             "seed": seed,
                             "is_control": control,
                             "output_type": "embedding",
@@ -105,7 +105,7 @@ def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
         "embedding": row.embedding,
         "method": row.method,
         "family": row.family,
-        "variant": row.variant,
+        "correction": row.correction,
         "seed": int(row.seed),
         "is_control": bool(row.is_control),
         "output_type": "embedding",
@@ -129,7 +129,7 @@ def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
 def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Return scores: a base per method and group of metrics plus noise; one metric is not defined in ``ifnb``."""
     _, _, bio, batch = METHODS[row.method]
-    batch = min(0.95, batch + 0.15) if row.variant != "raw" else batch
+    batch = min(0.95, batch + 0.15) if row.correction != "raw" else batch
     facts = DATASETS[row.dataset]
     rows = []
     for m in metrics.itertuples():
@@ -149,7 +149,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                     "embedding": row.embedding,
                     "method": row.method,
                     "family": row.family,
-                    "variant": row.variant,
+                    "correction": row.correction,
                     "seed": row.seed,
                     "metric": m.name,
                     "group": group,
@@ -184,7 +184,7 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                                 "embedding": row.embedding,
                                 "method": row.method,
                                 "family": row.family,
-                                "variant": row.variant,
+                                "correction": row.correction,
                                 "seed": row.seed,
                                 "target": target,
                                 "scheme": scheme,
@@ -223,7 +223,7 @@ def centroid_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                 "embedding": row.embedding,
                 "method": row.method,
                 "family": row.family,
-                "variant": row.variant,
+                "correction": row.correction,
                 "seed": row.seed,
                 "batch": name,
                 "label": label,
@@ -340,7 +340,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
         if not (row.dataset == "ifnb" and row.method == "combat"):
             for key in ("batch", "label"):
                 write_plot(plots / f"{row.dataset}.{row.embedding}.umap_{key}.png")
-        if row.method == "scvi" and row.variant == "raw":
+        if row.method == "scvi" and row.correction == "raw":
             write_history(histories / f"{row.dataset}.{row.embedding}.history.csv", rng)
     for family in sorted(plan["family"].unique()):
         write_plot(plots / f"{datasets[0]}.{family}.umap_gallery.png", 1800, 700)
@@ -376,14 +376,14 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
 
     stem = f"{row.dataset}.{row.embedding}"
     if row.dataset == "ifnb" and row.method == "combat":
-        if row.variant == "raw":
+        if row.correction == "raw":
             write_json(results / f"{stem}.embed.status.json", status_of(row, "embed", "failed", FAILURE, "ScfmError"))
         return
-    missing = row.dataset == "pbmc" and row.method == "mymodel" and row.variant == "raw"
-    for step in steps_of(row.variant):
+    missing = row.dataset == "pbmc" and row.method == "mymodel" and row.correction == "raw"
+    for step in steps_of(row.correction):
         if not (missing and step == "score"):
             write_json(results / f"{stem}.{step}.status.json", status_of(row, step))
-    lost = 7 if row.method == "scanorama" and row.dataset == "pbmc" and row.variant == "raw" else 0
+    lost = 7 if row.method == "scanorama" and row.dataset == "pbmc" and row.correction == "raw" else 0
     write_json(results / f"{stem}.json", sidecar_of(row, sum(DATASETS[row.dataset]["batches"].values()), lost=lost))
     if not missing:
         write_table(score_rows(row, metrics, rng), results / f"{stem}.scores.tsv")

@@ -16,13 +16,13 @@ from scfm.report.view.data import ReportData, read_citations
 
 FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_graph", "scvi": "generative"}
 SCENARIOS = ("limb", "liver", "Immune", "HLCA_assay", "HLCA_disease", "HLCA_sn")
-IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
+IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 
 
 def identify(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the columns that name an embedding."""
     return frame.assign(
-        embedding=frame["method"] + "." + frame["variant"] + ".0",
+        embedding=frame["method"] + "." + frame["correction"] + ".0",
         family=frame["method"].map(FAMILIES).fillna("foundation_model"),
         seed=0,
     )
@@ -47,7 +47,7 @@ def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFram
     rng, rows = np.random.default_rng(0), []
     for row in embeddings.to_dict("records"):
         for target in ("batch", "label"):
-            low = target == "batch" and (row["variant"] != "raw" or row["method"] == "harmony")
+            low = target == "batch" and (row["correction"] != "raw" or row["method"] == "harmony")
             for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
                 rows.append(
                     {
@@ -80,12 +80,12 @@ def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int =
         rng = np.random.default_rng(len(row["embedding"]))
         types, shift = (
             4 * rng.normal(size=(labels, 2)),
-            rng.normal(size=(batches, 2)) * (9 if row["variant"] == "raw" else 0.5),
+            rng.normal(size=(batches, 2)) * (9 if row["correction"] == "raw" else 0.5),
         )
         for b in range(batches):
             for x in range(labels):
                 place = types[x] + shift[b] + rng.normal(0, 0.3, 2)
-                good = bool(rng.random() < (0.4 if row["variant"] == "raw" else 0.9))
+                good = bool(rng.random() < (0.4 if row["correction"] == "raw" else 0.9))
                 rows.append(
                     {
                         **row,

@@ -23,8 +23,8 @@ def _tokens(model: Any, tokens: Any, expected: Mapping[str, np.ndarray]) -> Iter
     yield "values", np.abs(values - expected["values"]).max() <= 1e-6, True
 
 
-def _golden(variant: str, key: str, **settings: Any) -> Golden:
-    return Golden(variant, {**BASE, **settings}, key, _tokens, no_row=("cell7",))
+def _golden(release: str, key: str, **settings: Any) -> Golden:
+    return Golden(release, {**BASE, **settings}, key, _tokens, no_row=("cell7",))
 
 
 def add_token(path: Path) -> None:

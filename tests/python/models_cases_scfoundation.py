@@ -1,4 +1,4 @@
-"""What the contract tests need of scFoundation: every variant of the fixture."""
+"""What the contract tests need of scFoundation: every release of the fixture."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def _tokens(name: str) -> Any:
     return check
 
 
-def _golden(variant: Mapping[str, str]) -> Golden:
+def _golden(release: Mapping[str, str]) -> Golden:
     settings = {
-        "pooling": variant["pool_type"],
-        "resolution": variant["tgthighres"],
-        **{k: variant[k] for k in ("pre_normalized", "version")},
+        "pooling": release["pool_type"],
+        "resolution": release["tgthighres"],
+        **{k: release[k] for k in ("pre_normalized", "version")},
     }
-    change = None if variant["input"] == "raw counts" else log_normalised
+    change = None if release["input"] == "raw counts" else log_normalised
     return Golden(
-        variant["name"],
+        release["name"],
         {**BASE, **settings},
-        f"embedding_{variant['name']}",
-        _tokens(variant["name"]),
+        f"embedding_{release['name']}",
+        _tokens(release["name"]),
         change_input=change,
     )
 
@@ -53,7 +53,7 @@ CASES = ModelCases(
     fixture="scfoundation",
     settings=BASE,
     golden=(
-        *(_golden(json.loads(str(text))) for text in read_expected("scfoundation")["variants"]),
+        *(_golden(json.loads(str(text))) for text in read_expected("scfoundation")["releases"]),
         Golden("default settings", BASE, "embedding"),
     ),
     tensors="models.ckpt",

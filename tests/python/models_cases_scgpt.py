@@ -1,4 +1,4 @@
-"""What the contract tests need of scGPT, and the official streams of random numbers for the seeded variants."""
+"""What the contract tests need of scGPT, and the official streams of random numbers for the seeded releases."""
 
 from __future__ import annotations
 

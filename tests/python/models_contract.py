@@ -1,4 +1,4 @@
-"""What a model's tests supply to the contract tests: its fixture, its golden variants, and how to spoil its files.
+"""What a model's tests supply to the contract tests: its fixture, its golden releases, and how to spoil its files.
 
 A model ``<name>`` has a module ``tests/python/models_cases_<name>.py`` with ``CASES: ModelCases``. Its fixture lies in
 ``tests/data/models/<fixture>/`` (synthetic, a copy of what the official code gave). ``test_models_contract.py`` does
@@ -43,11 +43,11 @@ def assert_close(found: "pd.DataFrame", wanted: "pd.DataFrame", tolerance: float
 
 @dataclass(frozen=True)
 class Golden:
-    """One variant of ``expected.npz``.
+    """One release of ``expected.npz``.
 
     Attributes
     ----------
-    variant
+    release
         Name in the table.
     settings
         Settings of the model.
@@ -59,7 +59,7 @@ class Golden:
     fixture
         Folder in ``tests/data/models``; the model's first one where empty.
     change_input
-        Applied to the AnnData first (normalisation of the variant).
+        Applied to the AnnData first (normalisation of the release).
     patch
         Applied to the loaded model (e.g. the official stream of random numbers in place of the keyed one).
     cell_ids
@@ -69,7 +69,7 @@ class Golden:
         none.
     """
 
-    variant: str
+    release: str
     settings: Mapping[str, Any]
     embedding: "str | Callable[[Mapping[str, np.ndarray]], np.ndarray]"
     tokens: "Callable[[EmbeddingModel, Tokens, Mapping[str, np.ndarray]], Iterable[tuple[str, Any, Any]]] | None" = None
@@ -91,7 +91,7 @@ class ModelCases:
     fixture
         Folder in ``tests/data/models``.
     golden
-        Variants of ``expected.npz`` (several fixtures where the model has several).
+        Releases of ``expected.npz`` (several fixtures where the model has several).
     settings
         Settings for the other tests: deterministic use of the fixture's input.
     tensors
@@ -169,17 +169,17 @@ def read_expected(fixture: str) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far a variant is from the official code."""
+    """How far a release is from the official code."""
 
     model: str
-    variant: str
+    release: str
     difference: float
     tokens_equal: bool | None
     unequal: tuple[str, ...]
 
 
 def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
-    """Run a variant; compare tokens exactly and rows by the largest absolute difference."""
+    """Run a release; compare tokens exactly and rows by the largest absolute difference."""
     fixture = golden.fixture or cases.fixture
     expected, adata = read_expected(fixture), read_input(fixture)
     if golden.change_input:
@@ -204,7 +204,7 @@ def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
     difference = float("inf") if wrong else float(np.abs(frame.loc[ids].to_numpy() - wanted[compared]).max())
     return Outcome(
         cases.model,
-        f"{fixture}: {golden.variant}" if golden.fixture else golden.variant,
+        f"{fixture}: {golden.release}" if golden.fixture else golden.release,
         difference,
         not unequal if golden.tokens else None,
         tuple(unequal),

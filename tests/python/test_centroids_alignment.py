@@ -17,7 +17,14 @@ from scfm.io.tables import write_embedding
 from scfm.umap import centroids as core
 from scfm.umap.centroids import COLUMNS, Centroids, align, centroid_table, compute_centroids, map_centroids, parse_maps
 
-IDENTITY = {"dataset": "toy", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0}
+IDENTITY = {
+    "dataset": "toy",
+    "embedding": "pca.raw.0",
+    "method": "pca",
+    "family": "none",
+    "correction": "raw",
+    "seed": 0,
+}
 
 
 def groups(places: dict[tuple[str, str], list[float]]) -> Centroids:

@@ -34,7 +34,7 @@ def scores(
                 "embedding": f"{m}.raw.0",
                 "method": m,
                 "family": family,
-                "variant": "raw",
+                "correction": "raw",
                 "seed": 0,
                 "metric": k,
                 "group": group,
@@ -58,7 +58,7 @@ def totals(values: dict[str, list[float]], family: str = "none") -> pd.DataFrame
                 "embedding": f"{m}.raw.{s}",
                 "method": m,
                 "family": family,
-                "variant": "raw",
+                "correction": "raw",
                 "seed": s,
                 "bio_weight": 0.6,
                 "scaling": "raw",
@@ -75,7 +75,7 @@ def totals(values: dict[str, list[float]], family: str = "none") -> pd.DataFrame
 def failed(code: str, reason: str) -> pd.DataFrame:
     """Return a status table with one failed method of two seeds."""
     plan = plan_rows(("pbmc",), ("scvi",))
-    files = [status_of(r, "embed", "failed", reason, code) for r in plan.itertuples() if r.variant == "raw"]
+    files = [status_of(r, "embed", "failed", reason, code) for r in plan.itertuples() if r.correction == "raw"]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     return build_status(
         Collected(plan=plan, datasets=[], statuses=files, scores=empty, probing=empty, facts={"pbmc": {}})

@@ -33,7 +33,7 @@ def complete(plan: pd.DataFrame, **changed) -> list[dict]:
     """Return status files of everything, without the steps in ``changed`` (``{embedding: {step: status or None}}``)."""
     files = []
     for row in plan.itertuples():
-        for step in steps_of(row.variant):
+        for step in steps_of(row.correction):
             change = changed.get(row.embedding.replace(".", "_"), {}).get(step, "ok")
             if change is not None:
                 reason = "" if change == "ok" else f"because {change}"

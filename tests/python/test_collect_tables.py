@@ -158,7 +158,7 @@ def good_status() -> pd.DataFrame:
         "embedding": "pca.raw.0",
         "method": "pca",
         "family": "none",
-        "variant": "raw",
+        "correction": "raw",
         "seed": 0,
         "is_control": False,
         "step": "embed",

@@ -88,7 +88,7 @@ def test_the_generator_starts_anew_for_every_batch():
     np.testing.assert_array_equal(result[:40], result[40:])
 
 
-def test_every_variant_equals_its_definition(cells):
+def test_every_correction_equals_its_definition(cells):
     values, batches, labels = cells
     expected = {
         "center": slow_center(values, batches, 10, 7),
@@ -96,9 +96,9 @@ def test_every_variant_equals_its_definition(cells):
         "center_l2": slow_l2(slow_center(values, batches, 10, 7)),
         "center_label_balanced": slow_label_balanced(values, batches, labels),
     }
-    for variant, wanted in expected.items():
-        got = correct(variant, values, batches, labels, max_cells=10, seed=7)
-        np.testing.assert_allclose(got, wanted, atol=1e-10, err_msg=variant)
+    for correction, wanted in expected.items():
+        got = correct(correction, values, batches, labels, max_cells=10, seed=7)
+        np.testing.assert_allclose(got, wanted, atol=1e-10, err_msg=correction)
     assert set(CORRECTIONS) == set(expected) | {"drop_pc1"}
 
 
@@ -136,15 +136,15 @@ def test_rows_of_zeros_stay_zero_under_l2():
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), variant=st.sampled_from(sorted(CORRECTIONS)))
-def test_row_order_does_not_matter_below_the_cap(seed, variant):
+@given(seed=st.integers(0, 10_000), correction=st.sampled_from(sorted(CORRECTIONS)))
+def test_row_order_does_not_matter_below_the_cap(seed, correction):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(4, 40))
     values, batches = rng.normal(size=(n, 4)), rng.choice(np.array(["a", "b"], dtype=object), n)
     labels = rng.choice(np.array(["x", "y", None], dtype=object), n)
     order = rng.permutation(n)
-    straight = correct(variant, values, batches, labels)
-    shuffled = correct(variant, values[order], batches[order], labels[order])
+    straight = correct(correction, values, batches, labels)
+    shuffled = correct(correction, values[order], batches[order], labels[order])
     np.testing.assert_allclose(shuffled, straight[order], atol=1e-8)
 
 
@@ -160,6 +160,6 @@ def test_center_removes_what_was_added_to_a_batch(seed):
     np.testing.assert_array_equal(shifted, before)
 
 
-def test_an_unknown_variant_is_a_sentence_with_a_suggestion(cells):
+def test_an_unknown_correction_is_a_sentence_with_a_suggestion(cells):
     with pytest.raises(ScfmError, match=r"Unknown correction 'centre_l2'\. Did you mean 'center_l2'"):
         correct("centre_l2", *cells)

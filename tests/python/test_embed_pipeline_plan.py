@@ -67,7 +67,7 @@ def _check(
 
 def _status(outcome: Outcome) -> dict[str, tuple[str, str]]:
     """Return ``{method: (status, code)}`` of the raw rows."""
-    return {r["method"]: (r["status"], r["reason_code"]) for r in outcome.plan if r["variant"] == "raw"}
+    return {r["method"]: (r["status"], r["reason_code"]) for r in outcome.plan if r["correction"] == "raw"}
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_all_models_can_run_on_human_cells_with_both_kinds_of_names(folder) -> N
 
 @pytest.mark.parametrize("weights", [{}, {"scgpt": None}, {"scgpt": []}, {"scgpt": ["readme.txt"]}])
 def test_missing_weights_give_the_command(folder, weights) -> None:
-    row = next(r for r in _check(folder, models="scgpt", weights=weights).plan if r["variant"] == "raw")
+    row = next(r for r in _check(folder, models="scgpt", weights=weights).plan if r["correction"] == "raw")
     assert (row["status"], row["reason_code"]) == ("not_applicable", "weights_missing")
     assert row["reason"].startswith("Weights missing in w/scgpt: 'best_model.pt', 'args.json', 'vocab.json' of scGPT")
     assert row["reason"].endswith("bin/fetch_weights.py --model scgpt --dest w")

@@ -95,7 +95,7 @@ def test_a_model_that_did_not_run_is_explained_and_is_no_failure(run) -> None:
         embed = rows[rows["step"] == "embed"].iloc[0]
         assert (embed["status"], embed["reason_code"], embed["reason"]) == ("not_applicable", code, reason)
         rest = rows[rows["step"] != "embed"]
-        assert {"raw", "center_l2"} == set(rest["variant"])
+        assert {"raw", "center_l2"} == set(rest["correction"])
         assert set(zip(rest["status"], rest["reason_code"], strict=True)) == {
             ("not_applicable", "earlier_step_not_applicable")
         }
@@ -165,7 +165,7 @@ def test_the_random_twin_is_shown_and_judged_as_a_control(run) -> None:
 
 def test_outcome_in_tables_and_matrix(run) -> None:
     _, data, _ = run
-    outcome = summarise(data, "pbmc").set_index(["method", "variant"])["outcome"]
+    outcome = summarise(data, "pbmc").set_index(["method", "correction"])["outcome"]
     assert outcome["scfoundation", "raw"] == outcome["scfoundation", "center_l2"] == "not run: weights_missing"
     assert outcome["pca", "raw"] == "ok"
     matrix = _text(status_matrix(data, "pbmc").data)

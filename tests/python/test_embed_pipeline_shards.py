@@ -283,7 +283,7 @@ def _part(**changes: object) -> dict:
         "method": "scgpt",
         "model": "scgpt",
         "family": "foundation_model",
-        "variant": "raw",
+        "correction": "raw",
         "seed": 0,
         "settings": {"max_length": 5},
         "precision": "bf16",

@@ -60,7 +60,7 @@ def dest(tmp_path) -> Path:
 
 def fetch(remote: Faults | str, spec: Spec | dict, dest: Path, waits: Waits | None = None, **more: object) -> Path:
     api = remote if isinstance(remote, str) else remote.api
-    return fetch_source(spec, dest, api=api, patience=(waits if waits is not None else Waits()).patience, **more)
+    return fetch_source(spec, dest, api=api, policy=(waits if waits is not None else Waits()).policy, **more)
 
 
 def record_of(path: Path) -> dict:

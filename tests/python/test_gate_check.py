@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfm.embeddings.gate import EmbeddingRefused, check_embedding, missing_cells_warning
+from scfm.embeddings.gate import EmbeddingValidationError, check_embedding, missing_cells_warning
 
 N, D = 40, 5
 
@@ -23,7 +23,7 @@ def values():
 
 
 def refused(code, *args):
-    with pytest.raises(EmbeddingRefused) as caught:
+    with pytest.raises(EmbeddingValidationError) as caught:
         check_embedding(*args, dataset="d", method="m", embedding="m.raw.0")
     assert caught.value.reason_code == code, str(caught.value)
     return str(caught.value)

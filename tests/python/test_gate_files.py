@@ -60,7 +60,7 @@ def unchecked(folder, ids, values, **changes):
         "dataset": "sim",
         "method": "toy",
         "family": "imported",
-        "variant": "raw",
+        "correction": "raw",
         "seed": 0,
         "is_control": False,
         "output_type": "embedding",
@@ -180,7 +180,7 @@ def test_a_sidecar_must_be_complete_and_agree_with_itself(tmp_path, cells):
     with pytest.raises(ScfmError, match=r"the sidecar lacks \['family'\]"):
         read_sidecar(tmp_path / "a.json")
     write_json(tmp_path / "b.json", sidecar | {"seed": 4})
-    with pytest.raises(ScfmError, match=r"embedding is 'toy.raw.0' but method, variant and seed say 'toy.raw.4'"):
+    with pytest.raises(ScfmError, match=r"embedding is 'toy.raw.0' but method, correction and seed say 'toy.raw.4'"):
         read_sidecar(tmp_path / "b.json")
     with pytest.raises(ScfmError, match=r"details \['seconds'\] have the names of fields"):
         unchecked(tmp_path, *cells, details={"seconds": 1})
@@ -279,9 +279,9 @@ def test_correct_then_validate_equals_the_function_on_the_cells(prepared, cells,
     raw = {"embedding": tmp_path / "sim.toy.raw.0.parquet", "sidecar": tmp_path / "sim.toy.raw.0.json"}
     obs = prepared.read_obs()
     labels = np.array([x if isinstance(x, str) else None for x in obs["label"]], dtype=object)
-    for variant in ("center", "center_l2", "center_label_balanced"):
-        call("correct_embedding", **raw, obs=prepared.obs, variant=variant, params=params, outdir=tmp_path)
-        stem = f"sim.toy.{variant}.0"
+    for correction in ("center", "center_l2", "center_label_balanced"):
+        call("correct_embedding", **raw, obs=prepared.obs, correction=correction, params=params, outdir=tmp_path)
+        stem = f"sim.toy.{correction}.0"
         call(
             "validate_embedding",
             embedding=tmp_path / f"{stem}.unchecked.parquet",
@@ -291,11 +291,11 @@ def test_correct_then_validate_equals_the_function_on_the_cells(prepared, cells,
         )
         got_ids, got = read_embedding(tmp_path / f"{stem}.parquet")
         np.testing.assert_array_equal(got_ids, ids)
-        wanted = correct(variant, values, obs["batch"].to_numpy(dtype=object), labels, max_cells=50, seed=3)
+        wanted = correct(correction, values, obs["batch"].to_numpy(dtype=object), labels, max_cells=50, seed=3)
         np.testing.assert_allclose(got, wanted, atol=1e-6)
         sidecar = read_sidecar(tmp_path / f"{stem}.json")
-        assert (sidecar["embedding"], sidecar["corrected_from"]) == (f"toy.{variant}.0", "toy.raw.0")
-        used = {} if "balanced" in variant else {"center_max_cells": 50, "center_seed": 3}
+        assert (sidecar["embedding"], sidecar["corrected_from"]) == (f"toy.{correction}.0", "toy.raw.0")
+        used = {} if "balanced" in correction else {"center_max_cells": 50, "center_seed": 3}
         assert sidecar["settings"] == used
 
 
@@ -314,7 +314,7 @@ def test_a_correction_takes_the_sample_in_the_order_of_the_data_set(prepared, ce
             embedding=tmp_path / table,
             sidecar=sidecar,
             obs=prepared.obs,
-            variant="center",
+            correction="center",
             params=params,
             outdir=out,
         )
@@ -329,7 +329,7 @@ def test_cells_that_are_missing_stay_missing_and_explained(prepared, cells, para
     )
     call("validate_embedding", **files, obs=prepared.obs, outdir=tmp_path)
     raw = {"embedding": tmp_path / "sim.toy.raw.0.parquet", "sidecar": tmp_path / "sim.toy.raw.0.json"}
-    call("correct_embedding", **raw, obs=prepared.obs, variant="l2", params=params, outdir=tmp_path)
+    call("correct_embedding", **raw, obs=prepared.obs, correction="l2", params=params, outdir=tmp_path)
     stem = tmp_path / "sim.toy.l2.0"
     call(
         "validate_embedding",
@@ -345,9 +345,9 @@ def test_cells_that_are_missing_stay_missing_and_explained(prepared, cells, para
 
 
 def test_a_corrected_embedding_is_not_corrected_again(prepared, cells, params, tmp_path):
-    call("validate_embedding", **unchecked(tmp_path, *cells, variant="l2"), obs=prepared.obs, outdir=tmp_path)
+    call("validate_embedding", **unchecked(tmp_path, *cells, correction="l2"), obs=prepared.obs, outdir=tmp_path)
     files = {"embedding": tmp_path / "sim.toy.l2.0.parquet", "sidecar": tmp_path / "sim.toy.l2.0.json"}
-    call("correct_embedding", **files, obs=prepared.obs, variant="center", params=params, outdir=tmp_path)
+    call("correct_embedding", **files, obs=prepared.obs, correction="center", params=params, outdir=tmp_path)
     status = status_of(tmp_path, "correct", "toy.center.0")
     assert status["status"] == "failed"
     assert "toy.l2.0 is corrected already" in status["reason"]

@@ -30,7 +30,7 @@ def _rows(
                 "embedding": f"{method}.raw.{seed}",
                 "method": method,
                 "family": family or ("control" if method in CONTROLS else "linear"),
-                "variant": "raw",
+                "correction": "raw",
                 "seed": seed,
                 "metric": metric,
                 "group": "all",

@@ -26,7 +26,7 @@ from scfm.models import available_models
 CASES = all_cases()
 MODELS = pytest.mark.parametrize("cases", CASES, ids=lambda c: c.model)
 APART = pytest.mark.parametrize("cases", [c for c in CASES if c.load().cells_apart], ids=lambda c: c.model)
-GOLDEN = [pytest.param(c, g, id=f"{c.model}-{g.fixture or c.fixture}-{g.variant}") for c in CASES for g in c.golden]
+GOLDEN = [pytest.param(c, g, id=f"{c.model}-{g.fixture or c.fixture}-{g.release}") for c in CASES for g in c.golden]
 
 
 @pytest.fixture(scope="module")

@@ -356,11 +356,11 @@ def test_which_model_of_several(tiny, tmp_path) -> None:
     shutil.copytree(tiny["folder"], tmp_path / "all")
     folder = tmp_path / "all"
     shutil.copytree(folder / "GeneCompass_Tiny", folder / "GeneCompass_Small")
-    with pytest.raises(ScfmError, match=r"several models .*--set variant="):
+    with pytest.raises(ScfmError, match=r"several models .*--set release="):
         load(folder)
     with pytest.raises(ScfmError, match="Did you mean 'GeneCompass_Small'"):
-        load(folder, variant="GeneCompass_Smal")
-    assert load(folder, variant="GeneCompass_Small").facts()["model_variant"] == "GeneCompass_Small"
+        load(folder, release="GeneCompass_Smal")
+    assert load(folder, release="GeneCompass_Small").facts()["model_release"] == "GeneCompass_Small"
     with pytest.raises(ScfmError, match="no GeneCompass model"):
         load(tmp_path / "all" / "dict")
 

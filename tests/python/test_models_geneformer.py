@@ -245,7 +245,7 @@ def test_folder_and_file_names_of_all_generations(fixture, model, ending, as_bin
     for weights in (clone, clone / model):  # the clone, or the model's folder in it
         found = load(weights, strip_version="false")
         assert np.abs(embed(found, read_input(fixture)).to_numpy() - expected).max() < 1e-5
-        assert found.facts()["model_variant"] == model
+        assert found.facts()["model_release"] == model
         assert not found.extras()
 
 
@@ -269,20 +269,20 @@ def test_the_root_of_a_clone_and_the_code_of_2023(tmp_path) -> None:
 def test_a_clone_with_both_generations(tmp_path) -> None:
     clone = _clone(tmp_path, V2, "Geneformer-V2-104M")
     shutil.copytree(DATA / V1, clone, dirs_exist_ok=True)
-    with pytest.raises(ScfmError, match=r"several models.*--set variant=Geneformer-V1-10M"):
+    with pytest.raises(ScfmError, match=r"several models.*--set release=Geneformer-V1-10M"):
         load(clone)
     with pytest.raises(ScfmError, match=r"no model .*Did you mean 'Geneformer-V1-10M'"):
-        load(clone, variant="Geneformer-V1-10")
-    for fixture, variant, key in (
+        load(clone, release="Geneformer-V1-10")
+    for fixture, release, key in (
         (V1, "Geneformer-V1-10M", "emb_cell_layer-1"),
         (V2, "Geneformer-V2-104M", "emb_cls_layer-1"),
     ):
-        model = load(clone, variant=variant, strip_version="false")
+        model = load(clone, release=release, strip_version="false")
         assert np.abs(embed(model, read_input(fixture)).to_numpy() - read_expected(fixture)[key]).max() < 1e-5
     (clone / "Geneformer-V2-104M").rename(
         clone / "unnamed"
     )  # no word about the generation: the size of the vocabulary decides
-    assert load(clone, variant="unnamed").facts()["token_dictionary"] == "token_dictionary_gc104M.pkl"
+    assert load(clone, release="unnamed").facts()["token_dictionary"] == "token_dictionary_gc104M.pkl"
 
 
 def test_dictionaries_of_the_other_generation_are_refused(tmp_path) -> None:

@@ -211,7 +211,7 @@ def test_a_file_too_small_for_the_filter_says_how_to_go_on() -> None:
     assert len(embed(CASES.load(), few[:1].copy())) == 1
 
 
-def test_case_variants_and_repeats_stay_as_columns() -> None:
+def test_case_releases_and_repeats_stay_as_columns() -> None:
     adata = read_input("uce")
     model = CASES.load()
     name = next(n for n in adata.var_names if n.upper() in model.gene_tokens)

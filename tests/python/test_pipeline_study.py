@@ -47,7 +47,7 @@ def test_six_scenarios_go_from_ids_to_scores(study: Run) -> None:
     status = study.table("status")
     assert set(status["status"]) == {"ok"}
     assert set(status["dataset"]) == set(EXPECTED)
-    expected = {f"{method}.{variant}.0" for method in METHODS for variant in ("raw", "center_l2")}
+    expected = {f"{method}.{correction}.0" for method in METHODS for correction in ("raw", "center_l2")}
     for dataset, rows in study.table("scores").groupby("dataset"):
         assert set(rows["embedding"]) == expected, dataset
         assert set(rows["metric"]) == {"leiden_nmi", "leiden_ari", "silhouette_label", "bras", "graph_connectivity"}
@@ -123,9 +123,9 @@ def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Run
     ]
     value = rows[rows["metric"] == "macro_f1"].set_index(["dataset", "embedding", "target"])["value"]
     for dataset in EXPECTED:
-        raw, centred = (value[dataset, f"pca.{variant}.0", "batch"] for variant in ("raw", "center_l2"))
+        raw, centred = (value[dataset, f"pca.{correction}.0", "batch"] for correction in ("raw", "center_l2"))
         assert centred < raw - 0.2, dataset
-        labels = [value[dataset, f"pca.{variant}.0", "label"] for variant in ("raw", "center_l2")]
+        labels = [value[dataset, f"pca.{correction}.0", "label"] for correction in ("raw", "center_l2")]
         assert labels[1] > labels[0] - 0.1, dataset
 
 
@@ -134,7 +134,7 @@ def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_study
     assert "Ours and published" in html
     assert "These are not the study" in html
     assert "127.0.0.1" in html
-    published = load_published().scib.set_index(["scenario", "method", "variant", "metric"])["value"]
+    published = load_published().scib.set_index(["scenario", "method", "correction", "metric"])["value"]
     ours = study.table("scores").query("group == 'all'").set_index(["dataset", "embedding", "metric"])["value"]
     value = ours["liver", "harmony.raw.0", "bras"]
     assert published["liver", "harmony", "raw", "bras"] == 0.81

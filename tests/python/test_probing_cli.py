@@ -19,7 +19,14 @@ from scfm.probing.run import IDENTITY
 from scfm.probing.splits import make_splits
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
-SIDECAR = {"dataset": "toy", "embedding": "pca.raw.0", "method": "pca", "family": "none", "variant": "raw", "seed": 0}
+SIDECAR = {
+    "dataset": "toy",
+    "embedding": "pca.raw.0",
+    "method": "pca",
+    "family": "none",
+    "correction": "raw",
+    "seed": 0,
+}
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_the_total_has_the_narrower_tolerance(published):
     totals = table[table["metric"] == "total"].set_index("method")
     assert (table.loc[table["metric"].isin(METRICS), "verdict"] == "within").all()
     # PCA's printed total is 0.68; its metrics give 0.6792, and 0.025 more
-    pca = totals[totals["variant"] == "raw"].loc["pca"]
+    pca = totals[totals["correction"] == "raw"].loc["pca"]
     assert pca["difference"] == pytest.approx(
         ((0.76 + 0.54 + 0.60) / 3 + (0.59 + 0.86) / 2) / 2 + 0.025 - 0.68, abs=5e-5
     )
@@ -88,18 +88,21 @@ def test_absent_values_stay_empty_on_both_sides(published):
     rows = pd.DataFrame(
         [
             *(score_row("pca", m, 0.5) for m in METRICS),
-            *(score_row("pca", m, 0.5, variant="center_l2") for m in METRICS),
+            *(score_row("pca", m, 0.5, correction="center_l2") for m in METRICS),
             *(score_row("mine", m, 0.4) for m in METRICS),
             score_row("harmony", "bras", 0.8),
             score_row("scvi", "bras", 0.8, status="failed"),
             score_row("pca", "kbet", 0.9),
-            score_row("pca", "bras", 0.1, variant="drop_pc1"),
+            score_row("pca", "bras", 0.1, correction="drop_pc1"),
             {**score_row("pca", "bras", 0.9), "group": "T cell"},
         ]
     )
     table = compare("liver", rows, published)
-    assert set(table["metric"]) == {*METRICS, "bio", "batch", "total"} and set(table["variant"]) == {"raw", "center_l2"}
-    centred = table[(table["method"] == "pca") & (table["variant"] == "center_l2")]
+    assert set(table["metric"]) == {*METRICS, "bio", "batch", "total"} and set(table["correction"]) == {
+        "raw",
+        "center_l2",
+    }
+    centred = table[(table["method"] == "pca") & (table["correction"] == "center_l2")]
     assert (
         set(centred["verdict"]) == {"no published value"}
         and centred["published"].isna().all()
@@ -116,8 +119,8 @@ def test_absent_values_stay_empty_on_both_sides(published):
         one(table, method="scvi", metric="bras")["verdict"] == "not run"
         and one(table, method="scvi", metric="bras")["published"] == 0.79
     )
-    assert one(table, method="uce", variant="raw", metric="total")[["seeds", "verdict"]].tolist() == [0, "not run"]
-    assert one(table, method="pca", variant="raw", metric="bras")["ours"] == 0.5
+    assert one(table, method="uce", correction="raw", metric="total")[["seeds", "verdict"]].tolist() == [0, "not run"]
+    assert one(table, method="pca", correction="raw", metric="bras")["ours"] == 0.5
 
 
 def test_seeds_are_averaged_and_a_seed_without_a_metric_has_no_total():
@@ -137,7 +140,7 @@ def test_seeds_are_averaged_and_a_seed_without_a_metric_has_no_total():
 def test_published_methods_come_first_raw_before_centred(published):
     rows = pd.DataFrame([score_row("aaa", m, 0.5) for m in METRICS])
     table = compare("limb", rows, published)
-    order = list(dict.fromkeys(zip(table["method"], table["variant"], strict=True)))
+    order = list(dict.fromkeys(zip(table["method"], table["correction"], strict=True)))
     assert (
         [m for m, v in order if v == "raw"][:4] == list(CLASSICAL)
         and order[12] == ("aaa", "raw")
@@ -169,12 +172,12 @@ def test_distance_is_zero_inside_and_signed_outside(ours, low, width):
 # ---------------------------------------------------------------- ranks
 
 
-def totals(ours: dict[str, float], published: dict[str, float], variant: str = "raw") -> pd.DataFrame:
+def totals(ours: dict[str, float], published: dict[str, float], correction: str = "raw") -> pd.DataFrame:
     """Return the totals of a comparison."""
     return pd.DataFrame(
         {
             "method": list(ours),
-            "variant": variant,
+            "correction": correction,
             "metric": "total",
             "ours": list(ours.values()),
             "published": [published[m] for m in ours],
@@ -200,7 +203,7 @@ def test_kendalls_p_without_ties_is_exact_by_counting_all_orders():
 
 def test_ranks_over_raw_and_centred_are_told_apart(published):
     raw = totals({"a": 0.3, "b": 0.2}, {"a": 0.9, "b": 0.8})
-    centred = totals({"a": 0.1, "c": 0.9}, {"a": 0.95, "c": math.nan}, variant="center_l2")
+    centred = totals({"a": 0.1, "c": 0.9}, {"a": 0.95, "c": math.nan}, correction="center_l2")
     found = rank_agreement(pd.concat([raw, centred], ignore_index=True)).set_index("rows")
     assert found["n"].to_dict() == {"raw": 2, "raw and center_l2": 3}
     assert found["tau"].to_dict() == pytest.approx({"raw": 1.0, "raw and center_l2": -1 / 3})
@@ -270,8 +273,8 @@ def test_the_published_probing_is_all_within(published):
 )
 def test_a_value_inside_a_published_range_has_no_difference(published, ours, difference, verdict):
     """CellPLM after centring in limb: 0.60 to 0.85, read from a scatter plot, so 0.02 is added to 0.03."""
-    rows = pd.DataFrame([probing_row("cellplm", "batch", "macro_f1", ours, variant="center_l2")])
-    row = one(compare_probing("limb", rows, published), method="cellplm", variant="center_l2", metric="macro_f1")
+    rows = pd.DataFrame([probing_row("cellplm", "batch", "macro_f1", ours, correction="center_l2")])
+    row = one(compare_probing("limb", rows, published), method="cellplm", correction="center_l2", metric="macro_f1")
     assert (row["difference"], row["verdict"], row["tolerance"]) == (
         pytest.approx(difference),
         verdict,
@@ -306,7 +309,7 @@ def test_only_the_studys_probe_counts_and_seeds_are_averaged(published):
             {"fold": "sd"},
             {"group": "T"},
             {"status": "failed"},
-            {"variant": "center"},
+            {"correction": "center"},
         )
     ]
     rows = pd.DataFrame(

@@ -29,18 +29,18 @@ def published() -> Published:
 
 @pytest.fixture(scope="module")
 def wide(published):
-    """One row per scenario, method and variant."""
+    """One row per scenario, method and correction."""
     return published.scib.pivot_table(
-        index=["scenario", "method", "variant"], columns="metric", values="value", aggfunc="first"
+        index=["scenario", "method", "correction"], columns="metric", values="value", aggfunc="first"
     )
 
 
 def test_every_row_of_the_studys_tables_is_there_with_all_its_values(published, wide):
     assert len(published.scib) == 120 * 8 and len(wide) == 120 and wide.notna().all(axis=None)
     assert set(wide.columns) == {*METRICS, *MEANS}
-    sizes = wide.groupby(["scenario", "variant"]).size().unstack()
+    sizes = wide.groupby(["scenario", "correction"]).size().unstack()
     assert len(sizes) == 6 and (sizes["raw"] == 12).all() and (sizes["center_l2"] == 8).all()
-    assert not set(wide.xs("center_l2", level="variant").index.get_level_values("method")) & set(CLASSICAL)
+    assert not set(wide.xs("center_l2", level="correction").index.get_level_values("method")) & set(CLASSICAL)
 
 
 def test_bio_batch_and_total_agree_with_the_printed_metrics_within_rounding(wide):
@@ -64,7 +64,7 @@ def test_true_data_sets_stand_behind_the_swapped_panel_titles(published, wide):
     totals.
     """
     sizes = published.models.set_index("method")
-    totals = wide["total"].xs("raw", level="variant").unstack("scenario").loc[sizes.index]
+    totals = wide["total"].xs("raw", level="correction").unstack("scenario").loc[sizes.index]
     for x in ("parameters", "cells"):
         printed = published.scaling[published.scaling["x"] == x].set_index("scenario")["pearson_r"]
         ours = {s: np.corrcoef(np.log2(sizes[f"{x}_millions"]), totals[s])[0, 1] for s in printed.index}
@@ -79,7 +79,7 @@ def test_true_data_sets_stand_behind_the_swapped_panel_titles(published, wide):
 
 
 def test_probing_has_only_what_can_be_read_of_one_method(published):
-    rows = published.probing.set_index(["scenario", "method", "variant", "target", "metric"])
+    rows = published.probing.set_index(["scenario", "method", "correction", "target", "metric"])
     assert len(rows) == 193 and rows.index.is_unique
     assert rows.loc[("liver", "harmony", "raw", "batch", "macro_f1"), "value"] == 0.12
     assert rows.loc[("liver", "pca", "raw", "batch", "macro_f1"), "precision"] == "approximate"
@@ -90,8 +90,8 @@ def test_probing_has_only_what_can_be_read_of_one_method(published):
         ("liver", "pca", "raw", "label", "accuracy"),
     ]:
         assert absent not in rows.index
-    assert set(rows["error"].xs("raw", level="variant")) == {0.01} and set(
-        rows["error"].xs("center_l2", level="variant")
+    assert set(rows["error"].xs("raw", level="correction")) == {0.01} and set(
+        rows["error"].xs("center_l2", level="correction")
     ) == {0.02}
 
 

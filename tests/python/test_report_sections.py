@@ -88,7 +88,7 @@ def test_two_methods_with_one_title_keep_their_names():
 
 def test_summary_has_every_planned_method_best_total_first_controls_last(data):
     table = summarise(data, "pbmc")
-    planned = data.plan[data.plan["dataset"] == "pbmc"].drop_duplicates(["method", "variant"])
+    planned = data.plan[data.plan["dataset"] == "pbmc"].drop_duplicates(["method", "correction"])
     assert len(table) == len(planned) and table["title"].is_unique
     first = table["is_control"].argmax()
     assert table["is_control"].iloc[first:].all() and not table["is_control"].iloc[:first].any()
@@ -101,7 +101,7 @@ def test_summary_has_every_planned_method_best_total_first_controls_last(data):
 def test_summary_is_the_mean_over_seeds_of_the_published_totals(data):
     table = summarise(data, "pbmc").set_index("title")
     rows = data.totals.query(
-        "dataset == 'pbmc' and method == 'scvi' and variant == 'raw' and scaling == 'raw' and bio_weight == 0.6"
+        "dataset == 'pbmc' and method == 'scvi' and correction == 'raw' and scaling == 'raw' and bio_weight == 0.6"
     )
     assert len(rows) == 2
     assert table.loc["scVI", "total"] == pytest.approx(rows["total"].mean())

@@ -50,9 +50,9 @@ def text_of(section: Section) -> str:
 def test_totals_of_equal_halves_are_the_printed_ones(data):
     printed = pd.read_csv(ASSETS / "published" / "scib.tsv", sep="\t").query("metric == 'total'")
     for scenario, part in printed.groupby("scenario"):
-        table = study_table(data, str(scenario)).set_index(["method", "variant"])["total"]
+        table = study_table(data, str(scenario)).set_index(["method", "correction"])["total"]
         for row in part.itertuples():
-            assert table[row.method, row.variant] == pytest.approx(row.value, abs=0.0101), row
+            assert table[row.method, row.correction] == pytest.approx(row.value, abs=0.0101), row
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_totals_of_equal_halves_are_the_printed_ones(data):
 )
 def test_uce_hangs_on_graph_connectivity_as_the_study_s_tables_say(data, scenario, places, tied):
     """The reference text reads these places off the printed tables; limb's is a tie of the 4th and 5th."""
-    table = study_table(data, scenario).query("variant == 'raw'").reset_index(drop=True)
+    table = study_table(data, scenario).query("correction == 'raw'").reset_index(drop=True)
     found = ranks_without(table, counted_metrics(data, scenario))
     uce = table.index[table["method"] == "uce"][0]
     assert abs(found.loc[uce, "all"] - places[0]) <= tied
@@ -152,7 +152,7 @@ def test_the_circle_table_has_every_embedding_metric_and_total(data):
 
 def test_a_missing_value_is_a_dash_and_takes_the_total():
     scores = study_scores(("liver",))
-    gone = (scores["method"] == "uce") & (scores["variant"] == "raw") & (scores["metric"] == "bras")
+    gone = (scores["method"] == "uce") & (scores["correction"] == "raw") & (scores["metric"] == "bras")
     scores.loc[gone, ["value", "status", "reason"]] = [np.nan, "failed", "failed"]
     section = by_key(circle_sections(study_data(("liver",), scores=scores), "liver"))["circles"]
     assert "UCE, BRAS: not defined" in section.data
@@ -222,7 +222,7 @@ def test_without_harmony_there_is_no_line_and_the_text_says_so():
 
 def test_without_a_centred_embedding_there_is_no_centring():
     scores = study_scores(("liver",))
-    assert centring_sections(study_data(("liver",), scores=scores[scores["variant"] == "raw"]), "liver") == []
+    assert centring_sections(study_data(("liver",), scores=scores[scores["correction"] == "raw"]), "liver") == []
 
 
 def test_names_at_slopes_keep_a_line_apart_and_inside():
@@ -286,7 +286,7 @@ def test_rates_are_means_over_seeds_and_leave_out_what_does_not_count():
     rows = pd.DataFrame(
         {
             "method": "a",
-            "variant": "raw",
+            "correction": "raw",
             "seed": [0, 0, 0, 1, 1, 1],
             "aligned": pd.array([True, False, pd.NA, True, True, pd.NA], dtype="boolean"),
             "chance": [0.5, 0.25, np.nan] * 2,
@@ -409,7 +409,7 @@ def test_one_data_set_or_too_few_models_show_less():
 
 def test_fifty_embeddings_of_six_data_sets_stay_small_and_quick():
     scores = study_scores()
-    more = [scores[scores["variant"] == "raw"].assign(method=lambda s, i=i: s["method"] + f"_{i}") for i in range(3)]
+    more = [scores[scores["correction"] == "raw"].assign(method=lambda s, i=i: s["method"] + f"_{i}") for i in range(3)]
     scores = pd.concat([scores, *map(identify, more)], ignore_index=True)
     assert scores.groupby("dataset")["embedding"].nunique().min() >= 50
     data = study_data(scores=scores, batches=16, labels=18)

@@ -21,11 +21,11 @@ from helpers_weights import Remote, serve
 from models_contract import DATA
 from scfm.errors import ResourceError, ScfmError
 from scfm.io.transport import download
-from scfm.io.web import Patience
+from scfm.io.web import RetryPolicy
 from scfm.models import available_models
 from scfm.registries.models import load_model_table
 from scfm.registries.reader import ASSETS
-from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant, load_weights_table
+from scfm.registries.weights import WeightsFile, WeightsRelease, WeightsTable, load_weights_table
 from scfm.testing.tiny import make_tiny
 from scfm.testing.tiny_common import gene_table
 from scfm.weights.check import RECORD, check_folder, check_names, names_in, read_record, verify
@@ -46,12 +46,12 @@ class Waits(list):
     """Pauses asked for, without waiting."""
 
     @property
-    def patience(self) -> Patience:
-        return Patience(tries=3, pause=1.0, timeout=5, sleep=self.append)
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(tries=3, pause=1.0, timeout=5, sleep=self.append)
 
 
 def get(remote: Remote, path: Path, waits: Waits | None = None, **more: object) -> str:
-    return download(f"{remote.url}/file", path, patience=(waits if waits is not None else Waits()).patience, **more)
+    return download(f"{remote.url}/file", path, policy=(waits if waits is not None else Waits()).policy, **more)
 
 
 def only(folder: Path) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(remote, tmp_path) -> None:
 def test_bytes_of_another_address_or_without_a_tag_are_not_gone_on_with(remote, tmp_path) -> None:
     broken_off(remote, tmp_path / "file")
     remote.files["/other"] = CONTENT[::-1]
-    download(f"{remote.url}/other", tmp_path / "file", patience=Waits().patience)
+    download(f"{remote.url}/other", tmp_path / "file", policy=Waits().policy)
     assert remote.asked == [("/other", None)]
     remote.tags["/file"] = ""
     broken_off(remote, tmp_path / "second")
@@ -189,7 +189,7 @@ def test_a_web_page_is_not_a_checkpoint(remote, tmp_path) -> None:
 
 def test_redirects_keep_the_range(remote, tmp_path) -> None:
     remote.redirects["/start"], remote.break_after = "/file", [100_000]
-    assert download(f"{remote.url}/start", tmp_path / "file", sha256=DIGEST, patience=Waits().patience) == DIGEST
+    assert download(f"{remote.url}/start", tmp_path / "file", sha256=DIGEST, policy=Waits().policy) == DIGEST
     assert remote.asked[-1] == ("/file", "bytes=100000-")
 
 
@@ -197,7 +197,7 @@ def test_nobody_answers(tmp_path) -> None:
     with serve({}) as gone:
         url = gone.url
     with pytest.raises(ScfmError, match=r"not downloaded after 3 attempts .*connected to the internet"):
-        download(f"{url}/file", tmp_path / "file", patience=Waits().patience)
+        download(f"{url}/file", tmp_path / "file", policy=Waits().policy)
     for odd in ("ftp://host/file", "file:///etc/hostname"):
         with pytest.raises(ScfmError, match="not a web address"):
             download(odd, tmp_path / "file")
@@ -229,7 +229,7 @@ def make_table(remote: Remote) -> WeightsTable:
     def file(path: str, **more: str | tuple) -> WeightsFile:
         given = {
             "name": f"toy/{path}",
-            "variants": ("small",),
+            "releases": ("small",),
             "also_at": (),
             "need": "required",
             "source": "url",
@@ -243,7 +243,7 @@ def make_table(remote: Remote) -> WeightsTable:
         }
         return WeightsFile(**given | more)
 
-    variant = WeightsVariant(
+    release = WeightsRelease(
         "toy/small", "Toy", ("8",), "symbol", ("human",), "ten cells", "Free", "", "10.1234/x", "A toy."
     )
     files = (
@@ -257,11 +257,11 @@ def make_table(remote: Remote) -> WeightsTable:
         "/archive": archive_of({"x/y/a.pt": b"A", "../../b.pt": b"B", "c.txt": b"C"}),
         "/extra": b"E",
     }
-    return WeightsTable((variant,), files)
+    return WeightsTable((release,), files)
 
 
 def run(table: WeightsTable, dest: Path, **more: object) -> Path:
-    return fetch(table, table.variant("toy"), dest, confirm=lambda _: True, patience=Waits().patience, **more)
+    return fetch(table, table.release("toy"), dest, confirm=lambda _: True, policy=Waits().policy, **more)
 
 
 def test_a_model_is_fetched_verified_and_recorded(remote, tmp_path) -> None:
@@ -308,7 +308,7 @@ def test_a_stand_in_is_accepted_and_recorded(remote, tmp_path) -> None:
 def test_files_without_an_address_are_asked_of_a_person(remote, tmp_path) -> None:
     table = make_table(remote)
     by_hand = replace(table.files[1], source="manual", remote_path="", note="cloud drive")
-    table = WeightsTable(table.variants, (table.files[0], by_hand))
+    table = WeightsTable(table.releases, (table.files[0], by_hand))
     with pytest.raises(
         ScfmError,
         match=r"(?s)1 file cannot be fetched by a program.*example.org/toy  \(cloud drive\)  ->  .*toy/vocab.json",
@@ -324,7 +324,7 @@ def test_nothing_happens_unconfirmed_or_into_made_up_weights(remote, tmp_path) -
     table = make_table(remote)
     shown: list[str] = []
     with pytest.raises(ScfmError, match="not confirmed"):
-        fetch(table, table.variant("toy"), tmp_path, confirm=lambda text: bool(shown.append(text)))
+        fetch(table, table.release("toy"), tmp_path, confirm=lambda text: bool(shown.append(text)))
     assert (
         "Licence: Free." in shown[0]
         and "3 files to" in shown[0]
@@ -359,7 +359,7 @@ def table() -> WeightsTable:
 def test_the_tables_agree_with_the_models_table(table) -> None:
     models = load_model_table()
     assert table.models == available_models() == list(models)
-    for v in table.variants:
+    for v in table.releases:
         info = models[v.model]
         assert (v.licence, v.gene_ids, v.organisms, v.article) == (
             info.licence,
@@ -368,7 +368,7 @@ def test_the_tables_agree_with_the_models_table(table) -> None:
             info.reference,
         )
         assert set(v.dims) <= set(info.dims)
-    assert [v.accept for v in table.variants if v.accept] == ["scfoundation"]
+    assert [v.accept for v in table.releases if v.accept] == ["scfoundation"]
 
 
 def test_addresses_are_official_and_pinned(table) -> None:
@@ -404,9 +404,9 @@ def test_faults_of_the_tables(edit, sentence, tmp_path) -> None:
 
 def test_unknown_names(table) -> None:
     with pytest.raises(ScfmError, match=r"No weights are known for model 'scgtp'. Did you mean 'scgpt'"):
-        table.variant("scgtp")
-    with pytest.raises(ScfmError, match=r"scgpt has no variant 'brian'. Did you mean 'brain'"):
-        table.variant("scgpt", "brian")
+        table.release("scgtp")
+    with pytest.raises(ScfmError, match=r"scgpt has no release 'brian'. Did you mean 'brain'"):
+        table.release("scgpt", "brian")
 
 
 # ---- the check of a folder -------------------------------------------------------------------------------------------
@@ -446,8 +446,8 @@ def test_absent_weights_name_the_command(table) -> None:
     assert state.command == "bin/fetch_weights.py --model scfoundation --dest weights --accept_license scfoundation"
     assert state.sentence.startswith("weights missing: 'models.ckpt', ")
     state = check_names(table, "geneformer", ["Geneformer-V1-10M/config.json", "Geneformer-V1-10M/model.safetensors"])
-    assert state.variant == "Geneformer-V1-10M" and state.command.endswith(
-        "--model geneformer --variant Geneformer-V1-10M --dest DIR"
+    assert state.release == "Geneformer-V1-10M" and state.command.endswith(
+        "--model geneformer --release Geneformer-V1-10M --dest DIR"
     )
     assert all("gc30M" in name for name in state.missing)
     assert check_names(
@@ -477,8 +477,8 @@ def test_a_licence_with_limits_must_be_accepted(table, tmp_path) -> None:
         ScfmError, match=r"non-commercial research only.*--model scfoundation --dest .* --accept_license scfoundation$"
     ):
         main("--model", "scfoundation", "--dest", str(tmp_path), "--yes")
-    check_licence(table.variant("scfoundation"), ["scfoundation"], "")
-    check_licence(table.variant("scgpt"), [], "")
+    check_licence(table.release("scfoundation"), ["scfoundation"], "")
+    check_licence(table.release("scgpt"), [], "")
 
 
 def test_the_executable_shows_lists_and_checks(tmp_path, capsys) -> None:

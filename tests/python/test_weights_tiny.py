@@ -1,4 +1,4 @@
-"""Made-up weights: every model loads every variant with default settings, the names are those of the official files,
+"""Made-up weights: every model loads every release with default settings, the names are those of the official files,
 seeds hold.
 """
 
@@ -29,12 +29,12 @@ from scfm.weights.check import RANDOM_MARK
 SYMBOLS = [f"GENE{i}" for i in range(90)] + ["HLA-A", "MT-ND3", "C1orf21", "na"]
 #: what a data set with symbols as var_names and ids in a column needs said; the other models need nothing
 SETTINGS = {"cellplm": {"gene_column": "ensembl_id"}, "nicheformer": {"gene_column": "ensembl_id"}}
-VARIANTS = [
-    pytest.param(model, variant, id=f"{model}-{variant}")
+RELEASES = [
+    pytest.param(model, release, id=f"{model}-{release}")
     for model, recipe in recipes().items()
-    for variant in recipe.variants
+    for release in recipe.releases
 ]
-#: file with the weights by model and variant
+#: file with the weights by model and release
 FILES = {
     "scgpt": "best_model.pt",
     "scfoundation": "models.ckpt",
@@ -62,8 +62,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory):
     top = tmp_path_factory.mktemp("weights")
 
     @cache
-    def make(model: str, variant: str = "") -> Path:
-        return make_tiny(model, gene_table(SYMBOLS), top / f"{model}-{variant}", variant=variant, seed=3)
+    def make(model: str, release: str = "") -> Path:
+        return make_tiny(model, gene_table(SYMBOLS), top / f"{model}-{release}", release=release, seed=3)
 
     return make
 
@@ -86,9 +86,9 @@ def test_there_is_a_recipe_for_every_model() -> None:
     assert set(recipes()) >= set(available_models())
 
 
-@pytest.mark.parametrize(("model", "variant"), VARIANTS)
-def test_every_variant_embeds_with_default_settings(model, variant, folders, adata) -> None:
-    loaded = load_model(model, folders(model, variant), device="cpu", **SETTINGS.get(model, {}))
+@pytest.mark.parametrize(("model", "release"), RELEASES)
+def test_every_release_embeds_with_default_settings(model, release, folders, adata) -> None:
+    loaded = load_model(model, folders(model, release), device="cpu", **SETTINGS.get(model, {}))
     found = loaded.embed(adata, min_gene_overlap=0.9)
     assert len(found) == 14 and np.isfinite(found.to_numpy()).all()
     assert found.attrs["report"]["genes_matched"] == len(SYMBOLS)
@@ -188,8 +188,8 @@ def test_other_files_are_never_replaced(tmp_path) -> None:
     with pytest.raises(ScfmError, match=r"holds 'best_model.pt' and no RANDOM_WEIGHTS.txt"):
         make_tiny("scgpt", genes, real)
     assert (real / "best_model.pt").read_bytes() == b"trained"
-    made = make_tiny("cellplm", genes, tmp_path / "made", variant="gmvae")
-    assert make_tiny("cellplm", genes, made, variant="vae") == made
+    made = make_tiny("cellplm", genes, tmp_path / "made", release="gmvae")
+    assert make_tiny("cellplm", genes, made, release="vae") == made
     assert sorted(p.name for p in made.iterdir()) == ["20231027_85M.best.ckpt", "20231027_85M.config.json", RANDOM_MARK]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "scgpt"]
 
@@ -198,8 +198,8 @@ def test_faults_are_sentences(tmp_path) -> None:
     genes = gene_table(["A", "B"])
     with pytest.raises(ScfmError, match=r"Unknown model 'scgp'. Did you mean 'scgpt'"):
         make_tiny("scgp", genes, tmp_path / "x")
-    with pytest.raises(ScfmError, match=r"geneformer has no variant 'v3'.*It has V2, V1, V1-bin"):
-        make_tiny("geneformer", genes, tmp_path / "x", variant="v3")
+    with pytest.raises(ScfmError, match=r"geneformer has no release 'v3'.*It has V2, V1, V1-bin"):
+        make_tiny("geneformer", genes, tmp_path / "x", release="v3")
     with pytest.raises(ScfmError, match="width 32 is not a multiple of heads 5"):
         make_tiny("scgpt", genes, tmp_path / "x", heads=5)
     with pytest.raises(ScfmError, match="layers must be at least 1"):
@@ -256,7 +256,7 @@ def test_the_executable_makes_all_models(tmp_path) -> None:
                 str(tmp_path / "genes.txt"),
                 "--dest",
                 str(tmp_path / "w"),
-                "--variant",
+                "--release",
                 "V1",
             ]
         )

@@ -8,8 +8,8 @@ WEIGHTS = load_weights_table()
 
 
 def complete_listing() -> dict[str, list[str]]:
-    """Return model -> files in its folder, for every model of the table: those that its usual variant needs."""
+    """Return model -> files in its folder, for every model of the table: those that its usual release needs."""
     return {
-        name: [f.path for f in WEIGHTS.files_of(WEIGHTS.variant(name)) if f.need == "required"]
+        name: [f.path for f in WEIGHTS.files_of(WEIGHTS.release(name)) if f.need == "required"]
         for name in WEIGHTS.models
     }

@@ -121,7 +121,7 @@ def _center_l2(values: "np.ndarray", batches: "np.ndarray", labels: "np.ndarray"
     return l2_normalize(center(values, batches, **cap))
 
 
-#: by variant name: function of (values, batches, labels, max_cells=, seed=)
+#: by correction name: function of (values, batches, labels, max_cells=, seed=)
 CORRECTIONS: dict[str, Callable[..., "np.ndarray"]] = {
     "center": lambda values, batches, labels, **cap: center(values, batches, **cap),
     "l2": lambda values, batches, labels, **cap: l2_normalize(values),
@@ -131,12 +131,12 @@ CORRECTIONS: dict[str, Callable[..., "np.ndarray"]] = {
     ),
     "drop_pc1": lambda values, batches, labels, **cap: l2_normalize(drop_first_component(values)),
 }
-#: variants that read ``center_max_cells`` and ``center_seed``
+#: corrections that read ``center_max_cells`` and ``center_seed``
 CAPPED = frozenset({"center", "center_l2"})
 
 
 def correct(
-    variant: str,
+    correction: str,
     values: "np.ndarray",
     batches: "np.ndarray",
     labels: "np.ndarray",
@@ -144,11 +144,11 @@ def correct(
     max_cells: int = 10_000,
     seed: int = 42,
 ) -> "np.ndarray":
-    """Correct an embedding by the name of the variant.
+    """Correct an embedding by the name of the correction.
 
     Parameters
     ----------
-    variant
+    correction
         ``center``; ``l2``; ``center_l2`` (centre, then L2: the study's); ``center_label_balanced`` (then L2);
         ``drop_pc1`` (then L2).
     values, batches, labels
@@ -160,8 +160,9 @@ def correct(
     -------
     Shape (n_cells, n_dims), float64.
     """
-    if variant not in CORRECTIONS:
+    if correction not in CORRECTIONS:
         raise ScfmError(
-            f"Unknown correction '{variant}'.{did_you_mean(variant, CORRECTIONS)} Known: {', '.join(CORRECTIONS)}."
+            f"Unknown correction '{correction}'.{did_you_mean(correction, CORRECTIONS)} Known:"
+            f" {', '.join(CORRECTIONS)}."
         )
-    return CORRECTIONS[variant](values, batches, labels, max_cells=max_cells, seed=seed)
+    return CORRECTIONS[correction](values, batches, labels, max_cells=max_cells, seed=seed)

@@ -16,9 +16,9 @@ DEFAULTS = {"max_cells": 10_000, "seed": 42}
 
 
 def correct_embedding(
-    table: Path, parent: dict, obs_path: Path, *, variant: str, params: dict[str, Any], outdir: Path
+    table: Path, parent: dict, obs_path: Path, *, correction: str, params: dict[str, Any], outdir: Path
 ) -> dict:
-    """Write ``<dataset>.<method>.<variant>.<seed>.unchecked.parquet`` and ``.json``.
+    """Write ``<dataset>.<method>.<correction>.<seed>.unchecked.parquet`` and ``.json``.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def correct_embedding(
     obs_path
         ``<dataset>.obs.parquet``: batches, labels, and the row order that the sample of
         :func:`~scfm.corrections.core.center` refers to.
-    variant
+    correction
         Name of the correction.
     params
         Parameters of the run; ``center_max_cells`` and ``center_seed`` are read.
@@ -38,7 +38,7 @@ def correct_embedding(
     """
     from scfm.task.settings import pick_settings
 
-    if parent["variant"] != "raw":
+    if parent["correction"] != "raw":
         raise ScfmError(f"{parent['embedding']} is corrected already; corrections start from a raw embedding.")
     cells = read_cells(obs_path)
     ids, values = read_embedding(table)
@@ -54,14 +54,14 @@ def correct_embedding(
         raise ScfmError(f"center_max_cells is {settings['max_cells']}; a batch mean needs one cell at least.")
     watch = Stopwatch()
     corrected = correct(
-        variant, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings
+        correction, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings
     )
-    used = {f"center_{key}": value for key, value in settings.items()} if variant in CAPPED else {}
+    used = {f"center_{key}": value for key, value in settings.items()} if correction in CAPPED else {}
     sidecar = make_sidecar(
         dataset=parent["dataset"],
         method=parent["method"],
         family=parent["family"],
-        variant=variant,
+        correction=correction,
         seed=parent["seed"],
         is_control=parent["is_control"],
         output_type=parent["output_type"],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class EmbeddingRefused(ScfmError):
+class EmbeddingValidationError(ScfmError):
     """An embedding that must not reach a metric.
 
     Parameters
@@ -80,7 +80,7 @@ def check_embedding(
 
     Raises
     ------
-    EmbeddingRefused
+    EmbeddingValidationError
         Wrong shape, ids twice, no common cell, values that are not finite, or no variation at all.
     """
     import numpy as np
@@ -90,7 +90,7 @@ def check_embedding(
     ids = pd.Index(np.asarray(cell_ids, dtype=object))
     twice = ids[ids.duplicated()].unique()
     if len(twice):
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "duplicate_ids",
             f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one"
             " row; remove the others.",
@@ -100,7 +100,7 @@ def check_embedding(
     found = rows >= 0
     extra = ids[~ids.isin(wanted)]
     if not found.any():
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "no_common_cells",
             f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; the"
             f" data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column"
@@ -167,25 +167,25 @@ def missing_cells_warning(
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
     """Refuse what is no table of cells by dimensions, with a word on transposition where it fits."""
     if values.ndim != 2:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_shape", f"The embedding has shape {tuple(values.shape)}; expected cells x dimensions."
         )
     n_rows, n_dims = values.shape
     if n_rows != len(expected) and n_dims == len(expected):
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_shape",
             f"The embedding has {plural(n_rows, 'row')} and {n_dims:,} columns and the data set has {len(expected):,}"
             " cells: it looks transposed. Write one row per cell and one column per dimension.",
         )
     if len(cell_ids) != n_rows:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_shape",
             f"The embedding has {n_rows:,} rows and {plural(len(cell_ids), 'cell id')}; expected one id per row.",
         )
     if n_rows == 0:
-        raise EmbeddingRefused("wrong_shape", "The embedding has no rows; expected one per cell.")
+        raise EmbeddingValidationError("wrong_shape", "The embedding has no rows; expected one per cell.")
     if n_dims < 2:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_shape", f"The embedding has {plural(n_dims, 'dimension')}; the metrics need two at least."
         )
 
@@ -197,7 +197,7 @@ def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
     bad = ~np.isfinite(values)
     if bad.any():
         rows = np.flatnonzero(bad.any(axis=1))
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "non_finite",
             f"Values that are NaN or infinite: {int(bad.sum()):,}, in {plural(len(rows), 'cell')} and"
             f" {plural(int(bad.any(axis=0).sum()), 'dimension')}, e.g. in {listing(ids[rows], limit=3)}. A cell that"
@@ -211,7 +211,7 @@ def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]
 
     constant = np.flatnonzero(values.max(axis=0) == values.min(axis=0))
     if len(constant) == values.shape[1]:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "constant",
             f"All {values.shape[0]:,} cells have the same coordinates. The method returned nothing about the cells;"
             " check its input genes and layer.",

@@ -232,7 +232,7 @@ def import_embedding(
         dataset=dataset,
         method=name,
         family="imported",
-        variant="raw",
+        correction="raw",
         seed=seed,
         is_control=False,
         output_type="embedding",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.embeddings.gate import EmbeddingRefused
+from scfm.embeddings.gate import EmbeddingValidationError
 from scfm.io.tables import CELL_ID
 from scfm.text import listing
 
@@ -24,7 +24,7 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
 
     Raises
     ------
-    EmbeddingRefused
+    EmbeddingValidationError
         No ``cell_id`` column, an empty id, a column that is not numeric, or columns that are not ``dim_0``, ``dim_1``
         ...
     """
@@ -34,11 +34,11 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_columns", f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}"
         ) from None
     if table.column_names.count(CELL_ID) != 1:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_columns",
             f"{path}: expected one column '{CELL_ID}', found {listing(table.column_names)}. Embedding tables are keyed"
             " by cell id.",
@@ -47,7 +47,7 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
     wanted = [f"dim_{j}" for j in range(len(names))]
     if sorted(names) != sorted(wanted):
         odd = [n for n in names if n not in set(wanted)] or names
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "wrong_columns",
             f"{path}: the columns beside '{CELL_ID}' should be dim_0 to dim_{len(names) - 1}; found {listing(odd)}. A"
             " dimension is missing, twice, or has another name.",
@@ -60,7 +60,7 @@ def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
     import numpy as np
 
     if column.null_count:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "missing_ids", f"{path}: rows without a cell id: {column.null_count:,}. Every row needs one."
         )
     return np.array([str(value) for value in column.to_pylist()], dtype=object)
@@ -76,7 +76,7 @@ def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "n
     kinds = {n: table.schema.field(n).type for n in names}
     odd = [n for n, t in kinds.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t))]
     if odd:
-        raise EmbeddingRefused(
+        raise EmbeddingValidationError(
             "not_numeric",
             f"{path}: columns that hold no numbers: {listing(odd)} ({kinds[odd[0]]}). Coordinates are numbers; take"
             " other columns out of the table.",

@@ -20,7 +20,7 @@ _REQUIRED = (
     "embedding",
     "method",
     "family",
-    "variant",
+    "correction",
     "seed",
     "is_control",
     "output_type",
@@ -44,7 +44,7 @@ class EmbeddingFiles:
     def of(cls, folder: Path | str, sidecar: dict) -> "EmbeddingFiles":
         """Return the paths for the embedding a sidecar describes."""
         return cls(
-            Path(folder), embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
+            Path(folder), embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
         )
 
     @property
@@ -73,7 +73,7 @@ def make_sidecar(
     dataset: str,
     method: str,
     family: str,
-    variant: str,
+    correction: str,
     seed: int,
     is_control: bool,
     output_type: str,
@@ -102,10 +102,10 @@ def make_sidecar(
     """
     sidecar = {
         "dataset": dataset,
-        "embedding": f"{method}.{variant}.{seed}",
+        "embedding": f"{method}.{correction}.{seed}",
         "method": method,
         "family": family,
-        "variant": variant,
+        "correction": correction,
         "seed": seed,
         "is_control": is_control,
         "output_type": output_type,
@@ -135,7 +135,7 @@ def read_sidecar(path: Path | str) -> dict:
     Raises
     ------
     ScfmError
-        Where fields are missing, or the embedding's name is not made of its method, variant and seed.
+        Where fields are missing, or the embedding's name is not made of its method, correction and seed.
     """
     sidecar = read_json(path)
     absent = [f for f in _REQUIRED if f not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
@@ -143,9 +143,9 @@ def read_sidecar(path: Path | str) -> dict:
         raise ScfmError(
             f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote."
         )
-    name = f"{sidecar['method']}.{sidecar['variant']}.{sidecar['seed']}"
+    name = f"{sidecar['method']}.{sidecar['correction']}.{sidecar['seed']}"
     if sidecar["embedding"] != name:
-        raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, variant and seed say '{name}'.")
+        raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, correction and seed say '{name}'.")
     return sidecar
 
 

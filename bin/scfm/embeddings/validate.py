@@ -31,7 +31,7 @@ def validate_embedding(table: Path, sidecar: dict, obs_path: Path, outdir: Path)
 
     Raises
     ------
-    EmbeddingRefused
+    EmbeddingValidationError
         With the reason and a code for the status file.
     """
     expected = read_cells(obs_path).index.to_numpy(dtype=object)

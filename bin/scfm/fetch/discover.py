@@ -28,7 +28,7 @@ from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.fetch.spec import LABELS
-from scfm.io.web import Patience, RefusedError, get_json
+from scfm.io.web import RefusedError, RetryPolicy, get_json
 
 OFFICIAL = "https://api.cellxgene.cziscience.com/curation/v1"
 #: environment variable with the address of a mirror
@@ -78,12 +78,12 @@ class Discover:
     ----------
     api
         See :func:`api_address`.
-    patience
+    policy
         How a question without an answer is asked again.
     """
 
-    def __init__(self, api: str = "", patience: Patience | None = None) -> None:
-        self.api, self.patience = api_address(api), patience
+    def __init__(self, api: str = "", policy: RetryPolicy | None = None) -> None:
+        self.api, self.policy = api_address(api), policy
 
     def collection(self, collection_id: str) -> list[DatasetVersion]:
         """Return the current data sets of a collection."""
@@ -128,7 +128,7 @@ class Discover:
 
     def _ask(self, path: str, what: str) -> Any:
         try:
-            answer = get_json(f"{self.api}/{path}", self.patience)
+            answer = get_json(f"{self.api}/{path}", self.policy)
         except RefusedError as error:
             sentence = _sentence(error.code, what)
             if not sentence:

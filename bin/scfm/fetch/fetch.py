@@ -17,7 +17,7 @@ from scfm.fetch.spec import Spec
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, write_json
 from scfm.io.transport import download
-from scfm.io.web import Patience, check_url
+from scfm.io.web import RetryPolicy, check_url
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def fetch_source(
     api: str = "",
     update: bool = False,
     verify: bool = False,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Path:
     """Fetch a source, or find that it is there.
 
@@ -68,7 +68,7 @@ def fetch_source(
         downloaded again.
     verify
         Compute the checksum of a file that is there (minutes for large ones); without it, its size is compared.
-    patience
+    policy
         How broken downloads are tried again.
 
     Returns
@@ -88,20 +88,20 @@ def fetch_source(
         _check_held(spec, target, record_file, record, verify=verify)
         log.info("%s: there already (%s)", target, _called(record))
         return target
-    located = _locate(spec, api, patience)
+    located = _locate(spec, api, policy)
     if record and target.is_file() and _is_current(spec, target, record_file, record, located, verify=verify):
         return target
     if target.is_file() and not record and not update:
         digest = _adopt(spec, target, located)
     else:
         dest.mkdir(parents=True, exist_ok=True)
-        digest = _bring(spec, located, target, patience, replace=target.is_file())
+        digest = _bring(spec, located, target, policy, replace=target.is_file())
         log.info("%s: fetched (%s bytes)", target, f"{target.stat().st_size:,}")
     _write_record(record_file, _record(spec, located, target, digest))
     return target
 
 
-def _locate(spec: Spec, api: str, patience: Patience | None) -> _Located:
+def _locate(spec: Spec, api: str, policy: RetryPolicy | None) -> _Located:
     """Return where a source lies; for CELLxGENE the interface is asked."""
     if spec.kind == "file":
         path = Path(spec.url)
@@ -111,7 +111,7 @@ def _locate(spec: Spec, api: str, patience: Patience | None) -> _Located:
     if spec.kind == "url":
         check_url(spec.url)
         return _Located(url=spec.url, size=spec.size)
-    discover = Discover(api, patience)
+    discover = Discover(api, policy)
     if spec.version:
         found = discover.version(spec.version, spec.dataset_id)
     elif spec.dataset_id:
@@ -150,7 +150,7 @@ def _one_size(spec: Spec, found: int | None, where: str) -> int | None:
     return found if found is not None else spec.size
 
 
-def _bring(spec: Spec, located: _Located, target: Path, patience: Patience | None, *, replace: bool) -> str:
+def _bring(spec: Spec, located: _Located, target: Path, policy: RetryPolicy | None, *, replace: bool) -> str:
     """Put the file in its place and return its checksum."""
     check = check_is_h5ad if spec.ending == ".h5ad" else None
     if spec.kind != "file":
@@ -159,7 +159,7 @@ def _bring(spec: Spec, located: _Located, target: Path, patience: Patience | Non
             target,
             size=located.size,
             sha256=spec.sha256,
-            patience=patience,
+            policy=policy,
             advice=_MOVED,
             check=check,
             replace=replace,

@@ -71,7 +71,7 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
         dataset=inputs.dataset,
         method=method.name,
         family=method.family,
-        variant="raw",
+        correction="raw",
         seed=seed,
         is_control=method.is_control,
         output_type=method.output_type,

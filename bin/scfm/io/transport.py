@@ -17,7 +17,7 @@ from typing import Any
 from scfm.errors import ResourceError, ScfmError
 from scfm.io.checksums import sha256_of
 from scfm.io.progress import meter
-from scfm.io.web import AGENT, Passing, Patience, check_url, fault_of, persist
+from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, fault_of, retry
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def download(
     *,
     size: int | None = None,
     sha256: str = "",
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
     advice: str = "",
     check: Callable[[Path], None] | None = None,
     replace: bool = False,
@@ -48,8 +48,8 @@ def download(
         Target; its folder is made. A file that is there and fits ``size`` and ``sha256`` is kept.
     size, sha256
         What is expected; nothing where not known.
-    patience
-        See :class:`~scfm.io.web.Patience`.
+    policy
+        See :class:`~scfm.io.web.RetryPolicy`.
     advice
         Half a sentence for a file that is not there (any more): where a person should look for it.
     check
@@ -70,7 +70,7 @@ def download(
     ResourceError
         Too little space on disk.
     """
-    path, patience = Path(path), patience or Patience()
+    path, policy = Path(path), policy or RetryPolicy()
     check_url(url)
     if not replace and path.is_file() and (size is None or path.stat().st_size == size):
         digest = sha256_of(path)
@@ -80,14 +80,14 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(url, path)
     resumed = part.length > 0
-    _fill(part, size, patience, advice)
+    _fill(part, size, policy, advice)
     try:
         digest = part.check(size, sha256, check)
     except ScfmError:
         if not resumed:
             raise
         log.warning("%s: what was resumed does not fit; downloading from the beginning", path)
-        _fill(part, size, patience, advice)
+        _fill(part, size, policy, advice)
         digest = part.check(size, sha256, check)
     part.finish()
     return digest
@@ -162,25 +162,25 @@ def _read_note(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fill(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
+def _fill(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> None:
     """Ask until all bytes are there; give up after some attempts in a row that brought none."""
 
     def give_up(why: str) -> str:
         return (
-            f"{part.url}: not downloaded after {patience.tries} attempts ({why}). Is this machine connected to the"
+            f"{part.url}: not downloaded after {policy.tries} attempts ({why}). Is this machine connected to the"
             f" internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
         )
 
-    persist(
-        lambda: _ask(part, size, patience, advice),
-        patience,
+    retry(
+        lambda: _ask(part, size, policy, advice),
+        policy,
         name=part.path.name,
         give_up=give_up,
         progress=lambda: part.length,
     )
 
 
-def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None:
+def _ask(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> None:
     """Make one request and write what comes."""
     at = part.length
     if size is not None and at == size:
@@ -190,7 +190,7 @@ def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None
         headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
     request = urllib.request.Request(part.url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=patience.timeout) as answer:
+        with urllib.request.urlopen(request, timeout=policy.timeout) as answer:
             _receive(part, answer, at, size)
     except urllib.error.HTTPError as error:
         error.close()
@@ -199,7 +199,7 @@ def _ask(part: _Part, size: int | None, patience: Patience, advice: str) -> None
             if total == str(at):
                 return
             part.drop()
-            raise Passing("the file there is shorter than what was received", wait=0.0) from error
+            raise TransientError("the file there is shorter than what was received", wait=0.0) from error
         raise fault_of(part.url, error, advice) from error
 
 
@@ -214,7 +214,7 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
     goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
     if answer.status == 206 and not goes_on:
         part.drop()
-        raise Passing("the server sends another range than asked for", wait=0.0)
+        raise TransientError("the server sends another range than asked for", wait=0.0)
     validator = _validator(answer.headers)
     if not goes_on:
         if at:
@@ -230,7 +230,7 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
             at += len(block)
             tell(len(block))
     if total is not None and at < total:
-        raise Passing(f"the connection broke after {at:,} of {total:,} bytes")
+        raise TransientError(f"the connection broke after {at:,} of {total:,} bytes")
 
 
 def _validator(headers: Any) -> str:

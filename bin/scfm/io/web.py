@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How a broken download is tried again.
 
     Attributes
@@ -50,7 +50,7 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A fault that may pass.
 
     Attributes
@@ -84,21 +84,22 @@ def check_url(url: str) -> None:
         raise ScfmError(f"{url}: not a web address (https://...).")
 
 
-def persist(
+def retry(
     attempt: Callable[[], Answer],
-    patience: Patience,
+    policy: RetryPolicy,
     *,
     name: str,
     give_up: Callable[[str], str],
     progress: Callable[[], int] = lambda: 0,
 ) -> Answer:
-    """Return what an attempt returns; after a fault of the network or a :class:`Passing` one, try again after a pause.
+    """Return what an attempt returns; after a fault of the network or a :class:`TransientError` one, try again after a
+    pause.
 
     Parameters
     ----------
     attempt
         Asks.
-    patience
+    policy
         How long.
     name
         How log lines call it.
@@ -110,28 +111,28 @@ def persist(
     Raises
     ------
     ScfmError
-        ``give_up``'s sentence, after ``patience.tries`` attempts in a row without progress.
+        ``give_up``'s sentence, after ``policy.tries`` attempts in a row without progress.
     """
     failures = 0
     while True:
         before = progress()
         try:
             return attempt()
-        except (Passing, *_NETWORK) as error:
+        except (TransientError, *_NETWORK) as error:
             so_far = progress()
             failures = 0 if so_far > before else failures + 1
             why = str(getattr(error, "reason", "") or error) or type(error).__name__
-            if failures >= patience.tries:
+            if failures >= policy.tries:
                 raise ScfmError(give_up(why)) from error
             asked = getattr(error, "wait", None)
-            wait = min(patience.longest, patience.pause * 2 ** max(0, failures - 1) if asked is None else asked)
+            wait = min(policy.longest, policy.pause * 2 ** max(0, failures - 1) if asked is None else asked)
             log.warning(
                 "%s: %s; %s in %.0f s", name, why, f"going on at byte {so_far}" if so_far else "asking again", wait
             )
-            patience.sleep(wait)
+            policy.sleep(wait)
 
 
-def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> Passing | RefusedError:
+def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> TransientError | RefusedError:
     """Return what a server's error status means: ask again, or a sentence.
 
     Parameters
@@ -144,7 +145,7 @@ def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> Passi
         Where a person finds the file, or what to do, when it is not there.
     """
     if error.code in _PASSING:
-        return Passing(f"the server answers {error.code} {error.reason}", _retry_after(error))
+        return TransientError(f"the server answers {error.code} {error.reason}", _retry_after(error))
     cause = {
         401: (
             "It wants a login: open the page in a browser, accept its conditions there and put the file in place by"
@@ -171,7 +172,7 @@ def _retry_after(error: urllib.error.HTTPError) -> float | None:
         return None
 
 
-def get_json(url: str, patience: Patience | None = None) -> Any:
+def get_json(url: str, policy: RetryPolicy | None = None) -> Any:
     """Return the JSON that an address answers with.
 
     Raises
@@ -182,21 +183,21 @@ def get_json(url: str, patience: Patience | None = None) -> Any:
         No answer, or one that is not JSON.
     """
     check_url(url)
-    patience = patience or Patience()
+    policy = policy or RetryPolicy()
 
     def attempt() -> bytes:
         request = urllib.request.Request(url, headers={"User-Agent": AGENT, "Accept": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=patience.timeout) as answer:
+            with urllib.request.urlopen(request, timeout=policy.timeout) as answer:
                 return answer.read()
         except urllib.error.HTTPError as error:
             error.close()
             raise fault_of(url, error) from error
 
     def give_up(why: str) -> str:
-        return f"{url}: no answer after {patience.tries} attempts ({why}). Is this machine connected to the internet?"
+        return f"{url}: no answer after {policy.tries} attempts ({why}). Is this machine connected to the internet?"
 
-    body = persist(attempt, patience, name=url, give_up=give_up)
+    body = retry(attempt, policy, name=url, give_up=give_up)
     try:
         return json.loads(body)
     except ValueError as error:

@@ -42,7 +42,7 @@ def score_files(
     metrics = metrics_of(load_metrics(metrics_table), profile)
     data = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed)
     scores = score(data, metrics, sidecar)
-    stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
+    stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
     write_table(scores, outdir / f"{stem}.scores.tsv")
     if profile == "paper":
         study_table(scores, metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALL = "all"
-IDENTITY = ("dataset", "embedding", "method", "family", "variant", "seed")
+IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
 COLUMNS = (*IDENTITY, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
 
 

@@ -16,7 +16,7 @@ from scfm.errors import ScfmError
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
+IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 COLUMNS = [
     *IDENTITY,
     "profile",
@@ -168,7 +168,7 @@ def _anchor(text: str, metric: str, part: "pd.DataFrame") -> float | None:
         found = part[
             (part["method"] == text)
             & (part["family"] == "control")
-            & (part["variant"] == "raw")
+            & (part["correction"] == "raw")
             & (part["metric"] == metric)
         ]
         known = found.loc[found["status"] == "ok", "value"].dropna()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scfm.registries.weights import WeightsTable
 
 #: settings by which the user takes other files than the released ones; only the model can say what is missing then
-OWN_FILES = ("checkpoint", "variant")
+OWN_FILES = ("checkpoint", "release")
 
 
 class Problem(NamedTuple):
@@ -57,17 +57,17 @@ def why_no_weights(
         problems.append(
             Problem(
                 "weights_missing",
-                f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.variant}). On a machine"
+                f"Weights missing {place}: {listing(state.missing)} of {info.title} ({state.release}). On a machine"
                 f" with internet: {state.command}",
             )
         )
-    accept = table.variant(info.name, state.variant).accept
+    accept = table.release(info.name, state.release).accept
     if accept and not accepted and not state.is_random:  # made-up weights are nobody's
         problems.append(
             Problem(
                 "license_not_accepted",
                 "The licence of the weights must be accepted first"
-                f" ({table.variant(info.name, state.variant).licence}). Read it, then add --accept_license {accept}.",
+                f" ({table.release(info.name, state.release).licence}). Read it, then add --accept_license {accept}.",
             )
         )
     return problems

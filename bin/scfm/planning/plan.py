@@ -13,7 +13,7 @@ COLUMNS = (
     "embedding",
     "method",
     "family",
-    "variant",
+    "correction",
     "seed",
     "is_control",
     "output_type",
@@ -59,13 +59,13 @@ def plan_rows(
         method = methods[name]
         for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
             corrections = [] if method.is_control else choice.corrections
-            rows += _variants(
+            rows += _corrections(
                 dataset, name, (method.family, method.output_type), seed, corrections, uses_gpu=method.uses_gpu
             )
     for planned in models:
         rows += _model_rows(dataset, planned, choice)
     for name in imported:
-        rows += _variants(dataset, name, ("imported", "embedding"), choice.seeds[0], choice.corrections)
+        rows += _corrections(dataset, name, ("imported", "embedding"), choice.seeds[0], choice.corrections)
     return rows
 
 
@@ -83,32 +83,32 @@ def _model_rows(dataset: str, planned: PlannedModel, choice: Choice) -> list[dic
     }
     kind, rows = (info.family, info.output_type), []
     for seed in choice.seeds if info.stochastic else choice.seeds[:1]:
-        rows += _variants(dataset, info.name, kind, seed, choice.corrections, **more)
+        rows += _corrections(dataset, info.name, kind, seed, choice.corrections, **more)
     for seed in choice.seeds if planned.with_random else ():
-        rows += _variants(dataset, info.name + RANDOM, kind, seed, [], is_control=True, **more)
+        rows += _corrections(dataset, info.name + RANDOM, kind, seed, [], is_control=True, **more)
     return rows
 
 
-def _variants(
+def _corrections(
     dataset: str, method: str, kind: tuple[str, str], seed: int, corrections: Sequence[str], **more: object
 ) -> list[dict]:
     """Return the rows of one method and seed: raw and corrected (a graph has no coordinates to correct)."""
     family, output_type = kind
-    variants = ["raw", *(corrections if output_type != "graph" else [])]
+    corrections = ["raw", *(corrections if output_type != "graph" else [])]
     return [
         {
             "dataset": dataset,
-            "embedding": f"{method}.{variant}.{seed}",
+            "embedding": f"{method}.{correction}.{seed}",
             "method": method,
             "family": family,
-            "variant": variant,
+            "correction": correction,
             "seed": seed,
             "is_control": family == "control",
             "output_type": output_type,
             **PLAIN,
             **more,
         }
-        for variant in variants
+        for correction in corrections
     ]
 
 

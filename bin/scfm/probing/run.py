@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-IDENTITY = ["dataset", "embedding", "method", "family", "variant", "seed"]
+IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The tables of released weights: ``assets/weights.tsv`` (variants) and ``assets/weights_files.tsv`` (their files)."""
+"""The tables of released weights: ``assets/weights.tsv`` (releases) and ``assets/weights_files.tsv`` (their files)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scfm.text import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsVariant:
+class WeightsRelease:
     """One row of ``assets/weights.tsv``; the fields are explained in ``assets/schema_weights.json``."""
 
     name: str
@@ -32,8 +32,8 @@ class WeightsVariant:
         return self.name.split("/", 1)[0]
 
     @property
-    def variant(self) -> str:
-        """The variant."""
+    def release(self) -> str:
+        """The release."""
         return self.name.split("/", 1)[1]
 
 
@@ -42,7 +42,7 @@ class WeightsFile:
     """One row of ``assets/weights_files.tsv``; the fields are explained in ``assets/schema_weights_files.json``."""
 
     name: str
-    variants: tuple[str, ...]
+    releases: tuple[str, ...]
     also_at: tuple[str, ...]
     need: str
     source: str
@@ -95,37 +95,37 @@ class WeightsTable:
 
     Attributes
     ----------
-    variants, files
+    releases, files
         Rows in the order of the tables.
     """
 
-    variants: tuple[WeightsVariant, ...]
+    releases: tuple[WeightsRelease, ...]
     files: tuple[WeightsFile, ...]
 
     @property
     def models(self) -> list[str]:
         """Models that have weights, in the order of the table."""
-        return list(dict.fromkeys(v.model for v in self.variants))
+        return list(dict.fromkeys(v.model for v in self.releases))
 
-    def variants_of(self, model: str) -> list[WeightsVariant]:
-        """Return the variants of a model, the usual one first; an unknown model is an error."""
+    def releases_of(self, model: str) -> list[WeightsRelease]:
+        """Return the releases of a model, the usual one first; an unknown model is an error."""
         if model not in self.models:
             raise ScfmError(
                 f"No weights are known for model '{model}'.{did_you_mean(model, self.models)} Known:"
                 f" {', '.join(self.models)}."
             )
-        return [v for v in self.variants if v.model == model]
+        return [v for v in self.releases if v.model == model]
 
-    def variant(self, model: str, name: str = "") -> WeightsVariant:
-        """Return a variant of a model, the usual one where none is named."""
-        known = {v.variant: v for v in self.variants_of(model)}
+    def release(self, model: str, name: str = "") -> WeightsRelease:
+        """Return a release of a model, the usual one where none is named."""
+        known = {v.release: v for v in self.releases_of(model)}
         if name and name not in known:
-            raise ScfmError(f"{model} has no variant '{name}'.{did_you_mean(name, known)} It has {', '.join(known)}.")
+            raise ScfmError(f"{model} has no release '{name}'.{did_you_mean(name, known)} It has {', '.join(known)}.")
         return known[name] if name else next(iter(known.values()))
 
-    def files_of(self, variant: WeightsVariant) -> list[WeightsFile]:
-        """Return the files of a variant."""
-        return [f for f in self.files if f.model == variant.model and variant.variant in f.variants]
+    def files_of(self, release: WeightsRelease) -> list[WeightsFile]:
+        """Return the files of a release."""
+        return [f for f in self.files if f.model == release.model and release.release in f.releases]
 
 
 def load_weights_table(folder: Path | str = ASSETS) -> WeightsTable:
@@ -137,20 +137,20 @@ def load_weights_table(folder: Path | str = ASSETS) -> WeightsTable:
         Names row and column of the first fault.
     """
     folder = Path(folder)
-    variants = [WeightsVariant(**row) for row in read_registry(folder / "weights.tsv", kind="weight").values()]
+    releases = [WeightsRelease(**row) for row in read_registry(folder / "weights.tsv", kind="weight").values()]
     path = folder / "weights_files.tsv"
     files = [WeightsFile(**row) for row in read_registry(path, kind="weights_file").values()]
-    names = {v.name for v in variants}
+    names = {v.name for v in releases}
     for file in files:
-        if unknown := [v for v in file.variants if f"{file.model}/{v}" not in names]:
+        if unknown := [v for v in file.releases if f"{file.model}/{v}" not in names]:
             raise ScfmError(
-                f"{path}: '{file.name}' belongs to {unknown[0]}, which is no variant of {file.model} in weights.tsv."
+                f"{path}: '{file.name}' belongs to {unknown[0]}, which is no release of {file.model} in weights.tsv."
             )
         if (file.source == "manual") == bool(file.remote_path) or ".." in Path(file.path).parts:
             raise ScfmError(
                 f"{path}: '{file.name}': remote_path must be given unless the source is manual, and the path may not"
                 " leave the folder."
             )
-    if empty := names - {f"{f.model}/{v}" for f in files for v in f.variants}:
+    if empty := names - {f"{f.model}/{v}" for f in files for v in f.releases}:
         raise ScfmError(f"{path}: has no file for {sorted(empty)[0]} of weights.tsv.")
-    return WeightsTable(tuple(variants), tuple(files))
+    return WeightsTable(tuple(releases), tuple(files))

@@ -26,7 +26,7 @@ BIO = ("leiden_nmi", "leiden_ari", "silhouette_label")
 BATCH = ("bras", "graph_connectivity")
 METRICS = (*BIO, *BATCH)
 MEANS = ("bio", "batch", "total")
-VARIANTS = ("raw", "center_l2")
+CORRECTIONS = ("raw", "center_l2")
 #: the methods for which the specification states a tolerance and, in two scenarios, an order
 CLASSICAL = ("pca", "harmony", "scanorama", "scvi")
 ORDER_REQUIRED = ("HLCA_sn", "limb")
@@ -36,7 +36,7 @@ PROBING_TOLERANCE = 0.03
 WITHIN, OUTSIDE, UNPUBLISHED, NOT_RUN = "within", "outside", "no published value", "not run"
 SPECIFIED, INFORMATIVE = "specification", "informative"
 TABLES = ("scib", "probing", "scaling", "models")
-_KEY = ["method", "variant"]
+_KEY = ["method", "correction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,14 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
     scenario
         Scenario of the data set.
     scores
-        Rows of ``tables/scores.tsv`` of one data set; other variants than ``raw`` and ``center_l2`` are left out.
+        Rows of ``tables/scores.tsv`` of one data set; other corrections than ``raw`` and ``center_l2`` are left out.
     published
         Published numbers.
 
     Returns
     -------
-    One row per method, variant and metric that ours or the published table has, in the published order, then ours:
-    ``method, variant, metric, ours`` (mean over seeds), ``seeds, published, difference`` (ours - published, four
+    One row per method, correction and metric that ours or the published table has, in the published order, then ours:
+    ``method, correction, metric, ours`` (mean over seeds), ``seeds, published, difference`` (ours - published, four
     decimals; NaN without both), ``tolerance, verdict`` (``within|outside|no published value|not run``), ``basis``
     (``specification|informative``).
     """
@@ -157,14 +157,14 @@ def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.
     table["verdict"] = judge(table)
     table["basis"] = [
         SPECIFIED if m in CLASSICAL and v == "raw" else INFORMATIVE
-        for m, v in zip(table["method"], table["variant"], strict=True)
+        for m, v in zip(table["method"], table["correction"], strict=True)
     ]
     columns = [*_KEY, "metric", "ours", "seeds", "published", "difference", "tolerance", "verdict", "basis"]
     return _in_order(table, published, [*METRICS, *MEANS])[columns]
 
 
 def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Return ``method, variant, metric, ours, seeds``: the study's five metrics, bio, batch and total, means over
+    """Return ``method, correction, metric, ours, seeds``: the study's five metrics, bio, batch and total, means over
     seeds.
 
     A seed that lacks a metric lacks the means that need it; it counts for its other metrics.
@@ -172,7 +172,7 @@ def our_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
     chosen = scores[
         (scores["group"] == "all")
         & scores["metric"].isin(METRICS)
-        & scores["variant"].isin(VARIANTS)
+        & scores["correction"].isin(CORRECTIONS)
         & (scores["status"] == "ok")
     ]
     wide = (
@@ -223,14 +223,16 @@ def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published
     """
     theirs = published.probing[published.probing["scenario"] == scenario].rename(columns={"value": "published"})
     chosen = study_probe(probing)
-    chosen = chosen[chosen["variant"].isin(VARIANTS) & chosen["metric"].isin(["accuracy", "macro_f1"])].rename(
+    chosen = chosen[chosen["correction"].isin(CORRECTIONS) & chosen["metric"].isin(["accuracy", "macro_f1"])].rename(
         columns={"value": "ours"}
     )
     key = [*_KEY, "target", "metric"]
     table = theirs[[*key, "published", "low", "high", "precision", "error"]].merge(
         _over_seeds(chosen, key), how="outer", on=key, sort=False
     )
-    table = table.merge(theirs[["variant", "target", "metric"]].drop_duplicates(), on=["variant", "target", "metric"])
+    table = table.merge(
+        theirs[["correction", "target", "metric"]].drop_duplicates(), on=["correction", "target", "metric"]
+    )
     low, high = table["published"].fillna(table["low"]), table["published"].fillna(table["high"])
     table["tolerance"] = PROBING_TOLERANCE + table["error"]
     table["difference"] = distance(table["ours"], low, high)
@@ -297,7 +299,7 @@ def rank_agreement(comparison: "pd.DataFrame") -> "pd.DataFrame":
     rows = []
     for names, part in comparison.groupby(key, sort=False):
         both = known.loc[known.index.intersection(part.index)]
-        raw = both[both["variant"] == "raw"]
+        raw = both[both["correction"] == "raw"]
         for label, chosen in (("raw", raw), ("raw and center_l2", both)):
             if label == "raw" or len(both) > len(raw):
                 tau, p = (
@@ -332,7 +334,7 @@ def smallest_p(n: int) -> float:
 def rank_verdict(comparison: "pd.DataFrame", scenario: str) -> OrderVerdict:
     """Return whether PCA, Harmony, Scanorama and scVI stand in the published order of totals."""
     totals = comparison[
-        (comparison["metric"] == "total") & (comparison["variant"] == "raw") & comparison["method"].isin(CLASSICAL)
+        (comparison["metric"] == "total") & (comparison["correction"] == "raw") & comparison["method"].isin(CLASSICAL)
     ]
     known = totals.dropna(subset=["ours", "published"]).set_index("method")[["ours", "published"]]
 
@@ -369,10 +371,10 @@ def _in_order(table: "pd.DataFrame", published: Published, metrics: list[str]) -
     """Sort: raw before centred, published methods in their order, then methods of ours by name."""
     known = {m: i for i, m in enumerate(dict.fromkeys(published.scib["method"]))}
     places = {
-        "_variant": table["variant"].map(VARIANTS.index),
+        "_correction": table["correction"].map(CORRECTIONS.index),
         "_method": table["method"].map(lambda m: known.get(m, len(known))),
         "_metric": table["metric"].map(metrics.index),
     }
-    order = ["_variant", "_method", "method", *(["target"] if "target" in table else []), "_metric"]
+    order = ["_correction", "_method", "method", *(["target"] if "target" in table else []), "_metric"]
     table = table.assign(**places, seeds=table["seeds"].fillna(0).astype(int))
     return table.sort_values(order, kind="stable").drop(columns=list(places)).reset_index(drop=True)

@@ -15,9 +15,9 @@ from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
 log = logging.getLogger(__name__)
 
 
-def embedding_id(dataset: str, method: str, variant: str, seed: int) -> str:
-    """Return the stem of every file about one embedding: ``<dataset>.<method>.<variant>.<seed>``."""
-    return f"{dataset}.{method}.{variant}.{seed}"
+def embedding_id(dataset: str, method: str, correction: str, seed: int) -> str:
+    """Return the stem of every file about one embedding: ``<dataset>.<method>.<correction>.<seed>``."""
+    return f"{dataset}.{method}.{correction}.{seed}"
 
 
 @contextmanager

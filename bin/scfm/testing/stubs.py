@@ -26,12 +26,12 @@ PLANNED = [
 
 
 def _split_id(name: str) -> dict:
-    dataset, method, variant, seed = name.split(".")
+    dataset, method, correction, seed = name.split(".")
     return {
         "dataset": dataset,
-        "embedding": f"{method}.{variant}.{seed}",
+        "embedding": f"{method}.{correction}.{seed}",
         "method": method,
-        "variant": variant,
+        "correction": correction,
         "seed": int(seed),
     }
 
@@ -84,10 +84,10 @@ def stub_check_inputs(args: Namespace) -> None:
             "\t".join(
                 [
                     row["dataset"],
-                    f"{method}.{variant}.0",
+                    f"{method}.{correction}.0",
                     method,
                     family,
-                    variant,
+                    correction,
                     "0",
                     str(control).lower(),
                     "embedding",
@@ -96,7 +96,7 @@ def stub_check_inputs(args: Namespace) -> None:
                     *[""] * 4,
                 ]
             )
-            for method, family, variant, control in PLANNED
+            for method, family, correction, control in PLANNED
         ]
     (args.outdir / "plan.tsv").write_text("\n".join(plan) + "\n")
     (args.outdir / "faults.txt").write_text("")
@@ -194,7 +194,7 @@ def stub_scores(args: Namespace) -> None:
         "embedding",
         "method",
         "family",
-        "variant",
+        "correction",
         "seed",
         "metric",
         "group",
@@ -232,7 +232,7 @@ def stub_probing(args: Namespace) -> None:
         "embedding",
         "method",
         "family",
-        "variant",
+        "correction",
         "seed",
         "target",
         "scheme",
@@ -264,7 +264,7 @@ def stub_umaps(args: Namespace) -> None:
     )
     for path in args.sidecars:
         sidecar = read_json(path)
-        name = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["variant"], sidecar["seed"])
+        name = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
         frame = pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0})
         (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
         _status(args, "umap", name)

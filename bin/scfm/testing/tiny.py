@@ -19,7 +19,7 @@ from scfm.weights.check import RANDOM_MARK
 MARK_TEXT = """These weights are random: made by bin/make_tiny_weights.py, not trained on any data.
 Embeddings made with them say nothing about the model of this name.
 model: {model}
-variant: {variant}
+release: {release}
 seed: {seed}
 genes: {n_genes}
 """
@@ -38,7 +38,7 @@ def make_tiny(
     dest: Path | str,
     *,
     seed: int = 0,
-    variant: str = "",
+    release: str = "",
     official: bool = False,
     **sizes: int | None,
 ) -> Path:
@@ -54,8 +54,8 @@ def make_tiny(
         The model's folder. It must be new, empty, or hold made-up weights (these are replaced).
     seed
         Seed of all weights.
-    variant
-        One of the recipe's variants; empty = the first.
+    release
+        One of the recipe's releases; empty = the first.
     official
         Sizes of the released model instead of tiny ones.
     sizes
@@ -68,27 +68,27 @@ def make_tiny(
     Raises
     ------
     ScfmError
-        Unknown model or variant, impossible sizes, or a folder with other files, which are never overwritten.
+        Unknown model or release, impossible sizes, or a folder with other files, which are never overwritten.
     """
     known = recipes()
     if model not in known:
         raise ScfmError(f"Unknown model '{model}'.{did_you_mean(model, known)} Known: {', '.join(known)}.")
     recipe = known[model]
-    variant = variant or recipe.variants[0]
-    if variant not in recipe.variants:
+    release = release or recipe.releases[0]
+    if release not in recipe.releases:
         raise ScfmError(
-            f"{model} has no variant '{variant}'.{did_you_mean(variant, recipe.variants)} It has"
-            f" {', '.join(recipe.variants)}."
+            f"{model} has no release '{release}'.{did_you_mean(release, recipe.releases)} It has"
+            f" {', '.join(recipe.releases)}."
         )
-    base = recipe.official.get(variant, recipe.official[recipe.variants[0]]) if official else recipe.tiny
+    base = recipe.official.get(release, recipe.official[recipe.releases[0]]) if official else recipe.tiny
     dest = Path(dest)
     _check_free(dest)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}.") as scratch:
         folder = Path(scratch) / "files"
         folder.mkdir()
-        (folder / RANDOM_MARK).write_text(MARK_TEXT.format(model=model, variant=variant, seed=seed, n_genes=len(genes)))
-        recipe.write(folder, genes, Draw(seed, model), base.changed(sizes), variant)
+        (folder / RANDOM_MARK).write_text(MARK_TEXT.format(model=model, release=release, seed=seed, n_genes=len(genes)))
+        recipe.write(folder, genes, Draw(seed, model), base.changed(sizes), release)
         if dest.exists():
             os.replace(dest, Path(scratch) / "old")
         os.replace(folder, dest)

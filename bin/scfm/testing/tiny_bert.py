@@ -75,10 +75,10 @@ def masked_head(draw: Draw, d: int, vocab_size: int) -> "dict[str, torch.Tensor]
 _FOLDERS = {"V2": "Geneformer-V2-104M", "V1": "Geneformer-V1-10M", "V1-bin": "gf-6L-30M-i2048"}
 
 
-def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write a clone of the model repository with one model in it: dictionaries and weights of either generation."""
     ids = [gene.upper() for gene in genes.by_id]
-    specials = ["<pad>", "<mask>", "<cls>", "<eos>"] if variant == "V2" else ["<pad>", "<mask>"]
+    specials = ["<pad>", "<mask>", "<cls>", "<eos>"] if release == "V2" else ["<pad>", "<mask>"]
     tokens = {token: i for i, token in enumerate([*specials, *ids])}
     medians, mapping, names = (
         draw.medians(ids),
@@ -91,7 +91,7 @@ def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, v
         "ensembl_mapping_dict": mapping,
         "gene_name_id_dict": names,
     }
-    if variant == "V2":
+    if release == "V2":
         base, ending, protocol = folder / "geneformer", "gc104M", 4
     else:  # these files hold NumPy scalars
         base, ending, protocol = folder / "geneformer" / "gene_dictionaries_30m", "gc30M", 2
@@ -99,12 +99,12 @@ def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, v
         content["gene_median_dictionary"] = {k: np.float64(v) for k, v in medians.items()}
     for name, table in content.items():
         dump(base / f"{name}_{ending}.pkl", table, protocol=protocol)
-    model = folder / _FOLDERS[variant]
+    model = folder / _FOLDERS[release]
     write_json(model / "config.json", bert_config(sizes, len(tokens), architectures=["BertForMaskedLM"]))
     state = bert_state(draw, sizes, len(tokens), {"token_type_embeddings": 2}) | masked_head(
         draw, sizes.width, len(tokens)
     )
-    if variant == "V1-bin":
+    if release == "V1-bin":
         save(model / "pytorch_model.bin", state)
         return
     from safetensors.torch import save_file
@@ -115,7 +115,7 @@ def write_geneformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, v
 # ---- scCello ---------------------------------------------------------------------------------------------------------
 
 
-def write_sccello(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_sccello(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write ``config.json``, ``pytorch_model.bin`` and ``token_vocabulary/`` (``<cls>`` is not in the dictionary)."""
     import csv
 
@@ -163,8 +163,8 @@ _KNOWLEDGE = {
 }
 
 
-def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write model, dictionaries and prior knowledge; variant ``pickles`` leaves the knowledge tables out of the
+def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
+    """Write model, dictionaries and prior knowledge; release ``pickles`` leaves the knowledge tables out of the
     checkpoint.
     """
     import torch
@@ -198,10 +198,10 @@ def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
                     else {"Nobody": np.zeros(width, np.float32)}
                 ),
             )
-        if variant == "tables":
+        if release == "tables":
             state[f"{at}{kind}_knowledge"] = table
         state |= draw.linear(f"{at}{kind}_embeddings.linear1", d, width)
-    if variant == "tables":
+    if release == "tables":
         state[f"{at}homologous_index"] = torch.arange(size)
     cat = f"{at}concat_embeddings."
     state |= (

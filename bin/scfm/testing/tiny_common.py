@@ -199,16 +199,16 @@ class Recipe:
     Attributes
     ----------
     write
-        ``write(folder, genes, draw, sizes, variant)``.
-    variants
-        File variants, the usual one first.
+        ``write(folder, genes, draw, sizes, release)``.
+    releases
+        File releases, the usual one first.
     tiny
         Sizes of a made-up model.
     official
-        Sizes of the released models by variant; of ``variants[0]`` where the layout of the file makes no other model.
+        Sizes of the released models by release; of ``releases[0]`` where the layout of the file makes no other model.
     """
 
     write: Callable[[Path, GeneTable, Draw, Sizes, str], None]
-    variants: tuple[str, ...]
+    releases: tuple[str, ...]
     tiny: Sizes
     official: dict[str, Sizes]

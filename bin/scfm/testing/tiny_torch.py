@@ -39,8 +39,8 @@ def torch_layers(draw: Draw, prefix: str, sizes: Sizes, **how: str) -> "dict[str
 # ---- scGPT -----------------------------------------------------------------------------------------------------------
 
 
-def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
-    """Write ``vocab.json``, ``args.json`` and ``best_model.pt``; variants are the spellings of the attention
+def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
+    """Write ``vocab.json``, ``args.json`` and ``best_model.pt``; releases are the spellings of the attention
     projections.
     """
     tokens = [*genes.symbols, *(t for t in ("<pad>", "<cls>", "<eoc>") if t not in genes.symbols)]
@@ -72,7 +72,7 @@ def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, varian
         | draw.norm("value_encoder.norm", d)
     )
     state |= torch_layers(
-        draw, "transformer_encoder.layers.", sizes, qkv={"Wqkv": "Wqkv.", "in_proj": "in_proj_"}[variant]
+        draw, "transformer_encoder.layers.", sizes, qkv={"Wqkv": "Wqkv.", "in_proj": "in_proj_"}[release]
     )
     state |= draw.linear("decoder.fc.0", d, d) | draw.linear("decoder.fc.2", d, d) | draw.linear("decoder.fc.4", 1, d)
     save(folder / "best_model.pt", state)
@@ -81,7 +81,7 @@ def write_scgpt(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, varian
 # ---- scFoundation ----------------------------------------------------------------------------------------------------
 
 
-def write_scfoundation(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_scfoundation(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write ``models.ckpt`` with its three entries, and the list of genes."""
     n, bins = len(genes), 100 if sizes.width > 100 else 12
     rows = "".join(f"{symbol}\t{i}\n" for i, symbol in enumerate(genes.symbols))
@@ -146,7 +146,7 @@ _FIRST_GENE, _CHROMOSOMES, _ROWS = 4, 143574, 145469
 _UCE_FILES = {"4layer": "4layer_model.torch", "33layer": "33l_8ep_1024t_1280.torch"}
 
 
-def write_uce(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_uce(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write ``model_files/``: checkpoint, protein file of human, places in the genome, offsets; token numbers are the
     official ones.
     """
@@ -186,7 +186,7 @@ def write_uce(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant:
         | draw.linear("gene_embedding_layer.0", d, vector)
         | draw.norm("gene_embedding_layer.2", d)
     )
-    save(top / _UCE_FILES[variant], state | draw.normal("pe_embedding.weight", _ROWS, vector, std=1.0))
+    save(top / _UCE_FILES[release], state | draw.normal("pe_embedding.weight", _ROWS, vector, std=1.0))
 
 
 def _sine_positions(length: int, width: int) -> "torch.Tensor":
@@ -203,17 +203,17 @@ def _sine_positions(length: int, width: int) -> "torch.Tensor":
 _CELLPLM = {"vae": "20231027_85M", "gmvae": "20230926_85M"}
 
 
-def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write ``<version>.config.json`` and ``<version>.best.ckpt`` with a VAE or a Gaussian mixture behind the
     encoder.
     """
     vocabulary, h, z, k = list(genes.by_id), sizes.width, max(1, sizes.width // 2), 16
     config = {
-        "name": _CELLPLM[variant],
+        "name": _CELLPLM[release],
         "enc_mod": "flowformer",
         "enc_hid": h,
         "enc_layers": sizes.layers,
-        "latent_mod": variant,
+        "latent_mod": release,
         "post_latent_dim": z,
         "norm": "groupnorm",
         "num_clusters": k,
@@ -226,7 +226,7 @@ def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, vari
         "out_dim": len(vocabulary),
         "gene_list": vocabulary,
     } | ({} if sizes.heads == 8 else {"enc_head": sizes.heads})
-    write_json(folder / f"{_CELLPLM[variant]}.config.json", config)
+    write_json(folder / f"{_CELLPLM[release]}.config.json", config)
     state = draw.normal("embedder.feat_enc.emb", len(vocabulary), h, std=h**-0.5)
     state |= (
         draw.linear("embedder.extra_linear.0", h, h)
@@ -241,13 +241,13 @@ def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, vari
         state |= draw.norm(f"{at}norm1", h) | draw.norm(f"{at}norm2", h)
     state |= draw.norm("pre_latent_norm.norm", h)
     at = "latent.layers.1."
-    if variant == "vae":
+    if release == "vae":
         state |= draw.linear(f"{at}hid_2mu", z, h) | draw.linear(f"{at}hid_2sigma", z, h)
     else:
         inner, at = 512 if h > 100 else 24, f"{at}inference."
         state |= draw.linear(f"{at}inference_qyx.0.logits", k, h) | draw.linear(f"{at}inference_qzyx.0", inner, h + k)
         state |= draw.linear(f"{at}inference_qzyx.2.mu", z, inner) | draw.linear(f"{at}inference_qzyx.2.var", z, inner)
-    save(folder / f"{_CELLPLM[variant]}.best.ckpt", {"model_state_dict": state})
+    save(folder / f"{_CELLPLM[release]}.best.ckpt", {"model_state_dict": state})
 
 
 # ---- Nicheformer -----------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def write_cellplm(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, vari
 _N_SPECIAL = 30
 
 
-def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, variant: str) -> None:
+def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, release: str) -> None:
     """Write gene order, technology means and weights: a Lightning file, with the relics of older ones (``ckpt-old``),
     or the hub's folder.
     """
@@ -295,7 +295,7 @@ def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
     state["embeddings.weight"][1] = 0.0
     state |= torch_layers(draw, "encoder.layers.", sizes)
     head = draw.linear("classifier_head", hyper["n_tokens"], d)
-    if variant == "hub":
+    if release == "hub":
         from safetensors.torch import save_file
 
         write_json(
@@ -307,7 +307,7 @@ def write_nicheformer(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
             metadata={"format": "pt"},
         )
         return
-    if variant == "ckpt-old":
+    if release == "ckpt-old":
         state |= torch_layer(draw, "encoder_layer.", d, sizes.inner) | {"pos": torch.arange(sizes.max_length)}
         hyper |= {"autoregressive": False, "pool": None}
     schedule = [{"last_epoch": 1, "_last_lr": [np.float64(1e-4)]}]  # NumPy scalars, as in the released file

@@ -30,7 +30,7 @@ COLUMNS = [
     "embedding",
     "method",
     "family",
-    "variant",
+    "correction",
     "seed",
     "batch",
     "label",
@@ -239,7 +239,7 @@ def centroid_table(
     obs
         ``batch`` and ``label``, indexed by cell id; cells without one of them are left out.
     identity
-        ``dataset, embedding, method, family, variant, seed``.
+        ``dataset, embedding, method, family, correction, seed``.
     maps
         Kinds of maps, see :func:`parse_maps`.
 

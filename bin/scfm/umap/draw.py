@@ -269,13 +269,13 @@ def _draw(
 
 
 def _identity(fact: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """Return what names an embedding in every table, from its sidecar; the name is ``<method>.<variant>.<seed>``."""
-    method, variant, seed = fact["embedding"].rsplit(".", 2)
+    """Return what names an embedding in every table, from its sidecar; the name is ``<method>.<correction>.<seed>``."""
+    method, correction, seed = fact["embedding"].rsplit(".", 2)
     return {
         "dataset": fact["dataset"],
         "embedding": fact["embedding"],
         "method": method,
         "family": fact.get("family", group),
-        "variant": variant,
+        "correction": correction,
         "seed": int(seed),
     }

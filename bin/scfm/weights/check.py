@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
-from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant
+from scfm.registries.weights import WeightsFile, WeightsRelease, WeightsTable
 from scfm.text import listing
 
 #: checksums recorded at first use, in the format of ``sha256sum``: ``sha256sum --check`` reads it, too
@@ -27,8 +27,8 @@ class WeightsState:
 
     Attributes
     ----------
-    model, variant
-        The variant that the files belong to: the complete one, else the nearest to it.
+    model, release
+        The release that the files belong to: the complete one, else the nearest to it.
     missing
         Required files that are not there.
     command
@@ -38,7 +38,7 @@ class WeightsState:
     """
 
     model: str
-    variant: str
+    release: str
     missing: tuple[str, ...]
     command: str
     is_random: bool = False
@@ -52,28 +52,28 @@ class WeightsState:
     def sentence(self) -> str:
         """What is missing and what to do; for the report and for an error."""
         if self.is_complete:
-            return f"The weights of {self.model} ({self.variant}) are complete."
+            return f"The weights of {self.model} ({self.release}) are complete."
         return (
-            f"weights missing: {listing(self.missing)} of {self.model} ({self.variant}). On a machine with internet:"
+            f"weights missing: {listing(self.missing)} of {self.model} ({self.release}). On a machine with internet:"
             f" {self.command}"
         )
 
 
-def fetch_command(variant: WeightsVariant, dest: str = "DIR", *, usual: bool = True) -> str:
-    """Return the command that fetches a variant.
+def fetch_command(release: WeightsRelease, dest: str = "DIR", *, usual: bool = True) -> str:
+    """Return the command that fetches a release.
 
     Parameters
     ----------
-    variant
+    release
         Row of the table.
     dest
         Folder of all weights (``--weights_dir`` of the pipeline).
     usual
-        Whether it is the usual variant of its model, which need not be named.
+        Whether it is the usual release of its model, which need not be named.
     """
-    words = ["bin/fetch_weights.py", "--model", variant.model]
-    words += [] if usual else ["--variant", variant.variant]
-    words += ["--dest", dest] + (["--accept_license", variant.accept] if variant.accept else [])
+    words = ["bin/fetch_weights.py", "--model", release.model]
+    words += [] if usual else ["--release", release.release]
+    words += ["--dest", dest] + (["--accept_license", release.accept] if release.accept else [])
     return " ".join(words)
 
 
@@ -93,23 +93,23 @@ def check_names(table: WeightsTable, model: str, names: Iterable[str], *, dest: 
 
     Returns
     -------
-    The state for the first complete variant; where none is complete, for the one of which the largest share is there
+    The state for the first complete release; where none is complete, for the one of which the largest share is there
     (the usual one where nothing is).
     """
     names = set(names)
-    variants = table.variants_of(model)
-    best: tuple[float, WeightsVariant, list[str]] | None = None
-    for variant in variants:
-        required = [f for f in table.files_of(variant) if f.need == "required"]
+    releases = table.releases_of(model)
+    best: tuple[float, WeightsRelease, list[str]] | None = None
+    for release in releases:
+        required = [f for f in table.files_of(release) if f.need == "required"]
         missing = [f.path for f in required if not find_name(f, names)]
         share = len(missing) / len(required)
         if best is None or share < best[0]:
-            best = (share, variant, missing)
+            best = (share, release, missing)
     if best is None:
         raise ScfmError(f"No weights are known for model '{model}'.")
-    _, variant, missing = best
-    command = fetch_command(variant, dest, usual=variant is variants[0])
-    return WeightsState(model, variant.variant, tuple(missing), command, RANDOM_MARK in names)
+    _, release, missing = best
+    command = fetch_command(release, dest, usual=release is releases[0])
+    return WeightsState(model, release.release, tuple(missing), command, RANDOM_MARK in names)
 
 
 def find_name(file: WeightsFile, names: Iterable[str]) -> str | None:
@@ -187,7 +187,7 @@ def verify(table: WeightsTable, model: str, folder: Path | str, found: Mapping[s
         A file differs from its published or recorded checksum; nothing is recorded then.
     """
     folder = Path(folder)
-    files = {f.path: f for v in table.variants_of(model) for f in table.files_of(v)}
+    files = {f.path: f for v in table.releases_of(model) for f in table.files_of(v)}
     if found is None:
         names = names_in(folder)
         wanted = sorted({name for f in files.values() if (name := find_name(f, names))})

@@ -1,4 +1,4 @@
-"""Fetching a variant's files from their official sources into ``<dest>/<model>``."""
+"""Fetching a release's files from their official sources into ``<dest>/<model>``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from scfm.errors import ScfmError
 from scfm.io.transport import download
-from scfm.io.web import Patience
-from scfm.registries.weights import WeightsFile, WeightsTable, WeightsVariant
+from scfm.io.web import RetryPolicy
+from scfm.registries.weights import WeightsFile, WeightsRelease, WeightsTable
 from scfm.text import plural
 from scfm.weights.check import RANDOM_MARK, check_folder, find_name, names_in, verify
 
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 _MOVED = "look for it on the page of the model, and tell us if it has moved."
 
 
-def licence_text(variant: WeightsVariant) -> str:
+def licence_text(release: WeightsRelease) -> str:
     """Return what a person must know before the download."""
     lines = [
-        f"{variant.title}: {variant.description}",
-        f"Licence: {variant.licence}.",
-        f"Article: https://doi.org/{variant.article}",
+        f"{release.title}: {release.description}",
+        f"Licence: {release.licence}.",
+        f"Article: https://doi.org/{release.article}",
         (
-            f"Trained on: {variant.trained_on or 'not stated'}. Organisms: {', '.join(variant.organisms)}. Genes:"
-            f" {variant.gene_ids}."
+            f"Trained on: {release.trained_on or 'not stated'}. Organisms: {', '.join(release.organisms)}. Genes:"
+            f" {release.gene_ids}."
         ),
     ]
     return "\n".join(lines)
 
 
-def plan(table: WeightsTable, variant: WeightsVariant, folder: Path, *, with_optional: bool) -> list[WeightsFile]:
-    """Return the files of a variant that are not there yet: the required ones, and the optional ones where asked
+def plan(table: WeightsTable, release: WeightsRelease, folder: Path, *, with_optional: bool) -> list[WeightsFile]:
+    """Return the files of a release that are not there yet: the required ones, and the optional ones where asked
     for.
     """
     names = names_in(folder)
-    wanted = [f for f in table.files_of(variant) if with_optional or f.need == "required"]
+    wanted = [f for f in table.files_of(release) if with_optional or f.need == "required"]
     return [f for f in wanted if not find_name(f, names)]
 
 
@@ -63,29 +63,29 @@ def by_hand(files: list[WeightsFile], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def check_licence(variant: WeightsVariant, accepted: list[str], command: str) -> None:
+def check_licence(release: WeightsRelease, accepted: list[str], command: str) -> None:
     """Refuse to fetch what must be accepted by name first."""
-    if variant.accept and variant.accept not in accepted:
+    if release.accept and release.accept not in accepted:
         raise ScfmError(
-            f"The weights of {variant.title} have a licence with limits ({variant.licence}). Read it, and if it allows"
-            f" your use, say so: {command} --accept_license {variant.accept}"
+            f"The weights of {release.title} have a licence with limits ({release.licence}). Read it, and if it allows"
+            f" your use, say so: {command} --accept_license {release.accept}"
         )
 
 
 def fetch(
     table: WeightsTable,
-    variant: WeightsVariant,
+    release: WeightsRelease,
     dest: Path | str,
     *,
     confirm: Callable[[str], bool],
     with_optional: bool = False,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Path:
-    """Fetch what a variant lacks, verify everything, record checksums seen for the first time.
+    """Fetch what a release lacks, verify everything, record checksums seen for the first time.
 
     Parameters
     ----------
-    table, variant
+    table, release
         The tables and a row of them.
     dest
         Folder of all weights; the files go to ``<dest>/<model>``.
@@ -93,7 +93,7 @@ def fetch(
         Is shown licence and list of files; False stops.
     with_optional
         Also the files that the model can do without.
-    patience
+    policy
         How broken downloads are tried again.
 
     Returns
@@ -106,13 +106,13 @@ def fetch(
         A download failed, a checksum is wrong, it was not confirmed, or files are left that a person must download: the
         sentence says where from and where to.
     """
-    folder = Path(dest) / variant.model
+    folder = Path(dest) / release.model
     if (folder / RANDOM_MARK).is_file():
         raise ScfmError(f"{folder}: holds made-up weights ({RANDOM_MARK}). Name another --dest, or remove the folder.")
-    files = plan(table, variant, folder, with_optional=with_optional)
+    files = plan(table, release, folder, with_optional=with_optional)
     direct, manual = [f for f in files if f.url], [f for f in files if not f.url]
     text = (
-        licence_text(variant)
+        licence_text(release)
         + ("\n" + plan_text(direct, folder) if direct else "")
         + ("\n" + by_hand(manual, folder) if manual else "")
     )
@@ -120,14 +120,14 @@ def fetch(
         raise ScfmError("Nothing was downloaded: not confirmed.")
     for file in direct:
         log.info("%s from %s", file.path, file.url)
-        fetch_file(file, folder, patience)
+        fetch_file(file, folder, policy)
     required = [f for f in manual if f.need == "required"]
     if required:
         raise ScfmError(by_hand(required, folder) + "\nThen run the same command again: it checks that all is there.")
-    state = check_folder(table, variant.model, folder)
+    state = check_folder(table, release.model, folder)
     if not state.is_complete:
         raise ScfmError(f"{folder}: {state.sentence}")
-    verdict = verify(table, variant.model, folder)
+    verdict = verify(table, release.model, folder)
     log.info(
         "%s is complete: %d checksums as published, %d as recorded before, %d recorded now",
         folder,
@@ -138,14 +138,14 @@ def fetch(
     return folder
 
 
-def fetch_file(file: WeightsFile, folder: Path, patience: Patience | None = None) -> None:
+def fetch_file(file: WeightsFile, folder: Path, policy: RetryPolicy | None = None) -> None:
     """Download one file, or the archive that holds it and what lies beside it."""
     if not file.unpack:
-        download(file.url, folder / file.path, size=file.bytes, sha256=file.sha256, patience=patience, advice=_MOVED)
+        download(file.url, folder / file.path, size=file.bytes, sha256=file.sha256, policy=policy, advice=_MOVED)
         return
     target = (folder / file.path).parent
     archive = target.with_name(f"{target.name}.archive")
-    download(file.url, archive, size=file.bytes, sha256=file.sha256, patience=patience, advice=_MOVED)
+    download(file.url, archive, size=file.bytes, sha256=file.sha256, policy=policy, advice=_MOVED)
     unpack(archive, target, file.unpack)
     archive.unlink()
 

@@ -27,7 +27,7 @@ workflow EVALUATE_EMBEDDINGS {
 
     // one correction per planned row; the key is the whole identity, never the id alone
     ch_planned = ch_plan
-        .filter { row -> row.variant != 'raw' && !row.status }
+        .filter { row -> row.correction != 'raw' && !row.status }
         .map { row -> [[row.dataset, row.method, row.seed], row + [id: "${row.dataset}.${row.embedding}".toString()]] }
     ch_to_correct = VALIDATE_UNCORRECTED.out.embedding
         .map { meta, parquet, sidecar -> [[meta.dataset, meta.method, meta.seed], parquet, sidecar] }

@@ -20,7 +20,7 @@ workflow MAKE_EMBEDDINGS {
 
     main:
     ch_raw = ch_plan
-        .filter { row -> row.variant == 'raw' && !row.status }
+        .filter { row -> row.correction == 'raw' && !row.status }
         .map { row -> [row.dataset, row + [id: "${row.dataset}.${row.embedding}".toString()]] }
         .combine(ch_dataset, by: 0)
         .branch { _dataset, meta, _prepared, _obs, _pca, _splits ->

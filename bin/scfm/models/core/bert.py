@@ -88,33 +88,33 @@ def read_bert_config(path: Path | str) -> BertConfig:
     )
 
 
-def find_model_folder(weights: Path, variant: str, none_there: str) -> Path:
-    """Return the folder with ``config.json``: ``variant``, else the top folder itself, else the only model below it.
+def find_model_folder(weights: Path, release: str, none_there: str) -> Path:
+    """Return the folder with ``config.json``: ``release``, else the top folder itself, else the only model below it.
 
     Parameters
     ----------
     weights
         The folder of ``--weights``.
-    variant
+    release
         Name of a folder in it; may be empty.
     none_there
         What to say where there is no model.
     """
     names = sorted(path.parent.name for path in weights.glob("*/config.json"))
-    if variant:
-        if not (weights / variant / "config.json").is_file():
+    if release:
+        if not (weights / release / "config.json").is_file():
             raise ScfmError(
-                f"{weights / variant}: there is no model (config.json) of that name (setting"
-                f" variant).{did_you_mean(variant, names)} {weights} holds {listing(names, limit=10) or 'none'}."
+                f"{weights / release}: there is no model (config.json) of that name (setting"
+                f" release).{did_you_mean(release, names)} {weights} holds {listing(names, limit=10) or 'none'}."
             )
-        return weights / variant
+        return weights / release
     if (weights / "config.json").is_file():
         return weights
     if len(names) == 1:
         return weights / names[0]
     if names:
         raise ScfmError(
-            f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set variant={names[0]}."
+            f"{weights}: holds several models ({listing(names, limit=10)}). Name one: --set release={names[0]}."
         )
     raise ScfmError(f"{weights}: {none_there}")
 

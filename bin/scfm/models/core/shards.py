@@ -26,7 +26,7 @@ SAME = (
     "method",
     "model",
     "family",
-    "variant",
+    "release",
     "seed",
     "settings",
     "precision",
@@ -140,7 +140,7 @@ def merge_shards(
     Parameters
     ----------
     name
-        ``<dataset>.<method>.<variant>.<seed>``.
+        ``<dataset>.<method>.<release>.<seed>``.
     parts, sidecars, statuses
         What the shards left, in any order; a failed shard has a status only.
     obs

@@ -37,11 +37,11 @@ KNOWLEDGE = {
 }
 
 
-def find_model(weights: Path, variant: str) -> Path:
+def find_model(weights: Path, release: str) -> Path:
     """Return the folder of the model below ``--weights``; see :func:`scfm.models.core.bert.find_model_folder`."""
     return find_model_folder(
         weights,
-        variant,
+        release,
         "no GeneCompass model (a folder such as GeneCompass_Base with config.json and pytorch_model.bin) is there. "
         "--weights must point at the folder that holds it, with dict/ and prior_knowledge/ beside it.",
     )

@@ -63,7 +63,7 @@ class GeneCompassSettings(ModelSettings):
         published. False: no padding, as in training.
     max_length
         Most genes per cell, and the places of a padded cell; None = the positions of the model (2048).
-    variant
+    release
         Folder of the model below ``--weights``, where there are several.
     """
 
@@ -71,7 +71,7 @@ class GeneCompassSettings(ModelSettings):
     pooling: Literal["cls", "mean"] = "cls"
     attend_padding: bool = True
     max_length: int | None = None
-    variant: str = ""
+    release: str = ""
 
 
 class GeneCompass(EmbeddingModel):
@@ -85,7 +85,7 @@ class GeneCompass(EmbeddingModel):
 
     def load(self) -> None:
         """Read configuration, dictionaries and encoder; fold the embedding of the usable genes into one table."""
-        self.folder = find_model(self.weights, self.settings.variant)
+        self.folder = find_model(self.weights, self.settings.release)
         #: dictionaries lie beside the model's folder, also where --weights is that folder itself
         self.tops = (self.weights, self.weights.resolve().parent) if self.folder == self.weights else (self.weights,)
         config = read_bert_config(self.folder / "config.json")
@@ -209,7 +209,7 @@ class GeneCompass(EmbeddingModel):
             super().facts()
             | self.dictionaries.files
             | {
-                "model_variant": self.folder.resolve().name,
+                "model_release": self.folder.resolve().name,
                 "knowledge_from_pickles": self.rebuilt,
                 "max_length": self.max_length,
             }

@@ -43,11 +43,11 @@ class DictionaryFiles:
     mapping: Path | None
 
 
-def find_model(weights: Path, variant: str) -> Path:
+def find_model(weights: Path, release: str) -> Path:
     """Return the folder of the model below ``--weights``; see :func:`scfm.models.core.bert.find_model_folder`."""
     return find_model_folder(
         weights,
-        variant,
+        release,
         "no Geneformer model (a folder with config.json and model.safetensors or pytorch_model.bin) is there. "
         "--weights must point at the clone of the model repository, or at the model's folder in it.",
     )

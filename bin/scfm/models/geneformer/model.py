@@ -56,7 +56,7 @@ class GeneformerSettings(ModelSettings):
     n_counts_column
         Column of ``obs`` with the total count per cell; empty = ``n_counts`` where there is one, else the sum over all
         genes.
-    variant
+    release
         Folder of the model below ``--weights``, where there are several.
     """
 
@@ -66,7 +66,7 @@ class GeneformerSettings(ModelSettings):
     pooling: Literal["cls", "cell"] = "cls"
     layer: Literal[-1, 0] = -1
     n_counts_column: str = ""
-    variant: str = ""
+    release: str = ""
 
 
 class Geneformer(EmbeddingModel):
@@ -79,7 +79,7 @@ class Geneformer(EmbeddingModel):
 
     def load(self) -> None:
         """Read the model folder and the dictionaries that belong to it."""
-        folder = find_model(self.weights, self.settings.variant)
+        folder = find_model(self.weights, self.settings.release)
         config = read_bert_config(folder / "config.json")
         files, self.dictionary = find_dictionaries(self.weights, folder, config)
         self.folder, self.files = folder, files
@@ -122,7 +122,7 @@ class Geneformer(EmbeddingModel):
     def facts(self) -> dict[str, Any]:
         """Return which model and dictionaries were found and what the settings came to."""
         return super().facts() | {
-            "model_variant": self.folder.resolve().name,
+            "model_release": self.folder.resolve().name,
             "token_dictionary": self.files.tokens.name,
             "gene_mapping": self.files.mapping.name if self.files.mapping else "identity",
             "pooling": self.pooling,

@@ -33,7 +33,7 @@ _GUESS = "Guess: largest class"
 def across_sections(data: "ReportData") -> list[Section]:
     """Return the sections over all data sets; of a single one what compares models: their sizes."""
     names = data.dataset_names()
-    tables = {name: study_table(data, name).query("variant == @RAW", local_dict={"RAW": RAW}) for name in names}
+    tables = {name: study_table(data, name).query("correction == @RAW", local_dict={"RAW": RAW}) for name in names}
     tables = {name: t for name, t in tables.items() if t["total"].notna().any()}
     sections = [totals_lines(tables), rank_table(tables)] if len(tables) > 1 else []
     return [*sections, *(probe_lines(data, names) if len(names) > 1 else []), *size_section(data, tables)]
@@ -145,7 +145,7 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
 
 def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
     """Return what a probe reads per data set, one line per uncorrected method, one switch per target and metric."""
-    values = {name: probing_values(data, name).query("variant == @RAW", local_dict={"RAW": RAW}) for name in names}
+    values = {name: probing_values(data, name).query("correction == @RAW", local_dict={"RAW": RAW}) for name in names}
     sets, labels = [], []
     for target, metric, title in _PROBES:
         frames = {name: v[(v["target"] == target) & (v["metric"] == metric)] for name, v in values.items()}

@@ -35,7 +35,7 @@ def centring_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
     """Return total, bio and batch from raw to centred, with Harmony's raw value as a dashed line."""
-    harmony = table[(table["method"] == "harmony") & (table["variant"] == RAW)].dropna(subset=["total"])
+    harmony = table[(table["method"] == "harmony") & (table["correction"] == RAW)].dropna(subset=["total"])
     panels = []
     for column, title in (("total", "Total (equal halves)"), ("bio", "Bio conservation"), ("batch", "Batch removal")):
         slopes = [Slope(r["title"], r[f"{column}_raw"], r[f"{column}_centred"]) for r in both.to_dict("records")]
@@ -118,7 +118,7 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
     panels = []
     for target, metric, title in _PROBES:
         part = rows[(rows["target"] == target) & (rows["metric"] == metric)].pivot_table(
-            index="method", columns="variant", values="value"
+            index="method", columns="correction", values="value"
         )
         if not {RAW, CENTRED} <= set(part.columns):
             continue

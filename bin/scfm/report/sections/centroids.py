@@ -43,10 +43,10 @@ def centroid_sections(data: "ReportData", dataset: str, *, budget: int = MAP_BUD
 def alignment_rates(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Return ``rate`` and ``chance`` per method and correction, means over seeds; NaN where no centroid counts."""
     counted = rows.assign(aligned=rows["aligned"].astype("Float64").astype(float), chance=rows["chance"].astype(float))
-    one = counted.groupby(["method", "variant", "seed"]).agg(
+    one = counted.groupby(["method", "correction", "seed"]).agg(
         rate=("aligned", "mean"), chance=("chance", "mean"), counted=("aligned", "count"), centroids=("aligned", "size")
     )
-    return one.groupby(["method", "variant"]).mean()
+    return one.groupby(["method", "correction"]).mean()
 
 
 def rate_section(
@@ -54,12 +54,12 @@ def rate_section(
 ) -> Section:
     """Return the rates by method and correction, and by label."""
     methods = list(dict.fromkeys(order["method"]))
-    variants = [RAW, *sorted(set(order["variant"]) - {RAW})]
+    corrections = [RAW, *sorted(set(order["correction"]) - {RAW})]
     values: dict[tuple[str, str], float] = {}
-    for (method, variant), row in rates.iterrows():
-        values[data.names.method(method), variant] = row["rate"]
+    for (method, correction), row in rates.iterrows():
+        values[data.names.method(method), correction] = row["rate"]
         values[data.names.method(method), "Chance"] = row["chance"]
-    overall = heat_table([data.names.method(m) for m in methods], [*variants, "Chance"], values, corner="Method")
+    overall = heat_table([data.names.method(m) for m in methods], [*corrections, "Chance"], values, corner="Method")
     panels = [("All labels", overall), ("By label", _by_label(data, dataset, rows, order))]
     kept = rates.dropna(subset=["rate"]).iloc[0]
     return Section(
@@ -82,11 +82,11 @@ def _by_label(data: "ReportData", dataset: str, rows: "pd.DataFrame", order: "pd
     """Return label x embedding, uncorrected and centred ones without controls."""
     sizes = data.facts(dataset).get("labels", {})
     known = rows[rows["aligned"].notna()].assign(aligned=lambda r: r["aligned"].astype(float))
-    shown = order[~order["is_control"] & order["variant"].isin([RAW, CENTRED])]
-    titles = {(r.method, r.variant): r.title for r in shown.itertuples()}
-    means = known.groupby(["label", "method", "variant"])["aligned"].mean()
+    shown = order[~order["is_control"] & order["correction"].isin([RAW, CENTRED])]
+    titles = {(r.method, r.correction): r.title for r in shown.itertuples()}
+    means = known.groupby(["label", "method", "correction"])["aligned"].mean()
     labels = sorted(known["label"].unique(), key=lambda x: (-sizes.get(x, 0), x))
-    columns = [t for k, t in titles.items() if k in set(zip(known["method"], known["variant"], strict=True))]
+    columns = [t for k, t in titles.items() if k in set(zip(known["method"], known["correction"], strict=True))]
     return heat_table(
         labels,
         columns,
@@ -145,11 +145,11 @@ def _figure(
 ) -> str:
     """Return up to four panels of one method side by side; nothing without coordinates."""
     parts, said, place = [], [], 0
-    for variant, word in ((RAW, "raw"), (CENTRED, "centred")):
-        part = rows[(rows["variant"] == variant) & rows[f"{kind}_1"].notna()]
+    for correction, word in ((RAW, "raw"), (CENTRED, "centred")):
+        part = rows[(rows["correction"] == correction) & rows[f"{kind}_1"].notna()]
         if part.empty:
             continue
-        rate = rates.loc[(part["method"].iloc[0], variant)]
+        rate = rates.loc[(part["method"].iloc[0], correction)]
         said.append(f"{word} {number(rate['rate'])}")
         for key in ("label", "batch"):
             parts.append(

@@ -135,7 +135,7 @@ def _bar(value: float, group: str, x: float, y: float, tip: str) -> str:
 
 def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
     """Return the ranks of the uncorrected methods by total, with and without each metric; needs two methods."""
-    rows = table[(table["variant"] == "raw") & table["total"].notna()].reset_index(drop=True)
+    rows = table[(table["correction"] == "raw") & table["total"].notna()].reset_index(drop=True)
     found = ranks_without(rows, metrics)
     if len(rows) < 2 or found.shape[1] < 2:
         return []

@@ -123,7 +123,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
     guess.
     """
     rows = probing_values(data, dataset)
-    rows = rows[rows["variant"].isin([RAW, CENTRED])]
+    rows = rows[rows["correction"].isin([RAW, CENTRED])]
     if rows.empty:
         return []
     facts = data.facts(dataset)
@@ -169,7 +169,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
 def _end(data: "ReportData", row: "pd.Series") -> str:
     return (
         f"{number(row['value'])} <span"
-        f" class='scfm-muted'>{esc(data.names.method(row['method'], row['variant']))}</span>"
+        f" class='scfm-muted'>{esc(data.names.method(row['method'], row['correction']))}</span>"
     )
 
 
@@ -177,7 +177,7 @@ def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]
     """Return who is not above the baselines, by accuracy against the largest class and by macro-F1 against both."""
 
     def names(part: "pd.DataFrame") -> str:
-        return ", ".join(esc(data.names.method(m, v)) for m, v in zip(part["method"], part["variant"], strict=True))
+        return ", ".join(esc(data.names.method(m, v)) for m, v in zip(part["method"], part["correction"], strict=True))
 
     said = []
     f1, accuracy = rows[rows["metric"] == "macro_f1"], rows[rows["metric"] == "accuracy"]

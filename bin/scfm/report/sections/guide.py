@@ -125,17 +125,17 @@ def _embeddings(data: "ReportData", cite) -> str:
         text += f" Embeddings brought by the user: {_series(groups['imported'])}."
     if groups["controls"]:
         text += f" Controls that mark the ends of the scales: {_series(groups['controls'])}."
-    seeds = made[made.groupby(["dataset", "method", "variant"])["seed"].transform("nunique") > 1]["seed"].nunique()
+    seeds = made[made.groupby(["dataset", "method", "correction"])["seed"].transform("nunique") > 1]["seed"].nunique()
     if seeds > 1:
         text += f" Stochastic methods were run with {seeds} seeds."
     return text.strip()
 
 
 def _corrections(data: "ReportData", cite) -> str:
-    variants = [v for v in sorted(data.plan["variant"].unique()) if v != "raw"]
-    if not variants:
+    corrections = [v for v in sorted(data.plan["correction"].unique()) if v != "raw"]
+    if not corrections:
         return ""
-    parts = [f"<i>{esc(v)}</i>: {esc(_CORRECTIONS.get(v, 'a correction of the embedding'))}" for v in variants]
+    parts = [f"<i>{esc(v)}</i>: {esc(_CORRECTIONS.get(v, 'a correction of the embedding'))}" for v in corrections]
     return f"Embeddings were also corrected ({'; '.join(parts)}){cite(*data.citation_uses.get('centring', []))}."
 
 

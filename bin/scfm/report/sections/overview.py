@@ -54,7 +54,7 @@ def verdict_line(data: "ReportData") -> str:
     if failed.empty:
         return f"All {plural(planned, 'planned embedding')} gave their results."
     broken = failed.drop_duplicates(["dataset", "embedding"])
-    titles = sorted({f"{data.names.method(r.method, r.variant)} ({r.dataset})" for r in broken.itertuples()})
+    titles = sorted({f"{data.names.method(r.method, r.correction)} ({r.dataset})" for r in broken.itertuples()})
     return (
         f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}."
         " The reason stands in the messages below; what is shown is complete for all others."
@@ -210,7 +210,7 @@ def _front(table: "pd.DataFrame") -> str:
 
 def _baseline(table: "pd.DataFrame") -> str:
     """Return how the others stand against the uncorrected PCA."""
-    pca = table[(table["method"] == "pca") & (table["variant"] == "raw")].dropna(subset=["bio", "batch"])
+    pca = table[(table["method"] == "pca") & (table["correction"] == "raw")].dropna(subset=["bio", "batch"])
     rows = table[~table["is_control"] & ~table.index.isin(pca.index)].dropna(subset=["bio", "batch"])
     if pca.empty or rows.empty:
         return ""

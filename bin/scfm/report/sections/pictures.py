@@ -57,7 +57,7 @@ def choose_plots(data: "ReportData", dataset: str) -> list[tuple[Path, str]]:
     """
     ids = {f"{dataset}.{r.embedding}": r for r in data.plan[data.plan["dataset"] == dataset].itertuples()}
     others = [d for d in data.dataset_names() if d.startswith(f"{dataset}.")]
-    seeds = data.plan[data.plan["dataset"] == dataset].groupby(["method", "variant"])["seed"].nunique()
+    seeds = data.plan[data.plan["dataset"] == dataset].groupby(["method", "correction"])["seed"].nunique()
     single, gallery, families = [], [], set()
     for path in data.plots:
         name = path.name
@@ -65,7 +65,7 @@ def choose_plots(data: "ReportData", dataset: str) -> list[tuple[Path, str]]:
             continue
         row = next((ids[i] for i in sorted(ids, key=len, reverse=True) if name.startswith(f"{i}.")), None)
         if row is not None:
-            title = data.names.embedding(row.method, row.variant, row.seed, seeds=seeds[row.method, row.variant])
+            title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
             by = next((f", by {k}" for k in ("batch", "label") if f".umap_{k}." in name), "")
             single.append((path, title + by, row.family, row.is_control))
             continue
@@ -127,7 +127,7 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
 
     sets, labels, marks = [], [], []
     planned = data.plan[data.plan["dataset"] == dataset]
-    seeds = planned.groupby(["method", "variant"])["seed"].nunique()
+    seeds = planned.groupby(["method", "correction"])["seed"].nunique()
     for row in planned.itertuples():
         path = next((p for p in data.histories if p.name == f"{dataset}.{row.embedding}.history.csv"), None)
         if path is None:
@@ -136,7 +136,7 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
         curves = training_curves(history)
         if not curves:
             continue
-        title = data.names.embedding(row.method, row.variant, row.seed, seeds=seeds[row.method, row.variant])
+        title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
         sets.append(curves)
         marks.append(_best_epoch(history))
         labels.append({"name": title, "ylab": "ELBO (loss)", "xlab": "Epoch"})

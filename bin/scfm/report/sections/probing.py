@@ -44,9 +44,9 @@ def probing_means(data: "ReportData", dataset: str) -> "pd.DataFrame":
         & (probing["status"] == "ok")
     ]
     numbers = ["value", "baseline_majority", "baseline_permuted"]
-    means = chosen.groupby(["method", "variant", "target", "scheme", "classifier"], as_index=False)[numbers].mean()
-    order = summarise(data, dataset)[["title", "method", "variant"]].reset_index(names="place")
-    return means.merge(order, on=["method", "variant"]).sort_values(
+    means = chosen.groupby(["method", "correction", "target", "scheme", "classifier"], as_index=False)[numbers].mean()
+    order = summarise(data, dataset)[["title", "method", "correction"]].reset_index(names="place")
+    return means.merge(order, on=["method", "correction"]).sort_values(
         ["place", "scheme", "classifier"], ignore_index=True
     )
 

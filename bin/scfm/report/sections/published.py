@@ -115,7 +115,7 @@ def _answer(found: "pd.DataFrame", scenario: str, data: "ReportData") -> str:
     """Return the verdicts in sentences: tolerance, order, rank agreement."""
     items = [
         _within(
-            found[(found["method"].isin(study.CLASSICAL)) & (found["variant"] == "raw")],
+            found[(found["method"].isin(study.CLASSICAL)) & (found["correction"] == "raw")],
             "Classical methods",
             "what counts as reproduced",
         )
@@ -234,16 +234,16 @@ _HOW_TO_READ = (
 
 
 def _grid(found: "pd.DataFrame", column: str, columns: dict[str, str], names: Names) -> str:
-    """Return a table of rows (method, variant) by the values of a column, in the order of the comparison."""
-    cells = {(r["method"], r["variant"], r[column]): r for r in found.to_dict("records")}
+    """Return a table of rows (method, correction) by the values of a column, in the order of the comparison."""
+    cells = {(r["method"], r["correction"], r[column]): r for r in found.to_dict("records")}
     head = "".join(f"<th scope='col'>{esc(title)}</th>" for title in columns.values())
     body = ""
-    for method, variant in dict.fromkeys((m, v) for m, v, _ in cells):
-        title = names.method(method, variant)
+    for method, correction in dict.fromkeys((m, v) for m, v, _ in cells):
+        title = names.method(method, correction)
         body += (
             "<tr><th"
             f" scope='row'>{esc(title)}</th>"
-            f"{''.join(_cell(cells.get((method, variant, c)), title, t) for c, t in columns.items())}</tr>"
+            f"{''.join(_cell(cells.get((method, correction, c)), title, t) for c, t in columns.items())}</tr>"
         )
     return (
         "<div class='scfm-scroll'><table class='scfm-heat"
@@ -327,7 +327,7 @@ def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, toler
     families = dict(zip(data.plan["method"], data.plan["family"], strict=True))
     pairs = []
     for r in rows:
-        name = data.names.method(r["method"], r["variant"])
+        name = data.names.method(r["method"], r["correction"])
         low, high = (None if math.isnan(r.get(end, math.nan)) else float(r[end]) for end in ("low", "high"))
         x = float(r["published"]) if low is None or high is None else (low + high) / 2
         colour = COLOURS.get(families.get(r["method"], ""), "#333333")
@@ -337,7 +337,7 @@ def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, toler
                 x,
                 float(r["ours"]),
                 colour,
-                r["variant"] != "raw",
+                r["correction"] != "raw",
                 r["verdict"] == study.OUTSIDE,
                 _tip(r, name, title),
                 low,

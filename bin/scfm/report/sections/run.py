@@ -31,17 +31,17 @@ def _heading(text: str, data: "ReportData", dataset: str) -> str:
 def status_matrix(data: "ReportData", dataset: str) -> Section:
     """Return embedding x step, coloured; the reason stands behind a cell and, for failures, under the table."""
     status = data.of("status", dataset)
-    seeds = status.groupby(["method", "variant"])["seed"].nunique()
+    seeds = status.groupby(["method", "correction"])["seed"].nunique()
     steps = [s for s in STEPS if s in set(status["step"])]
     head = "".join(f"<th scope='col'>{esc(s)}</th>" for s in steps)
     body = []
-    ordered = status.assign(corrected=status["variant"] != "raw").sort_values(
-        ["is_control", "method", "corrected", "variant", "seed"], kind="stable"
+    ordered = status.assign(corrected=status["correction"] != "raw").sort_values(
+        ["is_control", "method", "corrected", "correction", "seed"], kind="stable"
     )
     for _, part in ordered.groupby("embedding", sort=False):
         first = part.iloc[0]
         title = data.names.embedding(
-            first["method"], first["variant"], first["seed"], seeds=seeds[first["method"], first["variant"]]
+            first["method"], first["correction"], first["seed"], seeds=seeds[first["method"], first["correction"]]
         )
         by_step = {r["step"]: r for r in part.to_dict("records")}
         cells = "".join(_status_cell(by_step.get(s)) for s in steps)
@@ -88,15 +88,15 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
     if rows.empty:
         return None
     planned = data.plan[data.plan["dataset"] == dataset]
-    planned = planned.assign(corrected=planned["variant"] != "raw").sort_values(
-        ["is_control", "method", "corrected", "variant", "seed"]
+    planned = planned.assign(corrected=planned["correction"] != "raw").sort_values(
+        ["is_control", "method", "corrected", "correction", "seed"]
     )
-    seeds = planned.groupby(["method", "variant"])["seed"].nunique()
+    seeds = planned.groupby(["method", "correction"])["seed"].nunique()
     cells = {}
     for row in planned.itertuples():
         part = rows[rows["embedding"] == row.embedding]
         if len(part):
-            title = data.names.embedding(row.method, row.variant, row.seed, seeds=seeds[row.method, row.variant])
+            title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
             cells[title] = _costs(part)
     return Section(
         f"resources_{slug(dataset)}",

@@ -71,7 +71,7 @@ def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
 
 def kind_of(row: dict[str, Any]) -> str:
     """Return whether a row is a method, a corrected embedding or a control."""
-    return "control" if row["is_control"] else "corrected" if row["variant"] != "raw" else "method"
+    return "control" if row["is_control"] else "corrected" if row["correction"] != "raw" else "method"
 
 
 def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -211,11 +211,11 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
     """Return embedding x metric, bio metrics first; the name of a metric says what it is and what it misses."""
     scores = data.of("scores", dataset)
     whole = scores[scores["group"] == "all"]
-    values = whole.groupby(["method", "variant", "metric"])["value"].mean()
-    reasons = whole[whole["status"] != "ok"].groupby(["method", "variant", "metric"])["reason"].first()
+    values = whole.groupby(["method", "correction", "metric"])["value"].mean()
+    reasons = whole[whole["status"] != "ok"].groupby(["method", "correction", "metric"])["reason"].first()
     metrics = data.metrics[data.metrics["name"].isin(whole["metric"])].to_dict("records")
-    titles = {(r["method"], r["variant"]): r["title"] for r in table.to_dict("records")}
-    rows = [t for key, t in titles.items() if key in set(zip(whole["method"], whole["variant"], strict=True))]
+    titles = {(r["method"], r["correction"]): r["title"] for r in table.to_dict("records")}
+    rows = [t for key, t in titles.items() if key in set(zip(whole["method"], whole["correction"], strict=True))]
     panels = []
     for group, name in (("bio", "Bio conservation"), ("batch", "Batch removal")):
         chosen = [m for m in metrics if m["group"] == group]
@@ -266,13 +266,13 @@ def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
     sizes = data.facts(dataset).get("labels", {})
     labels = sorted(parts["group"].unique(), key=lambda g: (-sizes.get(g, 0), g))
     shown = {g: f"{g} ({sizes[g]:,})" if g in sizes else g for g in labels}
-    titles = {(r["method"], r["variant"]): r["title"] for r in table.to_dict("records")}
+    titles = {(r["method"], r["correction"]): r["title"] for r in table.to_dict("records")}
     panels = []
     for metric in _batch_first(data.metrics, parts):
         rows = parts[parts["metric"] == metric]
-        values = rows.groupby(["group", "method", "variant"])["value"].mean()
-        reasons = rows[rows["status"] != "ok"].groupby(["group", "method", "variant"])["reason"].first()
-        columns = [titles[k] for k in titles if k in set(zip(rows["method"], rows["variant"], strict=True))]
+        values = rows.groupby(["group", "method", "correction"])["value"].mean()
+        reasons = rows[rows["status"] != "ok"].groupby(["group", "method", "correction"])["reason"].first()
+        columns = [titles[k] for k in titles if k in set(zip(rows["method"], rows["correction"], strict=True))]
         panels.append(
             (
                 data.names.metric(metric),

@@ -148,9 +148,9 @@ def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict
             message(
                 "E-ID-01",
                 "error",
-                f"{names.method(sidecar['method'], sidecar['variant'])} ({sidecar['embedding']}) has {cells_out:,} of"
-                f" {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why} Its metrics are computed on the"
-                " cells it has, so compare its numbers with care.",
+                f"{names.method(sidecar['method'], sidecar['correction'])} ({sidecar['embedding']}) has {cells_out:,}"
+                f" of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why} Its metrics are computed on"
+                " the cells it has, so compare its numbers with care.",
                 dataset=sidecar["dataset"],
                 method=sidecar["method"],
                 values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out},
@@ -213,14 +213,14 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
     for dataset, rows in chosen.groupby("dataset", sort=True):
         signed = rows["value"].where(rows["higher_is_better"].astype(bool), -rows["value"])
         table = rows.assign(signed=signed).pivot_table(
-            index=["method", "variant"], columns="metric", values="signed", aggfunc="mean"
+            index=["method", "correction"], columns="metric", values="signed", aggfunc="mean"
         )
         table = table.dropna(axis="columns")
         count = len(table)
         if count < MIN_RANKED or table.shape[1] < 2:
             continue
         ranks = table.rank(ascending=False, method="min").astype(int)
-        for (method, variant), row in ranks.iterrows():
+        for (method, correction), row in ranks.iterrows():
             worst = row.idxmax()
             if row.min() == 1 and row.max() > count * (1 - WORST_SHARE):
                 best = row.idxmin()
@@ -228,12 +228,12 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
                     message(
                         "W-MET-01",
                         "warning",
-                        f"{names.method(method, variant)} ranks 1st of {count} by {names.metric(best)} and"
+                        f"{names.method(method, correction)} ranks 1st of {count} by {names.metric(best)} and"
                         f" {ordinal(row[worst])} by {names.metric(worst)}. These batch metrics see different things, so"
                         " there is no single winner: read the Pareto plot and the heat map.",
                         dataset=dataset,
                         method=method,
-                        values={"variant": variant, "ranks": row.to_dict()},
+                        values={"correction": correction, "ranks": row.to_dict()},
                         threshold=WORST_SHARE,
                     )
                 )
@@ -254,7 +254,7 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
     frame = default_total(totals)
     frame = frame[(frame["family"] != "control") & ~frame["method"].isin(names.controls)].dropna(subset=["total"])
     for dataset, rows in frame.groupby("dataset", sort=True):
-        table = rows.groupby(["method", "variant"])["total"].agg(["mean", "std", "count"])
+        table = rows.groupby(["method", "correction"])["total"].agg(["mean", "std", "count"])
         for key, row in table[table["count"] > 1].iterrows():
             gaps = (table["mean"].drop(index=[key]) - row["mean"]).abs()
             if gaps.empty or not row["std"] > gaps.min():
@@ -270,7 +270,7 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
                     dataset=dataset,
                     method=key[0],
                     values={
-                        "variant": key[1],
+                        "correction": key[1],
                         "mean": row["mean"],
                         "sd": row["std"],
                         "seeds": int(row["count"]),
@@ -287,7 +287,7 @@ def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
     set.
     """
     found = []
-    idle = plan[(plan["status"] == "not_applicable") & (plan["variant"] == "raw") & ~plan["is_control"]]
+    idle = plan[(plan["status"] == "not_applicable") & (plan["correction"] == "raw") & ~plan["is_control"]]
     for (method, code, reason), rows in idle.groupby(["method", "reason_code", "reason"], sort=True):
         datasets = sorted(set(rows["dataset"]))
         severity = "info" if code in NOT_MENDABLE else "warning"
@@ -330,7 +330,7 @@ def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
     found = []
     for sidecar in sidecars:
         drift = sidecar.get("bf16_drift") or {}
-        if "cosine_min" not in drift or sidecar["variant"] != "raw":
+        if "cosine_min" not in drift or sidecar["correction"] != "raw":
             continue
         far = drift["cosine_min"] < BF16_COSINE
         found.append(

@@ -23,7 +23,7 @@ PLAN_COLUMNS = (
     "embedding",
     "method",
     "family",
-    "variant",
+    "correction",
     "seed",
     "is_control",
     "output_type",

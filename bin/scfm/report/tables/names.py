@@ -53,15 +53,15 @@ class Names:
         """Return the title of a metric."""
         return self.metrics.get(name, name)
 
-    def method(self, name: str, variant: str = "raw") -> str:
+    def method(self, name: str, correction: str = "raw") -> str:
         """Return the title of a method with its correction: ``Harmony + center_l2``; controls are marked."""
         title = self.methods.get(name, name)
         mark = CONTROL_MARK if name in self.controls else MADE_UP_MARK if name in self.made_up else ""
-        return f"{title}{mark}" if variant == "raw" else f"{title}{mark} + {variant}"
+        return f"{title}{mark}" if correction == "raw" else f"{title}{mark} + {correction}"
 
-    def embedding(self, name: str, variant: str, seed: int, *, seeds: int = 1) -> str:
+    def embedding(self, name: str, correction: str, seed: int, *, seeds: int = 1) -> str:
         """Return the title of one embedding; the seed is told where there are several."""
-        return self.method(name, variant) + (f", seed {seed}" if seeds > 1 else "")
+        return self.method(name, correction) + (f", seed {seed}" if seeds > 1 else "")
 
 
 def read_methods(path: Path | str) -> "pd.DataFrame":

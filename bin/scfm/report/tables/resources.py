@@ -66,7 +66,7 @@ def _newest(sidecars: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
-    step = "embed" if sidecar.get("variant", "raw") == "raw" else "correct"
+    step = "embed" if sidecar.get("correction", "raw") == "raw" else "correct"
     return {
         "task": f"{step} {sidecar['dataset']}.{sidecar['embedding']}",
         "dataset": sidecar["dataset"],

@@ -44,9 +44,9 @@ _NOT_PREPARED_TEXT = (
 )
 
 
-def steps_of(variant: str) -> dict[str, str | None]:
+def steps_of(correction: str) -> dict[str, str | None]:
     """Return the steps of an embedding, in order, each with the step it needs."""
-    return RAW_STEPS if variant == "raw" else CORRECTED_STEPS
+    return RAW_STEPS if correction == "raw" else CORRECTED_STEPS
 
 
 def build_status(
@@ -73,12 +73,12 @@ def build_status(
 
     left = {(s["dataset"], s["embedding"], s["step"]): _effective(s, found) for s in found.statuses}
     off = set(steps_off)
-    parents = {(r.dataset, r.method, r.seed): r.embedding for r in found.plan.itertuples() if r.variant == "raw"}
+    parents = {(r.dataset, r.method, r.seed): r.embedding for r in found.plan.itertuples() if r.correction == "raw"}
     outcome: dict[tuple[str, str, str], dict[str, str]] = {}
     rows = []
     # raw embeddings first: a corrected one needs its parent's outcome
-    for row in sorted(found.plan.itertuples(), key=lambda r: (r.variant != "raw", r.dataset, r.embedding)):
-        for step, needs in steps_of(row.variant).items():
+    for row in sorted(found.plan.itertuples(), key=lambda r: (r.correction != "raw", r.dataset, r.embedding)):
+        for step, needs in steps_of(row.correction).items():
             earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
             if step == "correct":
                 parent = parents.get((row.dataset, row.method, row.seed), "")
@@ -97,7 +97,7 @@ def build_status(
                     "embedding": row.embedding,
                     "method": row.method,
                     "family": row.family,
-                    "variant": row.variant,
+                    "correction": row.correction,
                     "seed": row.seed,
                     "is_control": row.is_control,
                     "step": step,

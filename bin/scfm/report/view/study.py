@@ -41,12 +41,12 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``method, variant, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves) and
-    ``total_other`` (0.6 bio); means over seeds, NaN where there is none. Rows without any of them are left out.
+    Columns ``method, correction, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves)
+    and ``total_other`` (0.6 bio); means over seeds, NaN where there is none. Rows without any of them are left out.
     """
     import pandas as pd
 
-    key = ["method", "variant"]
+    key = ["method", "correction"]
     plan = data.plan[(data.plan["dataset"] == dataset) & ~data.plan["is_control"]]
     table = plan.drop_duplicates(key)[[*key, "family"]]
     names = [m["name"] for m in counted_metrics(data, dataset)]
@@ -59,7 +59,7 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table[columns] = table[columns].apply(pd.to_numeric).astype(float)
     table["total"] = BIO_WEIGHT * table["bio"] + (1 - BIO_WEIGHT) * table["batch"]
     table["total_other"] = OTHER_WEIGHT * table["bio"] + (1 - OTHER_WEIGHT) * table["batch"]
-    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
+    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     table = table[table[columns].notna().any(axis=1)]
     return table.sort_values(
         ["total", "title"], ascending=[False, True], na_position="last", kind="stable", ignore_index=True
@@ -105,9 +105,11 @@ def paired(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the methods that have a raw and a centred row: columns of both with the endings ``_raw`` and
     ``_centred``.
     """
-    raw, centred = table[table["variant"] == RAW], table[table["variant"] == CENTRED]
-    both = raw.merge(centred.drop(columns=["family", "variant", "title"]), on="method", suffixes=("_raw", "_centred"))
-    return both.drop(columns="variant")
+    raw, centred = table[table["correction"] == RAW], table[table["correction"] == CENTRED]
+    both = raw.merge(
+        centred.drop(columns=["family", "correction", "title"]), on="method", suffixes=("_raw", "_centred")
+    )
+    return both.drop(columns="correction")
 
 
 def probing_values(data: "ReportData", dataset: str) -> "pd.DataFrame":
@@ -115,11 +117,11 @@ def probing_values(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``method, variant, target, metric, value, baseline_majority, baseline_permuted``, controls left out.
+    Columns ``method, correction, target, metric, value, baseline_majority, baseline_permuted``, controls left out.
     """
     rows = study_probe(data.of("probing", dataset))
     rows = rows[~rows["method"].isin(data.names.controls)]
-    return rows.groupby(["method", "variant", "target", "metric"], as_index=False)[
+    return rows.groupby(["method", "correction", "target", "metric"], as_index=False)[
         ["value", "baseline_majority", "baseline_permuted"]
     ].mean()
 

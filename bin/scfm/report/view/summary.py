@@ -37,13 +37,13 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``title, method, variant, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
+    Columns ``title, method, correction, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
     :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, the steps
     that failed, or why it was not run). Numbers are NaN where an embedding has no scores.
     """
     import pandas as pd
 
-    key = ["method", "variant"]
+    key = ["method", "correction"]
     plan = data.plan[data.plan["dataset"] == dataset]
     table = plan.groupby(key, as_index=False).agg(
         family=("family", "first"), is_control=("is_control", "first"), n_seeds=("seed", "nunique")
@@ -62,7 +62,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
     numbers = ["bio", "batch", "total", "total_sd"]
     table[numbers] = table[numbers].apply(pd.to_numeric)
-    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["variant"], strict=True)]
+    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     failed = (
         data.of("status", dataset)
         .query("status == 'failed'")
@@ -84,7 +84,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
 def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str, str], str]) -> str:
     """Return what became of a method: what failed, why it has no total, ``no scores``, or ``ok``."""
-    key = (row["method"], row["variant"])
+    key = (row["method"], row["correction"])
     scored = not (math.isnan(row["bio"]) and math.isnan(row["batch"]))
     return failed.get(key) or gone.get(key) or ("ok" if scored else "no scores")
 

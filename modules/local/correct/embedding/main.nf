@@ -26,7 +26,7 @@ process CORRECT_EMBEDDING {
         --embedding ${embedding} \\
         --sidecar ${sidecar} \\
         --obs ${obs} \\
-        --variant ${meta.variant} \\
+        --correction ${meta.correction} \\
         --params params.json \\
         --on_error ${settings.on_method_error} \\
         --outdir .
