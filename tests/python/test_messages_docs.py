@@ -23,7 +23,7 @@ def test_every_code_is_in_the_table_and_the_other_way_round() -> None:
 def test_a_code_of_a_model_means_one_thing() -> None:
     """The same code in two models stands before the same words."""
     meanings: dict[str, set[str]] = {}
-    for path in (ROOT / "bin" / "scfm" / "models").glob("*.py"):
+    for path in (ROOT / "bin" / "scfm" / "models").rglob("*.py"):
         for code, text in re.findall(r"\"([WI]-MOD-\d\d)\",\s*f?\"([^\"]{12})", path.read_text()):
             meanings.setdefault(code, set()).add(text)
     assert {code: texts for code, texts in meanings.items() if len(texts) > 1} == {}
