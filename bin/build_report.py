@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--plots", type=Path, help="folder with the pictures (*.png)")
     parser.add_argument("--histories", type=Path, help="folder with the loss histories (*.history.csv)")
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
-    parser.add_argument("--versions", type=Path, help="versions of the tools by process (YAML)")
+    parser.add_argument("--versions", type=Path, help="versions of the packages by process (YAML or JSON)")
     parser.add_argument(
         "--assets",
         type=Path,

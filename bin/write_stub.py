@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--step", default="embed")
     parser.add_argument("--dataset", default="")
     parser.add_argument("--input", type=Path, help="samplesheet")
+    parser.add_argument("--params", type=Path, help="JSON file of all Nextflow parameters")
+    parser.add_argument("--assets", type=Path, help="folder with nextflow_schema.json and the registries")
     parser.add_argument("--obs", type=Path)
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--prepared", type=Path)

@@ -1,6 +1,6 @@
 /*
- * Samplesheet in, one report out: prepare every data set, make its embeddings, pass them through the one door,
- * correct, score and probe them, and tell the story.
+ * Samplesheet in, one report out: prepare every data set, make its embeddings, validate, correct, score and probe them,
+ * and report.
  */
 
 include { FETCH_DATA          } from '../subworkflows/local/fetch_data'
@@ -8,6 +8,10 @@ include { PREPARE_DATA        } from '../subworkflows/local/prepare_data'
 include { MAKE_EMBEDDINGS     } from '../subworkflows/local/make_embeddings'
 include { EVALUATE_EMBEDDINGS } from '../subworkflows/local/evaluate_embeddings'
 include { REPORT_RESULTS      } from '../subworkflows/local/report_results'
+include { mergeVersions       } from '../subworkflows/local/utils_scfmbench'
+include { ownVersions         } from '../subworkflows/local/utils_scfmbench'
+include { readYaml            } from '../subworkflows/local/utils_scfmbench'
+include { toYaml              } from '../subworkflows/local/utils_scfmbench'
 
 workflow SCFMBENCH {
     take:
@@ -20,6 +24,8 @@ workflow SCFMBENCH {
     // --fetch_only: what was downloaded stays in --data_dir, and the next run finds it there
     ch_report = channel.empty()
     ch_tables = channel.empty()
+    ch_late = channel.empty()
+    ch_versions = channel.topic('versions').map { yaml -> readYaml(yaml) }.mix(FETCH_DATA.out.versions)
     if (!options.fetch_only) {
         PREPARE_DATA(samplesheet, FETCH_DATA.out.input, options)
 
@@ -49,11 +55,19 @@ workflow SCFMBENCH {
                 .mix(EVALUATE_EMBEDDINGS.out.results),
             MAKE_EMBEDDINGS.out.history,
             EVALUATE_EMBEDDINGS.out.plots,
+            ch_versions.toList().map { items -> mergeVersions(items) + ownVersions() },
             options,
         )
         ch_report = REPORT_RESULTS.out.report
         ch_tables = REPORT_RESULTS.out.tables
+        ch_late = REPORT_RESULTS.out.versions.map { yaml -> readYaml(yaml) }
     }
+
+    ch_versions
+        .mix(ch_late)
+        .toList()
+        .map { items -> toYaml(mergeVersions(items) + ownVersions()) }
+        .collectFile(name: 'scfmbench_software_versions.yml', storeDir: "${options.outdir}/pipeline_info")
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     report = ch_report

@@ -18,6 +18,8 @@ from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, write_json
 from scfm.io.transport import download
 from scfm.io.web import RetryPolicy, check_url
+from scfm.task.resources import versions_of
+from scfm.task.versions import loaded_packages
 
 log = logging.getLogger(__name__)
 
@@ -287,6 +289,7 @@ def _record(spec: Spec, located: _Located, target: Path, digest: str) -> dict[st
         "filesize": target.stat().st_size,
         "sha256": digest,
         "retrieved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions_of(loaded_packages()),
     }
 
 

@@ -6,10 +6,12 @@ import argparse
 import errno
 import logging
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 
 from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
+from scfm.task.versions import loaded_packages, write_versions
 
 _RESOURCE_ERRNO = {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
@@ -21,6 +23,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
+    parser.add_argument(
+        "--process", metavar="NAME", help="Nextflow process: write versions.yml with the packages that did its work"
+    )
     return parser
 
 
@@ -38,6 +43,13 @@ def describe_error(error: BaseException) -> str:
     """Return one sentence for an error, without a traceback."""
     if isinstance(error, ScfmError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("scfm"):
+        return (
+            f"The Python package '{error.name}' is not installed for {sys.executable} (Python"
+            f" {platform.python_version()}). Run with a profile that brings the software (docker, singularity, conda"
+            " ...), or set up the checkout with `make setup` and start Nextflow from a shell that has read env.sh"
+            " (`. ./env.sh`)."
+        )
     if isinstance(error, MemoryError):
         return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
     text = " ".join(str(error).split()) or "no message"
@@ -55,10 +67,16 @@ def exit_code_of(error: BaseException) -> int:
     return EXIT_UNEXPECTED
 
 
-def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> None:
-    """Run an executable's ``main`` and exit with a status that tells the truth.
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """Return the value of an option that every executable has."""
+    return arguments[arguments.index(option) + 1] if option in arguments else None
 
-    Faults are printed to standard error as sentences; ``--debug`` adds the traceback.
+
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> None:
+    """Run an executable's ``main`` and exit with the status of what happened.
+
+    Errors are printed to standard error as sentences; ``--debug`` adds the traceback. With ``--process``, a run that
+    ends normally leaves ``versions.yml``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = os.path.basename(sys.argv[0]).removesuffix(".py")
@@ -70,6 +88,9 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     )
     try:
         status = main(arguments)
+        process = _value_of("--process", arguments)
+        if process:
+            write_versions("versions.yml", process, loaded_packages())
     except Exception as error:  # the one place where every error becomes a sentence and an exit status
         if "--debug" in arguments:
             logging.getLogger(name).exception("traceback")

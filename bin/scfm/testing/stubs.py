@@ -6,9 +6,13 @@ import csv
 from argparse import Namespace
 from pathlib import Path
 
+from scfm.inputs.params import choose, with_defaults
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
-from scfm.planning.plan import COLUMNS
+from scfm.planning.models import PlannedModel, choose_models
+from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
 
@@ -16,13 +20,6 @@ CELLS = ["cell_a", "cell_b", "cell_c", "cell_d"]
 BATCHES = ["b1", "b1", "b2", "b2"]
 LABELS = ["T", "B", "T", "B"]
 COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
-PLANNED = [
-    ("pca", "none", "raw", False),
-    ("harmony", "neighbor_graph", "raw", False),
-    ("random", "control", "raw", True),
-    ("pca", "none", "center_l2", False),
-    ("harmony", "neighbor_graph", "center_l2", False),
-]
 
 
 def _split_id(name: str) -> dict:
@@ -74,35 +71,27 @@ def _sidecar(args: Namespace) -> dict:
 
 
 def stub_check_inputs(args: Namespace) -> None:
-    """A plan of three methods and one correction for every data set of the samplesheet."""
+    """The plan that the parameters ask for, of every data set of the samplesheet; no file is looked at."""
     with args.input.open() as handle:
         rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(handle)]
-    plan = ["\t".join(COLUMNS)]
+    params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
+    methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
+    choice, errors = choose(params, methods)
+    models, more = choose_models(params, table, {}, {})
+    planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
+    plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
-        plan += [
-            "\t".join(
-                [
-                    row["dataset"],
-                    f"{method}.{correction}.0",
-                    method,
-                    family,
-                    correction,
-                    "0",
-                    str(control).lower(),
-                    "embedding",
-                    "",
-                    "false",
-                    *[""] * 4,
-                ]
-            )
-            for method, family, correction, control in PLANNED
-        ]
-    (args.outdir / "plan.tsv").write_text("\n".join(plan) + "\n")
-    (args.outdir / "faults.txt").write_text("")
+    (args.outdir / "plan.tsv").write_text(plan_text(plan))
+    (args.outdir / "faults.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
     write_json(args.outdir / "datasets.json", rows)
     write_json(args.outdir / "input_warnings.json", [])
     write_json(args.outdir / "model_settings.json", {})
+
+
+def stub_shards(args: Namespace) -> None:
+    """One shard with all cells."""
+    (args.outdir / "shard_000.txt").write_text("".join(f"{cell}\n" for cell in CELLS))
 
 
 def stub_prepare_dataset(args: Namespace) -> None:
@@ -402,6 +391,7 @@ STUBS = {
     "check_inputs": stub_check_inputs,
     "prepare_dataset": stub_prepare_dataset,
     "embedding": stub_embedding,
+    "shards": stub_shards,
     "validated": stub_validated,
     "neighbors": stub_neighbors,
     "scores": stub_scores,

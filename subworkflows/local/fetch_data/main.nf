@@ -94,16 +94,24 @@ workflow FETCH_DATA {
     input = ch_input
     provenance = ch_provenance
     source = ch_source
+    // the step is kept in a storeDir: what it ran with stands in the record
+    versions = ch_source.map { _meta, _data, record -> fetchVersions(parseJson(record)) }
 
     emit:
     input      // channel (value): [ samplesheet of files, map: name in it -> file made here ]
     provenance // channel: <dataset>.recipe.json or <key>.source.json
     source     // channel: [ meta, file, source.json ]
+    versions   // channel: map: process -> package -> version
 }
 
 // Whether the column h5ad names something that must be downloaded or built first.
 def isElsewhere(text) {
     return text && ['scenario:', 'cellxgene:', 'http://', 'https://'].any { start -> text.startsWith(start) }
+}
+
+// Packages of FETCH_DATASET by the record of a download; a record of an earlier release has none.
+def fetchVersions(record) {
+    return record.versions ? [FETCH_DATASET: record.versions] : [:]
 }
 
 // What APPLY_RECIPE takes for one data set: the recipe, and its sources, their records and its tables, each with their names.

@@ -1,14 +1,29 @@
 /*
  * Contract: prepared data sets and the plan go in; one unchecked embedding per planned, uncorrected row comes out,
  * whoever made it: a method, a control, a foundation model, a user. A row that fails leaves a status file instead.
+ *
+ * A process per method and per model: each has one include, one branch rule, one call and its place in the mixes below.
+ * tests/python/test_pipeline_layout.py compares them with assets/methods.tsv and assets/models.tsv.
  */
 
-include { EMBED_CELLS      } from '../../../modules/local/embed/cells'
-include { IMPORT_EMBEDDING } from '../../../modules/local/import/embedding'
-include { INTEGRATE_CELLS  } from '../../../modules/local/integrate/cells'
-include { MERGE_SHARDS     } from '../../../modules/local/merge/shards'
-include { SPLIT_CELLS      } from '../../../modules/local/split/cells'
-include { stepSettings     } from '../utils_scfmbench'
+include { INTEGRATE_CELLS as PCA         } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as HARMONY     } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as SCANORAMA   } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as SCVI        } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as COMBAT      } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as CONTROL     } from '../../../modules/local/integrate/cells'
+include { EMBED_CELLS as SCGPT           } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as GENEFORMER      } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as GENECOMPASS     } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as SCFOUNDATION    } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as UCE             } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as CELLPLM         } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as SCCELLO         } from '../../../modules/local/embed/cells'
+include { EMBED_CELLS as NICHEFORMER     } from '../../../modules/local/embed/cells'
+include { IMPORT_EMBEDDING               } from '../../../modules/local/import/embedding'
+include { MERGE_SHARDS                   } from '../../../modules/local/merge/shards'
+include { SPLIT_CELLS                    } from '../../../modules/local/split/cells'
+include { stepSettings                   } from '../utils_scfmbench'
 
 workflow MAKE_EMBEDDINGS {
     take:
@@ -29,8 +44,9 @@ workflow MAKE_EMBEDDINGS {
             method: true
         } // channels: [ dataset, meta, prepared, obs, pca, splits ]
 
-    INTEGRATE_CELLS(
-        ch_raw.method.map { _dataset, meta, prepared, obs, pca, _splits ->
+    // methods and controls
+    ch_method = ch_raw.method
+        .map { _dataset, meta, prepared, obs, pca, _splits ->
             def settings = stepSettings(
                 options,
                 'integrate_cells.py',
@@ -38,9 +54,25 @@ workflow MAKE_EMBEDDINGS {
                 ["scfm/integration/${meta.method}.py"],
             )
             [meta, prepared, obs, pca, settings]
-        },
-        files("${projectDir}/assets/{methods.tsv,schema_methods.json}"),
-    )
+        }
+        .branch { meta, _prepared, _obs, _pca, _settings ->
+            control: meta.family == 'control'
+            pca: meta.method == 'pca'
+            harmony: meta.method == 'harmony'
+            scanorama: meta.method == 'scanorama'
+            scvi: meta.method == 'scvi'
+            combat: meta.method == 'combat'
+            other: true
+        } // channels: [ meta, prepared, obs, pca, settings ]
+    ch_method.other.subscribe { item -> refuse('method', item[0].method) }
+
+    def tables = files("${projectDir}/assets/{methods.tsv,schema_methods.json}")
+    PCA(ch_method.pca, tables)
+    HARMONY(ch_method.harmony, tables)
+    SCANORAMA(ch_method.scanorama, tables)
+    SCVI(ch_method.scvi, tables)
+    COMBAT(ch_method.combat, tables)
+    CONTROL(ch_method.control, tables)
 
     IMPORT_EMBEDDING(
         ch_raw.imported
@@ -50,33 +82,63 @@ workflow MAKE_EMBEDDINGS {
         stepSettings(options, 'import_embedding.py', ['on_method_error']),
     )
 
-    // models: shards as independent tasks, joined by cell id; one shard is the same path
+    // models: shards as independent tasks, joined by cell id; one shard is the same path. A random twin is a task of its model.
     def apart = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t').collectEntries { row -> [row.name, row.cells_apart == 'true'] }
     SPLIT_CELLS(
         ch_raw.model.map { _dataset, meta, _prepared, obs, _pca, _splits -> [meta + [cells_apart: apart[meta.model]], obs] },
         stepSettings(options, 'split_cells.py', ['shard_cells']),
     )
-    ch_shards = SPLIT_CELLS.out.shards.flatMap { meta, shards ->
-        def list = shards instanceof List ? shards : [shards]
-        list.collect { shard -> [meta.dataset, meta + [n_shards: list.size()], shard] }
-    }
-    EMBED_CELLS(
-        ch_shards
-            .combine(ch_dataset.map { dataset, prepared, _obs, _pca, _splits -> [dataset, prepared] }, by: 0)
-            .combine(ch_model_settings)
-            .map { dataset, meta, shard, prepared, model_settings ->
-                def settings = stepSettings(
-                    options,
-                    'embed_cells.py',
-                    ['on_method_error', 'precision', 'min_gene_overlap', 'chunk_cells', 'batch_tokens'],
-                    ["scfm/models/${meta.model}/*.py"],
-                )
-                def own = [model_settings: model_settings[dataset]?.get(meta.model) ?: [:]]
-                [meta, prepared, shard, file("${options.weights_dir}/${meta.model}"), settings + own]
-            }
+    ch_model = SPLIT_CELLS.out.shards
+        .flatMap { meta, shards ->
+            def list = shards instanceof List ? shards : [shards]
+            list.collect { shard -> [meta.dataset, meta + [n_shards: list.size()], shard] }
+        }
+        .combine(ch_dataset.map { dataset, prepared, _obs, _pca, _splits -> [dataset, prepared] }, by: 0)
+        .combine(ch_model_settings)
+        .map { dataset, meta, shard, prepared, model_settings ->
+            def settings = stepSettings(
+                options,
+                'embed_cells.py',
+                ['on_method_error', 'precision', 'min_gene_overlap', 'chunk_cells', 'batch_tokens'],
+                ["scfm/models/${meta.model}/*.py"],
+            )
+            def own = [model_settings: model_settings[dataset]?.get(meta.model) ?: [:]]
+            [meta, prepared, shard, file("${options.weights_dir}/${meta.model}"), settings + own]
+        }
+        .branch { meta, _prepared, _shard, _weights, _settings ->
+            scgpt: meta.model == 'scgpt'
+            geneformer: meta.model == 'geneformer'
+            genecompass: meta.model == 'genecompass'
+            scfoundation: meta.model == 'scfoundation'
+            uce: meta.model == 'uce'
+            cellplm: meta.model == 'cellplm'
+            sccello: meta.model == 'sccello'
+            nicheformer: meta.model == 'nicheformer'
+            other: true
+        } // channels: [ meta, prepared, shard, weights, settings ]
+    ch_model.other.subscribe { item -> refuse('model', item[0].model) }
+
+    SCGPT(ch_model.scgpt)
+    GENEFORMER(ch_model.geneformer)
+    GENECOMPASS(ch_model.genecompass)
+    SCFOUNDATION(ch_model.scfoundation)
+    UCE(ch_model.uce)
+    CELLPLM(ch_model.cellplm)
+    SCCELLO(ch_model.sccello)
+    NICHEFORMER(ch_model.nicheformer)
+
+    ch_shard = channel.empty().mix(
+        SCGPT.out.shard,
+        GENEFORMER.out.shard,
+        GENECOMPASS.out.shard,
+        SCFOUNDATION.out.shard,
+        UCE.out.shard,
+        CELLPLM.out.shard,
+        SCCELLO.out.shard,
+        NICHEFORMER.out.shard,
     )
     MERGE_SHARDS(
-        EMBED_CELLS.out.shard
+        ch_shard
             .map { meta, shard -> [groupKey(meta, meta.n_shards), shard] }
             .groupTuple()
             .map { key, shards -> [key.target.dataset, key.target - key.target.subMap('n_shards', 'cells_apart'), shards.toSorted { shard -> shard.name }] }
@@ -86,12 +148,42 @@ workflow MAKE_EMBEDDINGS {
     )
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
-    unchecked = INTEGRATE_CELLS.out.embedding.mix(IMPORT_EMBEDDING.out.embedding).mix(MERGE_SHARDS.out.embedding)
-    status = INTEGRATE_CELLS.out.status.mix(IMPORT_EMBEDDING.out.status).mix(MERGE_SHARDS.out.status)
-    history = INTEGRATE_CELLS.out.history
+    unchecked = channel.empty().mix(
+        PCA.out.embedding,
+        HARMONY.out.embedding,
+        SCANORAMA.out.embedding,
+        SCVI.out.embedding,
+        COMBAT.out.embedding,
+        CONTROL.out.embedding,
+        IMPORT_EMBEDDING.out.embedding,
+        MERGE_SHARDS.out.embedding,
+    )
+    status = channel.empty().mix(
+        PCA.out.status,
+        HARMONY.out.status,
+        SCANORAMA.out.status,
+        SCVI.out.status,
+        COMBAT.out.status,
+        CONTROL.out.status,
+        IMPORT_EMBEDDING.out.status,
+        MERGE_SHARDS.out.status,
+    )
+    history = channel.empty().mix(
+        PCA.out.history,
+        HARMONY.out.history,
+        SCANORAMA.out.history,
+        SCVI.out.history,
+        COMBAT.out.history,
+        CONTROL.out.history,
+    )
 
     emit:
     unchecked // channel: [ meta, parquet, sidecar ]
     status    // channel: status.json
     history   // channel: csv
+}
+
+// A row of the plan that no process is there for: the registry has it and this file does not.
+def refuse(kind, name) {
+    error("The ${kind} '${name}' of the registry has no process. Give it an include, a branch rule and a call in subworkflows/local/make_embeddings/main.nf (docs/adding_a_${kind}.md).")
 }

@@ -1,7 +1,6 @@
 /*
  * Contract: everything the steps left goes in; tidy tables, one AnnData per data set and one report come out.
- * The last process fails when anything is failed or unexplained, after the report is written: the run's exit
- * status tells the truth.
+ * The last process fails when anything is failed or unexplained, after the report is written, and with it the run.
  */
 
 include { BUILD_REPORT    } from '../../../modules/local/build/report'
@@ -20,7 +19,8 @@ workflow REPORT_RESULTS {
     ch_results   // channel: file
     ch_history   // channel: csv
     ch_plots     // channel: [ png, ... ]
-    options // map: parameters
+    ch_versions  // channel (value): map: process -> package -> version, of every step before the report
+    options      // map: parameters
 
     main:
     // an embedding's tables, its sidecars and its data set's UMAPs, each in the order of their names
@@ -46,11 +46,6 @@ workflow REPORT_RESULTS {
         runSettings(options, 'collect_results.py'),
     )
 
-    ch_versions = channel.topic('versions')
-        .unique()
-        .toSortedList { a, b -> a.join(' ') <=> b.join(' ') }
-        .map { items -> versionsYaml(items) }
-
     BUILD_REPORT(
         COLLECT_RESULTS.out.tables,
         ch_check.map { _datasets, plan, _messages -> plan },
@@ -62,15 +57,17 @@ workflow REPORT_RESULTS {
         runSettings(options, 'build_report.py'),
     )
     MULTIQC(BUILD_REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
-    CHECK_VERDICT(COLLECT_RESULTS.out.verdict, MULTIQC.out.report)
+    CHECK_VERDICT(COLLECT_RESULTS.out.tables, MULTIQC.out.report)
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     report = MULTIQC.out.report
     tables = COLLECT_RESULTS.out.tables
+    versions = BUILD_REPORT.out.versions.mix(MULTIQC.out.versions, CHECK_VERDICT.out.versions)
 
     emit:
-    report // channel: html
-    tables // channel: directory
+    report   // channel: html
+    tables   // channel: directory
+    versions // channel: versions.yml of the steps that the report can't hold
 }
 
 // Settings of a step that tells of the whole run: every parameter but where results go.
@@ -86,14 +83,4 @@ def byName(ch_files) {
 // Files in the order of their names.
 def inOrder(items) {
     return items.toSorted { item -> item.name }
-}
-
-// Process -> tool -> version, in the form MultiQC reads.
-def versionsYaml(items) {
-    def lines = []
-    items.groupBy { item -> item[0].tokenize(':').last() }.each { name, rows ->
-        lines << "${name}:"
-        rows.collect { row -> [row[1], row[2]] }.unique().each { row -> lines << "  ${row[0]}: \"${row[1].trim()}\"" }
-    }
-    return lines.join('\n') + "\nWorkflow:\n  scfmbench: \"${workflow.manifest.version}\"\n  Nextflow: \"${workflow.nextflow.version}\"\n"
 }

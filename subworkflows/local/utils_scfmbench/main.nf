@@ -97,6 +97,34 @@ def parseJson(path) {
     return new groovy.json.JsonSlurper().parseText(path.text)
 }
 
+// A YAML file as lists and maps.
+def readYaml(path) {
+    return new org.yaml.snakeyaml.Yaml().load(path.text)
+}
+
+// Maps process -> package -> version in one, sorted; processes by their last name. Where tasks of a process ran with several versions
+// (a resumed run), all are named.
+def mergeVersions(items) {
+    def rows = items.collectMany { item ->
+        item.collectMany { process, packages ->
+            packages.collect { name, version -> [process.tokenize(':').last(), name, version.toString()] }
+        }
+    }.toSorted { a, b -> a.join(' ') <=> b.join(' ') }
+    return rows.groupBy { row -> row[0] }.collectEntries { process, group ->
+        [process, group.groupBy { row -> row[1] }.collectEntries { name, same -> [name, same.collect { row -> row[2] }.unique().join(', ')] }]
+    }
+}
+
+// Versions of the pipeline and of Nextflow, beside those of the processes.
+def ownVersions() {
+    return [Workflow: [scfmbench: workflow.manifest.version, Nextflow: workflow.nextflow.version.toString()]]
+}
+
+// Lists and maps as YAML, a key a line.
+def toYaml(value) {
+    return new org.yaml.snakeyaml.Yaml().dumpAsMap(value)
+}
+
 // A path of the samplesheet: as written, or relative to the samplesheet's folder. Null when neither exists.
 def findPath(samplesheet, text) {
     def candidates = text.startsWith('/') || text.contains('://') ? [text] : [text, "${samplesheet.parent}/${text}"]

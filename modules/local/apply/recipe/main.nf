@@ -1,3 +1,5 @@
+include { shellWord } from '../../functions'
+
 // Make a data set from files by a recipe: rows, labels, genes. Files are read backed; memory does not follow their size.
 process APPLY_RECIPE {
     tag "${meta.id}"
@@ -12,11 +14,11 @@ process APPLY_RECIPE {
 
     output:
     tuple val(meta), path("${meta.id}.recipe.h5ad"), path("${meta.id}.recipe.json"), emit: dataset
-    tuple val("${task.process}"), val('anndata'), eval('tool_version.py anndata'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
     def named = [source: [meta.sources, sources], record: [meta.records, records], table: [meta.tables, tables]].collectMany { option, pair ->
-        [pair[0] ?: [], [pair[1]].flatten()].transpose().collect { name, file -> "--${option} ${name}=${file}" }
+        [pair[0] ?: [], [pair[1]].flatten()].transpose().collect { name, file -> "--${option} ${shellWord(name)}=${file}" }
     }
     def args = task.ext.args ?: ''
     """
@@ -24,12 +26,13 @@ process APPLY_RECIPE {
         --recipe ${recipe} \\
         --dataset ${meta.id} \\
         ${named.join(' \\\n        ')} \\
-        ${args} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py recipe --dataset ${meta.id} --outdir .
+    write_stub.py recipe --dataset ${meta.id} --outdir . --process ${task.process}
     """
 }

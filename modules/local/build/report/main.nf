@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Sections of the report, in the form MultiQC reads.
 process BUILD_REPORT {
     tag "report"
@@ -11,22 +13,20 @@ process BUILD_REPORT {
     path plan
     path plots, stageAs: 'plots/*'
     path histories, stageAs: 'histories/*'
-    val versions
+    val versions // process -> package -> version
     path assets
     path published, stageAs: 'published/*'
     val settings
 
     output:
     path 'content', emit: content
+    path 'versions.yml', emit: versions // not in the topic: this step waits for it
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
-    cat <<'END_VERSIONS' > versions.yml
-    ${versions.trim().readLines().join('\n    ')}
-    END_VERSIONS
+    printf '%s' ${jsonWord(settings)} > params.json
+    printf '%s' ${jsonWord(versions)} > software_versions.json
 
     build_report.py \\
         --tables ${tables} \\
@@ -34,13 +34,15 @@ process BUILD_REPORT {
         --plots plots \\
         --histories histories \\
         --params params.json \\
-        --versions versions.yml \\
+        --versions software_versions.json \\
         --assets . \\
-        --outdir content
+        --outdir content \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py report --outdir content
+    write_stub.py report --outdir content --process ${task.process}
     """
 }

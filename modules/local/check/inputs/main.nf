@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Check parameters, samplesheet and the contract of every file; all faults at once, before anything is computed.
 process CHECK_INPUTS {
     tag "${samplesheet.name}"
@@ -16,19 +18,14 @@ process CHECK_INPUTS {
 
     output:
     tuple path('faults.txt'), path('datasets.json'), path('plan.tsv'), path('input_warnings.json'), path('model_settings.json'), emit: check
-    tuple val("${task.process}"), val('h5py'), eval('tool_version.py h5py'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_PARAMS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings.params)}
-    END_PARAMS
-    cat <<'END_STAGED' > staged.json
-    ${groovy.json.JsonOutput.toJson(settings.staged)}
-    END_STAGED
-    cat <<'END_WEIGHTS' > weights.json
-    ${groovy.json.JsonOutput.toJson(settings.weights)}
-    END_WEIGHTS
+    printf '%s' ${jsonWord(settings.params)} > params.json
+    printf '%s' ${jsonWord(settings.staged)} > staged.json
+    printf '%s' ${jsonWord(settings.weights)} > weights.json
 
     check_inputs.py \\
         --input ${samplesheet} \\
@@ -38,11 +35,14 @@ process CHECK_INPUTS {
         --schema ${schema} \\
         --input_schema schema_input.json \\
         --methods_table methods.tsv \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py check_inputs --input ${samplesheet} --outdir .
+    printf '%s' ${jsonWord(settings.params)} > params.json
+    write_stub.py check_inputs --input ${samplesheet} --params params.json --assets . --outdir . --process ${task.process}
     """
 }

@@ -1,4 +1,4 @@
-// Fails when a planned embedding is failed or unexplained, once the report is there: the run's exit status tells the truth.
+// Fails when a planned embedding is failed or unexplained, once the report is written: the run ends with that exit status.
 process CHECK_VERDICT {
     tag "verdict"
     label 'process_single'
@@ -8,19 +8,24 @@ process CHECK_VERDICT {
     container 'scfmbench/core:0.1.0'
 
     input:
-    path verdict
+    path tables
     path report // waits for the report
 
     output:
     stdout emit: verdict
+    path 'versions.yml', emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    check_verdict.py --verdict ${verdict}
+    check_verdict.py \\
+        --verdict ${tables}/verdict.json \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    echo stub
+    check_verdict.py --verdict ${tables}/verdict.json --process ${task.process}
     """
 }

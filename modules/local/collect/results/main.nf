@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Tidy tables from what every step left, held against the plan: nothing disappears.
 process COLLECT_RESULTS {
     tag "tables"
@@ -14,14 +16,12 @@ process COLLECT_RESULTS {
 
     output:
     path 'tables', emit: tables
-    path 'tables/verdict.json', emit: verdict
-    tuple val("${task.process}"), val('pandas'), eval('tool_version.py pandas'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     collect_results.py \\
         --plan ${plan} \\
@@ -31,11 +31,13 @@ process COLLECT_RESULTS {
         --metrics_table metrics.tsv \\
         --methods_table methods.tsv \\
         --params params.json \\
-        --outdir tables
+        --outdir tables \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py tables --plan ${plan} --outdir tables
+    write_stub.py tables --plan ${plan} --outdir tables --process ${task.process}
     """
 }

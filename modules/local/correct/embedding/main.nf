@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // One correction of a validated embedding; the result is a new embedding and passes the door again.
 process CORRECT_EMBEDDING {
     tag "${meta.id}"
@@ -14,13 +16,12 @@ process CORRECT_EMBEDDING {
     output:
     tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
     path "${meta.id}.correct.status.json", emit: status
-    tuple val("${task.process}"), val('numpy'), eval('tool_version.py numpy'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     correct_embedding.py \\
         --embedding ${embedding} \\
@@ -29,11 +30,13 @@ process CORRECT_EMBEDDING {
         --correction ${meta.correction} \\
         --params params.json \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py embedding --id ${meta.id} --family ${meta.family} --step correct --obs ${obs} --outdir .
+    write_stub.py embedding --id ${meta.id} --family ${meta.family} --step correct --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // UMAPs of all embeddings of one family, from the neighbours already found, and their centroids per batch and label.
 process DRAW_UMAPS {
     tag "${meta.id}"
@@ -16,13 +18,12 @@ process DRAW_UMAPS {
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
     path '*.centroids.tsv', optional: true, emit: centroids
-    tuple val("${task.process}"), val('umap-learn'), eval('tool_version.py umap-learn'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     draw_umaps.py \\
         --embeddings ${embeddings} \\
@@ -33,11 +34,13 @@ process DRAW_UMAPS {
         --seed 0 \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py umaps --sidecars ${sidecars} --obs ${obs} --outdir .
+    write_stub.py umaps --sidecars ${sidecars} --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -1,10 +1,11 @@
-// Embed one shard of a data set with one foundation model of assets/models.tsv, or with its random twin.
+include { jsonWord } from '../../functions'
+
+// Embed one shard of a data set with one foundation model of assets/models.tsv, or with its random twin. Included under one alias per
+// model (subworkflows/local/make_embeddings), which conf/methods.config gives its resources, container and environment.
 process EMBED_CELLS {
     tag "${meta.id} ${cells.baseName}"
     label 'process_high'
-    label 'process_gpu'
     label 'per_embedding'
-    ext method: { meta.model }, is_model: true, uses_gpu: { meta.uses_gpu == 'true' }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/models:0.1.0'
@@ -14,13 +15,12 @@ process EMBED_CELLS {
 
     output:
     tuple val(meta), path("${cells.baseName}"), emit: shard
-    tuple val("${task.process}"), val('torch'), eval('tool_version.py torch'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_OPTIONS' > options.json
-    ${groovy.json.JsonOutput.toJson(settings.model_settings)}
-    END_OPTIONS
+    printf '%s' ${jsonWord(settings.model_settings)} > options.json
 
     mkdir ${cells.baseName}
     embed_cells.py \\
@@ -40,12 +40,14 @@ process EMBED_CELLS {
         ${settings.batch_tokens ? "--batch_tokens ${settings.batch_tokens}" : ''} \\
         ${meta.method == meta.model ? '' : '--random_init'} \\
         --on_error ${settings.on_method_error} \\
-        --output ${cells.baseName}/embedding.parquet
+        --output ${cells.baseName}/embedding.parquet \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py embedding --id ${meta.id} --family foundation_model --outdir ${cells.baseName}
+    write_stub.py embedding --id ${meta.id} --family foundation_model --outdir ${cells.baseName} --process ${task.process}
     mv ${cells.baseName}/${meta.id}.unchecked.parquet ${cells.baseName}/embedding.parquet
     mv ${cells.baseName}/${meta.id}.unchecked.json ${cells.baseName}/embedding.json
     """

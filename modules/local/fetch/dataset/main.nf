@@ -1,5 +1,9 @@
+include { jsonWord  } from '../../functions'
+include { shellWord } from '../../functions'
+
 // Download one source of data. Kept in --data_dir: what is there with its record is not fetched again.
-// It has no `versions`: Nextflow looks into a storeDir only where every output is a file or a value of the input.
+// No versions.yml: it would be a file of the folder, and a folder filled before there was one would be downloaded again. The
+// record holds the versions instead.
 process FETCH_DATASET {
     tag "${meta.id}"
     label 'process_single'
@@ -18,16 +22,15 @@ process FETCH_DATASET {
     script:
     def launcher = task.ext.launcher ?: ''
     def args = task.ext.args ?: ''
-    def api = settings.cellxgene_api ? "--api '${settings.cellxgene_api}'" : ''
+    def api = settings.cellxgene_api ? "--api ${shellWord(settings.cellxgene_api)}" : ''
     """
-    cat <<'END_SPEC' > spec.json
-    ${groovy.json.JsonOutput.toJson(spec)}
-    END_SPEC
+    printf '%s' ${jsonWord(spec)} > spec.json
 
     ${launcher} fetch_dataset.py \\
         --spec spec.json \\
         --dest . \\
-        ${api} ${args}
+        ${api} \\
+        ${args}
     """
 
     stub:

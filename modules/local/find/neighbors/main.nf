@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Nearest neighbours, once per embedding; every metric and the UMAP read them from here.
 process FIND_NEIGHBORS {
     tag "${meta.id}"
@@ -14,13 +16,12 @@ process FIND_NEIGHBORS {
     output:
     tuple val(meta), path(embedding), path(sidecar), path("${meta.id}.knn.npz"), optional: true, emit: neighbors
     path "${meta.id}.neighbors.status.json", emit: status
-    tuple val("${task.process}"), val('numpy'), eval('tool_version.py numpy'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     find_neighbors.py \\
         --embedding ${embedding} \\
@@ -31,11 +32,13 @@ process FIND_NEIGHBORS {
         --seed 0 \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py neighbors --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir .
+    write_stub.py neighbors --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -1,13 +1,14 @@
-// Run one method or control of assets/methods.tsv; a method is a row of that table plus bin/scfm/integration/<name>.py.
+include { jsonWord } from '../../functions'
+
+// Run one method or control of assets/methods.tsv. Included under one alias per method (subworkflows/local/make_embeddings), which
+// conf/methods.config gives its resources, container and environment.
 process INTEGRATE_CELLS {
     tag "${meta.id}"
     label 'process_medium'
-    label 'process_gpu'
     label 'per_embedding'
-    ext method: { meta.method }, uses_gpu: { meta.uses_gpu == 'true' }
 
     conda "${moduleDir}/environment.yml"
-    container 'scfmbench/methods:0.1.0'
+    container 'scfmbench/core:0.1.0'
 
     input:
     tuple val(meta), path(prepared), path(obs), path(pca), val(settings)
@@ -18,13 +19,12 @@ process INTEGRATE_CELLS {
     path "${meta.id}.embed.status.json", emit: status
     path "${meta.id}.history.csv", optional: true, emit: history
     path "${meta.id}.model", optional: true, emit: model
-    tuple val("${task.process}"), val('anndata'), eval('tool_version.py anndata'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     integrate_cells.py \\
         --method ${meta.method} \\
@@ -38,11 +38,13 @@ process INTEGRATE_CELLS {
         --cpus ${task.cpus} \\
         --device ${task.accelerator ? 'cuda' : 'cpu'} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py embedding --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir .
+    write_stub.py embedding --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -14,9 +14,10 @@ process MERGE_SHARDS {
     output:
     tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
     path "${meta.id}.embed.status.json", emit: status
-    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
     shopt -s nullglob
     merge_shards.py \\
@@ -26,11 +27,13 @@ process MERGE_SHARDS {
         --statuses shards/*/*.status.json \\
         --obs ${obs} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py embedding --id ${meta.id} --family foundation_model --outdir .
+    write_stub.py embedding --id ${meta.id} --family foundation_model --outdir . --process ${task.process}
     """
 }

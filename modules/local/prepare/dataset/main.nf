@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Counts, QC, log-normalisation, variable genes, PCA and the splits of one data set.
 process PREPARE_DATASET {
     tag "${meta.id}"
@@ -15,16 +17,13 @@ process PREPARE_DATASET {
     tuple val(meta), path("${meta.id}.prepared.h5ad"), path("${meta.id}.obs.parquet"), path("${meta.id}.pca.parquet"), path("${meta.id}.splits.parquet"), emit: dataset
     path "${meta.id}.facts.json", emit: facts
     path "${meta.id}.dropped_cells.tsv", emit: dropped
-    tuple val("${task.process}"), val('anndata'), eval('tool_version.py anndata'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
-    cat <<'END_DATASETS' > datasets.json
-    ${groovy.json.JsonOutput.toJson([meta.row])}
-    END_DATASETS
+    printf '%s' ${jsonWord(settings)} > params.json
+    printf '%s' ${jsonWord([meta.row])} > datasets.json
 
     prepare_dataset.py \\
         --dataset ${meta.id} \\
@@ -33,11 +32,13 @@ process PREPARE_DATASET {
         --params params.json \\
         ${hvg_exclude ? "--hvg_exclude ${hvg_exclude}" : ''} \\
         ${hvg_force ? "--hvg_force ${hvg_force}" : ''} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py prepare_dataset --dataset ${meta.id} --outdir .
+    write_stub.py prepare_dataset --dataset ${meta.id} --outdir . --process ${task.process}
     """
 }

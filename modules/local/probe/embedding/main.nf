@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // How well label and batch can be read from an embedding, with baselines beside every number.
 process PROBE_EMBEDDING {
     tag "${meta.id}"
@@ -15,13 +17,12 @@ process PROBE_EMBEDDING {
     path "${meta.id}.probing.tsv", optional: true, emit: probing
     path "${meta.id}.probing_results*.csv", optional: true, emit: paper
     path "${meta.id}.probe.status.json", emit: status
-    tuple val("${task.process}"), val('scikit-learn'), eval('tool_version.py scikit-learn'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     probe_embedding.py \\
         --embedding ${embedding} \\
@@ -32,11 +33,13 @@ process PROBE_EMBEDDING {
         --profile ${settings.metrics_profile} \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py probing --id ${meta.id} --family ${meta.family} --outdir .
+    write_stub.py probing --id ${meta.id} --family ${meta.family} --outdir . --process ${task.process}
     """
 }

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // What must be downloaded and built before the data sets can be checked: scenarios, CELLxGENE ids, addresses, recipes.
 process RESOLVE_INPUTS {
     tag "${samplesheet.name}"
@@ -16,16 +18,13 @@ process RESOLVE_INPUTS {
 
     output:
     tuple path('faults.txt'), path("resolved/${samplesheet.name}"), path('sources.json'), path('builds.json'), emit: resolved
-    tuple val("${task.process}"), val('jsonschema'), eval('tool_version.py jsonschema'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_PARAMS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings.params)}
-    END_PARAMS
-    cat <<'END_STAGED' > staged.json
-    ${groovy.json.JsonOutput.toJson(settings.staged)}
-    END_STAGED
+    printf '%s' ${jsonWord(settings.params)} > params.json
+    printf '%s' ${jsonWord(settings.staged)} > staged.json
 
     resolve_inputs.py \\
         --input ${samplesheet} \\
@@ -34,11 +33,13 @@ process RESOLVE_INPUTS {
         --schema ${schema} \\
         --assets . \\
         --scenarios scenarios \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py resolve_inputs --input ${samplesheet} --outdir .
+    write_stub.py resolve_inputs --input ${samplesheet} --outdir . --process ${task.process}
     """
 }

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // Every metric of the profile, with its per-label values; what is not defined is NA with a reason.
 process SCORE_EMBEDDING {
     tag "${meta.id}"
@@ -16,13 +18,12 @@ process SCORE_EMBEDDING {
     path "${meta.id}.scores.tsv", optional: true, emit: scores
     path "${meta.id}.metrics_scib.csv", optional: true, emit: paper
     path "${meta.id}.score.status.json", emit: status
-    tuple val("${task.process}"), val('scikit-learn'), eval('tool_version.py scikit-learn'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     score_embedding.py \\
         --embedding ${embedding} \\
@@ -34,11 +35,13 @@ process SCORE_EMBEDDING {
         --metrics_table metrics.tsv \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py scores --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir .
+    write_stub.py scores --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
     """
 }

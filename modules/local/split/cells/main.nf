@@ -12,21 +12,23 @@ process SPLIT_CELLS {
 
     output:
     tuple val(meta), path('shards/*.txt'), emit: shards
-    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
     split_cells.py \\
         --obs ${obs} \\
         --shard_cells ${settings.shard_cells} \\
         --groups ${meta.cells_apart ? 'false' : 'true'} \\
         ${meta.group_column ? "--group_column ${meta.group_column}" : ''} \\
-        --outdir shards
+        --outdir shards \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    mkdir shards
-    printf 'cell_a\\ncell_b\\ncell_c\\ncell_d\\n' > shards/shard_000.txt
+    write_stub.py shards --outdir shards --process ${task.process}
     """
 }

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // The door: no step that computes from an embedding reads one that has not passed here.
 process VALIDATE_EMBEDDING {
     tag "${meta.id}"
@@ -14,24 +16,25 @@ process VALIDATE_EMBEDDING {
     output:
     tuple val(meta), path("${meta.id}.parquet"), path("${meta.id}.json"), optional: true, emit: embedding
     path "${meta.id}.validate.status.json", emit: status
-    tuple val("${task.process}"), val('pyarrow'), eval('tool_version.py pyarrow'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     validate_embedding.py \\
         --embedding ${embedding} \\
         --sidecar ${sidecar} \\
         --obs ${obs} \\
         --on_error ${settings.on_method_error} \\
-        --outdir .
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py validated --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir .
+    write_stub.py validated --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // One AnnData with every embedding in obsm, written once at the end.
 process WRITE_DATASET {
     tag "${meta.id}"
@@ -12,13 +14,12 @@ process WRITE_DATASET {
 
     output:
     tuple val(meta), path("${meta.id}.h5ad"), emit: h5ad
-    tuple val("${task.process}"), val('anndata'), eval('tool_version.py anndata'), topic: versions, emit: versions
+    path 'versions.yml', topic: versions, emit: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
-    cat <<'END_SETTINGS' > params.json
-    ${groovy.json.JsonOutput.toJson(settings)}
-    END_SETTINGS
+    printf '%s' ${jsonWord(settings)} > params.json
 
     write_dataset_h5ad.py \\
         --prepared ${prepared} \\
@@ -26,11 +27,13 @@ process WRITE_DATASET {
         --sidecars ${sidecars} \\
         --umaps ${umaps} \\
         --cpus ${task.cpus} \\
-        --output ${meta.id}.h5ad
+        --output ${meta.id}.h5ad \\
+        --process ${task.process} \\
+        ${args}
     """
 
     stub:
     """
-    write_stub.py h5ad --prepared ${prepared} --output ${meta.id}.h5ad
+    write_stub.py h5ad --prepared ${prepared} --output ${meta.id}.h5ad --process ${task.process}
     """
 }

@@ -1,0 +1,70 @@
+"""``versions.yml``: the packages that did a task's work, with their versions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from scfm.task.resources import versions_of
+
+#: name of an import -> name of its distribution; every package that computes, reads, writes or draws in a task
+PACKAGES = {
+    "anndata": "anndata",
+    "annoy": "annoy",
+    "h5py": "h5py",
+    "harmonypy": "harmonypy",
+    "igraph": "igraph",
+    "jsonschema": "jsonschema",
+    "lightning": "lightning",
+    "matplotlib": "matplotlib",
+    "numba": "numba",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "pynndescent": "pynndescent",
+    "safetensors": "safetensors",
+    "scanorama": "scanorama",
+    "scanpy": "scanpy",
+    "scipy": "scipy",
+    "scvi": "scvi-tools",
+    "skmisc": "scikit-misc",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+    "zarr": "zarr",
+}
+
+
+def loaded_packages(modules: Iterable[str] | None = None) -> list[str]:
+    """Return the distributions of :data:`PACKAGES` that this process has imported, sorted.
+
+    Heavy packages are imported inside the functions that need them (``docs/architecture.md``), so what is imported at
+    the end of a task is what took part in it.
+
+    Parameters
+    ----------
+    modules
+        Names of imported modules; those of the running process where not given.
+    """
+    names = set(sys.modules if modules is None else modules)
+    return sorted(distribution for module, distribution in PACKAGES.items() if module in names)
+
+
+def write_versions(path: Path | str, process: str, packages: Iterable[str]) -> None:
+    """Write the versions of packages in nf-core's form: process, package, version.
+
+    Parameters
+    ----------
+    path
+        File to write, ``versions.yml`` in the pipeline.
+    process
+        Name of the Nextflow process.
+    packages
+        Names of distributions; Python itself is added.
+    """
+    lines = [f"{json.dumps(process)}:"]
+    lines += [f"    {name}: {json.dumps(version)}" for name, version in sorted(versions_of(packages).items())]
+    Path(path).write_text("\n".join(lines) + "\n")
