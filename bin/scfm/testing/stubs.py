@@ -176,8 +176,10 @@ def stub_neighbors(args: Namespace) -> None:
 
 
 def stub_scores(args: Namespace) -> None:
-    """One metric."""
+    """One metric, and the centroids of two groups."""
     import pandas as pd
+
+    from scfm.metrics.centroids import COLUMNS
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -205,6 +207,18 @@ def stub_scores(args: Namespace) -> None:
         "higher_is_better",
     ]
     write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.scores.tsv")
+    centroids = {
+        **_split_id(args.id),
+        "family": args.family,
+        "batch": BATCHES[::2],
+        "label": LABELS[:2],
+        "n_cells": 2,
+        "nearest_batch": BATCHES[::-2],
+        "nearest_label": LABELS[:2],
+        "aligned": True,
+        "chance": 0.5,
+    }
+    write_table(pd.DataFrame(centroids, columns=list(COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
     _status(args, "score")
 
 
@@ -252,12 +266,10 @@ def stub_probing(args: Namespace) -> None:
 
 
 def stub_umaps(args: Namespace) -> None:
-    """Coordinates, centroids and one picture of one pixel per embedding."""
+    """Coordinates and one picture of one pixel per embedding."""
     import base64
 
     import pandas as pd
-
-    from scfm.umap.centroids import COLUMNS as CENTROID_COLUMNS
 
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -268,24 +280,6 @@ def stub_umaps(args: Namespace) -> None:
         frame = pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0})
         (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
         _status(args, "umap", name)
-        centroids = pd.DataFrame(
-            {
-                **_split_id(name),
-                "family": sidecar["family"],
-                "batch": BATCHES[::2],
-                "label": LABELS[:2],
-                "n_cells": 2,
-                "nearest_batch": BATCHES[::-2],
-                "nearest_label": LABELS[:2],
-                "aligned": True,
-                "chance": 0.5,
-                "umap_1": None,
-                "umap_2": None,
-                "tsne_1": None,
-                "tsne_2": None,
-            }
-        )[CENTROID_COLUMNS]
-        write_table(centroids, args.outdir / f"{name}.centroids.tsv")
         write_table(frame, args.outdir / f"{name}.umap.parquet")
 
 

@@ -1,4 +1,4 @@
-// UMAPs of all embeddings of one family, from the neighbours already found, and their centroids per batch and label.
+// UMAPs of all embeddings of one family, from the neighbours already found, and the maps of centroids asked for.
 process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
@@ -15,7 +15,7 @@ process DRAW_UMAPS {
     tuple val(meta), path('*.umap.parquet'), emit: umap
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
-    path '*.centroids.tsv', optional: true, emit: centroids
+    path '*.centroid_maps.tsv', optional: true, emit: centroid_maps
     tuple val("${task.process}"), val('umap-learn'), eval('tool_version.py umap-learn'), topic: versions, emit: versions
 
     script:

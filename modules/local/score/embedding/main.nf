@@ -1,4 +1,4 @@
-// Every metric of the profile, with its per-label values; what is not defined is NA with a reason.
+// Every metric of the profile, with its per-label values, and the alignment of centroids; what is not defined is NA with a reason.
 process SCORE_EMBEDDING {
     tag "${meta.id}"
     label 'process_low'
@@ -14,6 +14,7 @@ process SCORE_EMBEDDING {
 
     output:
     path "${meta.id}.scores.tsv", optional: true, emit: scores
+    path "${meta.id}.centroids.tsv", optional: true, emit: centroids
     path "${meta.id}.metrics_scib.csv", optional: true, emit: paper
     path "${meta.id}.score.status.json", emit: status
     tuple val("${task.process}"), val('scikit-learn'), eval('tool_version.py scikit-learn'), topic: versions, emit: versions
