@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import Namespace
 from pathlib import Path
 
+from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.planning.plan import COLUMNS
@@ -75,8 +75,7 @@ def _sidecar(args: Namespace) -> dict:
 
 def stub_check_inputs(args: Namespace) -> None:
     """A plan of three methods and one correction for every data set of the samplesheet."""
-    with args.input.open() as handle:
-        rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(handle)]
+    rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
     plan = ["\t".join(COLUMNS)]
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
@@ -306,9 +305,8 @@ def stub_report(args: Namespace) -> None:
 
 def stub_resolve_inputs(args: Namespace) -> None:
     """One download and one recipe for every row that names a scenario; the others as they are."""
-    with args.input.open() as handle:
-        rows = [dict(row) for row in csv.DictReader(handle)]
-    asked = [row for row in rows if row["h5ad"].startswith("scenario:")]
+    rows = read_samplesheet(args.input)
+    asked = [row for row in rows if row.get("h5ad", "").startswith("scenario:")]
     builds = [
         {
             "dataset": row["dataset"],
@@ -321,10 +319,7 @@ def stub_resolve_inputs(args: Namespace) -> None:
     for row in asked:
         row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
     (args.outdir / "resolved").mkdir()
-    with (args.outdir / "resolved" / args.input.name).open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(dict.fromkeys(c for row in rows for c in row)))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_samplesheet(args.outdir / "resolved" / args.input.name, rows)
     (args.outdir / "faults.txt").write_text("")
     write_json(
         args.outdir / "sources.json",
