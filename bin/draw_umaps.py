@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Draw the UMAPs of embeddings of one data set, family by family, coloured by batch and label, and hold their centroids
-together.
+"""Draw the UMAPs of embeddings of one data set, family by family, coloured by batch and label, and maps of their
+centroids.
 """
 
 from __future__ import annotations

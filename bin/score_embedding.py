@@ -11,7 +11,9 @@ from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``<id>.scores.tsv``, ``<id>.score.status.json`` and, in profile ``paper``, ``<id>.metrics_scib.csv``."""
+    """Write ``<id>.scores.tsv``, ``<id>.centroids.tsv``, ``<id>.score.status.json`` and, in profile ``paper``,
+    ``<id>.metrics_scib.csv``.
+    """
     parser = make_parser(__doc__ or "")
     parser.add_argument(
         "--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from scfm.metrics.inputs import Groups, MetricInputs
 from scfm.neighbors.search import find_neighbors
 
+BIN = Path(__file__).resolve().parents[2] / "bin"
 SIDECAR = {
     "dataset": "d",
     "embedding": "m.raw.0",
@@ -25,6 +29,14 @@ SIDECAR = {
     "cells_in": 1,
     "warnings": [],
 }
+
+
+def main_of(name: str) -> Callable[[list[str]], None]:
+    """Return the ``main`` of an executable, to be called in this process."""
+    spec = importlib.util.spec_from_file_location(name, BIN / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
 
 
 def make_inputs(values, labels, batches, *, ids=None, pca=None, k=90) -> MetricInputs:

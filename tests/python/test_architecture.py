@@ -13,6 +13,7 @@ SCFM = Path(__file__).resolve().parents[2] / "bin" / "scfm"
 LAYERS = [
     "errors",
     "text",
+    "keyed",
     "io",
     "registries",
     "task",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfm.errors import ResourceError, ScfmError
-from scfm.io.tables import write_embedding
-from scfm.umap import centroids as core
-from scfm.umap.centroids import COLUMNS, Centroids, align, centroid_table, compute_centroids, map_centroids, parse_maps
+from helpers_metrics import make_inputs
+from scfm.errors import NotApplicable, ResourceError, ScfmError
+from scfm.io.tables import write_embedding, write_table
+from scfm.metrics.centroids import COLUMNS, PLACES, Centroids, align, centroid_table, compute_centroids
+from scfm.registries.schemas import Schemas
+from scfm.umap import centroid_maps as core
+from scfm.umap.centroid_maps import centroid_maps, map_centroids, parse_maps
 
 IDENTITY = {
     "dataset": "toy",
@@ -136,16 +140,6 @@ def test_chance_is_what_random_centroids_reach():
     assert np.mean([r for r, _ in rates]) == pytest.approx(rates[0][1], abs=0.02)
 
 
-def test_many_centroids_go_in_blocks(monkeypatch):
-    rng = np.random.default_rng(0)
-    made = groups({(b, f"{x}"): list(rng.normal(size=4)) for b in "ABC" for x in range(20)})
-    whole = align(made)
-    monkeypatch.setattr(core, "_BLOCK", 7)
-    parts = align(made)
-    for name in ("nearest", "counts", "aligned", "chance"):
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
-
-
 # ---------------------------------------------------------------- means and rows
 
 
@@ -170,34 +164,30 @@ def test_labels_that_change_places_between_batches_are_not_aligned():
     assert align(compute_centroids(ids, values, batch, label)).rate()[0] == 0.0
 
 
-def table_of(folder: Path, ids, values, batch, label, **changes) -> pd.DataFrame:
-    write_embedding(folder / "toy.parquet", ids, values)
-    obs = pd.DataFrame({"batch": batch, "label": label}, index=ids)
-    return centroid_table(folder / "toy.parquet", obs, **{"identity": IDENTITY, **changes})[0]
+def table_of(ids, values, batch, label) -> pd.DataFrame:
+    return centroid_table(make_inputs(values, label, batch, ids=ids), IDENTITY)
 
 
-def test_permuted_rows_change_no_digit(tmp_path):
+def test_permuted_rows_change_no_digit():
     ids, values, batch, label = cells()
-    first = table_of(tmp_path, ids, values, batch, label, maps=("umap", "tsne"))
+    first = table_of(ids, values, batch, label)
     order = np.random.default_rng(5).permutation(len(ids))
-    again = table_of(tmp_path, ids[order], values[order], batch[order], label[order], maps=("umap", "tsne"))
-    assert list(first.columns) == COLUMNS
+    again = table_of(ids[order], values[order], batch[order], label[order])
     pd.testing.assert_frame_equal(first, again, check_exact=True)
-    assert np.isfinite(first[["umap_1", "umap_2", "tsne_1", "tsne_2"]].to_numpy()).all()
+    assert first["aligned"].all()
 
 
-def test_cells_without_a_label_are_left_out_and_strangers_are_refused(tmp_path):
-    ids, values, batch, label = cells()
-    label = label.copy()
-    label[::2] = None
-    table = table_of(tmp_path, ids, values, batch, label)
-    assert table["n_cells"].sum() == 120
-    assert table["umap_1"].isna().all()
-    write_embedding(tmp_path / "toy.parquet", [*ids[:-1], "who"], values)
-    with pytest.raises(ScfmError, match="1 of 240 cells are not in the obs table"):
-        centroid_table(
-            tmp_path / "toy.parquet", pd.DataFrame({"batch": batch, "label": label}, index=ids), identity=IDENTITY
-        )
+def test_the_columns_are_those_of_the_schema():
+    assert list(COLUMNS) == Schemas().columns("centroids")
+    Schemas().check(table_of(*cells()), "centroids")
+
+
+def test_a_graph_has_no_centroids():
+    _, values, batch, label = cells()
+    data = dataclasses.replace(make_inputs(values, label, batch), coordinates=None)
+    with pytest.raises(NotApplicable) as caught:
+        centroid_table(data, IDENTITY)
+    assert caught.value.code == "graph_output"
 
 
 # ---------------------------------------------------------------- maps
@@ -224,17 +214,35 @@ def test_a_wrong_parameter_is_a_sentence(text):
         parse_maps(text)
 
 
-def test_a_map_that_fails_costs_no_rate_but_is_told(tmp_path, monkeypatch):
+def files_of(folder: Path, order=slice(None)) -> tuple[Path, dict, Path]:
+    """Write table and obs of the cells in some order; return them with the sidecar."""
+    ids, values, batch, label = (part[order] for part in cells())
+    write_embedding(folder / "toy.parquet", ids, values)
+    write_table(
+        pd.DataFrame({"cell_id": ids, "batch": batch, "label": label, "scored": True}), folder / "toy.obs.parquet"
+    )
+    return folder / "toy.parquet", {**IDENTITY, "output_type": "embedding"}, folder / "toy.obs.parquet"
+
+
+def test_maps_do_not_depend_on_the_order_of_rows(tmp_path):
+    first, notes = centroid_maps(*files_of(tmp_path), maps=("umap", "tsne"))
+    again, _ = centroid_maps(*files_of(tmp_path, np.random.default_rng(5).permutation(240)), maps=("umap", "tsne"))
+    assert list(first.columns) == ["dataset", "embedding", "batch", "label", *PLACES]
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert np.isfinite(first[list(PLACES)].to_numpy()).all()
+    assert notes == []
+
+
+def test_a_map_that_fails_is_told_and_leaves_the_other(tmp_path, monkeypatch):
     def broken(values, kind):
-        raise ValueError("no spectrum")
+        if kind == "umap":
+            raise ValueError("no spectrum")
+        return np.zeros((len(values), 2))
 
     monkeypatch.setattr(core, "map_centroids", broken)
-    ids, values, batch, label = cells()
-    write_embedding(tmp_path / "toy.parquet", ids, values)
-    obs = pd.DataFrame({"batch": batch, "label": label}, index=ids)
-    table, notes = centroid_table(tmp_path / "toy.parquet", obs, identity=IDENTITY, maps=("umap",))
-    assert table["aligned"].astype(float).mean() == 1.0
+    table, notes = centroid_maps(*files_of(tmp_path), maps=("umap", "tsne"))
     assert table["umap_1"].isna().all()
+    assert table["tsne_1"].notna().all()
     assert [n["code"] for n in notes] == ["W-MAP-01"]
     assert "no spectrum" in notes[0]["text"]
 
@@ -243,4 +251,4 @@ def test_a_map_that_fails_costs_no_rate_but_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(core, "map_centroids", full)
     with pytest.raises((MemoryError, ResourceError)):
-        centroid_table(tmp_path / "toy.parquet", obs, identity=IDENTITY, maps=("umap",))
+        centroid_maps(*files_of(tmp_path), maps=("umap",))

@@ -1,4 +1,4 @@
-"""The step that draws UMAPs also writes centroids, and neither loses the other."""
+"""Centroids are scored by one step and mapped by another; neither loses what the other makes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers_metrics import SIDECAR, main_of
 from scfm.errors import ScfmError
-from scfm.io.tables import read_json, read_table, write_table
+from scfm.io.tables import read_json, read_table, write_json, write_table
+from scfm.metrics import centroids
+from scfm.metrics.centroids import PLACES
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
-from scfm.umap import centroids
+from scfm.report.tables.maps import read_places, with_places
 from scfm.umap.draw import draw_group
 from test_umap_layout import write_files
 
@@ -25,8 +28,11 @@ def group(tmp_path) -> dict:
     stem = write_files(
         tmp_path, "pca.raw.0", ids, (20 * np.eye(4)[label] + rng.normal(size=(60, 4))).astype(np.float32)
     )
+    write_json(tmp_path / f"{stem}.json", SIDECAR | read_json(tmp_path / f"{stem}.json"))
     write_table(
-        pd.DataFrame({"cell_id": ids, "batch": [f"b{i}" for i in batch], "label": [f"t{i}" for i in label]}),
+        pd.DataFrame({"cell_id": ids, "batch": [f"b{i}" for i in batch], "label": [f"t{i}" for i in label]}).assign(
+            scored=True
+        ),
         tmp_path / "obs.parquet",
     )
     return {
@@ -42,42 +48,63 @@ def group(tmp_path) -> dict:
     }
 
 
-def written(folder: Path) -> tuple[pd.DataFrame, dict]:
-    """Return the centroids, read as COLLECT_RESULTS does, and the status."""
-    return read_typed(folder / "toy.none.centroids.tsv", "centroids", Schemas()), read_json(
-        folder / "toy.pca.raw.0.umap.status.json"
+def score(folder: Path) -> dict:
+    """Score the embedding of the group; return the status."""
+    stem = folder / "toy.pca.raw.0"
+    knn, sidecar, table = (stem.with_name(stem.name + ending) for ending in (".knn.npz", ".json", ".parquet"))
+    main_of("score_embedding")(
+        [
+            *("--embedding", str(table), "--sidecar", str(sidecar), "--obs", str(folder / "obs.parquet")),
+            *("--pca", str(table), "--knn", str(knn), "--profile", "paper", "--outdir", str(folder)),
+        ]
     )
+    return read_json(folder / "toy.pca.raw.0.score.status.json")
 
 
-def test_the_table_fits_its_schema(group, tmp_path):
+def centroids_in(folder: Path) -> pd.DataFrame:
+    """Return the centroids, read as COLLECT_RESULTS does."""
+    return read_typed(folder / "toy.pca.raw.0.centroids.tsv", "centroids", Schemas())
+
+
+def test_scores_and_maps_make_the_published_table(group, tmp_path):
+    assert score(tmp_path)["centroids"]["status"] == "ok"
     draw_group("none", **group)
-    table, status = written(tmp_path)
+    places = read_places(tmp_path / "toy.none.centroid_maps.tsv", Schemas())
+    bare = centroids_in(tmp_path)
+    assert bare["umap_1"].isna().all()
+    table = with_places(bare, [places, places], Schemas())
     Schemas().check(table, "centroids")
-    assert (len(table), table["aligned"].all(), status["status"], status["warnings"]) == (6, True, "ok", [])
+    assert (len(table), table["aligned"].all(), set(table["family"])) == (6, True, {"linear"})
     assert table["umap_1"].notna().all()
     assert table["tsne_1"].isna().all()
-    assert set(table["family"]) == {"linear"}
+    pd.testing.assert_frame_equal(table.drop(columns=list(PLACES)), bare.drop(columns=list(PLACES)))
+    with pytest.raises(ScfmError, match="6 centroids have two places in the maps"):
+        with_places(bare, [places, places.assign(umap_1=0.0)], Schemas())
 
 
-def test_without_neighbours_the_umap_fails_and_the_rate_stays(group, tmp_path):
+def test_without_maps_nothing_is_written(group, tmp_path):
+    draw_group("none", **{**group, "params": {}})
+    assert not list(tmp_path.glob("*.centroid_maps.tsv"))
+
+
+def test_without_neighbours_the_umap_fails_and_the_map_stays(group, tmp_path):
     draw_group("none", **{**group, "knn": []})
-    table, status = written(tmp_path)
-    assert len(table) == 6
-    assert status["status"] == "failed"
+    status = read_json(tmp_path / "toy.pca.raw.0.umap.status.json")
+    assert (status["status"], status["warnings"]) == ("failed", [])
     assert "no neighbours" in status["reason"]
+    assert read_places(tmp_path / "toy.none.centroid_maps.tsv", Schemas())["umap_1"].notna().all()
 
 
-def test_centroids_that_fail_leave_the_umap_and_are_told(group, tmp_path, monkeypatch):
+def test_centroids_that_fail_leave_the_scores_and_are_told(group, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ScfmError("These centroids can't be.")
 
     monkeypatch.setattr(centroids, "compute_centroids", broken)
-    draw_group("none", **group)
-    table, status = written(tmp_path)
-    assert table.empty
-    assert (status["status"], status["reason"]) == ("failed", "These centroids can't be.")
-    assert len(read_table(tmp_path / "none.umap.parquet")) == 60
-    assert (tmp_path / "toy.pca.raw.0.umap_label.png").exists()
+    status = score(tmp_path)
+    assert status["status"] == "failed"
+    assert status["reason"] == "The alignment of centroids failed: These centroids can't be."
+    assert len(read_table(tmp_path / "toy.pca.raw.0.scores.tsv")) >= 5
+    assert not (tmp_path / "toy.pca.raw.0.centroids.tsv").exists()
 
 
 def test_a_wrong_parameter_stops_before_anything_is_drawn(group, tmp_path):
@@ -86,10 +113,9 @@ def test_a_wrong_parameter_stops_before_anything_is_drawn(group, tmp_path):
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_a_single_batch_is_no_fault(group, tmp_path):
+def test_a_single_batch_has_no_alignment(group, tmp_path):
     obs = read_table(tmp_path / "obs.parquet").assign(batch="only")
     write_table(obs, tmp_path / "obs.parquet")
-    draw_group("none", **group)
-    table, status = written(tmp_path)
-    assert status["status"] == "ok"
+    assert score(tmp_path)["status"] == "ok"
+    table = centroids_in(tmp_path)
     assert (len(table), table["aligned"].isna().all(), set(table["nearest_batch"])) == (3, True, {""})

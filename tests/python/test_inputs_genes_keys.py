@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from scfm.errors import ScfmError
+from scfm.inputs.ensembl import canonical, is_ensembl, organism_of, prefix_of, without_version
 from scfm.inputs.gene_lists import match_genes, read_gene_list
-from scfm.inputs.genes import classify_ids, find_names, normal_organism, organism_of, strip_version
+from scfm.inputs.genes import classify_ids, find_names, normal_organism
 from scfm.inputs.keys import as_text, build_key, level_counts, split_key
 from scfm.text import did_you_mean, listing, plural, split_list
 
@@ -80,12 +81,52 @@ def test_organism_by_prefix():
     ]
 
 
-def test_version_is_stripped_from_ensembl_ids_only():
-    assert [strip_version(t) for t in ("ENSG00000010610.12", "AL645608.1", "ENSMUSG00000023274")] == [
-        "ENSG00000010610",
+@pytest.mark.parametrize(
+    ("text", "prefix", "bare", "same_in_vocabularies"),
+    [
+        ("ENSG00000010610", "", "ENSG00000010610", "ENSG00000010610"),
+        ("ENSG00000010610.12", "", "ENSG00000010610", "ENSG00000010610"),
+        ("ensg00000010610.12", "", "ensg00000010610", "ENSG00000010610"),
+        ("ENSG00000182378.14_PAR_Y", "", "ENSG00000182378_PAR_Y", "ENSG00000182378_PAR_Y"),
+        ("ENSG00000182378_PAR_Y", "", "ENSG00000182378_PAR_Y", "ENSG00000182378_PAR_Y"),
+        ("ENSGR0000182378.14", "", "ENSGR0000182378", "ENSGR0000182378"),
+        ("ENSMUSG00000023274.1", "MUS", "ENSMUSG00000023274", "ENSMUSG00000023274"),
+        ("ENSCSAVG00000000002", "CSAV", "ENSCSAVG00000000002", "ENSCSAVG00000000002"),
+        ("FBgn0000003", None, "FBgn0000003", "FBgn0000003"),
+        ("WBGene00000001", None, "WBGene00000001", "WBGene00000001"),
+    ],
+)
+def test_what_an_ensembl_id_is(text, prefix, bare, same_in_vocabularies):
+    assert is_ensembl(text)
+    assert (prefix_of(text), without_version(text), canonical(text)) == (prefix, bare, same_in_vocabularies)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ENST00000456328",
+        "ENSP00000334393.3",
+        "ENSG0000001061",
+        "ENSG00000010610.",
+        "ENSG00000010610 ",
+        "ENSG",
         "AL645608.1",
-        "ENSMUSG00000023274",
-    ]
+        "xENSG00000010610",
+        "ENSG00000010610_PAR_X",
+        "ENSG00000010610-AS1",
+        "CD4",
+        "",
+    ],
+)
+def test_what_is_none_stays_as_it_is(text):
+    assert not is_ensembl(text)
+    assert (prefix_of(text), without_version(text), canonical(text)) == (None, text, text)
+
+
+def test_ids_in_lower_case_are_found_as_ids():
+    names = find_names(pd.DataFrame(index=[f"ensg{i:011d}.2" for i in range(4)]))
+    assert (names.ids_from, names.symbols, names.organism) == ("var index", None, "human")
+    assert names.ids[1] == "ENSG00000000001"
 
 
 def test_both_names_are_found():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers_metrics import SIDECAR, uneven
+from helpers_metrics import BIN, SIDECAR, main_of, uneven
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json, read_table, write_embedding, write_json
 from scfm.metrics.registry import ASSETS, load_metrics, metrics_of
 from scfm.metrics.totals import compute_totals
 from scfm.report.tables.load import read_metrics
 
-BIN = Path(__file__).resolve().parents[2] / "bin"
 CONTRACT = {
     "leiden_nmi",
     "leiden_ari",
@@ -40,13 +38,6 @@ CONTRACT = {
     "batch_asw",
     "neighborhood_preservation",
 }
-
-
-def _main(name: str):
-    spec = importlib.util.spec_from_file_location(name, BIN / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 def _world(folder: Path, *, n_unscored: int = 0, **changes) -> dict[str, Path]:
@@ -73,9 +64,9 @@ def _arguments(files: dict[str, Path]) -> list[str]:
 
 
 def _score(folder: Path, files: dict[str, Path], *extra: str) -> pd.DataFrame:
-    _main("find_neighbors")([*_arguments(files), "--outdir", str(folder), "--on_error", "stop"])
+    main_of("find_neighbors")([*_arguments(files), "--outdir", str(folder), "--on_error", "stop"])
     more = {"pca": folder / "d.pca.parquet", "knn": folder / "d.m.raw.0.knn.npz"}
-    _main("score_embedding")([*_arguments(files | more), "--outdir", str(folder), *extra])
+    main_of("score_embedding")([*_arguments(files | more), "--outdir", str(folder), *extra])
     return read_table(folder / "d.m.raw.0.scores.tsv")
 
 
@@ -180,8 +171,8 @@ def test_neighbours_of_other_cells_are_refused(tmp_path: Path) -> None:
     more = {"pca": tmp_path / "d.pca.parquet", "knn": tmp_path / "d.m.raw.0.knn.npz"}
     arguments = [*_arguments(files | more), "--outdir", str(tmp_path)]
     with pytest.raises(ScfmError, match=r"its cells are not the scored cells of .* \(10 differ\)"):
-        _main("score_embedding")([*arguments, "--on_error", "stop"])
-    _main("score_embedding")(arguments)
+        main_of("score_embedding")([*arguments, "--on_error", "stop"])
+    main_of("score_embedding")(arguments)
     status = read_json(tmp_path / "d.m.raw.0.score.status.json")
     assert status["status"] == "failed"
     assert "Search the neighbours again" in status["reason"]
@@ -206,10 +197,10 @@ def test_one_broken_metric_marks_the_step_and_keeps_the_others(tmp_path: Path, m
 
 def test_graph_output_has_rows_and_reasons(tmp_path: Path) -> None:
     files = _world(tmp_path, output_type="graph")
-    _main("find_neighbors")([*_arguments(files), "--outdir", str(tmp_path)])
+    main_of("find_neighbors")([*_arguments(files), "--outdir", str(tmp_path)])
     status = read_json(tmp_path / "d.m.raw.0.neighbors.status.json")
     assert (status["status"], status["reason_code"]) == ("not_applicable", "graph_output")
-    _main("score_embedding")(
+    main_of("score_embedding")(
         [*_arguments(files | {"pca": tmp_path / "d.pca.parquet"}), "--outdir", str(tmp_path), "--on_error", "stop"]
     )
     scores = read_table(tmp_path / "d.m.raw.0.scores.tsv")

@@ -72,7 +72,7 @@ def test_table_and_sidecar(tmp_path) -> None:
         "embedding",
         "method",
         "family",
-        "release",
+        "correction",
         "seed",
         "is_control",
         "output_type",
@@ -229,7 +229,7 @@ def test_output_must_be_parquet(tmp_path) -> None:
 def test_rows_are_written_in_groups(tmp_path, monkeypatch) -> None:
     import pyarrow.parquet as pq
 
-    import scfm.models.output as module
+    import scfm.io.tables as module
 
     monkeypatch.setattr(module, "GROUP_ROWS", 10)
     _main(*_command(tmp_path / "a.parquet", "--set", *SETTINGS, "--chunk_cells", "4"))

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from scfm import keyed
 from scfm.errors import ResourceError, ScfmError
 from scfm.models import _NAMES, available_models, load_model
-from scfm.models.core import genes, keyed, tokens
+from scfm.models.core import genes, tokens
 from scfm.models.core.pickles import load_dict, load_pickle
 from scfm.models.core.settings import ModelSettings, make_settings, split_pairs
 
@@ -133,7 +134,7 @@ _draw = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**24 - 1, 2
 @given(st.lists(st.lists(_draw, max_size=40), min_size=1, max_size=5), st.integers(1, 30))
 def test_the_smallest_draws_of_each_row_are_marked(rows: list[list[int]], n: int) -> None:
     draws = np.array([x for row in rows for x in row], dtype=np.uint32)
-    mask = keyed.smallest(draws, tokens.offsets_of(np.array([len(row) for row in rows])), n)
+    mask = tokens.smallest(draws, tokens.offsets_of(np.array([len(row) for row in rows])), n)
     expected = [
         place in sorted(range(len(row)), key=lambda i: (row[i], i))[:n] for row in rows for place in range(len(row))
     ]

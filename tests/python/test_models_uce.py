@@ -16,7 +16,7 @@ from scipy import sparse
 from models_cases_uce import BASE, CASES, CHECKPOINT, OFFICIAL
 from models_contract import copy_fixture, edit_tensors, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
-from scfm.models.core.keyed import cell_keys, keyed_bits
+from scfm.keyed import cell_keys, keyed_bits
 from scfm.models.core.reader import counts_of
 from scfm.models.core.runner import to_batch
 from scfm.models.core.tokens import detected

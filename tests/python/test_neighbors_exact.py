@@ -10,8 +10,10 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from scfm.errors import NotApplicable, ScfmError
-from scfm.neighbors import search as neighbors
-from scfm.neighbors.search import Neighbors, find_neighbors, read_neighbors
+from scfm.neighbors import exact as neighbors
+from scfm.neighbors.exact import by_hash, by_position, nearest
+from scfm.neighbors.search import find_neighbors, restrict_neighbors
+from scfm.neighbors.table import Neighbors, read_neighbors
 
 
 @pytest.fixture(autouse=True, scope="module", params=["few cells", "many cells"])
@@ -127,6 +129,62 @@ def test_file_round_trip_and_damage(tmp_path) -> None:
     Neighbors(found.cell_ids, found.indices[:, 1:], found.distances[:, 1:]).write(tmp_path / "z.npz")
     with pytest.raises(ScfmError, match="first neighbour of every cell must be the cell itself"):
         read_neighbors(tmp_path / "z.npz")
+
+
+def test_a_file_in_another_order_is_read_by_id(tmp_path) -> None:
+    found = find_neighbors(np.random.default_rng(5).standard_normal((40, 3)).astype(np.float32), _ids(40), k=10)
+    order = np.random.default_rng(6).permutation(40)
+    rank = np.argsort(order)
+    Neighbors(found.cell_ids[order], rank[found.indices[order]], found.distances[order]).write(tmp_path / "x.npz")
+    read = read_neighbors(tmp_path / "x.npz")
+    np.testing.assert_array_equal(read.cell_ids, found.cell_ids)
+    np.testing.assert_array_equal(read.indices, found.indices)
+    np.testing.assert_array_equal(read.distances, found.distances)
+
+
+@pytest.mark.parametrize("ties", [by_hash(np.arange(200).astype(str)), by_position])
+@pytest.mark.parametrize("kind", ["normal", "grid", "heap"])
+def test_some_rows_among_some_columns_equal_brute_force(kind: str, ties) -> None:
+    """The order is that of (distance, tie key) over all columns, self first, with rows inside and outside of them."""
+    rng = np.random.default_rng(8)
+    values = {"normal": rng.normal(size=(200, 4)), "grid": rng.integers(0, 3, (200, 2)), "heap": np.ones((200, 3))}[
+        kind
+    ]
+    rows, columns = rng.permutation(200)[:90], np.sort(rng.permutation(200)[:120])
+    indices, distances = nearest(values.astype(np.float32), 15, ties=ties, rows=rows, columns=columns)
+    values = values.astype(np.float32).astype(float)
+    for row, found, away in zip(rows, indices, distances, strict=True):
+        full = np.sqrt(((values[columns] - values[row]) ** 2).sum(axis=1))
+        keys = ties(np.full(len(columns), row), columns)
+        order = np.lexsort((keys, np.where(columns == row, -1.0, full)))[:15]
+        np.testing.assert_array_equal(found, columns[order])
+        np.testing.assert_allclose(away, full[order], rtol=1e-12)
+
+
+def test_the_position_orders_ties() -> None:
+    indices, _ = nearest(np.zeros((40, 2)), 5, ties=by_position)
+    assert indices[0].tolist() == [0, 1, 2, 3, 4]
+    assert indices[7].tolist() == [7, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("k", "share"), [(90, 0.5), (30, 0.4), (5, 0.5), (90, 0.03)])
+def test_neighbours_among_a_sample_equal_a_search_among_it(k: int, share: float) -> None:
+    rng = np.random.default_rng(0)
+    values, ids = rng.normal(size=(400, 6)).astype(np.float32), _ids(400)
+    chosen = np.sort(rng.choice(400, int(400 * share), replace=False))
+    near = restrict_neighbors(find_neighbors(values, ids, k=k), values[chosen], chosen, k=15)
+    expected = find_neighbors(values[chosen], ids[chosen], k=15)
+    np.testing.assert_array_equal(near.cell_ids, expected.cell_ids)
+    np.testing.assert_array_equal(near.indices, expected.indices)
+    np.testing.assert_array_equal(near.distances, expected.distances)
+
+
+def test_identical_cells_keep_themselves_first_in_a_sample() -> None:
+    alone = Neighbors(_ids(60), np.arange(60)[:, None], np.zeros((60, 1), dtype=np.float32))
+    found = restrict_neighbors(alone, np.ones((30, 2), dtype=np.float32), np.arange(0, 60, 2), k=15)
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(30))
+    assert all(len(set(row)) == 15 for row in found.indices)
+    assert not found.distances.any()
 
 
 def test_wrong_input_is_refused() -> None:

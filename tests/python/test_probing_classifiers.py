@@ -1,4 +1,4 @@
-"""The exact neighbour search, the vote, the leak test and the metrics."""
+"""Neighbours outside a fold, the vote, the leak test and the metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.preprocessing import StandardScaler
 
-from scfm.probing import classifiers, metrics
+from scfm.neighbors import exact
+from scfm.probing import metrics
 from scfm.probing.baselines import generator_for, majority_class, permute
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold, vote
 
@@ -73,7 +74,7 @@ def test_neighbors_do_not_depend_on_the_block_size(monkeypatch):
     rng = np.random.default_rng(1)
     values, fold = rng.normal(size=(300, 6)).astype(np.float32), rng.integers(0, 3, 300)
     (whole,) = neighbors_outside_fold(values, [fold], k=10, seed=0)
-    monkeypatch.setattr(classifiers, "_BLOCK_BYTES", 4 * 300 * 7)
+    monkeypatch.setattr(exact, "_BLOCK_BYTES", 4 * 300 * 7)
     (blocks,) = neighbors_outside_fold(values, [fold], k=10, seed=0)
     np.testing.assert_array_equal(whole, blocks)
 

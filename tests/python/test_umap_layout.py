@@ -13,7 +13,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from scfm.errors import NotApplicable, ScfmError
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
-from scfm.umap.draw import COLUMNS, draw_group, load_neighbors, restrict_neighbors, umap_table
+from scfm.neighbors.table import read_neighbors
+from scfm.umap.draw import COLUMNS, draw_group, umap_table
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SETTINGS = {"min_dist": 0.5, "max_cells": 50000, "seed": 0}
@@ -92,26 +93,6 @@ def test_many_cells_are_sampled_alike_for_all_embeddings(toy, tmp_path):
     assert list(one["cell_id"]) == list(two["cell_id"]) == sorted(one["cell_id"])
 
 
-@pytest.mark.parametrize(("k", "share"), [(90, 0.5), (30, 0.4), (5, 0.5), (90, 0.03)])
-def test_neighbours_among_a_sample_are_exact(k, share):
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(400, 6)).astype(np.float32)
-    distances, indices = NearestNeighbors(n_neighbors=k).fit(values).kneighbors(values)
-    chosen = np.sort(rng.choice(400, int(400 * share), replace=False))
-    near, far = restrict_neighbors(indices, distances, values[chosen], chosen)
-    expected, found = NearestNeighbors(n_neighbors=min(15, len(chosen))).fit(values[chosen]).kneighbors(values[chosen])
-    np.testing.assert_array_equal(near, found)
-    np.testing.assert_allclose(far, expected, atol=2e-3)  # the brute search gets the zero of self to 1e-3 only
-
-
-def test_identical_cells_keep_themselves_first_in_a_sample():
-    indices, chosen = np.arange(60)[:, None], np.arange(0, 60, 2)
-    near, far = restrict_neighbors(indices, np.zeros((60, 1)), np.ones((30, 2), dtype=np.float32), chosen)
-    np.testing.assert_array_equal(near[:, 0], np.arange(30))
-    assert all(len(set(row)) == 15 for row in near)
-    assert (far == 0).all()
-
-
 def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):
     ids, _, values = toy
     stem = write_files(tmp_path, "pca.raw.0", ids[:9], values[:9])
@@ -129,7 +110,7 @@ def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):
         distances=np.zeros((120, 1)),
     )
     with pytest.raises(ScfmError, match=r"a\.npz: the first neighbour of every cell must be the cell itself"):
-        load_neighbors(tmp_path / "a.npz")
+        read_neighbors(tmp_path / "a.npz")
 
 
 def test_one_bad_embedding_leaves_the_others(toy, tmp_path):

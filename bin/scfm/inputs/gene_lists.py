@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.inputs.genes import strip_version
+from scfm.inputs.ensembl import without_version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,11 +35,11 @@ def match_genes(wanted: Iterable[str], *columns: "np.ndarray | None") -> tuple["
 
     wanted = list(wanted)
     present = [np.asarray(c, dtype=object) for c in columns if c is not None]
-    names = {w for w in wanted} | {strip_version(w) for w in wanted}
+    names = {w for w in wanted} | {without_version(w) for w in wanted}
     mask = np.zeros(len(present[0]), dtype=bool)
     known: set[str] = set()
     for column in present:
-        plain = np.asarray([strip_version(v) for v in column], dtype=object)
+        plain = np.asarray([without_version(v) for v in column], dtype=object)
         mask |= np.isin(column, list(names)) | np.isin(plain, list(names))
         known |= set(column) | set(plain)
-    return mask, [w for w in wanted if w not in known and strip_version(w) not in known]
+    return mask, [w for w in wanted if w not in known and without_version(w) not in known]

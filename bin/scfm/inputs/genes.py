@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.inputs.ensembl import canonical, is_ensembl, organism_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,23 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENSEMBL, SYMBOL, UNKNOWN = "ensembl", "symbol", "unknown"
-#: Ensembl's species prefixes (between ENS and G), by the names the samplesheet may use
-ORGANISM_PREFIX = {
-    "human": "",
-    "mouse": "MUS",
-    "rat": "RNO",
-    "zebrafish": "DAR",
-    "pig": "SSC",
-    "cow": "BTA",
-    "chicken": "GAL",
-    "macaque": "MMU",
-    "marmoset": "CJA",
-    "chimpanzee": "PTR",
-    "rabbit": "OCU",
-    "sheep": "OAR",
-    "dog": "CAF",
-    "frog": "XET",
-}
 ORGANISM_ALIASES = {
     "homo sapiens": "human",
     "hs": "human",
@@ -64,8 +48,6 @@ MIN_SHARE = 0.5
 #: below this share of genes with a usable id a data set can't be mapped at all
 MIN_MAPPED = 0.1
 
-_ENSEMBL = re.compile(r"^ENS([A-Z]{3,4})?G\d{11}(\.\d+)?(_PAR_Y)?$")
-_OTHER_IDS = re.compile(r"^(FBgn\d{7}|WBGene\d{8})$")
 # things that look like a word but name no gene: counters, probes, peaks, transcripts of arrays
 _NOT_A_GENE = re.compile(
     r"^(gene|feature|var|g|x|v|row|col|index|probe|transcript|unnamed)[ _.:-]?\d+$"
@@ -84,7 +66,7 @@ def classify_id(text: str) -> str:
     ['ensembl', 'ensembl', 'symbol', 'symbol', 'unknown', 'unknown', 'unknown']
     """
     text = str(text).strip()
-    if _ENSEMBL.match(text) or _OTHER_IDS.match(text):
+    if is_ensembl(text):
         return ENSEMBL
     if _NOT_A_GENE.match(text) or not _SYMBOL.match(text):
         return UNKNOWN
@@ -98,27 +80,10 @@ def classify_ids(ids: "Iterable[str]") -> "np.ndarray":
     return np.asarray([classify_id(i) for i in ids], dtype=object)
 
 
-def strip_version(text: str) -> str:
-    """Return an Ensembl id without its version: ``ENSG00000010610.9`` gives ``ENSG00000010610``."""
-    return re.sub(r"^(ENS[A-Z]*G\d{11})\.\d+", r"\1", str(text).strip())
-
-
 def normal_organism(text: str | None) -> str:
     """Return the common name of an organism in lower case; unknown ones come back as given."""
     name = (text or "").strip().lower().replace("_", " ")
     return ORGANISM_ALIASES.get(name, name)
-
-
-def organism_of(ids: "Iterable[str]") -> str:
-    """Return the organism that most Ensembl ids belong to; empty where there are none or the prefix is unknown."""
-    by_prefix = {v: k for k, v in ORGANISM_PREFIX.items()}
-    counts: dict[str, int] = {}
-    for text in ids:
-        found = _ENSEMBL.match(str(text).strip())
-        if found:
-            prefix = found.group(1) or ""
-            counts[prefix] = counts.get(prefix, 0) + 1
-    return by_prefix.get(max(counts, key=lambda k: counts[k]), "") if counts else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +168,7 @@ def find_names(var: "pd.DataFrame", *, symbol_column: str | None = None, id_colu
             [s if classify_id(s) == SYMBOL or (s and symbol_column) else "" for s in symbols], dtype=object
         )
     if ids is not None:
-        ids = np.asarray(
-            [strip_version(i) if classify_id(i) == ENSEMBL or (i and id_column) else "" for i in ids], dtype=object
-        )
+        ids = np.asarray([canonical(i) if is_ensembl(i) or (i and id_column) else "" for i in ids], dtype=object)
     usable = np.zeros(len(var), dtype=bool)
     for values in (symbols, ids):
         if values is not None:

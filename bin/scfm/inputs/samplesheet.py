@@ -45,6 +45,9 @@ class Located:
 def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
     """Read the CSV; values and column names without the blanks around them, empty values left out.
 
+    The pipeline reads the same rows (``readSamplesheet`` in ``subworkflows/local/utils_scfmbench``); a test compares
+    them.
+
     Raises
     ------
     ScfmError
@@ -71,6 +74,15 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
                 "Values with commas need quotes."
             )
     return [{c: v.strip() for c, v in zip(header, line, strict=True) if v.strip()} for line in lines[1:]]
+
+
+def write_samplesheet(path: Path | str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write rows as a samplesheet; its columns are those of any row, in the order of their first appearance."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with Path(path).open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], name: str) -> list[str]:
@@ -133,6 +145,12 @@ def _of_folder(text: str, folder: Path) -> dict[str, str]:
     return found
 
 
+def embedding_parts(row: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return name (empty where none is given) and place of every part of the column ``embeddings``."""
+    parts = [part.partition("=") for part in split_list(row.get("embeddings"), ";")]
+    return [(label.strip(), place.strip()) if equals else ("", label.strip()) for label, equals, place in parts]
+
+
 def resolve_embeddings(
     row: Mapping[str, str], located: Located, taken: Sequence[str], name: str
 ) -> tuple[dict[str, str], list[str]]:
@@ -155,16 +173,14 @@ def resolve_embeddings(
     """
     found: dict[str, str] = {}
     faults: list[str] = []
-    for part in split_list(row.get("embeddings"), ";"):
-        label, equals, place = (p.strip() for p in part.partition("="))
-        place = place if equals else label
+    for label, place in embedding_parts(row):
         if not place.startswith("obsm:") and located.find(place) is None:
             faults.append(
                 f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, "
                 "or obsm:KEY, separated by ';'."
             )
             continue
-        entries = _entries(label if equals else "", place, located)
+        entries = _entries(label, place, located)
         if not entries:
             faults.append(
                 f"{name}, column 'embeddings': no table in the folder '{place}'; "

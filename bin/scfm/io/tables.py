@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,89 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_ID = "cell_id"
+#: rows of a row group of an embedding table
+GROUP_ROWS = 16384
 
 
-def write_embedding(path: Path | str, cell_ids: "np.ndarray | pd.Index | list[str]", values: "np.ndarray") -> None:
+class EmbeddingWriter:
+    """Writes an embedding table in row groups; the file appears under its name when it is complete.
+
+    Parameters
+    ----------
+    path
+        Parquet file.
+    n_dims
+        Number of columns ``dim_*``.
+    """
+
+    def __init__(self, path: Path | str, n_dims: int) -> None:
+        self.path, self.n_dims = Path(path), n_dims
+        self._partial = self.path.with_name(self.path.name + ".part")
+        self._parts: list[tuple[list[str], np.ndarray]] = []
+        self._waiting = 0
+        self._writer: Any = None
+
+    def __enter__(self) -> EmbeddingWriter:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = [f"dim_{j}" for j in range(self.n_dims)]
+        self._schema = pa.schema([(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)])
+        self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False)
+        return self
+
+    def add(self, cell_ids: Sequence[Any] | np.ndarray, values: np.ndarray) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        cell_ids
+            Cell ids, shape (n_cells,).
+        values
+            Coordinates, shape (n_cells, n_dims); stored as float32.
+
+        Raises
+        ------
+        ScfmError
+            The shapes do not fit.
+        """
+        import numpy as np
+
+        values = np.asarray(values, dtype=np.float32)
+        if values.shape != (len(cell_ids), self.n_dims):
+            raise ScfmError(
+                f"{self.path}: an embedding of {self.n_dims} dimensions needs one row per cell id; got {len(cell_ids)}"
+                f" ids and an array of shape {values.shape}."
+            )
+        self._parts.append(([str(c) for c in cell_ids], values))
+        self._waiting += len(values)
+        if self._waiting >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the waiting rows as one row group."""
+        import numpy as np
+        import pyarrow as pa
+
+        if not self._waiting:
+            return
+        values = np.concatenate([part for _, part in self._parts])
+        ids = pa.array([cell for cells, _ in self._parts for cell in cells], type=pa.string())
+        columns = [ids, *(pa.array(np.ascontiguousarray(values[:, j])) for j in range(self.n_dims))]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._parts, self._waiting = [], 0
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+def write_embedding(path: Path | str, cell_ids: np.ndarray | pd.Index | list[str], values: np.ndarray) -> None:
     """Write an embedding table.
 
     Parameters
@@ -32,31 +113,56 @@ def write_embedding(path: Path | str, cell_ids: "np.ndarray | pd.Index | list[st
         Cell ids, shape (n_cells,).
     values
         Coordinates, shape (n_cells, n_dims); stored as float32.
+
+    Raises
+    ------
+    ScfmError
+        The shapes do not fit.
     """
     import numpy as np
-    import pyarrow as pa
+
+    values = np.asarray(values)
+    with EmbeddingWriter(path, values.shape[1] if values.ndim == 2 else 0) as writer:
+        writer.add(cell_ids, values)
+
+
+def join_embeddings(tables: Sequence[Path], path: Path | str) -> None:
+    """Write the rows of embedding tables into one, a part at a time: the joined table need not fit in memory.
+
+    Raises
+    ------
+    ScfmError
+        The tables differ in their columns.
+    """
     import pyarrow.parquet as pq
 
-    values = np.asarray(values, dtype=np.float32)
-    if values.ndim != 2 or len(cell_ids) != values.shape[0]:
-        raise ScfmError(
-            f"{path}: an embedding needs one row per cell id; got {len(cell_ids)} ids and an array of shape"
-            f" {values.shape}."
-        )
-    columns: dict[str, Any] = {CELL_ID: pa.array([str(c) for c in cell_ids], type=pa.string())}
-    for j in range(values.shape[1]):
-        columns[f"dim_{j}"] = pa.array(np.ascontiguousarray(values[:, j]))
-    pq.write_table(pa.table(columns), path)
+    first = pq.read_schema(tables[0])
+    with EmbeddingWriter(path, len(first.names) - 1) as writer:
+        for table in tables:
+            if not pq.read_schema(table).equals(first):
+                raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
+            for batch in pq.ParquetFile(table).iter_batches():
+                writer.add(*_split_columns(batch))
 
 
-def read_embedding(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
+def _split_columns(table: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return cell ids and coordinates of an Arrow table or batch."""
+    import numpy as np
+
+    names = [c for c in table.schema.names if c != CELL_ID]
+    values = np.empty((table.num_rows, len(names)), dtype=np.float32)
+    for j, name in enumerate(names):
+        values[:, j] = table.column(name).to_numpy()
+    return np.asarray(table.column(CELL_ID).to_pylist(), dtype=object), values
+
+
+def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Read an embedding table written by :func:`write_embedding`.
 
     Returns
     -------
     Cell ids, shape (n_cells,), dtype object; coordinates, shape (n_cells, n_dims), float32.
     """
-    import numpy as np
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
@@ -64,25 +170,38 @@ def read_embedding(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
         raise ScfmError(
             f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
         )
-    ids = np.asarray(table.column(CELL_ID).to_pylist(), dtype=object)
-    names = [c for c in table.column_names if c != CELL_ID]
-    values = np.empty((table.num_rows, len(names)), dtype=np.float32)
-    for j, name in enumerate(names):
-        values[:, j] = table.column(name).to_numpy()
-    return ids, values
+    return _split_columns(table)
 
 
-def write_table(frame: "pd.DataFrame", path: Path | str) -> None:
-    """Write a tidy table: parquet or TSV by the file's ending; floats in TSV with 10 significant digits, NA for
-    missing.
+def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, str] | None = None) -> None:
+    """Write a tidy table: parquet or TSV by the file's ending.
+
+    Parameters
+    ----------
+    frame
+        The rows; its index is not written.
+    path
+        A TSV has floats with 10 significant digits and NA for missing values.
+    types
+        Arrow type of every column of a parquet file (``string``, ``double``, ``int64``, ``bool``), so that a column
+        without any value keeps its type; by default those of the frame.
     """
-    if str(path).endswith(".parquet"):
+    if types is not None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {
+            c: pa.array(frame[c].where(frame[c].notna(), None).tolist(), type=pa.type_for_alias(kind))
+            for c, kind in types.items()
+        }
+        pq.write_table(pa.table(columns), path)
+    elif str(path).endswith(".parquet"):
         frame.to_parquet(path, index=False)
     else:
         frame.to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
 
 
-def read_table(path: Path | str) -> "pd.DataFrame":
+def read_table(path: Path | str) -> pd.DataFrame:
     """Read a table written by :func:`write_table`."""
     import pandas as pd
 

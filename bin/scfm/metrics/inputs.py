@@ -12,7 +12,7 @@ from scfm.errors import NotApplicable
 if TYPE_CHECKING:
     import numpy as np
 
-    from scfm.neighbors.search import Neighbors
+    from scfm.neighbors.table import Neighbors
 
 #: seed of the Leiden clusterings, as in scib-metrics
 LEIDEN_SEED = 42

@@ -11,7 +11,7 @@ from scfm.embeddings.cells import align, read_cells
 from scfm.errors import NotApplicable, ScfmError
 from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import LEIDEN_SEED, Groups, MetricInputs
-from scfm.neighbors.search import read_neighbors
+from scfm.neighbors.table import read_neighbors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,21 +5,20 @@ cells.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfm.embeddings.sidecar import make_sidecar
 from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
-from scfm.io.tables import CELL_ID, write_json
+from scfm.io.tables import EmbeddingWriter, write_json
 from scfm.models import model_class
 from scfm.models.core.reader import Counts, open_counts
 from scfm.models.core.runner import Part, Report, RunOptions, embed_frame, embed_stream
 from scfm.models.core.settings import as_dict, make_settings
-from scfm.task.resources import versions_of
 from scfm.text import listing
 from scfm.weights.check import RANDOM_MARK
 
@@ -28,65 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: rows of a row group of the parquet file
-GROUP_ROWS = 16384
 #: cells on which bf16 is held against fp32
 DRIFT_CELLS = 64
-
-
-class EmbeddingWriter:
-    """Writes an embedding table in row groups; the file appears under its name when it is complete.
-
-    Parameters
-    ----------
-    path
-        Parquet file.
-    n_dims
-        Number of columns ``dim_*``.
-    """
-
-    def __init__(self, path: Path | str, n_dims: int) -> None:
-        self.path, self.n_dims = Path(path), n_dims
-        self._partial = self.path.with_name(self.path.name + ".part")
-        self._parts: list[Part] = []
-        self._waiting = 0
-        self._writer: Any = None
-
-    def __enter__(self) -> "EmbeddingWriter":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        names = [f"dim_{j}" for j in range(self.n_dims)]
-        self._schema = pa.schema([(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)])
-        self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False)
-        return self
-
-    def add(self, part: Part) -> None:
-        """Add embedded cells."""
-        self._parts.append(part)
-        self._waiting += len(part.cell_ids)
-        if self._waiting >= GROUP_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if not self._waiting:
-            return
-        values = np.concatenate([p.embedding for p in self._parts])
-        ids = pa.array([str(c) for p in self._parts for c in p.cell_ids], type=pa.string())
-        columns = [ids, *(pa.array(np.ascontiguousarray(values[:, j])) for j in range(self.n_dims))]
-        self._writer.write_table(pa.table(columns, schema=self._schema))
-        self._parts, self._waiting = [], 0
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            os.replace(self._partial, self.path)
-        else:
-            self._partial.unlink(missing_ok=True)
 
 
 def embed_file(
@@ -140,14 +82,12 @@ def embed_file(
     sample: list[Part] = []
     with EmbeddingWriter(output, model.n_dims) as writer:
         for part in embed_stream(model, counts, options, report):
-            writer.add(part)
+            writer.add(part.cell_ids, part.embedding)
             if sum(len(p.cell_ids) for p in sample) < DRIFT_CELLS:
                 sample.append(part)
     if precision == "bf16" and report.cells_out:
         drift = _drift(cls(weights, typed, precision="fp32", **how), counts, sample, options)
-    sidecar = _identity(model, dataset, method) | report.as_dict() | model.facts() | drift
-    _compare_with_record(model, sidecar["weights_sha256"])
-    sidecar |= {"warnings": model.messages, "status": "ok", "reason": ""}
+    sidecar = _sidecar(model, report, dataset=dataset, method=method, details=drift)
     write_json(output.with_suffix(".json"), sidecar)
     log.info(
         "%s: %d of %d cells, %d dims, %.1f cells/s",
@@ -160,32 +100,42 @@ def embed_file(
     return sidecar
 
 
-def _identity(model: "EmbeddingModel", dataset: str, method: str) -> dict[str, Any]:
-    """Return the fields of the sidecar that say what it is and what made it."""
-    method = method or (f"{model.name}_random" if model.random_init else model.name)
+def _sidecar(
+    model: "EmbeddingModel", report: Report, *, dataset: str, method: str, details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the sidecar of a model's run: what made the embedding, from which weights, and how it went."""
     files = [] if model.random_init else sorted({c.path for c in model.checkpoints})
-    return {
-        "dataset": dataset,
-        "embedding": f"{method}.raw.{model.seed}",
-        "method": method,
-        "model": model.name,
-        "family": "foundation_model",
-        "release": "raw",
-        "seed": model.seed,
-        "is_control": model.random_init,
-        "output_type": "embedding",
-        "settings": as_dict(model.settings),
-        "versions": versions_of(["torch", "numpy", "anndata", "h5py", "safetensors"]),
-        "device": str(model.device.type),
-        "precision": model.precision,
-        "n_dims": model.n_dims,
-        "weights_sha256": {
-            str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p)
-            for p in files
-        },
-        "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(),
-        "unused_tensors": model.extras(),
+    digests = {
+        str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p) for p in files
     }
+    _compare_with_record(model, digests)
+    return make_sidecar(
+        dataset=dataset,
+        method=method or (f"{model.name}_random" if model.random_init else model.name),
+        family="foundation_model",
+        correction="raw",
+        seed=model.seed,
+        is_control=model.random_init,
+        output_type="embedding",
+        settings=as_dict(model.settings),
+        packages=["torch", "numpy", "anndata", "h5py", "safetensors"],
+        device=str(model.device.type),
+        seconds=report.seconds,
+        cells_in=report.cells_in,
+        n_cells=report.cells_out,
+        n_dims=model.n_dims,
+        warnings=model.messages,
+        details={
+            "model": model.name,
+            "precision": model.precision,
+            "weights_sha256": digests,
+            "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(),
+            "unused_tensors": model.extras(),
+            **report.facts(),
+            **model.facts(),
+            **details,
+        },
+    )
 
 
 def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> None:

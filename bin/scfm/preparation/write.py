@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scfm.io.columns import writable
 from scfm.io.tables import write_embedding, write_json, write_table
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 #: obs columns that are ours; a column of the user's with such a name is kept as <name>_input
 OURS = ("batch", "label", "scored", "total_counts", "n_genes_by_counts")
+#: columns of the obs table; keys are text even where all of them are missing
+OBS_TYPES = {"cell_id": "string", **dict.fromkeys(KEYS, "string")} | {
+    "n_counts": "double",
+    "n_genes": "int64",
+    "scored": "bool",
+}
 
 
 def to_anndata(prepared: Prepared) -> "ad.AnnData":
@@ -59,17 +65,6 @@ def _same(user: "pd.Series", ours: "pd.Series | None") -> bool:
     return ours is not None and as_text(user).equals(as_text(ours))
 
 
-def _write_obs(obs: "pd.DataFrame", path: Path) -> None:
-    """Write the obs table; keys are strings even where all of them are missing."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds: dict[str, Any] = {"cell_id": pa.string(), **dict.fromkeys(KEYS, pa.string())}
-    kinds |= {"n_counts": pa.float64(), "n_genes": pa.int64(), "scored": pa.bool_()}
-    columns = {c: pa.array(obs[c].where(obs[c].notna(), None).tolist(), type=kind) for c, kind in kinds.items()}
-    pq.write_table(pa.table(columns), path)
-
-
 def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> None:
     """Write ``<dataset>.{prepared.h5ad,obs.parquet,pca.parquet,splits.parquet,facts.json,dropped_cells.tsv}``."""
     outdir.mkdir(parents=True, exist_ok=True)
@@ -80,7 +75,7 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
         compression_opts=1,
         convert_strings_to_categoricals=False,
     )
-    _write_obs(prepared.obs, outdir / f"{dataset}.obs.parquet")
+    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES)
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
     write_table(splits, outdir / f"{dataset}.splits.parquet")
     write_json(outdir / f"{dataset}.facts.json", prepared.facts)

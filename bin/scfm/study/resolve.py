@@ -6,8 +6,7 @@ each once however many data sets share it, and a list of builds: which recipe ma
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.fetch.spec import Spec, cellxgene_spec, is_uuid, url_spec
 from scfm.inputs.params import check_params
-from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet
+from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, write_samplesheet
 from scfm.io.tables import write_json
 from scfm.recipes.downloads import source_spec, table_spec
 from scfm.recipes.recipe import load_recipe
@@ -231,13 +230,4 @@ def write_resolved(resolved: Resolved, outdir: Path, name: str) -> None:
     )
     write_json(outdir / "sources.json", [resolved.sources[key].as_dict() for key in sorted(resolved.sources)])
     write_json(outdir / "builds.json", resolved.builds)
-    with (outdir / "resolved" / name).open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns_of(resolved.rows), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(resolved.rows)
-
-
-def columns_of(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return every column of the rows, in the order of their first appearance."""
-    found: Iterable[str] = (column for row in rows for column in row)
-    return list(dict.fromkeys(found))
+    write_samplesheet(outdir / "resolved" / name, resolved.rows)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import Namespace
 from pathlib import Path
 
 from scfm.inputs.params import choose, with_defaults
+from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.planning.models import PlannedModel, choose_models
@@ -72,8 +72,7 @@ def _sidecar(args: Namespace) -> dict:
 
 def stub_check_inputs(args: Namespace) -> None:
     """The plan that the parameters ask for, of every data set of the samplesheet; no file is looked at."""
-    with args.input.open() as handle:
-        rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(handle)]
+    rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
     params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
     methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
     choice, errors = choose(params, methods)
@@ -165,8 +164,10 @@ def stub_neighbors(args: Namespace) -> None:
 
 
 def stub_scores(args: Namespace) -> None:
-    """One metric."""
+    """One metric, and the centroids of two groups."""
     import pandas as pd
+
+    from scfm.metrics.centroids import COLUMNS
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -194,6 +195,18 @@ def stub_scores(args: Namespace) -> None:
         "higher_is_better",
     ]
     write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.scores.tsv")
+    centroids = {
+        **_split_id(args.id),
+        "family": args.family,
+        "batch": BATCHES[::2],
+        "label": LABELS[:2],
+        "n_cells": 2,
+        "nearest_batch": BATCHES[::-2],
+        "nearest_label": LABELS[:2],
+        "aligned": True,
+        "chance": 0.5,
+    }
+    write_table(pd.DataFrame(centroids, columns=list(COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
     _status(args, "score")
 
 
@@ -241,12 +254,10 @@ def stub_probing(args: Namespace) -> None:
 
 
 def stub_umaps(args: Namespace) -> None:
-    """Coordinates, centroids and one picture of one pixel per embedding."""
+    """Coordinates and one picture of one pixel per embedding."""
     import base64
 
     import pandas as pd
-
-    from scfm.umap.centroids import COLUMNS as CENTROID_COLUMNS
 
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -257,24 +268,6 @@ def stub_umaps(args: Namespace) -> None:
         frame = pd.DataFrame({"cell_id": CELLS, "embedding": sidecar["embedding"], "umap_1": 0.0, "umap_2": 1.0})
         (args.outdir / f"{name}.umap_batch.png").write_bytes(pixel)
         _status(args, "umap", name)
-        centroids = pd.DataFrame(
-            {
-                **_split_id(name),
-                "family": sidecar["family"],
-                "batch": BATCHES[::2],
-                "label": LABELS[:2],
-                "n_cells": 2,
-                "nearest_batch": BATCHES[::-2],
-                "nearest_label": LABELS[:2],
-                "aligned": True,
-                "chance": 0.5,
-                "umap_1": None,
-                "umap_2": None,
-                "tsne_1": None,
-                "tsne_2": None,
-            }
-        )[CENTROID_COLUMNS]
-        write_table(centroids, args.outdir / f"{name}.centroids.tsv")
         write_table(frame, args.outdir / f"{name}.umap.parquet")
 
 
@@ -301,9 +294,8 @@ def stub_report(args: Namespace) -> None:
 
 def stub_resolve_inputs(args: Namespace) -> None:
     """One download and one recipe for every row that names a scenario; the others as they are."""
-    with args.input.open() as handle:
-        rows = [dict(row) for row in csv.DictReader(handle)]
-    asked = [row for row in rows if row["h5ad"].startswith("scenario:")]
+    rows = read_samplesheet(args.input)
+    asked = [row for row in rows if row.get("h5ad", "").startswith("scenario:")]
     builds = [
         {
             "dataset": row["dataset"],
@@ -316,10 +308,7 @@ def stub_resolve_inputs(args: Namespace) -> None:
     for row in asked:
         row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
     (args.outdir / "resolved").mkdir()
-    with (args.outdir / "resolved" / args.input.name).open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(dict.fromkeys(c for row in rows for c in row)))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_samplesheet(args.outdir / "resolved" / args.input.name, rows)
     (args.outdir / "faults.txt").write_text("")
     write_json(
         args.outdir / "sources.json",

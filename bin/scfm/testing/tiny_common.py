@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfm.errors import ScfmError
-from scfm.models.core.genes import looks_ensembl, without_version
+from scfm.inputs.ensembl import is_ensembl, without_version
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def gene_table(names: Iterable[str | tuple[str, str]]) -> GeneTable:
         symbol, gene = (name, "") if isinstance(name, str) else name
         symbol, gene = symbol.strip(), without_version(gene.strip())
         if not gene:
-            gene = without_version(symbol) if looks_ensembl([symbol]) else invented_id(symbol)
+            gene = without_version(symbol) if is_ensembl(symbol) else invented_id(symbol)
         if symbol:
             pairs.setdefault(symbol, gene)
     if not pairs:

@@ -15,7 +15,6 @@ from scfm.io.tables import CELL_ID, read_embedding, read_json, read_table, write
 from scfm.umap.layout import layout
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 N_NEIGHBORS = 15
@@ -23,30 +22,6 @@ MIN_CELLS = 10
 COLUMNS = [CELL_ID, "embedding", "umap_1", "umap_2"]
 
 _log = logging.getLogger(__name__)
-
-
-def load_neighbors(path: Path | str) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-    """Read a neighbour file with its cells sorted by id, whatever their order in the file.
-
-    Returns
-    -------
-    Cell ids, shape (n,); indices and distances of the nearest cells, shape (n, k), self first.
-
-    Raises
-    ------
-    ScfmError
-        If the file is not what ``find_neighbors.py`` writes.
-    """
-    import numpy as np
-
-    from scfm.neighbors.search import read_neighbors
-
-    found = read_neighbors(path)
-    ids = found.cell_ids.astype(str)
-    order = np.argsort(ids, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return ids[order], rank[found.indices[order]], found.distances[order].astype(np.float32)
 
 
 def umap_table(
@@ -80,8 +55,13 @@ def umap_table(
     """
     import numpy as np
     import pandas as pd
+    from threadpoolctl import threadpool_limits
 
-    ids, indices, distances = load_neighbors(knn)
+    from scfm.neighbors.search import restrict_neighbors
+    from scfm.neighbors.table import read_neighbors
+
+    found = read_neighbors(knn)
+    ids = found.cell_ids.astype(str)
     if len(ids) < MIN_CELLS:
         raise NotApplicable(
             f"A UMAP of {len(ids)} cells says nothing; at least {MIN_CELLS} are needed.", "too_few_cells"
@@ -97,62 +77,14 @@ def umap_table(
     if len(ids) > max_cells:
         chosen = np.sort(np.random.default_rng(seed).choice(len(ids), max_cells, replace=False))
         ids, values = ids[chosen], values[chosen]
-        indices, distances = restrict_neighbors(indices, distances, values, chosen, n_threads=n_threads)
-    indices, distances = indices[:, :N_NEIGHBORS], distances[:, :N_NEIGHBORS]
+        with threadpool_limits(limits=n_threads):
+            found = restrict_neighbors(found, values, chosen, k=N_NEIGHBORS)
+    found = found.first(N_NEIGHBORS)
     with np.errstate(all="ignore"):
-        coordinates = layout(values, indices, distances, min_dist=min_dist, seed=seed)
+        coordinates = layout(values, found.indices, found.distances, min_dist=min_dist, seed=seed)
     if not np.isfinite(coordinates).all():
         raise ScfmError(f"{name}: UMAP gave coordinates that are not finite.")
     return pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
-
-
-def restrict_neighbors(
-    indices: "np.ndarray", distances: "np.ndarray", values: "np.ndarray", chosen: "np.ndarray", *, n_threads: int = 1
-) -> "tuple[np.ndarray, np.ndarray]":
-    """Return the exact 15 nearest cells among chosen cells, from the neighbours among all cells.
-
-    A cell's neighbours that are chosen are its nearest chosen cells; only cells with fewer than 15 of them are
-    searched again.
-
-    Parameters
-    ----------
-    indices, distances
-        Neighbours among all cells, self first, shape (n_cells, k).
-    values
-        Embedding of the chosen cells, shape (n_chosen, n_dims).
-    chosen
-        Cell numbers, ascending, shape (n_chosen,).
-    n_threads
-        Threads of the search.
-
-    Returns
-    -------
-    Indices into the chosen cells and distances, shape (n_chosen, min(15, n_chosen)), self first.
-    """
-    import numpy as np
-    from sklearn.neighbors import NearestNeighbors
-    from threadpoolctl import threadpool_limits
-
-    rank = np.full(len(indices), -1)
-    rank[chosen] = np.arange(len(chosen))
-    k, kept = min(N_NEIGHBORS, len(chosen)), rank[indices[chosen]]
-    first = np.argsort(kept < 0, axis=1, kind="stable")[:, :k]
-    near, far = np.take_along_axis(kept, first, axis=1), np.take_along_axis(distances[chosen], first, axis=1)
-    short = np.flatnonzero((near < 0).any(axis=1) if near.shape[1] == k else np.ones(len(near), dtype=bool))
-    if near.shape[1] < k:
-        near, far = np.zeros((len(chosen), k), dtype=near.dtype), np.zeros((len(chosen), k), dtype=far.dtype)
-    if len(short):
-        with threadpool_limits(limits=n_threads):
-            away, found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(values).kneighbors(values[short])
-        away = np.where(found == short[:, None], -1.0, away)  # self first, also among identical cells
-        missed = away.min(axis=1) >= 0
-        found[missed, -1], away[missed, -1] = short[missed], -1.0
-        order = np.argsort(away, axis=1, kind="stable")
-        near[short], far[short] = (
-            np.take_along_axis(found, order, axis=1),
-            np.maximum(np.take_along_axis(away, order, axis=1), 0),
-        )
-    return near, far
 
 
 def by_name(files: Sequence[Path], ending: str) -> dict[str, Path]:
@@ -184,19 +116,19 @@ def draw_group(
 ) -> None:
     """Compute and draw the UMAPs of a group of embeddings of one data set.
 
-    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn. The centroids
-    need no neighbours, so a UMAP that fails leaves them, and centroids that fail make the step fail and leave the UMAP.
+    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn. The maps of
+    centroids need no neighbours, so a UMAP that fails leaves them.
     Written: ``<group>.umap.parquet``, ``<id>.umap_{batch,label}.png`` and status of each,
-    ``<dataset>.<group>.centroids.tsv``, ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn.
+    ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn, and, where maps of centroids are asked for,
+    ``<dataset>.<group>.centroid_maps.tsv``.
     """
     import pandas as pd
 
     from scfm.task.steps import step
-    from scfm.umap.centroids import COLUMNS as CENTROID_COLUMNS
-    from scfm.umap.centroids import centroid_table, parse_maps
+    from scfm.umap.centroid_maps import centroid_maps, parse_maps
     from scfm.umap.plots import draw_gallery
 
-    maps, centroids = parse_maps(params.get("centroid_maps", "none")), []
+    maps, places = parse_maps(params.get("centroid_maps", "none")), []
     facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
     datasets = sorted({fact["dataset"] for fact in facts})
     if len(datasets) != 1:
@@ -222,16 +154,16 @@ def draw_group(
                     n_threads=n_threads,
                 )
             finally:
-                rows, notes = centroid_table(tables_of[stem], obs, identity=_identity(fact, group), maps=maps)
-                centroids.append(rows)
-                status["warnings"] = notes
+                if maps:
+                    table, status["warnings"] = centroid_maps(tables_of[stem], fact, obs_path, maps=maps)
+                    places.append(table)
     tables = [table[COLUMNS] for table in drawn.values()]
     empty = pd.DataFrame({CELL_ID: [], "embedding": [], "umap_1": [], "umap_2": []}).astype(
         {CELL_ID: str, "embedding": str, "umap_1": "float32", "umap_2": "float32"}
     )
     write_table(pd.concat(tables, ignore_index=True) if tables else empty, outdir / f"{group}.umap.parquet")
-    rows = pd.concat(centroids, ignore_index=True) if centroids else pd.DataFrame(columns=CENTROID_COLUMNS)
-    write_table(rows, outdir / f"{datasets[0]}.{group}.centroids.tsv")
+    if places:
+        write_table(pd.concat(places, ignore_index=True), outdir / f"{datasets[0]}.{group}.centroid_maps.tsv")
     if drawn:
         draw_gallery(
             drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed
@@ -266,16 +198,3 @@ def _draw(
     for key in ("batch", "label"):
         draw_one(joined, key, stem.parent / f"{stem.name}.umap_{key}.png", seed=seed)
     return joined
-
-
-def _identity(fact: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """Return what names an embedding in every table, from its sidecar; the name is ``<method>.<correction>.<seed>``."""
-    method, correction, seed = fact["embedding"].rsplit(".", 2)
-    return {
-        "dataset": fact["dataset"],
-        "embedding": fact["embedding"],
-        "method": method,
-        "family": fact.get("family", group),
-        "correction": correction,
-        "seed": int(seed),
-    }

@@ -86,10 +86,11 @@ workflow EVALUATE_EMBEDDINGS {
         .mix(FIND_NEIGHBORS.out.status)
         .mix(SCORE_EMBEDDING.out.status)
         .mix(SCORE_EMBEDDING.out.scores)
+        .mix(SCORE_EMBEDDING.out.centroids)
         .mix(PROBE_EMBEDDING.out.status)
         .mix(PROBE_EMBEDDING.out.probing)
         .mix(DRAW_UMAPS.out.status)
-        .mix(DRAW_UMAPS.out.centroids)
+        .mix(DRAW_UMAPS.out.centroid_maps)
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`

@@ -4,13 +4,13 @@
  * names a file of its own.
  */
 
-include { APPLY_RECIPE   } from '../../../modules/local/apply/recipe'
-include { FETCH_DATASET  } from '../../../modules/local/fetch/dataset'
-include { RESOLVE_INPUTS } from '../../../modules/local/resolve/inputs'
-include { findPath       } from '../utils_scfmbench'
-include { parseJson      } from '../utils_scfmbench'
-include { readCsv        } from '../utils_scfmbench'
-include { stepSettings   } from '../utils_scfmbench'
+include { APPLY_RECIPE    } from '../../../modules/local/apply/recipe'
+include { FETCH_DATASET   } from '../../../modules/local/fetch/dataset'
+include { RESOLVE_INPUTS  } from '../../../modules/local/resolve/inputs'
+include { findPath        } from '../utils_scfmbench'
+include { parseJson       } from '../utils_scfmbench'
+include { readSamplesheet } from '../utils_scfmbench'
+include { stepSettings    } from '../utils_scfmbench'
 
 workflow FETCH_DATA {
     take:
@@ -22,7 +22,7 @@ workflow FETCH_DATA {
     ch_provenance = channel.empty()
     ch_source = channel.empty()
 
-    def rows = readCsv(samplesheet)
+    def rows = readSamplesheet(samplesheet)
     if (rows.any { row -> row.recipe || isElsewhere(row.h5ad) }) {
         def texts = (rows.collect { row -> row.recipe } + [options.ortholog_table]).findAll { text -> text }.unique()
         def named = texts.collect { text -> [text, findPath(samplesheet, text)] }

@@ -87,9 +87,18 @@ def requireSamplesheet(params) {
     return samplesheet
 }
 
-// Rows of a CSV as a list of maps with trimmed values.
-def readCsv(table) {
-    return table.splitCsv(header: true, strip: true)
+// Rows of the samplesheet as maps: names and values trimmed, empty values and rows left out, values may be quoted.
+// read_samplesheet in bin/scfm/inputs/samplesheet.py reads the same (tests/python/test_inputs_samplesheet.py).
+def readSamplesheet(samplesheet) {
+    def lines = samplesheet.getText('UTF-8').replace('\uFEFF', '').readLines().collect { line -> csvCells(line) }
+    def filled = lines.findAll { cells -> cells.any() }
+    return filled.drop(1).collect { cells -> [filled[0], cells].transpose().collectEntries().findAll { _name, value -> value } }
+}
+
+// Values of one line of a CSV. The operator splitCsv refuses a quoted value that holds a quote ("" in the file).
+def csvCells(line) {
+    def cells = "${line}," =~ /\s*(?:"((?:[^"]|"")*)"|([^,]*))\s*,/
+    return cells.collect { _whole, quoted, plain -> (quoted == null ? plain : quoted.replace('""', '"')).trim() }
 }
 
 // A JSON file as lists and maps.
@@ -134,7 +143,7 @@ def findPath(samplesheet, text) {
 
 // Every path the samplesheet names: the data files and the tables of the column `embeddings`.
 def samplesheetPaths(samplesheet) {
-    def rows = readCsv(samplesheet)
+    def rows = readSamplesheet(samplesheet)
     def named = rows.collect { row -> row.h5ad }
     rows.each { row ->
         (row.embeddings ?: '').tokenize(';').each { entry ->

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.inputs.ensembl import is_ensembl, main_prefix, organism_with, without_version
 from scfm.text import plural
-
-ENSEMBL = re.compile(r"^ENS[A-Z]*G[A-Z]?\d{6,}(\.\d+)?$", re.IGNORECASE)
-_VERSION = re.compile(r"^(ENS[A-Z]*G[A-Z]?\d{6,})\.\d+$", re.IGNORECASE)
 
 
 @dataclass
@@ -45,7 +41,7 @@ class GeneMap:
 def looks_ensembl(names: Iterable[str], *, sample: int = 2000) -> float:
     """Return the share of names (of the first ``sample``) that have the form of an Ensembl gene id, 0 to 1."""
     head = [str(name) for _, name in zip(range(sample), names, strict=False)]
-    return sum(bool(ENSEMBL.match(name)) for name in head) / len(head) if head else 0.0
+    return sum(map(is_ensembl, head)) / len(head) if head else 0.0
 
 
 def species_of(names: Iterable[str], *, sample: int = 2000) -> str | None:
@@ -55,28 +51,11 @@ def species_of(names: Iterable[str], *, sample: int = 2000) -> str | None:
     head = [str(name) for _, name in zip(range(sample), names, strict=False)]
     if not head:
         return None
-    prefixes = Counter(
-        found.group(1).upper() for name in head if (found := re.match(r"^ENS([A-Z]{3})G\d{6,}", name, re.IGNORECASE))
-    )
-    if prefixes and prefixes.most_common(1)[0][1] > len(head) / 2:
-        prefix = prefixes.most_common(1)[0][0]
-        return {"MUS": "mouse", "RNO": "rat", "DAR": "zebrafish"}.get(
-            prefix, f"the species with the Ensembl prefix ENS{prefix}"
-        )
+    prefix, n = main_prefix(head)
+    if prefix and n > len(head) / 2:
+        return organism_with(prefix) or f"the species with the Ensembl prefix ENS{prefix}"
     capitalised = sum(name[:1].isupper() and name[1:].islower() and name[1:2].isalpha() for name in head)
     return "mouse" if capitalised > len(head) / 2 else None
-
-
-def without_version(name: str) -> str:
-    """Return an Ensembl gene id without its version suffix, any other name unchanged.
-
-    Examples
-    --------
-    >>> without_version("ENSG00000141510.18"), without_version("AC012345.1"),
-    without_version("ENSG00000182378.14_PAR_Y") ('ENSG00000141510', 'AC012345.1', 'ENSG00000182378.14_PAR_Y')
-    """
-    found = _VERSION.match(name)
-    return found.group(1) if found else name
 
 
 def look_up(names: np.ndarray, table: Mapping[str, int], *, strip_version: str = "auto") -> GeneMap:

@@ -15,7 +15,7 @@ from scfm.models.core.batch import Batch
 from scfm.models.core.genes import check_overlap
 from scfm.models.core.shards import no_row_warning
 from scfm.models.core.tokens import Tokens, plan_batches
-from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
+from scfm.task.resources import Stopwatch
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Part:
 
 @dataclass
 class Report:
-    """Facts of a run, filled while it streams; :meth:`as_dict` is complete when the stream is exhausted."""
+    """Facts of a run, filled while it streams; complete when the stream is exhausted."""
 
     cells_in: int = 0
     cells_out: int = 0
@@ -72,17 +72,11 @@ class Report:
     batch_tokens: int = 0
     genes: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields of the sidecar."""
+    def facts(self) -> dict[str, Any]:
+        """Return what a sidecar has beyond the fields of every embedding."""
         return {
-            "cells_in": self.cells_in,
-            "cells_out": self.cells_out,
-            "seconds": round(self.seconds, 3),
-            "cells_per_second": round(self.cells_out / self.seconds, 3) if self.seconds else None,
             "not_embedded": [{"cell_id": c, "reason": r} for c, r in self.not_embedded],
             "batch_tokens": self.batch_tokens,
-            "peak_rss_mb": round(peak_rss_mb(), 1),
-            "peak_gpu_mb": peak_gpu_mb(),
             **self.genes,
         }
 
@@ -295,5 +289,5 @@ def embed_frame(model: "EmbeddingModel", counts: "Counts", **options: Any) -> "p
         columns=[f"dim_{j}" for j in range(model.n_dims)],
     )
     frame = frame.loc[[c for c in counts.cell_ids[counts.rows] if c in frame.index]]
-    frame.attrs["report"] = report.as_dict() | model.facts() | {"warnings": model.messages}
+    frame.attrs["report"] = report.facts() | model.facts() | {"warnings": model.messages}
     return frame

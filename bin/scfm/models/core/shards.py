@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, message, read_json, write_json
+from scfm.io.tables import CELL_ID, join_embeddings, message, read_json, write_json
 from scfm.task.steps import step
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ SAME = (
     "method",
     "model",
     "family",
-    "release",
+    "correction",
     "seed",
     "settings",
     "precision",
@@ -140,7 +139,7 @@ def merge_shards(
     Parameters
     ----------
     name
-        ``<dataset>.<method>.<release>.<seed>``.
+        ``<dataset>.<method>.<correction>.<seed>``.
     parts, sidecars, statuses
         What the shards left, in any order; a failed shard has a status only.
     obs
@@ -171,7 +170,7 @@ def merge_shards(
         merged = merge_sidecars(name, notes)
         _check_cells(name, tables, merged, obs)
         write_json(outdir / f"{name}.unchecked.json", merged)
-        _join_tables(tables, outdir / f"{name}.unchecked.parquet")
+        join_embeddings(tables, outdir / f"{name}.unchecked.parquet")
 
 
 def _costs(statuses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -324,18 +323,3 @@ def _ids(path: Path) -> "np.ndarray | list[str]":
     import pyarrow.parquet as pq
 
     return pq.read_table(path, columns=[CELL_ID]).column(CELL_ID).to_pylist()
-
-
-def _join_tables(tables: Sequence[Path], output: Path) -> None:
-    """Write the rows of all tables into one, a row group at a time: the joined table need not fit in memory."""
-    import pyarrow.parquet as pq
-
-    schema: "pa.Schema" = pq.read_schema(tables[0])
-    partial = output.with_name(output.name + ".part")
-    with pq.ParquetWriter(partial, schema, use_dictionary=False) as writer:
-        for path in tables:
-            if not pq.read_schema(path).equals(schema):
-                raise ScfmError(f"{path}: its columns are not those of the first shard.")
-            for batch in pq.ParquetFile(path).iter_batches():
-                writer.write_batch(batch)
-    partial.replace(output)

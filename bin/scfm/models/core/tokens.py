@@ -241,3 +241,42 @@ def plan_batches(lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np.
         batches.append(rows[start : start + size])
         start += size
     return batches
+
+
+def smallest(draws: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
+    """Mark the n smallest draws of every row; of equal draws the earlier one counts as smaller.
+
+    The upper eight bits say at once where nearly all draws belong; only those that share them with the n-th smallest
+    are sorted.
+
+    Parameters
+    ----------
+    draws
+        Uniform, shape (n_values,), uint32.
+    offsets
+        Row limits, shape (n_rows + 1,); rows of at most n values are marked whole.
+    n
+        At least 1.
+
+    Returns
+    -------
+    Mask, shape (n_values,).
+    """
+    lengths = np.diff(offsets)
+    upper = (draws >> np.uint32(24)).astype(np.uint8)
+    row_base = np.repeat(np.arange(len(lengths)) << 8, lengths)
+    row_base += upper
+    counts = np.bincount(row_base, minlength=len(lengths) << 8).reshape(-1, 256)
+    up_to = counts.cumsum(axis=1)
+    edge = (up_to < np.minimum(lengths, n)[:, None]).sum(axis=1)
+    place = np.arange(len(lengths)), edge
+    below = up_to[place] - counts[place]
+    edge_of_value = np.repeat(edge.astype(np.uint8), lengths)
+    mask = upper < edge_of_value
+    at_edge = np.flatnonzero(upper == edge_of_value)
+    row = np.searchsorted(offsets, at_edge, side="right") - 1
+    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | draws[at_edge], kind="stable")
+    first = np.searchsorted(row, np.arange(len(lengths)))
+    rank = np.arange(len(row)) - first[row] + below[row]
+    mask[at_edge[order[rank < n]]] = True
+    return mask

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.inputs.ensembl import prefix_of
 from scfm.models.core.bert import find_model_folder
 from scfm.models.core.pickles import load_dict, load_pickle, require_file
 from scfm.models.core.ranks import check_vocabulary, gene_tokens, read_token_dictionary
@@ -49,9 +50,8 @@ def find_model(weights: Path, release: str) -> Path:
 
 def species_of_id(gene: str) -> Species | None:
     """Return the species of an Ensembl gene id; None for any other text."""
-    if "ENSG" in gene:
-        return "human"
-    return "mouse" if "ENSMUSG" in gene else None
+    prefix = prefix_of(gene)
+    return None if prefix is None else {"": "human", "MUS": "mouse"}.get(prefix)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.inputs.ensembl import prefix_of
 from scfm.models.core import genes, ranks, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
@@ -150,7 +151,7 @@ class ScCello(EmbeddingModel):
         as_ids = genes.look_up(names, self.table, strip_version=self.settings.strip_version)
         as_symbols = genes.look_up(names, self.symbols, strip_version="false")
         readings = {"ensembl": as_ids, "symbol": as_symbols}
-        official, other = ("ensembl", "symbol") if len(names) and names[0].startswith("ENSG") else ("symbol", "ensembl")
+        official, other = ("ensembl", "symbol") if len(names) and prefix_of(names[0]) == "" else ("symbol", "ensembl")
         chosen = other if readings[other].known.sum() > readings[official].known.sum() else official
         readings[chosen].report["gene_names_read_as"] = chosen
         return readings[chosen]

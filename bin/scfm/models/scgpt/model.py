@@ -16,10 +16,10 @@ import numpy as np
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
+from scfm.keyed import bits_at, cell_keys, states_of
 from scfm.models.core import genes, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
-from scfm.models.core.keyed import bits_at, cell_keys, smallest, states_of
 from scfm.models.core.pickles import require_file
 from scfm.models.core.settings import ModelSettings
 from scfm.models.scgpt.bins import N_BINS, bin_limits, digits
@@ -207,7 +207,7 @@ class ScGPT(EmbeddingModel):
 
     def choose(self, rows: tokens.Rows, bits: np.ndarray, keep: int) -> np.ndarray:
         """Return flat positions of the genes that cells keep: those with the smallest draws."""
-        return np.flatnonzero(smallest((bits >> np.uint64(32)).astype(np.uint32), rows.offsets, keep))
+        return np.flatnonzero(tokens.smallest((bits >> np.uint64(32)).astype(np.uint32), rows.offsets, keep))
 
     def tie_draws(self, rows: tokens.Rows, bits: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Return a uniform draw in [0, 1) per kept value."""

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.keyed import cell_keys
 from scfm.models.core import genes, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.checkpoint import ANY
-from scfm.models.core.keyed import cell_keys
 from scfm.models.core.runner import Part
 from scfm.models.core.settings import ModelSettings
 from scfm.models.uce.genes import find_file, read_gene_tokens, read_positions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scfm.models.core.keyed import keyed_bits
+from scfm.keyed import keyed_bits
 from scfm.models.core.tokens import Tokens, offsets_of, within
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed
+from scfm.report.tables.maps import read_places, with_places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,13 +116,17 @@ def collect(
     if messages is not None:
         found.messages += read_json(messages)
     tables: dict[str, list["pd.DataFrame"]] = {"scores": [], "probing": [], "centroids": []}
+    places: list["pd.DataFrame"] = []
     for path in find_files(results):
         kind = next((name for name in tables if path.name.endswith(f".{name}.tsv")), None)
         if kind:
             tables[kind].append(read_typed(path, kind, schemas))
+        elif path.name.endswith(".centroid_maps.tsv"):
+            places.append(read_places(path, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
     found.scores, found.probing, found.centroids = (_join(tables[name], name, schemas) for name in tables)
+    found.centroids = with_places(found.centroids, places, schemas)
     log.info(
         "%d status files, %d sidecars, %d scores, %d probing rows, %d centroids for %d planned embeddings",
         len(found.statuses),

@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// UMAPs of all embeddings of one family, from the neighbours already found, and their centroids per batch and label.
+// UMAPs of all embeddings of one family, from the neighbours already found, and the maps of centroids asked for.
 process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
@@ -17,7 +17,7 @@ process DRAW_UMAPS {
     tuple val(meta), path('*.umap.parquet'), emit: umap
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
-    path '*.centroids.tsv', optional: true, emit: centroids
+    path '*.centroid_maps.tsv', optional: true, emit: centroid_maps
     path 'versions.yml', topic: versions, emit: versions
 
     script:

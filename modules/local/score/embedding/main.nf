@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// Every metric of the profile, with its per-label values; what is not defined is NA with a reason.
+// Every metric of the profile, with its per-label values, and the alignment of centroids; what is not defined is NA with a reason.
 process SCORE_EMBEDDING {
     tag "${meta.id}"
     label 'process_low'
@@ -16,6 +16,7 @@ process SCORE_EMBEDDING {
 
     output:
     path "${meta.id}.scores.tsv", optional: true, emit: scores
+    path "${meta.id}.centroids.tsv", optional: true, emit: centroids
     path "${meta.id}.metrics_scib.csv", optional: true, emit: paper
     path "${meta.id}.score.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions

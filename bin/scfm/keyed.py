@@ -38,6 +38,18 @@ def cell_keys(seed: int, cell_ids: Iterable[str], *, stream: str = "") -> np.nda
     return np.frombuffer(bytes(keys), dtype="<u8").astype(np.uint64)
 
 
+def id_hashes(cell_ids: Iterable[str]) -> np.ndarray:
+    """Return a 64-bit BLAKE2b hash per id, without any seed; shape (n_cells,), uint64."""
+    digests = b"".join(hashlib.blake2b(str(cell_id).encode(), digest_size=8).digest() for cell_id in cell_ids)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def pair_bits(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return 64 random bits for each ordered pair of hashes, elementwise with broadcasting, uint64."""
+    with np.errstate(over="ignore"):
+        return bits_at(second, first * _GOLDEN)
+
+
 def _mix(values: np.ndarray) -> np.ndarray:
     """Scramble 64-bit integers in place (the finaliser of SplitMix64)."""
     shifted = np.empty_like(values)
@@ -65,42 +77,3 @@ def bits_at(keys: np.ndarray, states: np.ndarray) -> np.ndarray:
 def keyed_bits(keys: np.ndarray, counters: np.ndarray) -> np.ndarray:
     """Return 64 random bits for each (key, counter), elementwise with broadcasting, uint64."""
     return bits_at(keys, states_of(counters))
-
-
-def smallest(draws: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
-    """Mark the n smallest draws of every row; of equal draws the earlier one counts as smaller.
-
-    The upper eight bits say at once where nearly all draws belong; only those that share them with the n-th smallest
-    are sorted.
-
-    Parameters
-    ----------
-    draws
-        Uniform, shape (n_values,), uint32.
-    offsets
-        Row limits, shape (n_rows + 1,); rows of at most n values are marked whole.
-    n
-        At least 1.
-
-    Returns
-    -------
-    Mask, shape (n_values,).
-    """
-    lengths = np.diff(offsets)
-    upper = (draws >> np.uint32(24)).astype(np.uint8)
-    row_base = np.repeat(np.arange(len(lengths)) << 8, lengths)
-    row_base += upper
-    counts = np.bincount(row_base, minlength=len(lengths) << 8).reshape(-1, 256)
-    up_to = counts.cumsum(axis=1)
-    edge = (up_to < np.minimum(lengths, n)[:, None]).sum(axis=1)
-    place = np.arange(len(lengths)), edge
-    below = up_to[place] - counts[place]
-    edge_of_value = np.repeat(edge.astype(np.uint8), lengths)
-    mask = upper < edge_of_value
-    at_edge = np.flatnonzero(upper == edge_of_value)
-    row = np.searchsorted(offsets, at_edge, side="right") - 1
-    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | draws[at_edge], kind="stable")
-    first = np.searchsorted(row, np.arange(len(lengths)))
-    rank = np.arange(len(row)) - first[row] + below[row]
-    mask[at_edge[order[rank < n]]] = True
-    return mask

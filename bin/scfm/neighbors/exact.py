@@ -1,0 +1,199 @@
+"""The exact search: candidates by matrix products, then order and ties settled in double precision.
+
+:func:`nearest` serves every search of the package. What differs between them is who is searched for (``rows``), among
+whom (``columns``), and how neighbours at exactly the same distance are ordered (a :data:`TieRule`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scfm.keyed import id_hashes, pair_bits
+
+#: gives for positions of cells (own, other; broadcast) the uint64 rank of ``other`` among those equally far from
+#: ``own``, at least 1; different for different ``other``
+TieRule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+#: candidates asked for beyond k, so that the refined order of the first k is almost always settled at once
+MARGIN = 10
+#: rounding of a squared distance computed by a matrix product, relative to the squared norms
+_ROUNDING = 1e-13
+#: up to this many cells all distances are computed at once
+_SMALL = 2000
+#: largest temporary array, in bytes
+_BLOCK_BYTES = 64 * 2**20
+
+log = logging.getLogger(__name__)
+
+
+def by_hash(cell_ids: np.ndarray) -> TieRule:
+    """Return the tie rule that draws neighbours at the same distance by a hash of the two cell ids.
+
+    Every cell gets its own random-like draw: "the first by name" would make the same few cells the neighbours of all.
+    """
+    hashes = id_hashes(cell_ids)
+    return lambda own, other: pair_bits(hashes[own], hashes[other])
+
+
+def by_position(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Order neighbours at the same distance by their position."""
+    return np.broadcast_to(other, np.broadcast_shapes(np.shape(own), np.shape(other))).astype(np.uint64) + np.uint64(1)
+
+
+def nearest(
+    values: np.ndarray,
+    k: int,
+    *,
+    ties: TieRule,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest cells exactly, by Euclidean distance; a cell that is searched among is its own first one.
+
+    Parameters
+    ----------
+    values
+        Coordinates, shape (n_cells, n_dims), float32 or float64, finite.
+    k
+        Cells to find, at least 1; all where there are fewer.
+    ties
+        Order of cells at the same distance.
+    rows
+        Positions of the cells to find neighbours for, shape (n_rows,); all cells by default.
+    columns
+        Positions of the cells to search among, different, shape (n_columns,); all cells by default.
+
+    Returns
+    -------
+    Positions in ``values`` and distances in double precision, ascending, both shape (n_rows, min(k, n_columns)).
+    """
+    some = values if rows is None else values[rows]
+    among = values if columns is None else values[columns]
+    everyone = np.arange(len(values))
+    rows, columns = (everyone if chosen is None else chosen for chosen in (rows, columns))
+    k, asked = min(k, len(columns)), min(len(columns), k + MARGIN)
+    candidates, last = _candidates(some, among, asked)
+    indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
+    if asked < len(columns):
+        slack = _slack(some, among)
+        lost = np.isin(rows, columns) & (indices[:, 0] != rows)
+        unsettled = np.flatnonzero((last <= distances[:, -1] ** 2 + 2 * slack) | lost)
+        if len(unsettled):
+            log.debug("%d of %d cells have ties at the last neighbour", len(unsettled), len(rows))
+            heaped = distances[unsettled, -1] == 0
+            for part, settle in ((unsettled[heaped], _settle_heaps), (unsettled[~heaped], _settle_rows)):
+                if len(part):
+                    indices[part], distances[part] = settle(values, rows[part], columns, slack[part], k=k, ties=ties)
+    return indices, distances
+
+
+def sort_candidates(
+    values: np.ndarray, rows: np.ndarray, candidates: np.ndarray, k: int, ties: TieRule
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k nearest of each row's candidates by distances recomputed from the differences, self first.
+
+    Parameters
+    ----------
+    values
+        Coordinates, shape (n_cells, n_dims).
+    rows
+        Positions, shape (n_rows,).
+    candidates
+        Positions, shape (n_rows, n_candidates).
+    k
+        At most n_candidates.
+    ties
+        Order of candidates at the same distance.
+    """
+    indices = np.empty((len(rows), k), dtype=np.int64)
+    distances = np.empty((len(rows), k))
+    for part in _blocks(len(rows), candidates.shape[1] * values.shape[1] * 8):
+        own, other = rows[part, None], candidates[part]
+        difference = values[other].astype(np.float64) - values[own].astype(np.float64)
+        distance = np.sqrt(np.einsum("rcd,rcd->rc", difference, difference))
+        distance[own == other] = -1.0
+        order = np.lexsort((ties(own, other), distance), axis=1)[:, :k]
+        indices[part] = np.take_along_axis(other, order, axis=1)
+        distances[part] = np.take_along_axis(distance, order, axis=1)
+    distances[:, 0] = np.maximum(distances[:, 0], 0.0)
+    return indices, distances
+
+
+def _blocks(n: int, row_bytes: int) -> Iterator[slice]:
+    """Yield slices over n rows whose temporary array stays under the limit."""
+    step = max(1, _BLOCK_BYTES // max(1, row_bytes))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def _norms(values: np.ndarray) -> np.ndarray:
+    """Return the squared norms of rows in double precision."""
+    return np.einsum("ij,ij->i", values, values, dtype=np.float64)
+
+
+def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return how far rounding may move a squared distance computed by a matrix product, for every row of ``some``."""
+    return _ROUNDING * (_norms(some) + _norms(among).max())
+
+
+def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return candidates for the nearest of every row and the squared distance of the last, both as matrix products
+    round.
+
+    Few cells need no library: importing scikit-learn takes longer than searching among them.
+    """
+    if max(len(some), len(among)) > _SMALL:
+        from sklearn.neighbors import NearestNeighbors
+
+        distances, candidates = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among).kneighbors(some)
+        return candidates, distances[:, -1] ** 2
+    squared = _squared_distances(some.astype(np.float64), among.astype(np.float64))
+    candidates = np.argpartition(squared, asked - 1, axis=1)[:, :asked]
+    return candidates, np.take_along_axis(squared, candidates[:, -1:], axis=1).ravel()
+
+
+def _squared_distances(some: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return all squared distances by a matrix product, shape (n_some, n_among)."""
+    return _norms(some)[:, None] + _norms(among)[None, :] - 2 * (some @ among.T)
+
+
+def _settle_rows(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, slack: np.ndarray, *, k: int, ties: TieRule
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search among all columns, for rows whose k-th neighbour is tied with cells beyond the candidates."""
+    indices, distances = np.empty((len(rows), k), dtype=np.int64), np.zeros((len(rows), k))
+    among, listed = values[columns].astype(np.float64), np.isin(rows, columns)
+    for part in _blocks(len(rows), len(columns) * 8):
+        squared = _squared_distances(values[rows[part]].astype(np.float64), among)
+        limit = np.partition(squared, k - 1, axis=1)[:, k - 1] + 2 * slack[part]
+        for target, line, top in zip(range(part.start, part.stop), squared, limit, strict=True):
+            own = rows[target : target + 1]
+            candidates = np.union1d(columns[line <= top], own[listed[target : target + 1]])[None, :]
+            found = sort_candidates(values, own, candidates, k, ties)
+            indices[target], distances[target] = found[0][0], found[1][0]
+    return indices, distances
+
+
+def _settle_heaps(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, slack: np.ndarray, *, k: int, ties: TieRule
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the neighbours of rows that share their place with at least k columns: all are at distance 0."""
+    indices, distances = np.empty((len(rows), k), dtype=np.int64), np.zeros((len(rows), k))
+    points, place = np.unique(values[rows], axis=0, return_inverse=True)
+    place = place.ravel()
+    for heap, point in enumerate(points):
+        mine = np.flatnonzero(place == heap)
+        members = columns[(values[columns] == point).all(axis=1)]
+        if len(members) < k:  # differences too small to be told from 0
+            indices[mine], distances[mine] = _settle_rows(values, rows[mine], columns, slack[mine], k=k, ties=ties)
+            continue
+        for part in _blocks(len(mine), len(members) * 24):
+            own = rows[mine[part], None]
+            keys = np.where(own == members, np.uint64(0), ties(own, members[None]))
+            first = np.argpartition(keys, k - 1, axis=1)[:, :k]
+            order = np.argsort(np.take_along_axis(keys, first, axis=1), axis=1)
+            indices[mine[part]] = members[np.take_along_axis(first, order, axis=1)]
+    return indices, distances
