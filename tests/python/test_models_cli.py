@@ -72,7 +72,7 @@ def test_table_and_sidecar(tmp_path) -> None:
         "embedding",
         "method",
         "family",
-        "release",
+        "correction",
         "seed",
         "is_control",
         "output_type",

@@ -170,7 +170,7 @@ def _identity(model: "EmbeddingModel", dataset: str, method: str) -> dict[str, A
         "method": method,
         "model": model.name,
         "family": "foundation_model",
-        "release": "raw",
+        "correction": "raw",
         "seed": model.seed,
         "is_control": model.random_init,
         "output_type": "embedding",

@@ -26,7 +26,7 @@ SAME = (
     "method",
     "model",
     "family",
-    "release",
+    "correction",
     "seed",
     "settings",
     "precision",
