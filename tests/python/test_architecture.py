@@ -38,6 +38,7 @@ LAYERS = [
     "report.view",
     "report.sections",
     "report",
+    "api",
     "testing",
 ]
 
