@@ -39,6 +39,7 @@ LAYERS = [
     "report.view",
     "report.sections",
     "report",
+    "api",
     "testing",
 ]
 

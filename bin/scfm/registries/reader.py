@@ -9,8 +9,15 @@ from typing import Any
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 
-#: folder of the registries, schemas and recipes of this checkout
-ASSETS = Path(__file__).resolve().parents[3] / "assets"
+
+def _assets() -> Path:
+    """Return the folder of the registries: inside the installed package, else that of the checkout."""
+    installed = Path(__file__).resolve().parents[1] / "assets"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "assets"
+
+
+#: folder of the registries, schemas and recipes
+ASSETS = _assets()
 
 
 def _typed(text: str, kind: str) -> Any:
