@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scfm.io.tables import message, write_json, write_table
+from scfm.io.tables import write_json, write_table
+from scfm.registries.messages import message
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -259,14 +260,7 @@ def write_facts(results: Path, dataset: str) -> None:
             "batch_role": "biological" if dataset == "ifnb" else "technical",
             "keys": {"batch": "batch", "label": "cell_type"},
             "dropped": {"no_label": 4} if dataset == "pbmc" else {},
-            "warnings": [
-                message(
-                    "W-BAL-01",
-                    "warning",
-                    "Batch sizes differ 4-fold. Mixing scores favour large batches.",
-                    dataset=dataset,
-                )
-            ],
+            "warnings": [message("W-BAL-01", reasons="Batch sizes differ 4-fold", absent="", dataset=dataset)],
         },
     )
 
@@ -324,13 +318,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     write_json(
         root / "input_warnings.json",
         [
-            message(
-                "W-IN-01",
-                "warning",
-                "4 cells have no label; they are dropped from scoring.",
-                dataset=datasets[0],
-                values={"n": 4},
-            ),
+            message("E-IN-03/label", n_cells=1200, dataset=datasets[0], values={"n_missing": 4, "key": "cell_type"}),
         ],
     )
     for dataset in datasets:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from helpers_report import ASSETS, write_plot, write_run
 from scfm.errors import ScfmError
-from scfm.io.tables import message, read_json
+from scfm.io.tables import read_json
+from scfm.registries.messages import message
 from scfm.report.build import build_modules
 from scfm.report.page.html import colour, esc, heat_table, tabs
 from scfm.report.page.mqc import Module, Section, slug, write_modules
@@ -192,7 +193,7 @@ def test_failures_stand_first_with_their_reason_escaped(modules):
 
 
 def test_a_thousand_messages_are_a_few_lines(data):
-    many = [message("W-BAL-01", "warning", f"Text {i}.", dataset=f"d{i}") for i in range(1000)]
+    many = [message("W-BAL-01", reasons=f"Text {i}", absent="", dataset=f"d{i}") for i in range(1000)]
     content = overview.messages_html(many, data)
     shown = re.sub(r"<ul>.*?</ul>", "", content)
     assert "1000 warnings" in content and content.count("<details") == 2 and len(shown) < 2500

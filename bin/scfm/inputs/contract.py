@@ -11,7 +11,7 @@ from scfm.inputs.counts_faults import faults_of
 from scfm.inputs.genes import MIN_MAPPED, GeneNames, find_names, normal_organism
 from scfm.io.counts import MatrixFacts, find_counts, var_of
 from scfm.io.store import Store, open_store
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -120,21 +120,12 @@ def _check_counts(store: Store, report: Report, row: Mapping[str, str], params: 
         report.warnings.append(
             message(
                 "E-IN-01",
-                "warning",
-                f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g}"
-                " from a whole number). They are rounded, as --round_counts asks.",
+                source=facts.source,
                 values={"n_fractional": facts.n_fractional, "max_fraction": facts.max_fraction},
             )
         )
     if not row.get("counts_layer") and facts.source != "layers/counts" and "counts" in store.keys("layers"):
-        report.warnings.append(
-            message(
-                "W-IN-04",
-                "warning",
-                f"layers['counts'] holds no raw counts; {facts.source} does and is used. "
-                "Name another place with counts_layer if that is wrong.",
-            )
-        )
+        report.warnings.append(message("W-IN-04", source=facts.source))
     return facts
 
 
@@ -199,24 +190,14 @@ def _judge_genes(name: str, report: Report, row: Mapping[str, str], names: GeneN
         report.warnings.append(
             message(
                 "W-IN-05",
-                "warning",
-                f"{len(var) - n_mapped:,} of {plural(len(var), 'gene')} have neither a gene symbol nor "
-                "an Ensembl id; models that map genes leave them out.",
+                n_unmapped=len(var) - n_mapped,
                 values={"n_mapped": n_mapped, "n_genes": len(var)},
                 threshold=0.9,
             )
         )
     declared = normal_organism(row.get("organism"))
     if declared and organism and declared != organism:
-        report.warnings.append(
-            message(
-                "W-IN-06",
-                "warning",
-                f"The samplesheet says organism '{row['organism']}', and the Ensembl ids are of "
-                f"{organism}. Correct one of them before running models that are trained on one species.",
-                values={"declared": declared, "found": organism},
-            )
-        )
+        report.warnings.append(message("W-IN-06", values={"declared": declared, "found": organism}))
 
 
 def _check_obsm(store: Store, report: Report, embeddings: Mapping[str, str]) -> None:

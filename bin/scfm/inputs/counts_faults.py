@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scfm.io.counts import MatrixFacts
+from scfm.registries.messages import sentence
 from scfm.text import plural
 
 
@@ -36,17 +37,16 @@ def faults_of(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]
             "point the samplesheet's counts_layer at raw counts."
         )
     if facts.looks_logged:
-        faults.append(
-            f"{place} looks log-transformed (E-IN-02): {plural(facts.n_fractional, 'fractional value')} and a maximum"
-            f" of {facts.maximum:.4g}. Models would take it for counts. Point the samplesheet's counts_layer at raw"
-            " counts."
-        )
+        faults.append(sentence("E-IN-02", place=place, n_fractional=facts.n_fractional, maximum=facts.maximum))
     elif facts.n_fractional and not round_counts:
         faults.append(
-            f"{place} holds fractions (E-IN-01): {plural(facts.n_fractional, 'value')} of {facts.n_stored:,}, "
-            f"up to {facts.max_fraction:.2g} from a whole number; "
-            "counts must be whole. If an ambient-RNA tool made them, round with --round_counts, "
-            "else choose another counts_layer."
+            sentence(
+                "E-IN-01/refused",
+                place=place,
+                n_fractional=facts.n_fractional,
+                n_stored=facts.n_stored,
+                max_fraction=facts.max_fraction,
+            )
         )
     if facts.maximum <= 0 and not faults:
         faults.append(

@@ -12,10 +12,11 @@ from scfm.errors import ScfmError
 from scfm.inputs.contract import check_file
 from scfm.inputs.params import Choice, check_params, with_defaults
 from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
-from scfm.io.tables import message, write_json
+from scfm.io.tables import write_json
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.messages import message
 from scfm.registries.methods import Method
 from scfm.registries.models import ModelInfo
 from scfm.text import split_list
@@ -169,17 +170,7 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
     n_cells = facts.get("n_cells")
     neighbors = params.get("neighbors_k")
     if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
-        found.append(
-            message(
-                "W-NN-01",
-                "warning",
-                f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
-                "neighbours are not defined.",
-                dataset=dataset,
-                values={"n_cells": n_cells},
-                threshold=neighbors,
-            )
-        )
+        found.append(message("W-NN-01", dataset=dataset, values={"n_cells": n_cells}, threshold=neighbors))
     return found
 
 

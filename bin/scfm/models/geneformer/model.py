@@ -153,13 +153,7 @@ class Geneformer(EmbeddingModel):
         if self.n_counts_column:
             check_totals(counts, self.n_counts_column)
         if "filter_pass" in counts.obs.columns and (n := int((counts.obs["filter_pass"] != 1).sum())):
-            self.warn(
-                "W-MOD-19",
-                f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops"
-                " these; here every cell is embedded, so that all models stand on the same cells. Remove them from the"
-                " input if they should not count.",
-                n=n,
-            )
+            self.warn("W-MOD-19", values={"n": n})
 
     # ---- tokens ------------------------------------------------------------------------------------------------------
 
