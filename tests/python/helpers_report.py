@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import write_json, write_table
 from scfm.registries.messages import message
 
@@ -100,7 +101,10 @@ def status_of(row, step: str, status: str = "ok", reason: str = "", code: str = 
 
 
 def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
-    """Return a sidecar."""
+    """Return a sidecar, with the warning of the validation gate where cells are lost."""
+    not_embedded = {f"c{i}": "no gene in the vocabulary" for i in range(lost)}
+    about = {"dataset": row.dataset, "method": row.method, "embedding": row.embedding}
+    entries, warnings = missing_cells_warning(list(not_embedded), not_embedded, n, **about)
     return {
         "dataset": row.dataset,
         "embedding": row.embedding,
@@ -120,10 +124,10 @@ def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
         "cells_out": n - lost,
         "n_dims": 50,
         "cells_per_second": (n - lost) / 3.0,
-        "warnings": [],
+        "warnings": warnings,
         "status": "ok",
         "reason": "",
-        "not_embedded": [{"cell_id": f"c{i}", "reason": "no gene in the vocabulary"} for i in range(lost)],
+        "not_embedded": entries,
     }
 
 

@@ -46,7 +46,7 @@ class CheckedEmbedding:
     extra
         Ids with a row that are no cell of the data set; their rows are dropped.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     """
 
     cell_ids: "np.ndarray"

@@ -32,7 +32,7 @@ class Report:
     faults
         Sentences; any of them stops the run.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     facts
         What goes into ``datasets.json``.
     """

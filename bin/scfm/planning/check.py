@@ -36,7 +36,7 @@ class Outcome:
     faults
         Sentences; any of them stops the run.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     datasets
         One object per row of the samplesheet, for ``datasets.json``.
     plan

@@ -33,7 +33,7 @@ class Selection:
     n_batches
         Shape (n_genes,), int: batches in which the gene is variable by itself.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     """
 
     mask: "np.ndarray"

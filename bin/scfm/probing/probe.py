@@ -161,7 +161,7 @@ def probe(
 
     Returns
     -------
-    Table with the columns ``COLUMNS``; warnings as made by ``scfm.io.tables.message``.
+    Table with the columns ``COLUMNS``; warnings as made by ``scfm.registries.messages.message``.
     """
     import numpy as np
     import pandas as pd

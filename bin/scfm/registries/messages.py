@@ -75,7 +75,7 @@ def load_messages() -> dict[str, MessageRow]:
     return {row.name: row for row in rows}
 
 
-def sentence(name: str, **values: Any) -> str:
+def sentence(name: str, /, **values: Any) -> str:
     """Return text and advice of a message in one line.
 
     Raises
@@ -89,6 +89,7 @@ def sentence(name: str, **values: Any) -> str:
 
 def message(
     name: str,
+    /,
     *,
     dataset: str = "",
     method: str = "",

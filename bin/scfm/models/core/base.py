@@ -57,7 +57,7 @@ class EmbeddingModel(ABC):
     genes
         Map of the current input's columns; set by the runner before :meth:`tokenize`.
     messages
-        Warnings for the sidecar, made by :func:`scfm.io.tables.message`; add with :meth:`warn`.
+        Warnings for the sidecar, made by :func:`scfm.registries.messages.message`; add with :meth:`warn`.
     """
 
     #: name on the command line and of the file
