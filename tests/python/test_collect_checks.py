@@ -78,7 +78,9 @@ def failed(code: str, reason: str) -> pd.DataFrame:
     files = [status_of(r, "embed", "failed", reason, code) for r in plan.itertuples() if r.correction == "raw"]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     return build_status(
-        Collected(plan=plan, datasets=[], statuses=files, scores=empty, probing=empty, facts={"pbmc": {}})
+        Collected(
+            plan=plan, datasets=[], statuses=files, tables={"scores": empty, "probing": empty}, facts={"pbmc": {}}
+        )
     )
 
 
@@ -100,10 +102,12 @@ def test_results_that_nobody_planned_are_an_error():
     stray = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     found = checks.unplanned_results(
-        Collected(plan=plan, datasets=[], statuses=[status_of(stray, "embed")], scores=empty, probing=empty)
+        Collected(
+            plan=plan, datasets=[], statuses=[status_of(stray, "embed")], tables={"scores": empty, "probing": empty}
+        )
     )
     assert [m["code"] for m in found] == ["E-RUN-03"] and "'pbmc.harmony.raw.0'" in found[0]["text"]
-    known = Collected(plan=plan, datasets=[], statuses=[], scores=empty, probing=empty)
+    known = Collected(plan=plan, datasets=[], statuses=[], tables={"scores": empty, "probing": empty})
     assert checks.unplanned_results(known) == []
 
 
@@ -116,8 +120,7 @@ def test_a_message_of_a_sidecar_is_about_its_data_set():
         plan=plan_rows(("pbmc",), ("harmony",)),
         datasets=[],
         sidecars=[sidecar],
-        scores=scores({}).reindex(columns=[*scores({"a": {"b": 1}})]),
-        probing=empty,
+        tables={"scores": scores({}).reindex(columns=[*scores({"a": {"b": 1}})]), "probing": empty},
         facts={"pbmc": {}},
     )
     all_of_them = checks.all_messages(

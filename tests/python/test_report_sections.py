@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_a_thousand_messages_are_a_few_lines(data):
 
 def test_a_clean_run_says_so(data):
     clean = data.status.assign(status="ok")
-    copy = type(data)(**{**vars(data), "status": clean, "verdict": {"n_failed": 0}})
+    copy = replace(data.with_tables(status=clean), verdict={"n_failed": 0})
     assert re.search(r"All \d+ planned embeddings gave their results", overview.messages_html([], copy))
 
 
@@ -319,9 +320,7 @@ def test_methods_text_cites_what_ran_and_nothing_else(data):
     assert "Harmony" in content and "10.1038/s41592-019-0619-0" in content and "scfmbench 0.1.0" in content
     assert "drop_pc1" not in content and "Stuart" not in content  # neither ran
     without = data.status[data.status["method"] != "scanorama"]
-    less = methods_text(
-        type(data)(**{**vars(data), "status": without, "scores": data.scores[data.scores["metric"] != "kbet"]})
-    ).data
+    less = methods_text(data.with_tables(status=without, scores=data.scores[data.scores["metric"] != "kbet"])).data
     assert "Scanorama" in content and "Scanorama" not in less and "kBET" not in less
     assert re.findall(r"\[(\d+)", content)[0] == "1"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scfm.errors import ScfmError
 from scfm.registries.messages import load_messages
-from scfm.registries.schemas import TABLES, Schemas
+from scfm.registries.schemas import Schemas
 
 _PART = re.compile(r"(<!-- made: (?P<name>[a-z_]+) -->\n).*?(<!-- end: (?P=name) -->\n)", re.DOTALL)
 
@@ -33,14 +33,20 @@ def messages_part() -> str:
     return "\n".join(parts)
 
 
+def tables_part() -> str:
+    """Return the published tables and the chapter of the report that shows each."""
+    rows = [[f"`{t.name}.tsv`", t.title, t.chapter] for t in Schemas().tables.values()]
+    return markdown_table(["table", "what it holds", "chapter of the report"], rows)
+
+
 def columns_part() -> str:
     """Return the columns of every published table."""
     schemas = Schemas()
-    return "\n".join(schemas.describe(name) for name in TABLES)
+    return "\n".join(schemas.describe(name) for name in schemas.tables)
 
 
 #: what can stand between the comments of a page
-PARTS: dict[str, Callable[[], str]] = {"messages": messages_part, "columns": columns_part}
+PARTS: dict[str, Callable[[], str]] = {"messages": messages_part, "tables": tables_part, "columns": columns_part}
 
 
 def filled(text: str, page: Path | str) -> str:

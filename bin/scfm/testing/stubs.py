@@ -167,7 +167,7 @@ def stub_scores(args: Namespace) -> None:
     """One metric, and the centroids of two groups."""
     import pandas as pd
 
-    from scfm.metrics.centroids import COLUMNS
+    from scfm.metrics import centroids, scoring
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -179,23 +179,8 @@ def stub_scores(args: Namespace) -> None:
         "reason": "",
         "higher_is_better": True,
     }
-    columns = [
-        "dataset",
-        "embedding",
-        "method",
-        "family",
-        "correction",
-        "seed",
-        "metric",
-        "group",
-        "value",
-        "n_cells",
-        "status",
-        "reason",
-        "higher_is_better",
-    ]
-    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.scores.tsv")
-    centroids = {
+    write_table(pd.DataFrame([row])[list(scoring.COLUMNS)], args.outdir / f"{args.id}.scores.tsv")
+    groups = {
         **_split_id(args.id),
         "family": args.family,
         "batch": BATCHES[::2],
@@ -206,13 +191,16 @@ def stub_scores(args: Namespace) -> None:
         "aligned": True,
         "chance": 0.5,
     }
-    write_table(pd.DataFrame(centroids, columns=list(COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
+    write_table(pd.DataFrame(groups, columns=list(centroids.COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
     _status(args, "score")
 
 
 def stub_probing(args: Namespace) -> None:
     """One probe."""
     import pandas as pd
+
+    from scfm.metrics.scoring import IDENTITY
+    from scfm.probing.rows import COLUMNS
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -229,27 +217,7 @@ def stub_probing(args: Namespace) -> None:
         "status": "ok",
         "reason": "",
     }
-    columns = [
-        "dataset",
-        "embedding",
-        "method",
-        "family",
-        "correction",
-        "seed",
-        "target",
-        "scheme",
-        "classifier",
-        "fold",
-        "group",
-        "metric",
-        "value",
-        "n_test",
-        "baseline_majority",
-        "baseline_permuted",
-        "status",
-        "reason",
-    ]
-    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.probing.tsv")
+    write_table(pd.DataFrame([row])[[*IDENTITY, *COLUMNS]], args.outdir / f"{args.id}.probing.tsv")
     _status(args, "probe")
 
 

@@ -96,7 +96,7 @@ def unplanned_results(found: "Collected") -> list[dict]:
     """E-RUN-03: results of embeddings that are not in the plan, a sign of files from another run."""
     planned = {(r.dataset, r.embedding) for r in found.plan.itertuples()}
     seen = {(s["dataset"], s["embedding"]) for s in [*found.statuses, *found.sidecars]}
-    for table in (found.scores, found.probing):
+    for table in found.tables.values():
         seen |= set(zip(table["dataset"], table["embedding"], strict=True))
     extra = sorted(f"{d}.{e}" for d, e in seen - planned)
     if not extra:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.reader import ASSETS
-from scfm.registries.schemas import TABLES, Schemas
+from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
-from scfm.report.tables.load import read_metrics, read_plan
+from scfm.report.tables.load import read_metrics, read_plan, table_named
 from scfm.report.tables.names import Names, read_methods
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ class ReportData:
 
     Attributes
     ----------
-    plan, scores, totals, probing, centroids, status, resources
-        The tables.
+    plan
+        ``plan.tsv``.
+    tables
+        The published tables by name; also attributes (``data.scores``).
     messages, datasets, verdict
         ``warnings.json``, ``datasets.json`` and ``verdict.json``.
     metrics, methods
@@ -47,12 +49,7 @@ class ReportData:
     """
 
     plan: "pd.DataFrame"
-    scores: "pd.DataFrame"
-    totals: "pd.DataFrame"
-    probing: "pd.DataFrame"
-    centroids: "pd.DataFrame"
-    status: "pd.DataFrame"
-    resources: "pd.DataFrame"
+    tables: dict[str, "pd.DataFrame"]
     messages: list[dict[str, Any]]
     datasets: list[dict[str, Any]]
     verdict: dict[str, Any]
@@ -66,6 +63,13 @@ class ReportData:
     histories: list[Path] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     assets: Path = ASSETS
+
+    def __getattr__(self, name: str) -> "pd.DataFrame":
+        return table_named(self, name)
+
+    def with_tables(self, **tables: "pd.DataFrame") -> "ReportData":
+        """Return the same run with other tables."""
+        return replace(self, tables=self.tables | tables)
 
     @cached_property
     def published(self) -> "Published":
@@ -83,7 +87,7 @@ class ReportData:
 
     def of(self, table: str, dataset: str) -> "pd.DataFrame":
         """Return the rows of a table about one data set."""
-        frame = getattr(self, table)
+        frame = self.plan if table == "plan" else self.tables[table]
         return frame[frame["dataset"] == dataset]
 
     def facts(self, dataset: str) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def load_report_data(
     )
     return ReportData(
         plan=planned,
-        **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
+        tables={name: read_typed(tables / f"{name}.tsv", name, schemas) for name in schemas.tables},
         messages=messages,
         datasets=read_json(tables / "datasets.json"),
         verdict=read_json(tables / "verdict.json"),
