@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ def check_run(
     methods: Mapping[str, Method],
     samplesheet: Path,
     located: Located,
+    corrections: Iterable[str] | None = None,
     model_table: Mapping[str, ModelInfo] | None = None,
     weights: Mapping[str, Sequence[str] | None] | None = None,
     weights_table: "WeightsTable | None" = None,
@@ -78,6 +79,8 @@ def check_run(
         The CSV file.
     located
         Where the files named in it lie.
+    corrections
+        Names of the corrections table; by default those of this checkout.
     model_table
         The models table.
     weights
@@ -86,7 +89,7 @@ def check_run(
         The tables of released weights; needed where models are asked for.
     """
     outcome = Outcome()
-    choice, outcome.faults = check_params(params, schema, methods, located.staged)
+    choice, outcome.faults = check_params(params, schema, methods, located.staged, corrections=corrections)
     complete = with_defaults(params, schema)
     options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
     models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)

@@ -18,6 +18,7 @@ from scfm.report.tables.names import Names, read_methods
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scfm.registries.corrections import Correction
     from scfm.registries.datasets import Scenario
     from scfm.study.published import Published
 
@@ -77,6 +78,13 @@ class ReportData:
         from scfm.study.published import load_published
 
         return load_published(self.assets / "published", self.assets)
+
+    @cached_property
+    def corrections(self) -> "dict[str, Correction]":
+        """The corrections table, read when first asked for."""
+        from scfm.registries.corrections import load_corrections
+
+        return load_corrections(self.assets / "corrections.tsv")
 
     @cached_property
     def catalogue(self) -> "dict[str, Scenario]":
