@@ -142,7 +142,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         methods=methods,
         params={"metrics_profile": "paper", "total_weights": "0.5,0.6"},
         versions={},
-        **read_citations(ASSETS / "citations.tsv"),
+        **read_citations(ASSETS),
         names=Names.of(methods, metrics, plan),
         assets=Path(ASSETS),
     )

@@ -326,7 +326,7 @@ def test_methods_text_cites_what_ran_and_nothing_else(data):
 
 
 def test_every_reference_of_the_registries_has_a_citation(data):
-    known = read_citations(ASSETS / "citations.tsv")["citations"]
+    known = read_citations(ASSETS)["citations"]
     wanted = {
         d.strip() for r in [*data.methods["reference"], *data.metrics["reference"]] for d in r.split(",") if d.strip()
     }

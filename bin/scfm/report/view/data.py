@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
 from scfm.registries.reader import ASSETS
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
@@ -157,7 +159,7 @@ def load_report_data(
         methods=methods,
         params=read_json(params),
         versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {},
-        **read_citations(assets / "citations.tsv"),
+        **read_citations(assets),
         plots=_files(plots, "*.png"),
         histories=_files(histories, "*.history.csv"),
         names=Names.of(methods, metrics, planned, made_up),
@@ -165,10 +167,14 @@ def load_report_data(
     )
 
 
-def read_citations(path: Path) -> dict[str, dict]:
-    """Return ``citations`` (``{DOI: citation}``) and ``citation_uses`` (``{what is used: DOIs}``)."""
+def read_citations(assets: Path) -> dict[str, dict]:
+    """Return ``citations`` (``{DOI: citation}``) and ``citation_uses`` (``{what is used: DOIs}``).
+
+    Methods and models bring their own citations; ``citations.tsv`` has the rest.
+    """
     import pandas as pd
 
+    path = assets / "citations.tsv"
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
     expected = ["doi", "citation", "used_by"]
     if list(frame.columns) != expected:
@@ -176,7 +182,9 @@ def read_citations(path: Path) -> dict[str, dict]:
     uses: dict[str, list[str]] = {}
     for row in frame[frame["used_by"] != ""].itertuples():
         uses.setdefault(row.used_by, []).append(row.doi)
-    return {"citations": dict(zip(frame["doi"], frame["citation"], strict=True)), "citation_uses": uses}
+    own = [*load_methods(assets / "methods.tsv").values(), *load_model_table(assets / "models.tsv").values()]
+    citations = {row.reference: row.citation for row in own if row.reference}
+    return {"citations": citations | dict(zip(frame["doi"], frame["citation"], strict=True)), "citation_uses": uses}
 
 
 def _files(folder: Path | None, pattern: str) -> list[Path]:
