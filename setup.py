@@ -5,5 +5,5 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages("bin", include=["scfm", "scfm.*"]), "scfm.assets"],
     package_dir={"": "bin", "scfm.assets": "assets"},
-    package_data={"scfm.recipes": ["*.json"], "scfm.assets": ["*.tsv", "*.json", "*.yml", "*/*"]},
+    package_data={"scfm.recipes": ["*.json"], "scfm.registries": ["*.tsv"], "scfm.assets": ["*.tsv", "*.json", "*.yml", "*/*"]},
 )

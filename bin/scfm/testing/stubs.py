@@ -11,6 +11,7 @@ from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.planning.models import PlannedModel, choose_models
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
 from scfm.task.resources import versions_of
@@ -75,7 +76,7 @@ def stub_check_inputs(args: Namespace) -> None:
     rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
     params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
     methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
-    choice, errors = choose(params, methods)
+    choice, errors = choose(params, methods, load_corrections(args.assets / "corrections.tsv"))
     models, more = choose_models(params, table, {}, {})
     planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
     plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
