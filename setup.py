@@ -5,5 +5,9 @@ from setuptools import find_namespace_packages, setup
 setup(
     packages=[*find_namespace_packages("bin", include=["scfm", "scfm.*"]), "scfm.assets"],
     package_dir={"": "bin", "scfm.assets": "assets"},
-    package_data={"scfm.recipes": ["*.json"], "scfm.registries": ["*.tsv"], "scfm.assets": ["*.tsv", "*.json", "*.yml", "*/*"]},
+    package_data={
+        "scfm.recipes": ["*.json"],
+        "scfm.registries": ["*.tsv"],
+        "scfm.assets": ["*.tsv", "*.json", "*.yml", "*/*"],
+    },
 )
