@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
-    from scfm.models.core.shards import merge_shards
+    from scfm.models.core.merging import merge_shards
 
     merge_shards(
         args.id,
