@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-FLAVORS = ("cell_ranger", "seurat_v3", "pearson_residuals")
-
-
 #: share of the genes that a local fit of seurat_v3 sees: the first (scanpy's) is used unless the fit is singular there
 SPANS = (0.3, 0.4, 0.5, 0.7, 1.0)
 
@@ -101,7 +98,7 @@ def rank_genes(
     n_top
         Genes taken per batch.
     flavor
-        One of :data:`FLAVORS`.
+        ``cell_ranger``, ``seurat_v3`` or ``pearson_residuals``.
     span
         Of the local fit of ``seurat_v3``.
 
