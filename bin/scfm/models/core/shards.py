@@ -18,9 +18,6 @@ log = logging.getLogger(__name__)
 NO_ROW = "W-MOD-03"
 
 
-# ---- cutting ---------------------------------------------------------------------------------------------------------
-
-
 def split_cells(
     obs: Path | str, outdir: Path | str, *, shard_cells: int, groups: bool = False, group_column: str = ""
 ) -> list[Path]:
@@ -100,9 +97,6 @@ def plan_shards(ids: Sequence[str], groups: Sequence[Any], *, shard_cells: int, 
         else:
             shards.append(list(cells))
     return [sorted(shard) for shard in shards]
-
-
-# ---- joining ---------------------------------------------------------------------------------------------------------
 
 
 def no_row_warning(lacking: Sequence[tuple[str, str]], *, method: str) -> dict:
