@@ -1,5 +1,7 @@
-"""Shards: cells of a data set that are embedded as independent tasks, cut by cell id; :mod:`scfm.models.core.merging` joins
-them."""
+"""Shards: cells of a data set that are embedded as independent tasks, cut by cell id.
+
+:mod:`scfm.models.core.merging` joins them.
+"""
 
 from __future__ import annotations
 
