@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scfm.io.store import open_store
     from scfm.preparation.prepare import prepare, require
     from scfm.preparation.write import write_prepared
-    from scfm.probing.splits import make_splits, small_classes
+    from scfm.probing.splits import small_classes_of_keys, split_pairs
 
     rows = {row["dataset"]: row for row in read_json(args.datasets)}
     if args.dataset not in rows:
@@ -58,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         exclude=read_gene_list(args.hvg_exclude) if args.hvg_exclude else None,
         force=read_gene_list(args.hvg_force) if args.hvg_force else None,
     )
-    prepared.facts["warnings"] += [
-        {**w, "dataset": args.dataset} for w in small_classes(prepared.obs, n_folds=int(params["probe_folds"]))
-    ]
-    splits = make_splits(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
+    small = small_classes_of_keys(prepared.obs, n_folds=int(params["probe_folds"]))
+    for entry in small:
+        log.warning("%s: %s", entry["code"], entry["text"])
+    prepared.facts["warnings"] += [{**entry, "dataset": args.dataset} for entry in small]
+    splits = split_pairs(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
     write_prepared(prepared, splits, args.outdir)
     log.info(
         "%s: %d cells (%d scored), %d genes, %d variable",

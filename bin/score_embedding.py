@@ -23,6 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", choices=["paper", "standard", "full"], default="standard", help="set of metrics")
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
     parser.add_argument("--seed", type=int, default=42, help="seed of the Leiden clusterings; 42 in scib-metrics")
+    parser.add_argument(
+        "--exact_max_cells",
+        type=int,
+        default=200_000,
+        help="above this many cells the search for a pair of keys with gaps is approximate",
+    )
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
     add_step_arguments(parser)
     args = parser.parse_args(argv)
@@ -47,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 profile=args.profile,
                 metrics_table=args.metrics_table,
                 seed=args.seed,
+                exact_max_cells=args.exact_max_cells,
                 on_error=args.on_error,
                 outdir=args.outdir,
             )

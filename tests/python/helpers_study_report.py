@@ -20,8 +20,10 @@ IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 
 
 def identify(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns that name an embedding."""
+    """Add the columns that name an embedding and its keys."""
     return frame.assign(
+        batch_key="batch",
+        label_key="cell_type",
         embedding=frame["method"] + "." + frame["correction"] + ".0",
         family=frame["method"].map(FAMILIES).fillna("foundation_model"),
         seed=0,
@@ -52,6 +54,8 @@ def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFram
                 rows.append(
                     {
                         **row,
+                        "batch_key": "batch",
+                        "label_key": "cell_type",
                         "target": target,
                         "scheme": "kfold",
                         "classifier": "logistic",
@@ -89,6 +93,8 @@ def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int =
                 rows.append(
                     {
                         **row,
+                        "batch_key": "batch",
+                        "label_key": "cell_type",
                         "batch": f"donor {b} <i>",
                         "label": f"type {x} & co",
                         "n_cells": 40,
@@ -130,6 +136,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         tables={
             "scores": scores,
             "totals": totals,
+            "other_totals": totals.iloc[:0],
             "probing": study_probing(embeddings),
             "centroids": study_centroids(embeddings, **centroids),
             "status": status,

@@ -28,6 +28,8 @@ IDENTITY = {
     "family": "none",
     "correction": "raw",
     "seed": 0,
+    "batch_key": "batch",
+    "label_key": "label",
 }
 
 

@@ -194,9 +194,11 @@ def test_too_few_cells_in_a_batch(tmp_path):
     assert (warning["values"], warning["threshold"]) == ({"small": 5}, 10)
 
 
-def test_batch_as_label_is_a_fault(tmp_path):
+@pytest.mark.parametrize("row", [{"label_key": "batch"}, {"batch_key": "donor;batch", "label_key": "cell_type;batch"}])
+def test_batch_as_label_is_an_error(tmp_path, row):
     assert_says(
-        check_one(tmp_path, make_adata(), row={"label_key": "batch"}).faults, "batch_key and label_key are both 'batch'"
+        check_one(tmp_path, make_adata(), row=row).faults,
+        "'batch' is listed in batch_key and in label_key; the batch can't be the label.",
     )
 
 

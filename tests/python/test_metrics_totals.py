@@ -32,6 +32,8 @@ def _rows(
                 "family": family or ("control" if method in CONTROLS else "linear"),
                 "correction": "raw",
                 "seed": seed,
+                "batch_key": "batch",
+                "label_key": "cell_type",
                 "metric": metric,
                 "group": "all",
                 "value": np.nan if reason else value,

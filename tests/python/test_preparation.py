@@ -485,6 +485,8 @@ def test_executable_writes_the_contract(tmp_path):
         "n_counts",
         "n_genes",
         "scored",
+        "batch:batch",
+        "label:cell_type",
     ]
     assert obs["cell_id"].tolist() == result.obs_names.tolist() and obs["condition"].isna().all()
     ids, scores = read_embedding(out / "d.pca.parquet")

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from helpers_probing import study
+from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.probing.paper import paper_table
 from scfm.probing.rows import COLUMNS
 from scfm.probing.run import IDENTITY
-from scfm.probing.splits import make_splits
+from scfm.probing.splits import split_pairs
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SIDECAR = {
@@ -35,7 +36,7 @@ def folder(tmp_path):
     write_embedding(tmp_path / "toy.pca.raw.0.parquet", obs["cell_id"], values)
     write_json(tmp_path / "toy.pca.raw.0.json", SIDECAR)
     write_table(obs, tmp_path / "toy.obs.parquet")
-    write_table(make_splits(obs, n_folds=5, seed=123), tmp_path / "toy.splits.parquet")
+    write_table(split_pairs(obs, n_folds=5, seed=123), tmp_path / "toy.splits.parquet")
     write_json(tmp_path / "params.json", {"probe_c": 1.0, "probe_k": 15, "outdir": "elsewhere"})
     return tmp_path
 
@@ -62,7 +63,7 @@ def call(folder, *more, check=True):
 def test_writes_table_status_and_the_paper_csv(folder):
     call(folder, "--profile", "paper")
     table = read_table(folder / "toy.pca.raw.0.probing.tsv")
-    assert list(table.columns) == IDENTITY + COLUMNS
+    assert list(table.columns) == [*IDENTITY, *PAIR_COLUMNS, *COLUMNS]
     assert set(table["embedding"]) == {"pca.raw.0"}
     assert set(table["status"]) == {"ok", "not_applicable"}
     assert table.loc[table["status"] == "ok", "value"].notna().mean() == 1.0
@@ -121,7 +122,7 @@ def test_a_bad_embedding_is_a_status_and_the_run_goes_on(folder, spoil, sentence
 def test_nothing_to_probe_is_not_applicable_with_its_table(folder):
     obs = read_table(folder / "toy.obs.parquet").assign(batch="only", label="T")
     write_table(obs, folder / "toy.obs.parquet")
-    write_table(make_splits(obs, n_folds=5, seed=123), folder / "toy.splits.parquet")
+    write_table(split_pairs(obs, n_folds=5, seed=123), folder / "toy.splits.parquet")
     call(folder, "--profile", "paper")
     status = json.loads((folder / "toy.pca.raw.0.probe.status.json").read_text())
     assert status["status"] == "not_applicable"

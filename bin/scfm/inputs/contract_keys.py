@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.keys import as_text, build_key, level_counts, split_key
+from scfm.inputs.keys import PAIR_COLUMNS, as_text, build_key, keys_of, level_counts, primary_pair, split_key
 from scfm.io.store import Store
 from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
@@ -78,26 +78,45 @@ def _read_key(store: Store, column: str, key: str) -> "pd.Series":
 def check_keys(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]
 ) -> None:
-    """Check batch, label and the optional keys."""
-    keys: dict[str, Any] = {}
-    for column in ("batch_key", "label_key", *OPTIONAL_KEYS):
-        if row.get(column):
-            keys[column] = report.attempt(_read_key, store, column, row[column])
-            if keys[column] is not None and "+" in row[column]:
-                report.warnings += _composite(store, column, row[column], keys[column])
+    """Check every batch key and label key, and the optional keys.
+
+    The primary keys must allow integration; the others are only scored with, so small batches are a warning there.
+    """
+    found: dict[str, dict[str, pd.Series]] = {column: {} for column in (*PAIR_COLUMNS, *OPTIONAL_KEYS)}
+    for column, keys in found.items():
+        for key in keys_of(row, column) if column in PAIR_COLUMNS else filter(None, [row.get(column)]):
+            values = report.attempt(_read_key, store, column, key)
+            if values is not None:
+                keys[key] = values
+                report.warnings += _composite(store, column, key, values)
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
-    batch, label = keys.get("batch_key"), keys.get("label_key")
-    if row.get("batch_key") and row.get("batch_key") == row.get("label_key"):
-        report.faults.append(
-            f"{store.name}: batch_key and label_key are both '{row['batch_key']}'; the batch can't be the label."
-        )
-    if batch is not None:
-        _judge_batches(store.name, report, row, batch)
-    if label is not None:
-        _judge_labels(store.name, report, row, label)
-    if batch is not None and label is not None and len(batch) == len(label):
-        _judge_sizes(store.name, report, batch, label, int(params.get("min_cells_per_batch") or 0))
+    report.faults += _repeated_keys(store.name, row)
+    limit = int(params.get("min_cells_per_batch") or 0)
+    primary_batch, primary_label = primary_pair(row)
+    label = found["label_key"].get(primary_label)
+    for key, batch in found["batch_key"].items():
+        is_primary = key == primary_batch
+        _judge_batches(store.name, report, key, batch, is_primary=is_primary)
+        if label is not None and len(batch) == len(label):
+            _judge_sizes(store.name, report, batch, label, limit, other_key="" if is_primary else key)
+    for key, values in found["label_key"].items():
+        _judge_labels(store.name, report, key, values, is_primary=key == primary_label)
+
+
+def _repeated_keys(name: str, row: Mapping[str, str]) -> list[str]:
+    """Return sentences about keys that are listed twice, or as batch and as label."""
+    listed = {column: keys_of(row, column) for column in PAIR_COLUMNS}
+    faults = [
+        f"{name}: {column} lists '{key}' {keys.count(key)} times; list every key once."
+        for column, keys in listed.items()
+        for key in dict.fromkeys(keys)
+        if keys.count(key) > 1
+    ]
+    both = [key for key in dict.fromkeys(listed["batch_key"]) if key in listed["label_key"]]
+    return faults + [
+        f"{name}: '{k}' is listed in batch_key and in label_key; the batch can't be the label." for k in both
+    ]
 
 
 def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list[dict]:
@@ -121,11 +140,11 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     ]
 
 
-def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd.Series") -> None:
-    """Check levels and gaps of the batch key."""
+def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, is_primary: bool) -> None:
+    """Check levels and gaps of a batch key."""
     levels, missing = level_counts(batch), int(batch.isna().sum())
-    report.facts["batches"] = levels
-    key = row["batch_key"]
+    if is_primary:
+        report.facts["batches"] = levels
     if not levels:
         report.faults.append(
             f"{name}: obs column '{key}' (batch_key) is empty for all {plural(len(batch), 'cell')}; "
@@ -138,14 +157,15 @@ def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd
         )
     elif missing:
         gaps = {"n_missing": missing, "key": key}
-        report.warnings.append(message("E-IN-03/batch", n_cells=len(batch), values=gaps))
+        row = "E-IN-03/batch" if is_primary else "E-IN-03/other_batch"
+        report.warnings.append(message(row, n_cells=len(batch), values=gaps))
 
 
-def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.Series") -> None:
-    """Check levels and gaps of the label key."""
+def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is_primary: bool) -> None:
+    """Check levels and gaps of a label key."""
     levels, missing = level_counts(label), int(label.isna().sum())
-    report.facts["labels"] = levels
-    key = row["label_key"]
+    if is_primary:
+        report.facts["labels"] = levels
     if not levels:
         report.faults.append(
             f"{name}: obs column '{key}' (label_key) is empty for all {plural(len(label), 'cell')}; "
@@ -154,19 +174,22 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
         return
     if missing:
         gaps = {"n_missing": missing, "key": key}
-        report.warnings.append(message("E-IN-03/label", n_cells=len(label), values=gaps))
+        row = "E-IN-03/label" if is_primary else "E-IN-03/other_label"
+        report.warnings.append(message(row, n_cells=len(label), values=gaps))
     if len(levels) == 1:
         report.warnings.append(
             message("W-MET-02/one_label", key=key, label=next(iter(levels)), values={"labels": levels})
         )
 
 
-def _judge_sizes(name: str, report: Report, batch: "pd.Series", label: "pd.Series", limit: int) -> None:
-    """Check the number of cells per batch."""
+def _judge_sizes(
+    name: str, report: Report, batch: "pd.Series", label: "pd.Series", limit: int, *, other_key: str = ""
+) -> None:
+    """Check the number of cells per batch; ``other_key`` is the name of a batch key that is not the primary one."""
     sizes = level_counts(batch)
     if len(sizes) < 2:
         return
-    tiny = {b: n for b, n in sizes.items() if n < MIN_BATCH}
+    tiny = {} if other_key else {b: n for b, n in sizes.items() if n < MIN_BATCH}
     if tiny:
         shown = listing([f"{b}: {n}" for b, n in tiny.items()], limit=10)
         report.faults.append(
@@ -176,4 +199,5 @@ def _judge_sizes(name: str, report: Report, batch: "pd.Series", label: "pd.Serie
     scored = level_counts(batch[label.notna()])
     small = {b: scored.get(b, 0) for b in sizes if b not in tiny and scored.get(b, 0) < limit}
     if small:
-        report.warnings.append(message("W-BATCH-01", n_batches=len(small), sizes=small, values=small, threshold=limit))
+        row, named = ("W-BATCH-01/other", {"key": other_key}) if other_key else ("W-BATCH-01", {})
+        report.warnings.append(message(row, n_batches=len(small), sizes=small, **named, values=small, threshold=limit))

@@ -1,11 +1,18 @@
-"""Obs keys, single or composite (``donor+timepoint``), as text per cell."""
+"""Obs keys, single or composite (``donor+timepoint``), as text per cell; and the pairs of several keys.
+
+A data set may have several batch keys and several label keys (``donor;assay``). The first of each is the primary one:
+methods correct it and everything that is ranked uses it. Every step after the preparation finds the keys in the obs
+table, where ``batch:<key>`` and ``label:<key>`` hold each of them, and ``batch`` and ``label`` the primary ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.text import split_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +25,10 @@ KEYS = {
     "donor": "donor_key",
     "tissue": "tissue_key",
 }
+#: keys that the samplesheet may list several of
+LISTED = ("batch", "label")
+#: columns that every table of results has, in this order
+PAIR_COLUMNS = ("batch_key", "label_key")
 #: text that means "no value" in obs columns that went through CSV or R
 MISSING_TEXT = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NA", "N/A", "null"})
 
@@ -89,3 +100,84 @@ def level_counts(values: "pd.Series") -> dict[str, int]:
     """Return the number of cells per level, levels sorted by name, missing left out."""
     counts = values.dropna().value_counts()
     return {str(level): int(counts[level]) for level in sorted(counts.index)}
+
+
+def keys_of(row: Mapping[str, Any], column: str) -> list[str]:
+    """Return the keys that a row of the samplesheet lists in ``batch_key`` or ``label_key``, the primary one first.
+
+    Examples
+    --------
+    >>> keys_of({"batch_key": "donor; assay+site"}, "batch_key"), keys_of({}, "label_key")
+    (['donor', 'assay+site'], [])
+    """
+    return split_list(row.get(column), ";")
+
+
+def primary_pair(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the primary batch key and label key of a row of the samplesheet; empty text where there is none."""
+    batch, label = (next(iter(keys_of(row, column)), "") for column in PAIR_COLUMNS)
+    return batch, label
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A batch key and a label key that embeddings are scored with.
+
+    Attributes
+    ----------
+    batch_key, label_key
+        Keys as in the samplesheet.
+    is_primary
+        Whether both are the first of their list.
+    """
+
+    batch_key: str
+    label_key: str
+    is_primary: bool
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The columns of this pair in every table of results."""
+        return dict(zip(PAIR_COLUMNS, (self.batch_key, self.label_key), strict=True))
+
+    def view(self, obs: "pd.DataFrame") -> "pd.DataFrame":
+        """Return an obs table in which ``batch``, ``label`` and ``scored`` are those of this pair.
+
+        A cell is scored with a pair if it is scored with the primary pair and has both keys of this one. The primary
+        pair gives the table itself.
+        """
+        if self.is_primary:
+            return obs
+        batch, label = (
+            obs[key_column(name, key)] if key_column(name, key) in obs else obs[name]
+            for name, key in zip(LISTED, (self.batch_key, self.label_key), strict=True)
+        )
+        return obs.assign(batch=batch, label=label, scored=obs["scored"].astype(bool) & batch.notna() & label.notna())
+
+
+def key_column(name: str, key: str) -> str:
+    """Return the column of the obs table that holds a key: ``batch:<key>`` or ``label:<key>``."""
+    return f"{name}:{key}"
+
+
+def key_pairs(columns: Collection[str]) -> list[KeyPair]:
+    """Return every pair of a batch key and a label key of an obs table, the primary pair first.
+
+    Parameters
+    ----------
+    columns
+        Its columns. One without ``batch:<key>`` (or ``label:<key>``) has one such key, named like its column.
+
+    Examples
+    --------
+    >>> [p.names for p in key_pairs(["batch", "label", "batch:donor", "batch:assay"])]
+    [{'batch_key': 'donor', 'label_key': 'label'}, {'batch_key': 'assay', 'label_key': 'label'}]
+    """
+    found = {
+        name: [c.removeprefix(f"{name}:") for c in columns if c.startswith(f"{name}:")] or [name] for name in LISTED
+    }
+    return [
+        KeyPair(batch, label, i == j == 0)
+        for i, batch in enumerate(found["batch"])
+        for j, label in enumerate(found["label"])
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.metrics.inputs import MetricInputs
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 #: places of a centroid in the maps that ``--centroid_maps`` asks for
 PLACES = ("umap_1", "umap_2", "tsne_1", "tsne_2")
 COLUMNS = (
-    *("dataset", "embedding", "method", "family", "correction", "seed", "batch", "label", "n_cells"),
+    *("dataset", "embedding", "method", "family", "correction", "seed", *PAIR_COLUMNS, "batch", "label", "n_cells"),
     *("nearest_batch", "nearest_label", "aligned", "chance"),
     *PLACES,
 )
@@ -134,7 +135,7 @@ def centroid_table(data: MetricInputs, identity: dict[str, Any]) -> "pd.DataFram
     data
         The scored cells of the embedding.
     identity
-        ``dataset, embedding, method, family, correction, seed``.
+        ``dataset, embedding, method, family, correction, seed, batch_key, label_key``.
 
     Returns
     -------

@@ -79,7 +79,9 @@ def _mean_by_cell(data: MetricInputs, measure: "Callable[..., np.ndarray]") -> M
 
     data.need_batches()
     near = data.nearest(K + 1, at_least=3).indices[:, 1:]
-    shares = data.keep("batch_shares", lambda: batch_shares(near, data.batches.codes, len(data.batches.names)))
+    shares = data.keep(
+        "batch_shares", lambda: batch_shares(near, data.batches.codes, len(data.batches.names)), of=("batches",)
+    )
     per_cell = measure(shares, data.labels.codes, data.batches_per_label)
     known = np.isfinite(per_cell)
     if not known.any():

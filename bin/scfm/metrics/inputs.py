@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -110,17 +110,36 @@ class MetricInputs:
         """Number of scored cells."""
         return len(self.cell_ids)
 
-    def keep(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return what ``compute`` gives, computed at the first call only; its fault is kept as well."""
-        if key not in self._kept:
+    def keep(self, key: str, compute: Callable[[], Any], *, of: Sequence[str] = ("labels", "batches")) -> Any:
+        """Return what ``compute`` gives, computed at the first call only; its error is kept as well.
+
+        Parameters
+        ----------
+        key
+            Name of the result.
+        compute
+            Computes it.
+        of
+            What it depends on besides the embedding: ``labels``, ``batches``, both, or nothing. The inputs of other
+            keys (:meth:`with_groups`) share results that do not depend on what differs.
+        """
+        mark = (key, *(id(getattr(self, part)) for part in of))
+        if mark not in self._kept:
             try:
-                self._kept[key] = (compute(), None)
+                self._kept[mark] = (compute(), None)
             except NotApplicable as error:
-                self._kept[key] = (None, error)
-        value, error = self._kept[key]
+                self._kept[mark] = (None, error)
+        value, error = self._kept[mark]
         if error is not None:
             raise error
         return value
+
+    def with_groups(self, labels: Groups, batches: Groups) -> "MetricInputs":
+        """Return the inputs with other labels or batches of the same cells; kept results are shared.
+
+        Groups are told apart by identity: give the same object where they are the same.
+        """
+        return replace(self, labels=labels, batches=batches)
 
     def values(self) -> "np.ndarray":
         """Return the coordinates; a graph has none."""

@@ -150,7 +150,7 @@ def kbet(data: MetricInputs) -> MetricResult:
 
     data.need_batches()
     near = data.nearest(K, at_least=3)
-    graph = data.keep("connectivities_50", lambda: umap_connectivities(near.indices, near.distances))
+    graph = data.keep("connectivities_50", lambda: umap_connectivities(near.indices, near.distances), of=())
     parts, n_components = {}, N_COMPONENTS
     for code, name in enumerate(data.labels.names):
         cells = np.flatnonzero(data.labels.codes == code)

@@ -90,7 +90,7 @@ def _kmeans(data: MetricInputs) -> tuple[float, float]:
         clusters = kmeans_clusters(values, len(labels.names))
         return normalized_mutual_information(labels.codes, clusters), adjusted_rand_index(labels.codes, clusters)
 
-    return data.keep("kmeans", compute)
+    return data.keep("kmeans", compute, of=("labels",))
 
 
 def kmeans_nmi(data: MetricInputs) -> MetricResult:

@@ -83,13 +83,14 @@ def _leiden(data: MetricInputs) -> Agreement:
     """Cluster once for NMI and ARI."""
     data.need_labels()
 
-    def compute() -> Agreement:
+    def cluster() -> "list[np.ndarray]":
         near = data.nearest(K, at_least=3)
-        return best_agreement(
-            leiden_clusters(umap_connectivities(near.indices, near.distances), seed=data.seed), data.labels.codes
-        )
+        return leiden_clusters(umap_connectivities(near.indices, near.distances), seed=data.seed)
 
-    return data.keep("leiden", compute)
+    def compute() -> Agreement:
+        return best_agreement(data.keep("leiden_clusters", cluster, of=()), data.labels.codes)
+
+    return data.keep("leiden", compute, of=("labels",))
 
 
 def leiden_nmi(data: MetricInputs) -> MetricResult:

@@ -121,7 +121,9 @@ def _shared_weights(data: MetricInputs) -> "tuple[np.ndarray, np.ndarray]":
 
     near = data.nearest(K, at_least=MIN_K)
     own = np.arange(data.n_cells)[:, None]
-    return near.indices, data.keep("lisi", lambda: neighbor_weights(near.distances, near.indices == own, near.k // 3))
+    return near.indices, data.keep(
+        "lisi", lambda: neighbor_weights(near.distances, near.indices == own, near.k // 3), of=()
+    )
 
 
 def ilisi(data: MetricInputs) -> MetricResult:

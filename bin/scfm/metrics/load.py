@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.cells import align, read_cells
 from scfm.errors import NotApplicable, ScfmError
+from scfm.inputs.keys import KeyPair, key_pairs
 from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import LEIDEN_SEED, Groups, MetricInputs
+from scfm.neighbors.search import find_neighbors
 from scfm.neighbors.table import read_neighbors
 
 if TYPE_CHECKING:
@@ -135,3 +137,60 @@ def load_inputs(
         pca_values[align(pca_ids, cells.cell_ids, pca)],
         seed,
     )
+
+
+def load_pairs(
+    embedding: Path | str,
+    sidecar: dict,
+    obs: Path | str,
+    *,
+    pca: Path | str,
+    knn: Path | str | None = None,
+    seed: int = LEIDEN_SEED,
+    exact_max_cells: int = 200_000,
+) -> list[tuple[KeyPair, MetricInputs]]:
+    """Read the inputs of one embedding with every pair of keys, the primary pair first.
+
+    All pairs use the same cells, neighbours and PCA; inputs with the same key hold the same group object, so that the
+    results that depend on it alone are shared. Where a key has gaps, its pairs are scored on the cells that have both
+    keys, with neighbours searched among these.
+
+    Parameters
+    ----------
+    embedding, sidecar, obs, pca, knn, seed
+        As in :func:`load_inputs`.
+    exact_max_cells
+        Largest number of cells for the exact search of a pair with gaps.
+    """
+    import numpy as np
+
+    first = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed)
+    cells = read_scored(obs).loc[first.cell_ids]
+    primary, *others = key_pairs(list(cells.columns))
+    bases: dict[bytes, MetricInputs] = {}
+    groups = {("label", primary.label_key, True): first.labels, ("batch", primary.batch_key, True): first.batches}
+    found = [(primary, first)]
+    for pair in others:
+        view = pair.view(cells)
+        known = view["scored"].to_numpy(dtype=bool)
+        mark: Any = True if known.all() else known.tobytes()
+        if not known.all() and mark not in bases:
+            bases[mark] = _restrict(first, np.flatnonzero(known), exact_max_cells)
+        names = [("label", pair.label_key, mark), ("batch", pair.batch_key, mark)]
+        for name in names:
+            if name not in groups:
+                groups[name] = Groups.of(view.loc[known, name[0]].to_numpy(dtype=object))
+        found.append((pair, bases.get(mark, first).with_groups(*(groups[name] for name in names))))
+    return found
+
+
+def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> MetricInputs:
+    """Return the inputs of some of the cells, with neighbours searched among them; a graph has none then."""
+    ids = data.cell_ids[rows]
+    values = None if data.coordinates is None else data.coordinates[rows]
+    near = None
+    if data.neighbors is not None and values is not None and len(rows) > 1:
+        near = find_neighbors(values, ids, k=data.neighbors.k, exact_max_cells=exact_max_cells)
+    pca = None if data.pca is None else data.pca[rows]
+    labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
+    return MetricInputs(ids, labels, batches, values, near, pca, data.seed)

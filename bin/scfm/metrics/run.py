@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
+from scfm.inputs.keys import KeyPair
 from scfm.io.tables import write_table
 from scfm.metrics.centroids import centroid_table
 from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs
-from scfm.metrics.load import load_inputs
+from scfm.metrics.load import load_pairs
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import IDENTITY, failures, score, study_table
 from scfm.task.cli import describe_error, exit_code_of
@@ -29,11 +30,12 @@ def score_files(
     profile: str,
     metrics_table: Path | None = None,
     seed: int = LEIDEN_SEED,
+    exact_max_cells: int = 200_000,
     on_error: str = "continue",
     outdir: Path = Path("."),
 ) -> dict[str, Any]:
-    """Score one embedding: write ``<id>.scores.tsv``, ``<id>.centroids.tsv`` and, in profile ``paper``, the study's
-    ``<id>.metrics_scib.csv``.
+    """Score one embedding with every pair of keys: write ``<id>.scores.tsv``, ``<id>.centroids.tsv`` and, in profile
+    ``paper``, the study's ``<id>.metrics_scib.csv`` of the primary pair.
 
     Returns
     -------
@@ -45,18 +47,27 @@ def score_files(
     ScfmError
         With ``on_error="stop"``, if a metric or the centroids failed.
     """
+    import pandas as pd
+
     metrics = metrics_of(load_metrics(metrics_table), profile)
-    data = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed)
-    scores = score(data, metrics, sidecar)
+    pairs = load_pairs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed, exact_max_cells=exact_max_cells)
+    tables = [score(data, metrics, sidecar, pair) for pair, data in pairs]
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
-    write_table(scores, outdir / f"{stem}.scores.tsv")
+    write_table(pd.concat(tables, ignore_index=True), outdir / f"{stem}.scores.tsv")
     if profile == "paper":
-        study_table(scores, metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")
-    facts: dict[str, Any] = {"n_cells": data.n_cells, "profile": profile, "n_metrics": len(metrics)}
-    facts["centroids"], broken = _write_centroids(data, sidecar, outdir / f"{stem}.centroids.tsv"), failures(scores)
+        study_table(tables[0], metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")
+    facts: dict[str, Any] = {
+        "n_cells": pairs[0][1].n_cells,
+        "profile": profile,
+        "n_metrics": len(metrics),
+        "n_key_pairs": len(pairs),
+        "centroids": _write_centroids(pairs, sidecar, outdir / f"{stem}.centroids.tsv"),
+    }
+    broken = list(dict.fromkeys(reason for table in tables for reason in failures(table)))
     sentence = ""
     if broken:
-        sentence = f"{len(broken)} of {len(metrics)} metrics failed; the others are in the table. {' '.join(broken)}"
+        n_failed = pd.concat(tables).query("status == 'failed'")["metric"].nunique()
+        sentence = f"{n_failed} of {len(metrics)} metrics failed; the others are in the table. {' '.join(broken)}"
     if facts["centroids"]["status"] == "failed":
         sentence = f"{sentence} The alignment of centroids failed: {facts['centroids']['reason']}".lstrip()
     if sentence:
@@ -66,10 +77,14 @@ def score_files(
     return facts
 
 
-def _write_centroids(data: MetricInputs, sidecar: dict, path: Path) -> dict[str, str]:
-    """Write the centroids of an embedding; return status and reason for the status file."""
+def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, path: Path) -> dict[str, str]:
+    """Write the centroids with every pair of keys that has cells; return status and reason for the status file."""
+    import pandas as pd
+
+    identity = {name: sidecar[name] for name in IDENTITY}
     try:
-        write_table(centroid_table(data, {name: sidecar[name] for name in IDENTITY}), path)
+        tables = [centroid_table(data, identity | pair.names) for pair, data in pairs if data.n_cells]
+        write_table(pd.concat(tables, ignore_index=True), path)
     except NotApplicable as error:
         return {"status": "not_applicable", "reason": str(error), "reason_code": error.code}
     except Exception as error:  # the documented failure policy, as for a metric

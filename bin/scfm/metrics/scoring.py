@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import EXIT_RESOURCE, NotApplicable
+from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
 from scfm.metrics.registry import Metric
 from scfm.task.cli import describe_error, exit_code_of
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALL = "all"
+#: what the two groups of the inputs are called where nothing names the keys
+UNNAMED = KeyPair("batch", "label", is_primary=True)
 IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
-COLUMNS = (*IDENTITY, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
+COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
 
 
 def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
@@ -66,17 +70,20 @@ def _group_name(label: str) -> str:
     return f"{ALL} (label)" if label == ALL else label
 
 
-def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict) -> "pd.DataFrame":
-    """Return the score table of one embedding.
+def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict, pair: KeyPair = UNNAMED) -> "pd.DataFrame":
+    """Return the score table of one embedding with one pair of keys.
 
     Parameters
     ----------
     data
-        The embedding with batches, labels, neighbours.
+        The embedding with batches, labels, neighbours. A metric that was computed on inputs that share their results
+        (:meth:`MetricInputs.with_groups`) is not computed again where it reads the same groups.
     metrics
         What to compute.
     sidecar
         Who the embedding is.
+    pair
+        Keys that the batches and labels are from.
 
     Returns
     -------
@@ -84,9 +91,18 @@ def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict) -> "pd.D
     """
     import pandas as pd
 
-    who = {c: sidecar[c] for c in IDENTITY}
-    rows = [who | row for metric in metrics for row in _rows(metric, *run_metric(metric, data))]
+    who = {c: sidecar[c] for c in IDENTITY} | pair.names
+    rows = [who | row for metric in metrics for row in _rows(metric, *_run_once(metric, data))]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+
+
+def _run_once(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
+    """Compute a metric, or return what was computed from the same groups."""
+    if data.n_cells < 2:
+        return "not_applicable", MetricResult(Score(None, data.n_cells, "too_few_cells"))
+    reads = [part for part in ("labels", "batches") if part in metric.needs]
+    outcome: tuple[str, MetricResult] = data.keep(f"metric {metric.name}", partial(run_metric, metric, data), of=reads)
+    return outcome
 
 
 def failures(scores: "pd.DataFrame") -> list[str]:

@@ -95,7 +95,7 @@ def _of_labels(data: MetricInputs) -> "np.ndarray":
     """Return the silhouettes of the labels scaled to 0-1, computed once."""
     data.need_labels()
     values = data.values()
-    return data.keep("silhouette", lambda: (silhouette_samples(values, data.labels.codes) + 1) / 2)
+    return data.keep("silhouette", lambda: (silhouette_samples(values, data.labels.codes) + 1) / 2, of=("labels",))
 
 
 def silhouette_label(data: MetricInputs) -> MetricResult:

@@ -8,15 +8,16 @@ number. Scaled values are not clipped: below 0 or above 1 is information.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.inputs.keys import PAIR_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
+IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed", *PAIR_COLUMNS]
 COLUMNS = [
     *IDENTITY,
     "profile",
@@ -45,6 +46,7 @@ def compute_totals(
     metrics: "pd.DataFrame",
     bio_weights: Sequence[float] = (0.6, 0.5),
     profile: str = "standard",
+    primary: Mapping[str, tuple[str, str]] | None = None,
 ) -> "pd.DataFrame":
     """Return the totals of all embeddings.
 
@@ -58,13 +60,17 @@ def compute_totals(
         Weights of the bio mean; the batch mean has the rest. 0.6 is scIB's, 0.5 the study's.
     profile
         Profile of the run: its metrics with ``in_total`` count, no others.
+    primary
+        Primary batch key and label key per data set. Controls are made with these keys, so totals of other keys are
+        not scaled: NA with the reason ``controls_use_primary_keys``. Without it every pair of keys is a primary one.
 
     Returns
     -------
-    One row per embedding, weight and scaling (``raw``, ``controls``), ``COLUMNS``. ``bio``, ``batch``, ``total``:
-    higher is better; raw ones lie in 0 to 1 (ARI may be slightly negative). ``missing`` lists metrics without a value.
-    A metric that is not defined for the whole data set is left out for all; one that only this embedding lacks makes
-    its mean and total NA, with a reason: a mean over fewer metrics than the others' is not comparable.
+    One row per embedding, pair of keys, weight and scaling (``raw``, ``controls``), ``COLUMNS``. ``bio``, ``batch``,
+    ``total``: higher is better; raw ones lie in 0 to 1 (ARI may be slightly negative). ``missing`` lists metrics
+    without a value. A metric that is not defined for the whole data set is left out for all; one that only this
+    embedding lacks makes its mean and total NA, with a reason: a mean over fewer metrics than the others' is not
+    comparable.
 
     Raises
     ------
@@ -80,8 +86,9 @@ def compute_totals(
     chosen = chosen.set_index("name")
     whole = scores[(scores["group"] == "all") & scores["metric"].isin(chosen.index)]
     rows = []
-    for _, part in whole.groupby("dataset", sort=True):
-        rows += _totals_of_dataset(part, chosen, bio_weights, profile)
+    for (dataset, *pair), part in whole.groupby(["dataset", *PAIR_COLUMNS], sort=True):
+        is_primary = primary is None or tuple(pair) == tuple(primary.get(dataset, pair))
+        rows += _totals_of_pair(part, chosen, bio_weights, profile, is_primary=is_primary)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -90,10 +97,10 @@ def _names(profile: "str | Sequence[str]") -> list[str]:
     return [p.strip() for p in profile.split(",")] if isinstance(profile, str) else list(profile)
 
 
-def _totals_of_dataset(
-    part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str
+def _totals_of_pair(
+    part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str, *, is_primary: bool
 ) -> "list[dict]":
-    """Return the rows of one data set."""
+    """Return the rows of one data set with one pair of keys."""
     embeddings = part.drop_duplicates("embedding")[IDENTITY].set_index("embedding", drop=False)
     is_ok, is_failed = part["status"] == "ok", part["status"] == "failed"
     tidy = part.assign(
@@ -105,7 +112,11 @@ def _totals_of_dataset(
     reasons = wide["reason"].reindex(columns=chosen.index).fillna("not_computed")
     undefined = [m for m in chosen.index if set(reasons[m]) <= DATASET_REASONS]
     counted = chosen.drop(index=undefined)
-    scaled, anchor_faults = _scale(values[counted.index], part, counted)
+    if is_primary:
+        scaled, anchor_faults = _scale(values[counted.index], part, counted)
+    else:
+        scaled = values[counted.index] * float("nan")
+        anchor_faults = dict.fromkeys(counted.index, "controls_use_primary_keys")
     rows = []
     for name, who in embeddings.iterrows():
         for scaling, table, faults in (("raw", values, {}), ("controls", scaled, anchor_faults)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.genes import normal_organism
-from scfm.inputs.keys import KEYS
+from scfm.inputs.keys import KEYS, LISTED, key_column, keys_of
 from scfm.inputs.params import choose_names
 from scfm.models import model_class
 from scfm.planning.model_weights import Problem, why_no_weights
@@ -201,11 +201,14 @@ def _organism(declared: str, known: Sequence[str]) -> str | None:
 
 
 def _key_of(column: str, row: Mapping[str, str]) -> str:
-    """Return what the obs table calls a column of the user's (``batch``, ``donor`` …); empty where it does not have
-    it.
+    """Return what the obs table calls a column of the user's (``batch``, ``donor``, ``batch:assay`` …); empty where it
+    does not have it.
     """
-    named = (name for name, key in KEYS.items() if column and row.get(key) == column)
-    return column if column in IN_PREPARED else next(named, "")
+    if column in IN_PREPARED:
+        return column
+    named = [name for name, key in KEYS.items() if column and keys_of(row, key)[:1] == [column]]
+    named += [key_column(name, column) for name in LISTED if column in keys_of(row, KEYS[name])]
+    return next(iter(named), "")
 
 
 def _shards_follow(info: ModelInfo, settings: Mapping[str, Any], row: Mapping[str, str]) -> str:

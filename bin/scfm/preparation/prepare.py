@@ -11,10 +11,20 @@ from scfm.errors import ScfmError
 from scfm.inputs.contract_keys import MIN_BATCH
 from scfm.inputs.gene_lists import match_genes
 from scfm.inputs.genes import find_names
-from scfm.inputs.keys import KEYS, build_key, level_counts, split_key
+from scfm.inputs.keys import (
+    KEYS,
+    LISTED,
+    build_key,
+    key_column,
+    keys_of,
+    level_counts,
+    primary_pair,
+    split_key,
+)
 from scfm.preparation.design import confounding, design_warnings
 from scfm.preparation.hvg import Selection, select_genes
 from scfm.preparation.normalize import cell_qc, gene_qc, log_cp10k
+from scfm.preparation.pairs import describe_pairs, other_designs
 from scfm.preparation.pca import Components, principal_components
 from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
@@ -50,7 +60,8 @@ class Prepared:
     counts, logged
         Shape (n_cells, n_genes), CSR float32; rows sorted by cell id.
     obs
-        ``cell_id, batch, label, condition, donor, tissue, n_counts, n_genes, scored``.
+        ``cell_id, batch, label, condition, donor, tissue, n_counts, n_genes, scored``, and every key as ``batch:<key>``
+        or ``label:<key>``.
     user_obs
         The user's columns, same rows.
     var
@@ -86,6 +97,9 @@ def require(params: Mapping[str, Any]) -> None:
 def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
     """Return ``cell_id`` and the keys as text: None for missing values, absent keys all None.
 
+    ``batch:<key>`` and ``label:<key>`` hold every key of ``batch_key`` and ``label_key``; ``batch`` and ``label`` are
+    the first of them.
+
     Parameters
     ----------
     obs
@@ -101,20 +115,26 @@ def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
     import pandas as pd
 
     table = pd.DataFrame({"cell_id": obs.index.astype(str)}, dtype=object)
+    listed: dict[str, np.ndarray] = {}
     for name, column in KEYS.items():
-        key = row.get(column)
-        if not key:
-            table[name] = None
-            continue
-        parts = split_key(key, list(obs.columns))
-        absent = [p for p in parts if p not in obs.columns]
-        if absent:
-            raise ScfmError(
-                f"obs has no column {listing(absent)} ({column} of the "
-                f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
-            )
-        table[name] = build_key([obs[p] for p in parts]).to_numpy(dtype=object)
-    return table
+        keys = keys_of(row, column) if name in LISTED else [row[column]] if row.get(column) else []
+        values = [_key_values(obs, key, column) for key in keys]
+        table[name] = values[0] if values else None
+        if name in LISTED:
+            listed |= {key_column(name, key): found for key, found in zip(keys, values, strict=True)}
+    return table.assign(**listed)
+
+
+def _key_values(obs: "pd.DataFrame", key: str, column: str) -> "np.ndarray":
+    """Return a key of the samplesheet as text per cell, None where it is missing."""
+    parts = split_key(key, list(obs.columns))
+    absent = [p for p in parts if p not in obs.columns]
+    if absent:
+        raise ScfmError(
+            f"obs has no column {listing(absent)} ({column} of the "
+            f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
+        )
+    return build_key([obs[p] for p in parts]).to_numpy(dtype=object)
 
 
 def _drop_cells(
@@ -127,10 +147,11 @@ def _drop_cells(
     no_batch, few = table["batch"].isna().to_numpy(), n_genes < min_genes
     no_label = table["label"].isna().to_numpy()
     reasons = np.select([no_batch, few, no_label], ["no_batch", "few_genes", "no_label"], "")
+    batch_key, label_key = primary_pair(row)
     details = {
-        "no_batch": f"no value in '{row['batch_key']}'; left out",
+        "no_batch": f"no value in '{batch_key}'; left out",
         "few_genes": f"fewer than {min_genes} genes; left out",
-        "no_label": f"no value in '{row['label_key']}'; kept, not scored",
+        "no_label": f"no value in '{label_key}'; kept, not scored",
     }
     listed = reasons != ""
     dropped = pd.DataFrame({"cell_id": table["cell_id"][listed], "reason": reasons[listed]})
@@ -273,7 +294,10 @@ def _facts(
     obs = prepared.obs
     scored = obs[obs["scored"]]
     role = row.get("batch_role") or "technical"
-    notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=row["batch_key"])
+    batch_key, label_key = primary_pair(row)
+    keys = {name: row.get(column) or "" for name, column in KEYS.items()} | {"batch": batch_key, "label": label_key}
+    notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=batch_key)
+    notes += other_designs(obs)
     for entry in notes:
         entry["dataset"] = row["dataset"]
         log.log(
@@ -293,7 +317,8 @@ def _facts(
         "batches": level_counts(obs["batch"]),
         "labels": level_counts(scored["label"]),
         "batch_role": role,
-        "keys": {name: row.get(column) or "" for name, column in KEYS.items()},
+        "keys": keys,
+        "key_pairs": describe_pairs(obs),
         "labels_from": row.get("labels_from") or "",
         "counts_source": row.get("counts_source") or "",
         "dropped": dropped,
@@ -301,7 +326,7 @@ def _facts(
         "confounding": confounding(
             obs,
             prepared.user_obs,
-            keys={name: row.get(column) or "" for name, column in KEYS.items()},
-            skip=split_key(row["batch_key"], list(prepared.user_obs.columns)),
+            keys=keys,
+            skip=split_key(batch_key, list(prepared.user_obs.columns)),
         ),
     }

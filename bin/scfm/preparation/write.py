@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scfm.inputs.keys import KEYS, LISTED
 from scfm.io.columns import writable
 from scfm.io.tables import write_embedding, write_json, write_table
-from scfm.preparation.prepare import KEYS, Prepared
+from scfm.preparation.prepare import Prepared
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -75,7 +76,8 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
         compression_opts=1,
         convert_strings_to_categoricals=False,
     )
-    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES)
+    listed = {c: "string" for c in prepared.obs.columns if c.startswith(tuple(f"{name}:" for name in LISTED))}
+    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | listed)
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
     write_table(splits, outdir / f"{dataset}.splits.parquet")
     write_json(outdir / f"{dataset}.facts.json", prepared.facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLASSIFIERS = ("logistic", "knn")
+TASKS = tuple((target, scheme) for target in TARGETS for scheme in SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,12 @@ def make_fold(task: Task, number: int) -> Fold:
 
 
 def probe(
-    cells: "pd.DataFrame", values: "np.ndarray", splits: "pd.DataFrame", settings: ProbeSettings
+    cells: "pd.DataFrame",
+    values: "np.ndarray",
+    splits: "pd.DataFrame",
+    settings: ProbeSettings,
+    *,
+    tasks_wanted: Collection[tuple[str, str]] = TASKS,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding for label and batch.
 
@@ -158,6 +164,8 @@ def probe(
         The shared splits; cells that the embedding lacks are left out.
     settings
         See :class:`ProbeSettings`.
+    tasks_wanted
+        Pairs of target and scheme to probe; all by default.
 
     Returns
     -------
@@ -169,17 +177,16 @@ def probe(
     order = np.argsort(cells[CELL_ID].to_numpy(dtype=str), kind="stable")
     cells, values = cells.iloc[order].reset_index(drop=True), np.asarray(values, dtype=np.float32)[order]
     rows, tasks = [], []
-    for target in TARGETS:
-        for scheme in SCHEMES:
-            task = make_task(cells, splits, target, scheme)
-            reason = why_undefined(cells, target, scheme, n_folds=1)
-            if not reason and len(task.fold_names) < 2:
-                reason = "too_few_cells"
-            if reason:
-                for classifier in CLASSIFIERS:
-                    rows += undefined_rows(target, scheme, classifier, "mean", n_test=0, reason=reason)
-            else:
-                tasks.append(task)
+    for target, scheme in (t for t in TASKS if t in tasks_wanted):
+        task = make_task(cells, splits, target, scheme)
+        reason = why_undefined(cells, target, scheme, n_folds=1)
+        if not reason and len(task.fold_names) < 2:
+            reason = "too_few_cells"
+        if reason:
+            for classifier in CLASSIFIERS:
+                rows += undefined_rows(target, scheme, classifier, "mean", n_test=0, reason=reason)
+        else:
+            tasks.append(task)
     neighbors = (
         neighbors_outside_fold(values, [t.fold for t in tasks], k=settings.k, seed=settings.seed) if tasks else []
     )

@@ -9,18 +9,21 @@ in all others. Two schemes:
 ``leave_one_batch_out``
     Target ``label`` only: the fold is the batch. Predicting a batch that was never seen is not defined.
 
+A data set with several batch and label keys has splits for every pair of them (:func:`split_pairs`).
+
 A combination that is not defined (one label, one batch, fewer cells than folds) has no rows; :func:`why_undefined`
 gives the reason code.
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.inputs.keys import PAIR_COLUMNS, KeyPair, key_pairs
 from scfm.io.tables import CELL_ID
-from scfm.registries.messages import message
+from scfm.registries.messages import about_keys, message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +33,7 @@ KFOLD = "kfold"
 LEAVE_ONE_BATCH_OUT = "leave_one_batch_out"
 SCHEMES = (KFOLD, LEAVE_ONE_BATCH_OUT)
 COLUMNS = [CELL_ID, "target", "scheme", "fold"]
-
-_log = logging.getLogger(__name__)
+SPLIT_COLUMNS = [*PAIR_COLUMNS, *COLUMNS]
 
 
 def scored_cells(obs: "pd.DataFrame") -> "pd.DataFrame":
@@ -74,19 +76,33 @@ def why_undefined(scored: "pd.DataFrame", target: str, scheme: str, *, n_folds: 
     return "too_few_cells" if scored[target].value_counts().max() < n_folds else ""
 
 
-def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
+def small_classes(obs: "pd.DataFrame", *, n_folds: int, targets: Sequence[str] = TARGETS) -> list[dict]:
     """Return a warning (``scfm.registries.messages.message``) per target with classes smaller than the number of folds.
 
     Such a class is missing from some test parts (its F1 is 0 there), and a class of one cell is never learnt.
     """
     scored, found = scored_cells(obs), []
-    for target in TARGETS:
+    for target in targets:
         counts = scored[target].value_counts()
         small = {str(name): int(n) for name, n in counts[counts < n_folds].sort_index().items()}
         if small:
             found.append(
                 message("W-PRB-01", target=target, n_classes=len(small), sizes=small, values=small, threshold=n_folds)
             )
+    return found
+
+
+def small_classes_of_keys(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
+    """Return the warnings of :func:`small_classes` for every key; those of other than the primary keys name it."""
+    first, *others = key_pairs(list(obs.columns))
+    found = small_classes(obs, n_folds=n_folds)
+    for pair in others:
+        if pair.batch_key == first.batch_key:
+            small = small_classes(pair.view(obs), n_folds=n_folds, targets=("label",))
+            found += [about_keys(entry, pair.label_key) for entry in small]
+        if pair.label_key == first.label_key:
+            small = small_classes(pair.view(obs), n_folds=n_folds, targets=("batch",))
+            found += [about_keys(entry, pair.batch_key) for entry in small]
     return found
 
 
@@ -117,8 +133,6 @@ def make_splits(obs: "pd.DataFrame", *, n_folds: int, seed: int) -> "pd.DataFram
     if n_folds < 2:
         raise ScfmError(f"Probing needs at least 2 folds; n_folds is {n_folds}.")
     scored = scored_cells(obs)
-    for entry in small_classes(obs, n_folds=n_folds):
-        _log.warning(entry["text"])
     parts = []
     for target in TARGETS:
         for scheme in SCHEMES:
@@ -129,6 +143,46 @@ def make_splits(obs: "pd.DataFrame", *, n_folds: int, seed: int) -> "pd.DataFram
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=str) for c in COLUMNS})
     return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def split_pairs(obs: "pd.DataFrame", *, n_folds: int, seed: int) -> "pd.DataFrame":
+    """Make the probing splits of every pair of keys of a data set.
+
+    Parameters
+    ----------
+    obs
+        The obs table with its ``batch:<key>`` and ``label:<key>`` columns.
+    n_folds, seed
+        As in :func:`make_splits`.
+
+    Returns
+    -------
+    Table ``batch_key, label_key`` and the columns of :func:`make_splits`; cells scored with the pair only.
+    """
+    import pandas as pd
+
+    parts = [
+        make_splits(pair.view(obs), n_folds=n_folds, seed=seed).assign(**pair.names)
+        for pair in key_pairs(list(obs.columns))
+    ]
+    return pd.concat(parts, ignore_index=True)[SPLIT_COLUMNS]
+
+
+def splits_of(splits: "pd.DataFrame", pair: KeyPair) -> "pd.DataFrame":
+    """Return the splits of one pair of keys, columns as from :func:`make_splits`.
+
+    Raises
+    ------
+    ScfmError
+        The table lacks the columns of the keys.
+    """
+    missing = [c for c in SPLIT_COLUMNS if c not in splits.columns]
+    if missing:
+        raise ScfmError(
+            f"The splits have no column {', '.join(missing)}; found {list(splits.columns)}. Prepare the data set again."
+        )
+    of_pair = (splits["batch_key"] == pair.batch_key) & (splits["label_key"] == pair.label_key)
+    return splits.loc[of_pair, COLUMNS]
 
 
 def _stratified(classes: "pd.Series", n_folds: int, seed: int) -> "pd.Series":

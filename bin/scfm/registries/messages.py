@@ -128,6 +128,18 @@ def message(
     return entry | {"values": dict(values or {}), "threshold": threshold}
 
 
+def about_keys(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return an entry whose text begins with the batch key or label key that it is about, for other than primary keys.
+
+    Examples
+    --------
+    >>> about_keys({"text": "Batch sizes differ 20-fold."}, "assay", "cell_type")
+    {'text': "'assay' with 'cell_type': Batch sizes differ 20-fold."}
+    """
+    named = " with ".join(f"'{key}'" for key in keys)
+    return {**entry, "text": f"{named}: {entry['text']}"}
+
+
 def _row(name: str) -> MessageRow:
     """Return a row of the catalogue."""
     if name not in load_messages():

@@ -12,6 +12,7 @@ from scfm.report.sections.centroids import MAP_BUDGET, centroid_sections
 from scfm.report.sections.circles import circle_sections
 from scfm.report.sections.design import baseline_sections, design_sections
 from scfm.report.sections.guide import guide_sections
+from scfm.report.sections.keys import key_sections
 from scfm.report.sections.overview import describe_run, describe_size, overview
 from scfm.report.sections.pictures import PICTURE_BUDGET, training_sections, umap_sections
 from scfm.report.sections.probing import probing_sections
@@ -58,7 +59,7 @@ def build_modules(data: ReportData) -> list[Module]:
 
 def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budget: int) -> list[Section]:
     """Return the sections of one data set: what its batch is, scores, ours and published, probes, centring, pictures,
-    where it is from.
+    where it is from, other keys.
     """
     return [
         *design_sections(data, name),
@@ -72,6 +73,7 @@ def data_sections(data: ReportData, name: str, *, picture_budget: int, map_budge
         *umap_sections(data, name, budget=picture_budget),
         *training_sections(data, name),
         *provenance_sections(data, name),
+        *key_sections(data, name),
     ]
 
 

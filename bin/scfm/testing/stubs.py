@@ -17,6 +17,7 @@ from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
 from scfm.testing.stub_inputs import BATCHES, CELLS, LABELS, stub_fetch, stub_recipe, stub_resolve_inputs
 
+PAIR = {"batch_key": "batch", "label_key": "label"}
 COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
 
 
@@ -108,12 +109,16 @@ def stub_prepare_dataset(args: Namespace) -> None:
             "n_counts": 10.0,
             "n_genes": 2,
             "scored": True,
+            "batch:batch": BATCHES,
+            "label:label": LABELS,
         }
     )
     name = args.dataset
     write_table(obs, args.outdir / f"{name}.obs.parquet")
     write_embedding(args.outdir / f"{name}.pca.parquet", CELLS, np.array(COORDINATES))
-    splits = pd.DataFrame({"cell_id": CELLS, "target": "label", "scheme": "kfold", "fold": ["0", "0", "1", "1"]})
+    splits = pd.DataFrame(
+        {**PAIR, "cell_id": CELLS, "target": "label", "scheme": "kfold", "fold": ["0", "0", "1", "1"]}
+    )
     write_table(splits, args.outdir / f"{name}.splits.parquet")
     facts = {
         "n_cells": 4,
@@ -124,6 +129,7 @@ def stub_prepare_dataset(args: Namespace) -> None:
         "dataset": name,
         "batch_role": "technical",
         "keys": {},
+        "key_pairs": [],
         "dropped": {},
         "warnings": [],
     }
@@ -169,6 +175,7 @@ def stub_scores(args: Namespace) -> None:
 
     row = _split_id(args.id) | {
         "family": args.family,
+        **PAIR,
         "metric": "bras",
         "group": "all",
         "value": 0.5,
@@ -181,6 +188,7 @@ def stub_scores(args: Namespace) -> None:
     groups = {
         **_split_id(args.id),
         "family": args.family,
+        **PAIR,
         "batch": BATCHES[::2],
         "label": LABELS[:2],
         "n_cells": 2,
@@ -202,6 +210,7 @@ def stub_probing(args: Namespace) -> None:
 
     row = _split_id(args.id) | {
         "family": args.family,
+        **PAIR,
         "target": "label",
         "scheme": "kfold",
         "classifier": "knn",
@@ -215,7 +224,7 @@ def stub_probing(args: Namespace) -> None:
         "status": "ok",
         "reason": "",
     }
-    write_table(pd.DataFrame([row])[[*IDENTITY, *COLUMNS]], args.outdir / f"{args.id}.probing.tsv")
+    write_table(pd.DataFrame([row])[[*IDENTITY, *PAIR, *COLUMNS]], args.outdir / f"{args.id}.probing.tsv")
     _status(args, "probe")
 
 

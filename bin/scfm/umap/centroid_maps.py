@@ -91,7 +91,7 @@ def map_centroids(values: "np.ndarray", kind: str) -> "np.ndarray":
 def centroid_maps(
     embedding: Path, sidecar: dict[str, Any], obs: Path, *, maps: Sequence[str]
 ) -> tuple["pd.DataFrame", list[dict]]:
-    """Return the places of the centroids of one embedding in maps.
+    """Return the places of the centroids of one embedding, with the primary keys, in maps.
 
     Parameters
     ----------
@@ -102,19 +102,22 @@ def centroid_maps(
 
     Returns
     -------
-    Table ``dataset, embedding, batch, label`` and the coordinates of every map, sorted by batch and label, and
-    warnings. A map that can't be made is a warning (``W-MAP-01``) with NA for coordinates: no score depends on it. A
-    lack of memory is raised.
+    Table ``dataset, embedding, batch_key, label_key, batch, label`` and the coordinates of every map, sorted by batch
+    and label, and warnings. A map that can't be made is a warning (``W-MAP-01``) with NA for coordinates: no score
+    depends on it. A lack of memory is raised.
     """
     import numpy as np
     import pandas as pd
 
+    from scfm.embeddings.cells import read_cells
+    from scfm.inputs.keys import key_pairs
     from scfm.metrics.centroids import compute_centroids
     from scfm.metrics.load import load_scored_cells
 
     cells = load_scored_cells(embedding, sidecar, obs)
     found = compute_centroids(cells.cell_ids, cells.values, cells.batches, cells.labels)
-    identity = {name: sidecar[name] for name in ("dataset", "embedding")}
+    primary, *_ = key_pairs(list(read_cells(obs).columns))
+    identity = {name: sidecar[name] for name in ("dataset", "embedding")} | primary.names
     table = pd.DataFrame({**identity, "batch": found.batch, "label": found.label}, index=range(len(found.batch)))
     notes = []
     for kind in MAPS:

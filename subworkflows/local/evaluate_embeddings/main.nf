@@ -50,7 +50,7 @@ workflow EVALUATE_EMBEDDINGS {
     SCORE_EMBEDDING(
         withDataset(FIND_NEIGHBORS.out.neighbors, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
         files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
-        stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile'], ['scfm/metrics/*.py']),
+        stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'], ['scfm/metrics/*.py']),
     )
 
     PROBE_EMBEDDING(

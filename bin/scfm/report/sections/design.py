@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scfm.inputs.keys import primary_pair
 from scfm.report.page.html import esc, number, table
 from scfm.report.page.mqc import Section
 from scfm.report.view.study import CENTRED, RAW, probing_values
@@ -41,7 +42,7 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     if scenario is None and not found:
         return []
     role = facts.get("batch_role") or row.get("batch_role") or "technical"
-    lines = [f"<b>Batch: {esc(row.get('batch_key', 'batch'))}</b>, declared {_ROLES.get(role, esc(role))}."]
+    lines = [f"<b>Batch: {esc(primary_pair(row)[0])}</b>, declared {_ROLES.get(role, esc(role))}."]
     if scenario is not None:
         lines += [
             f"What it is: {esc(scenario.batch_is)}",

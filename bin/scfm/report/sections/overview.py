@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from scfm.inputs.keys import primary_pair
 from scfm.report.page.html import esc, number
 from scfm.report.page.mqc import Section
 from scfm.report.page.style import CSS
@@ -141,6 +142,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     facts, row = data.facts(dataset), data.row(dataset)
     if not facts:
         return "Its preparation left no result, so there is nothing to show."
+    batch_key, label_key = primary_pair(row)
     batches, labels = facts.get("batches", {}), facts.get("labels", {})
     dropped = sum(
         n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes"
@@ -149,10 +151,10 @@ def describe_size(data: "ReportData", dataset: str) -> str:
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),
         (
-            f"{plural(len(batches), 'batch', 'batches')} by {esc(row.get('batch_key', 'batch'))}"
+            f"{plural(len(batches), 'batch', 'batches')} by {esc(batch_key)}"
             f" ({esc(facts.get('batch_role', 'technical'))})"
         ),
-        f"{plural(len(labels), 'label')} by {esc(row.get('label_key', 'label'))}",
+        f"{plural(len(labels), 'label')} by {esc(label_key)}",
     ]
     if dropped:
         parts.append(f"{plural(dropped, 'cell')} dropped from scoring")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.registries.messages import SEVERITIES, message
 from scfm.report.tables.names import Names
+from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.status import NO_RESULT
 from scfm.text import listing, ordinal, plural
 
@@ -41,12 +43,13 @@ def all_messages(
     names
         Titles for the sentences.
     """
+    scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, tables["totals"]))
     own = [
         *failed_steps(tables["status"], names),
         *unplanned_results(found),
-        *undefined_metrics(found.scores, names),
-        *disagreeing_metrics(found.scores, metrics, names),
-        *unstable_over_seeds(tables["totals"], names),
+        *undefined_metrics(found.scores, names, found.primary),
+        *disagreeing_metrics(scores, metrics, names),
+        *unstable_over_seeds(totals, names),
         *models_not_run(found.plan, names),
         *made_up_weights(found.sidecars, names),
         *bf16_drift(found.sidecars, names),
@@ -104,11 +107,19 @@ def unplanned_results(found: "Collected") -> list[dict]:
     return [message("E-RUN-03", n_embeddings=len(extra), values={"embeddings": extra})]
 
 
-def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
-    """W-MET-02: metrics without a value, one message per data set and reason."""
+def undefined_metrics(
+    scores: "pd.DataFrame", names: Names, primary: Mapping[str, tuple[str, str]] | None = None
+) -> list[dict]:
+    """W-MET-02: metrics without a value, one message per data set, pair of keys and reason; other than the primary
+    keys are named.
+    """
     found = []
     gone = scores[scores["status"] != "ok"]
-    for (dataset, state, reason), rows in gone.groupby(["dataset", "status", "reason"], sort=True):
+    for (dataset, *pair, state, reason), rows in gone.groupby(
+        ["dataset", *PAIR_COLUMNS, "status", "reason"], sort=True
+    ):
+        others = tuple(pair) != (primary or {}).get(dataset, tuple(pair))
+        where = f" with '{pair[0]}' and '{pair[1]}'" if others else ""
         whole = rows[rows["group"] == "all"]
         parts = rows[rows["group"] != "all"]
         sentences = []
@@ -125,9 +136,11 @@ def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
                 state="could not be computed" if state == "failed" else "is not defined",
                 reason=reason or "none given",
                 metrics="; and of ".join(sentences),
+                keys=where,
                 dataset=dataset,
                 values={
                     "reason": reason,
+                    **dict(zip(PAIR_COLUMNS, pair, strict=True)),
                     "metrics": sorted(set(rows["metric"])),
                     "labels": sorted(set(parts["group"])),
                     "embeddings": sorted(set(whole["embedding"])),

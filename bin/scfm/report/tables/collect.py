@@ -52,7 +52,8 @@ def build_tables(
     weights = tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5")))
     steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
-    totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
+    profile = params.get("metrics_profile", "standard")
+    totals = compute_totals(found.scores, metrics, weights, profile, found.primary)
     return {
         **found.tables,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),

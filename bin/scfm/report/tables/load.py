@@ -13,6 +13,7 @@ from scfm.io.tables import read_json
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed
 from scfm.report.tables.maps import read_places, with_places
+from scfm.report.tables.pairs import primary_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,11 @@ class Collected:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def primary(self) -> dict[str, tuple[str, str]]:
+        """The primary batch key and label key per data set."""
+        return primary_pairs(self.datasets)
 
     def __getattr__(self, name: str) -> "pd.DataFrame":
         return table_named(self, name)

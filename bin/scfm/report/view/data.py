@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.io.tables import read_json
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -16,6 +17,7 @@ from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
 from scfm.report.tables.load import read_metrics, read_plan, table_named
 from scfm.report.tables.names import Names, read_methods
+from scfm.report.tables.pairs import is_primary, primary_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +36,8 @@ class ReportData:
     plan
         ``plan.tsv``.
     tables
-        The published tables by name; also attributes (``data.scores``).
+        The published tables by name; also attributes (``data.scores``). Those that have keys hold the rows of the
+        primary keys only; ``other_totals`` are the totals of all other pairs of keys.
     messages, datasets, verdict
         ``warnings.json``, ``datasets.json`` and ``verdict.json``.
     metrics, methods
@@ -149,11 +152,13 @@ def load_report_data(
         read_metrics(assets / "metrics.tsv"),
         read_methods(assets / "methods.tsv"),
     )
+    datasets = read_json(tables / "datasets.json")
+    found = {name: read_typed(tables / f"{name}.tsv", name, schemas) for name in schemas.tables}
     return ReportData(
         plan=planned,
-        tables={name: read_typed(tables / f"{name}.tsv", name, schemas) for name in schemas.tables},
+        tables=_of_primary_keys(found, datasets),
         messages=messages,
-        datasets=read_json(tables / "datasets.json"),
+        datasets=datasets,
         verdict=read_json(tables / "verdict.json"),
         metrics=metrics,
         methods=methods,
@@ -165,6 +170,14 @@ def load_report_data(
         names=Names.of(methods, metrics, planned, made_up),
         assets=assets,
     )
+
+
+def _of_primary_keys(tables: "dict[str, pd.DataFrame]", datasets: list[dict[str, Any]]) -> "dict[str, pd.DataFrame]":
+    """Return the tables with the rows of the primary keys, and the totals of the others as ``other_totals``."""
+    primary = primary_pairs(datasets)
+    first = {name: is_primary(t, primary) for name, t in tables.items() if set(PAIR_COLUMNS) <= set(t.columns)}
+    kept = {name: t[first[name]].reset_index(drop=True) if name in first else t for name, t in tables.items()}
+    return kept | {"other_totals": tables["totals"][~first["totals"]].reset_index(drop=True)}
 
 
 def read_citations(assets: Path) -> dict[str, dict]:

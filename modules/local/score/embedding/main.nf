@@ -34,6 +34,7 @@ process SCORE_EMBEDDING {
         --knn ${knn} \\
         --profile ${settings.metrics_profile} \\
         --metrics_table metrics.tsv \\
+        --exact_max_cells ${settings.exact_neighbors_max_cells} \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
