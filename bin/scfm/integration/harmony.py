@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from scfm.integration.base import MethodInputs, MethodOutput
 from scfm.registries.messages import message
 
-#: Classic Harmony; ``lambda`` null lets harmonypy 2 estimate the ridge penalty of each cluster.
-DEFAULTS: dict = {"theta": 2.0, "lambda": 1.0, "sigma": 0.1, "max_clusters": 100, "max_iter": 10}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The published Harmony; ``lambda`` null lets harmonypy 2 estimate the ridge penalty of each cluster. The default
+#: ``epsilon`` of harmonypy 2 is 1e-2, which often ends it after one round (docs/methods/harmony.md).
+DEFAULTS: dict = {
+    "theta": 2.0,
+    "lambda": 1.0,
+    "sigma": 0.1,
+    "max_clusters": 100,
+    "max_iter": 10,
+    "epsilon": 1e-4,
+}
 _CELLS_PER_CLUSTER = 30
+#: relative fall of the objective in the last round above which a run that was cut at its limit counts as unfinished:
+#: the change that harmonypy 2 calls settled
+STILL_FALLING = 1e-2
 
 
 def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
@@ -20,7 +36,8 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     settings
         ``theta`` diversity penalty (0: none; larger: stronger mixing), ``lambda`` ridge penalty of the correction,
         ``sigma`` width of the soft clusters, ``max_clusters`` (the number is one per 30 cells up to this),
-        ``max_iter`` rounds of clustering and correction.
+        ``max_iter`` rounds of clustering and correction at most, ``epsilon`` relative fall of the objective below
+        which the rounds end.
     seed
         Start of the clustering.
     """
@@ -41,22 +58,54 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         sigma=settings["sigma"],
         nclust=n_clusters,
         max_iter_harmony=settings["max_iter"],
+        epsilon_harmony=settings["epsilon"],
         random_state=seed,
         ncores=inputs.cpus,
         verbose=False,
     )
-    rounds = len(result.kmeans_rounds)
-    warnings = []
-    if rounds >= settings["max_iter"]:
-        warnings.append(
-            message(
-                "W-TRN-04/harmony",
-                dataset=inputs.dataset,
-                method="harmony",
-                values={"rounds": rounds},
-                threshold=settings["max_iter"],
-            )
-        )
+    facts = convergence(result.objective_harmony, settings)
     return MethodOutput(
-        np.asarray(result.Z_corr), warnings=warnings, details={"n_clusters": n_clusters, "rounds": rounds}
+        np.asarray(result.Z_corr),
+        warnings=convergence_messages(facts, settings, dataset=inputs.dataset, seed=seed),
+        details={"n_clusters": n_clusters, **facts},
     )
+
+
+def convergence(objective: "Sequence[float]", settings: dict) -> dict:
+    """Return how the rounds of a run ended.
+
+    Parameters
+    ----------
+    objective
+        Harmony's objective before the first and after every round; lower is better.
+    settings
+        ``max_iter`` and ``epsilon``.
+
+    Returns
+    -------
+    ``rounds``; ``last_change``, the relative fall of the objective in the last round (negative where it rose);
+    ``converged``: its size is below ``epsilon``.
+    """
+    before, last = objective[-2:]
+    change = float((before - last) / abs(before))
+    return {"rounds": len(objective) - 1, "last_change": change, "converged": abs(change) < settings["epsilon"]}
+
+
+def convergence_messages(facts: dict, settings: dict, *, dataset: str, seed: int) -> list[dict]:
+    """Return W-TRN-06 where one round was enough to end the run, W-TRN-04 where it was cut while still improving.
+
+    Parameters
+    ----------
+    facts
+        Those of :func:`convergence`.
+    settings
+        Settings of the run.
+    dataset, seed
+        What was run.
+    """
+    about = {"dataset": dataset, "method": "harmony", "seed": seed, "values": facts}
+    if facts["converged"] and facts["rounds"] == 1 < settings["max_iter"]:
+        return [message("W-TRN-06", **about, threshold=settings["epsilon"])]
+    if not facts["converged"] and facts["last_change"] > STILL_FALLING:
+        return [message("W-TRN-04/harmony", **about, max_iter=settings["max_iter"], threshold=STILL_FALLING)]
+    return []
