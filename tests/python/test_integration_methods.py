@@ -45,9 +45,11 @@ def inputs_of(prepared, workdir, **more):
     )
 
 
-def run(name, prepared, workdir, seed=0, **changes):
+def run(name, prepared, workdir, seed=0, cpus=1, **changes):
     module = load_method(name)
-    return module.integrate(inputs_of(prepared, workdir), pick_settings(name, module.DEFAULTS, PARAMS | changes), seed)
+    return module.integrate(
+        inputs_of(prepared, workdir, cpus=cpus), pick_settings(name, module.DEFAULTS, PARAMS | changes), seed
+    )
 
 
 @pytest.fixture(scope="module")
@@ -218,10 +220,39 @@ def test_scvi_without_validation_repeats_itself_in_any_row_order(prepared, reord
     first, second = (run("scvi", files, tmp_path, **options) for files in (prepared, reordered))
     assert (first.details["training"]["n_train"], first.details["training"]["n_validation"]) == (360, 0)
     assert first.details["training"]["patience"] is None
+    assert first.details["training"]["restored_epoch"] is None
     assert [w["code"] for w in first.warnings] == ["W-TRN-02"]
     np.testing.assert_allclose(first.values, second.values, rtol=0, atol=1e-6)
     other = run("scvi", prepared, tmp_path, seed=1, **options)
     assert np.abs(other.values - first.values).max() > 1e-3
+
+
+def test_scvi_hands_on_the_weights_of_its_best_epoch(prepared, tmp_path):
+    """A training cut at the other one's best epoch ends with the same weights: same seed, same minibatches."""
+    options = {"scvi_n_latent": 30, "scvi_n_hidden": 128, "scvi_early_stopping_patience": 6, "scvi_max_epochs": 60}
+    long = run("scvi", prepared, tmp_path, **options)
+    training = long.details["training"]
+    history = pd.read_csv(long.extras["history.csv"])
+    best = int(history["elbo_validation"].argmin()) + 1
+    assert training["best_epoch"] == training["restored_epoch"] == best < training["epochs_run"]
+    short = run("scvi", prepared, tmp_path, **options | {"scvi_max_epochs": best})
+    assert short.details["training"]["epochs_run"] == best
+    np.testing.assert_array_equal(long.values, short.values)
+
+
+def test_scvi_does_not_depend_on_the_threads_of_the_task(prepared, tmp_path):
+    import torch
+
+    options = {"scvi_max_epochs": 2}
+    first = run("scvi", prepared, tmp_path, **options)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        second = run("scvi", prepared, tmp_path, cpus=2, **options)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(first.values, second.values)
 
 
 @pytest.mark.parametrize(

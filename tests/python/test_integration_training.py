@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scfm.errors import ScfmError
 from scfm.integration.run import load_method
 from scfm.integration.scvi import default_epochs, history_table, split_cells
-from scfm.integration.training import TrainingLimits, covariate_warnings, training_facts, training_warnings
+from scfm.integration.training import (
+    TrainingLimits,
+    covariate_warnings,
+    judge_training,
+    training_facts,
+    training_messages,
+)
 from scfm.task.settings import pick_settings
 
 
@@ -20,11 +26,13 @@ def history(train, validation=None):
     return frame if validation is None else frame.assign(elbo_validation=validation)
 
 
-def codes(frame, max_epochs=400, patience=15):
-    return [
-        w["code"]
-        for w in training_warnings(frame, max_epochs=max_epochs, patience=patience, dataset="d", method="scvi")
-    ]
+def messages(frame, max_epochs=400, patience=15, limits=None):
+    judgement = judge_training(frame, max_epochs=max_epochs, patience=patience, limits=limits)
+    return training_messages(judgement, dataset="d", method="scvi", seed=7)
+
+
+def codes(frame, **options):
+    return [w["code"] for w in messages(frame, **options)]
 
 
 def falling(n, floor, amount=100.0, pace=5.0):
@@ -40,14 +48,17 @@ def test_slightly_better_validation_than_training_is_normal():
 
 
 def test_a_wide_gap_is_overfitting():
-    (warning,) = training_warnings(
-        history(falling(100, 500), falling(100, 600)), max_epochs=400, patience=15, dataset="d", method="scvi"
-    )
+    frame = history(falling(100, 500), falling(100, 600))
+    (warning,) = messages(frame)
     assert warning["code"] == "W-TRN-01"
     assert warning["values"]["gap"] == pytest.approx(0.2)
-    assert "20.0% above training" in warning["text"]
+    assert (warning["seed"], warning["values"]["verdict"]) == (7, "overfit")
+    assert "Seed 7: validation ELBO is 20.0% above training" in warning["text"]
     assert "memorises" in warning["text"]
-    assert warning["threshold"]["gap"] == 0.05
+    assert warning["threshold"]["max_gap"] == 0.05
+    assert messages(frame, limits=TrainingLimits(max_gap=0.3)) == []
+    (weak,) = messages(history(falling(100, 500), falling(100, 535)))
+    assert "begins to memorise" in weak["text"]
 
 
 def test_validation_that_rose_long_after_its_best_epoch_is_overfitting():
@@ -65,6 +76,17 @@ def test_stopping_at_the_limit_while_falling_is_not_converged():
     assert training_facts(history(validation, validation), TrainingLimits())["improvement"] == pytest.approx(
         (1 - 0.99**10) / 10
     )
+
+
+def test_one_training_has_one_verdict():
+    """Both a wide gap and a loss that still falls at the limit: one message, and its verdict in the numbers."""
+    validation = 1000 * 0.99 ** np.arange(30)
+    (only,) = messages(history(0.8 * validation, validation), max_epochs=30)
+    assert (only["code"], only["values"]["verdict"]) == ("W-TRN-01", "overfit")
+    assert only["values"]["improvement"] > 1e-3
+    assert judge_training(history(validation, validation), max_epochs=30, patience=15).verdict == "not_converged"
+    assert judge_training(history(validation, validation), max_epochs=40, patience=15).verdict == "fine"
+    assert judge_training(history(validation), max_epochs=40, patience=None).verdict == "unknown"
 
 
 def test_without_validation_the_verdict_is_unknown():

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-#: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation and no
-#: early stopping (as in the study this benchmark follows).
+#: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation, no early
+#: stopping and the weights of the last epoch (as in the study this benchmark follows); ``threads``: of PyTorch on the
+#: CPU, fixed so that the numbers do not depend on the cores of the task; the last four: limits of the verdict on the
+#: training (``scfm.integration.training``).
 DEFAULTS: dict = {
     "n_latent": 30,
     "n_layers": 2,
@@ -27,6 +29,11 @@ DEFAULTS: dict = {
     "batch_size": 128,
     "continuous_covariates": [],
     "categorical_covariates": [],
+    "threads": 1,
+    "max_gap": 0.05,
+    "strong_gap": 0.10,
+    "max_rise": 0.01,
+    "min_improvement": 1e-3,
 }
 _LIKELIHOODS = ("nb", "zinb", "poisson")
 _FEW_CELLS = 20_000
@@ -54,6 +61,9 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
 
     import scvi as library
 
+    from scfm.integration.best_epoch import torch_threads
+    from scfm.integration.training import LIMITS, TrainingLimits, judge_training, training_messages
+
     for name in ("lightning.pytorch", "lightning.fabric", "scvi"):  # Lightning sets its own level when imported
         logging.getLogger(name).setLevel(logging.WARNING)
     library.settings.seed = seed
@@ -65,16 +75,18 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         n_hidden=settings["n_hidden"],
         gene_likelihood=settings["likelihood"],
     )
-    details = _train(model, settings, seed, accelerator)
+    with torch_threads(settings["threads"]):
+        details = _train(model, settings, seed, accelerator)
+        values = model.get_latent_representation()
     history = history_table(model.history)
-    values = model.get_latent_representation()
-
-    from scfm.integration.training import TrainingLimits, training_facts, training_warnings
-
-    warnings += training_warnings(
-        history, max_epochs=details["max_epochs"], patience=details["patience"], dataset=inputs.dataset, method="scvi"
+    judgement = judge_training(
+        history,
+        max_epochs=details["max_epochs"],
+        patience=details["patience"],
+        limits=TrainingLimits(**{name: settings[name] for name in LIMITS}),
     )
-    training = {k: v for k, v in details.items() if k != "device"} | training_facts(history, TrainingLimits())
+    warnings += training_messages(judgement, dataset=inputs.dataset, method="scvi", seed=seed)
+    training = {k: v for k, v in details.items() if k != "device"} | judgement.facts | {"verdict": judgement.verdict}
     details = {"device": details["device"], "n_genes": adata.n_vars, "training": training}
     return MethodOutput(values, _save(model, history, inputs.workdir), warnings, details)
 
@@ -170,14 +182,17 @@ def default_epochs(n_cells: int) -> int:
 
 
 def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict:
-    """Train, and return the facts of the training that the settings leave open."""
+    """Train, restore the best epoch's weights where cells were held out, and return the facts of the training."""
     import numpy as np
+
+    from scfm.integration.best_epoch import best_epoch_callback
 
     n_cells = model.adata.n_obs
     train, validation = split_cells(n_cells, settings["validation_share"], settings["batch_size"], seed)
     max_epochs = settings["max_epochs"] or default_epochs(n_cells)
     patience = settings["early_stopping_patience"] if len(validation) else None
     stopping = {"early_stopping": True, "early_stopping_patience": patience} if patience else {}
+    best = best_epoch_callback()
     model.train(
         max_epochs=max_epochs,
         accelerator=accelerator,
@@ -185,6 +200,7 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         batch_size=settings["batch_size"],
         check_val_every_n_epoch=1 if len(validation) else None,
         enable_progress_bar=False,
+        callbacks=[best],
         datasplitter_kwargs={
             "external_indexing": [train, validation, np.array([], dtype=int)],
             "drop_last": 0 < len(train) % settings["batch_size"] < _LEAST_MINIBATCH < len(train),
@@ -197,6 +213,7 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         "patience": patience,
         "n_train": len(train),
         "n_validation": len(validation),
+        "restored_epoch": best.best_epoch,
         "device": device,
     }
 

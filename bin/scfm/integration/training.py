@@ -1,7 +1,7 @@
 """Training health of a model from its loss history: overfitting, convergence, suspicious covariates.
 
-Losses are ELBOs as scvi-tools logs them: lower is better. Every threshold is a default of ours and is stored beside
-the value it judges.
+Losses are ELBOs as scvi-tools logs them: lower is better. Every limit is a setting, and its value is stored beside the
+number it judges.
 """
 
 from __future__ import annotations
@@ -16,28 +16,61 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+VERDICTS = ("fine", "overfit", "not_converged", "unknown")
+_MESSAGES = {"overfit": "W-TRN-01", "unknown": "W-TRN-02", "not_converged": "W-TRN-04"}
+#: limits that are settings of a method
+LIMITS = ("max_gap", "strong_gap", "max_rise", "min_improvement")
+
+
 @dataclass(frozen=True)
 class TrainingLimits:
-    """Limits that training is judged by.
+    """Limits that a training is judged by.
 
     Parameters
     ----------
-    gap, strong_gap
-        Relative distance of validation from training loss at the best epoch.
-    rise
-        Relative rise of the validation loss after its best epoch.
-    improvement
-        Mean relative fall of the validation loss per epoch over the last ``window`` epochs.
+    max_gap, strong_gap
+        Relative distance of validation from training loss at the best epoch above which a training is overfit, and
+        strongly so.
+    max_rise
+        Relative rise of the validation loss after its best epoch above which a training is overfit.
+    min_improvement
+        Mean relative fall of the validation loss per epoch over the last ``window`` epochs above which a training that
+        was cut at its limit of epochs has not converged.
+    window
+        See ``min_improvement``.
     depth_correlation
         Absolute Spearman correlation of a covariate with the cells' total counts.
     """
 
-    gap: float = 0.05
+    max_gap: float = 0.05
     strong_gap: float = 0.10
-    rise: float = 0.01
-    improvement: float = 1e-3
+    max_rise: float = 0.01
+    min_improvement: float = 1e-3
     window: int = 10
     depth_correlation: float = 0.9
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The one verdict on a training.
+
+    Attributes
+    ----------
+    verdict
+        One of ``VERDICTS``.
+    facts
+        Those of :func:`training_facts`.
+    is_strong
+        For ``overfit``: the gap is above ``strong_gap``, or the loss rose.
+    limits, max_epochs
+        What it was judged by.
+    """
+
+    verdict: str
+    facts: dict
+    is_strong: bool
+    limits: TrainingLimits
+    max_epochs: int
 
 
 def training_facts(history: "pd.DataFrame", limits: TrainingLimits) -> dict:
@@ -72,16 +105,15 @@ def training_facts(history: "pd.DataFrame", limits: TrainingLimits) -> dict:
     return facts
 
 
-def training_warnings(
-    history: "pd.DataFrame",
-    *,
-    max_epochs: int,
-    patience: int | None,
-    dataset: str,
-    method: str,
-    limits: TrainingLimits | None = None,
-) -> list[dict]:
-    """Judge a training run (codes W-TRN-01, W-TRN-02, W-TRN-04).
+def judge_training(
+    history: "pd.DataFrame", *, max_epochs: int, patience: int | None, limits: TrainingLimits | None = None
+) -> Judgement:
+    """Give one verdict on a training.
+
+    ``unknown``: no cells were held out. ``overfit``: the gap is above ``max_gap``, or the loss rose by more than
+    ``max_rise`` after a best epoch that lies further back than the patience. ``not_converged``: it was cut at its limit
+    of epochs while the loss still fell by more than ``min_improvement`` per epoch. ``fine``: none of these. Where a
+    training is both overfit and not converged it is overfit: more epochs widen the gap.
 
     Parameters
     ----------
@@ -91,31 +123,44 @@ def training_warnings(
         Limit of epochs of the run.
     patience
         Epochs without improvement after which training stops; None or 0 without early stopping.
+    limits
+        Limits; the defaults if None.
     """
     limits = limits or TrainingLimits()
     facts = training_facts(history, limits)
-    about = {"dataset": dataset, "method": method}
     if "gap" not in facts:
-        return [message("W-TRN-02", **about, values=facts)]
-    found = []
-    risen = facts["rise"] > limits.rise and facts["best_epoch"] < facts["epochs_run"] - (patience or 0)
-    if facts["gap"] > limits.gap or risen:
-        found.append(
-            message(
-                "W-TRN-01",
-                **about,
-                verb="memorises" if facts["gap"] > limits.strong_gap or risen else "begins to memorise",
-                values=facts,
-                threshold={"gap": limits.gap, "strong_gap": limits.strong_gap, "rise": limits.rise},
-            )
+        return Judgement("unknown", facts, is_strong=False, limits=limits, max_epochs=max_epochs)
+    risen = facts["rise"] > limits.max_rise and facts["best_epoch"] < facts["epochs_run"] - (patience or 0)
+    is_cut = facts["epochs_run"] >= max_epochs
+    if facts["gap"] > limits.max_gap or risen:
+        verdict = "overfit"
+    elif is_cut and facts["improvement"] is not None and facts["improvement"] > limits.min_improvement:
+        verdict = "not_converged"
+    else:
+        verdict = "fine"
+    is_strong = facts["gap"] > limits.strong_gap or risen
+    return Judgement(verdict, facts, is_strong=is_strong, limits=limits, max_epochs=max_epochs)
+
+
+def training_messages(judgement: Judgement, *, dataset: str, method: str, seed: int) -> list[dict]:
+    """Return the message of a verdict: W-TRN-01 overfit, W-TRN-02 unknown, W-TRN-04 not converged; none if fine."""
+    if judgement.verdict == "fine":
+        return []
+    facts, limits = judgement.facts, judgement.limits
+    parts: dict = {"max_epochs": judgement.max_epochs} if judgement.verdict == "not_converged" else {}
+    if judgement.verdict == "overfit":
+        parts["verb"] = "memorises" if judgement.is_strong else "begins to memorise"
+    return [
+        message(
+            _MESSAGES[judgement.verdict],
+            dataset=dataset,
+            method=method,
+            seed=seed,
+            values={**facts, "verdict": judgement.verdict},
+            threshold={name: getattr(limits, name) for name in LIMITS},
+            **parts,
         )
-    if (
-        facts["epochs_run"] >= max_epochs
-        and facts["improvement"] is not None
-        and facts["improvement"] > limits.improvement
-    ):
-        found.append(message("W-TRN-04", **about, max_epochs=max_epochs, values=facts, threshold=limits.improvement))
-    return found
+    ]
 
 
 def covariate_warnings(
