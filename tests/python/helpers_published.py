@@ -105,6 +105,8 @@ def probing_row(
         "n_test": 100,
         "baseline_majority": 0.1,
         "baseline_permuted": 0.1,
+        "permuted_q95": np.nan,
+        "p_value": np.nan,
         "status": "ok",
         "reason": "",
         **other,

@@ -183,7 +183,8 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                 centre = bio if target == "label" else 1.1 - batch
                 centre -= 0.08 if scheme == "leave_one_batch_out" else 0
                 for fold in ("0", "1", "mean", "sd"):
-                    for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+                    for metric in ("auroc", "balanced_accuracy", "accuracy", "macro_f1"):
+                        is_tested = classifier == "knn" and fold != "sd"
                         value = 0.02 if fold == "sd" else float(np.clip(centre + rng.normal(0, 0.02), 0, 1))
                         rows.append(
                             {
@@ -205,6 +206,8 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                                 "n_test": 240,
                                 "baseline_majority": 1 / len(classes),
                                 "baseline_permuted": 1 / len(classes) + 0.01,
+                                "permuted_q95": 1 / len(classes) + 0.05 if is_tested else np.nan,
+                                "p_value": (0.002 if value > 0.6 else 0.4) if is_tested else np.nan,
                                 "status": "ok",
                                 "reason": "",
                             }

@@ -70,6 +70,8 @@ def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFram
                         if metric == "balanced_accuracy"
                         else 0.03,
                         "baseline_permuted": 1 / classes,
+                        "permuted_q95": np.nan,
+                        "p_value": np.nan,
                         "status": "ok",
                         "reason": "",
                     }

@@ -23,8 +23,9 @@ BOTH = pytest.mark.parametrize("classifier", ["logistic", "knn"])
 
 @pytest.fixture(scope="module")
 def noisy():
+    """Every cell weighs the same, as in plain scikit-learn; few permutations, for speed."""
     obs, values = study(300, label_signal=1.5, batch_signal=1.0, seed=4)
-    return obs, values, run_probe(obs, values)
+    return obs, values, run_probe(obs, values, balanced=False, permutations=20)
 
 
 @BOTH
@@ -104,7 +105,8 @@ def test_equals_a_plain_scikit_learn_pipeline(noisy, classifier, target, scheme)
 def test_row_order_changes_nothing(noisy):
     obs, values, table = noisy
     order = np.random.default_rng(8).permutation(len(obs))
-    pd.testing.assert_frame_equal(table, run_probe(obs.iloc[order].reset_index(drop=True), values[order]))
+    again = run_probe(obs.iloc[order].reset_index(drop=True), values[order], balanced=False, permutations=20)
+    pd.testing.assert_frame_equal(table, again)
 
 
 @BOTH
@@ -122,10 +124,11 @@ def test_batch_baseline_is_permuted_within_label(classifier):
         }
     )
     values = (20 * np.eye(2)[label] + rng.normal(size=(600, 2))).astype(np.float32)
-    row = pick(run_probe(obs, values, permutations=3), "batch", "kfold", classifier, metric="balanced_accuracy")
+    table = run_probe(obs, values, permutations=50, logistic_permutations=8)
+    row = pick(table, "batch", "kfold", classifier, metric="balanced_accuracy")
     assert row["value"] > 0.85
     assert row["baseline_permuted"] > 0.85
-    label_row = pick(run_probe(obs, values, permutations=3), "label", "kfold", classifier, metric="balanced_accuracy")
+    label_row = pick(table, "label", "kfold", classifier, metric="balanced_accuracy")
     assert label_row["baseline_permuted"] < 0.65  # over all cells: nothing is left
 
 
@@ -246,9 +249,59 @@ def test_fits_that_do_not_converge_are_one_warning():
 
 def test_permutations_can_be_none_and_change_only_the_baseline(noisy):
     obs, values, table = noisy
-    bare = run_probe(obs, values, permutations=0)
-    assert bare["baseline_permuted"].isna().all()
-    pd.testing.assert_frame_equal(bare.drop(columns="baseline_permuted"), table.drop(columns="baseline_permuted"))
+    bare = run_probe(obs, values, balanced=False, permutations=0, logistic_permutations=0)
+    of_null = ["baseline_permuted", "permuted_q95", "p_value"]
+    assert bare[of_null].isna().all(axis=None)
+    pd.testing.assert_frame_equal(bare.drop(columns=of_null), table.drop(columns=of_null))
+
+
+def test_the_mean_is_compared_with_the_means_of_the_permutations(noisy):
+    _, _, table = noisy
+    knn = table[(table["classifier"] == "knn") & (table["group"] == "all") & (table["status"] == "ok")]
+    knn = knn[knn["metric"] != "cells_excluded"]
+    assert knn.loc[knn["fold"] != "sd", ["permuted_q95", "p_value"]].notna().all(axis=None)
+    assert knn.loc[knn["fold"] == "sd", ["permuted_q95", "p_value"]].isna().all(axis=None)
+    auroc = knn[(knn["metric"] == "auroc") & (knn["target"] == "label") & (knn["scheme"] == "kfold")]
+    mean = auroc[auroc["fold"] == "mean"].iloc[0]
+    folds = auroc[~auroc["fold"].isin(["mean", "sd"])]
+    assert mean["p_value"] == pytest.approx(1 / 21)  # none of 20 permutations comes near
+    assert mean["baseline_permuted"] == pytest.approx(folds["baseline_permuted"].mean())
+    assert mean["permuted_q95"] < folds["permuted_q95"].mean()  # means of folds vary less than folds
+    assert table.loc[table["classifier"] == "logistic", ["permuted_q95", "p_value"]].isna().all(axis=None)
+
+
+def test_noise_has_a_p_value_that_is_no_news():
+    obs, values = study(300, seed=9)
+    table = run_probe(obs, values, permutations=200)
+    rows = table[(table["classifier"] == "knn") & (table["fold"] == "mean") & (table["metric"] == "auroc")]
+    rows = rows[rows["status"] == "ok"]
+    assert len(rows) == 3
+    assert (rows["p_value"] > 0.05).all()
+    assert (rows["value"] - 0.5).abs().max() < 0.08
+
+
+def test_a_small_batch_far_from_a_large_one_is_seen():
+    """1,000 and 50 cells, 2.5 sd apart. Equal votes say the large batch everywhere: rescaled accuracy 0, no signal."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1050, 10)).astype(np.float32)
+    values[1000:, 0] += 2.5
+    obs = pd.DataFrame(
+        {
+            "cell_id": [f"c{i:04d}" for i in range(1050)],
+            "batch": np.repeat(["large", "small"], [1000, 50]),
+            "label": "T",
+            "scored": True,
+        }
+    )
+    key = ("batch", "kfold", "knn")
+    blind = run_probe(obs, values, balanced=False, permutations=19)
+    assert pick(blind, *key, metric="balanced_accuracy_rescaled")["value"] == 0.0
+    seen = run_probe(obs, values, permutations=100)
+    assert pick(seen, *key, metric="balanced_accuracy_rescaled")["value"] > 0.5
+    for table, classifier in ((blind, "knn"), (seen, "knn"), (seen, "logistic")):
+        assert pick(table, "batch", "kfold", classifier, metric="auroc")["value"] > 0.8
+    for metric in ("auroc", "balanced_accuracy"):
+        assert pick(seen, *key, metric=metric)["p_value"] == pytest.approx(1 / 101)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +311,8 @@ def test_permutations_can_be_none_and_change_only_the_baseline(noisy):
         ({"probe_k": "many"}, "probe_k is 'many'; expected a number"),
         ({"probe_c": "nan"}, "probe_c is nan"),
         ({"probe_permutations": -1}, "probe_permutations is -1"),
+        ({"probe_balanced": "yes"}, "probe_balanced is 'yes'; expected true or false"),
+        ({"probe_k": True}, "probe_k is 'True'; expected a number"),
     ],
 )
 def test_wrong_parameters_are_sentences(params, sentence):
@@ -266,5 +321,5 @@ def test_wrong_parameters_are_sentences(params, sentence):
 
 
 def test_parameters_are_read_by_name():
-    params = {"probe_c": 0.5, "probe_k": 7, "probe_max_iter": "50", "probe_seed": None, "n_hvg": 2000}
-    assert ProbeSettings.from_params(params) == ProbeSettings(c=0.5, k=7, max_iter=50)
+    params = {"probe_c": 0.5, "probe_k": 7, "probe_max_iter": "50", "probe_seed": None, "probe_balanced": False}
+    assert ProbeSettings.from_params(params | {"n_hvg": 2000}) == ProbeSettings(c=0.5, k=7, max_iter=50, balanced=False)

@@ -273,7 +273,12 @@ def test_probes_stand_beside_their_baselines(modules):
     assert set(bars) == {"kfold", "leave_one_batch_out", "majority", "permuted"} and bars["majority"] == 0.25
     assert set(sections["probe_batch"].data[0]["Harmony"]) == {"logistic", "knn", "majority", "permuted"}
     assert sections["probe_batch"].data[0]["Harmony"]["permuted"] == pytest.approx(1 / 3 + 0.01, abs=1e-4)
-    assert "floor_label" in sections["probe_table"].data["PCA"]
+    row = sections["probe_table"].data["PCA"]
+    assert "floor_label" in row
+    assert row["batch_kfold_knn_p"] in {0.002, 0.4}
+    assert "batch_kfold_logistic_p" not in row  # one permutation is no test
+    names = [label["name"] for label in sections["probe_batch"].options["data_labels"]]
+    assert names == ["AUROC", "Balanced accuracy"]
 
 
 def test_galleries_win_over_single_pictures(data):

@@ -1,4 +1,4 @@
-"""The two probes: multinomial logistic regression and an exact nearest-neighbour vote.
+"""The two probes: multinomial logistic regression, and the exact neighbours whose votes ``scfm.probing.votes`` counts.
 
 Logistic regression is scikit-learn's, in float32. A solver of our own (L-BFGS preconditioned by the Gram matrix) was
 measured: 10 times faster on collinear features, 3 times slower on separable ones, so the library's stays.
@@ -11,12 +11,21 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions of a classifier: class numbers, shape (n_test,), and scores, shape (n_test, n_classes)."""
+
+    classes: "np.ndarray"
+    scores: "np.ndarray"
 
 
 class LogisticProbe:
@@ -28,6 +37,8 @@ class LogisticProbe:
         Inverse strength of the L2 penalty (the study: 1.0).
     max_iter
         Limit of lbfgs iterations (the study: 1,000).
+    is_balanced
+        Weigh every class alike instead of every cell (the study: cells).
 
     Attributes
     ----------
@@ -37,11 +48,13 @@ class LogisticProbe:
         How many of them stopped before they converged; their predictions are used all the same.
     """
 
-    def __init__(self, *, c: float, max_iter: int) -> None:
-        self.c, self.max_iter = c, max_iter
+    def __init__(self, *, c: float, max_iter: int, is_balanced: bool) -> None:
+        self.c, self.max_iter, self.is_balanced = c, max_iter, is_balanced
         self.n_fits = self.n_unconverged = 0
 
-    def predict(self, train: "np.ndarray", targets: "Sequence[np.ndarray]", test: "np.ndarray") -> "list[np.ndarray]":
+    def predict(
+        self, train: "np.ndarray", targets: "Sequence[np.ndarray]", test: "np.ndarray", n_classes: int
+    ) -> list[Prediction]:
         """Fit one model per target on the training part and predict the test part.
 
         Parameters
@@ -50,22 +63,32 @@ class LogisticProbe:
             Features, shapes (n_train, n_dims) and (n_test, n_dims), float32.
         targets
             Class numbers, each of shape (n_train,): the true ones and the permuted ones.
+        n_classes
+            Number of classes; one without training cells has the score 0.
 
         Returns
         -------
-        Predicted class numbers, each of shape (n_test,).
+        One prediction per target; scores are probabilities.
         """
+        import numpy as np
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(train)
         train, test = scaler.transform(train), scaler.transform(test)
-        return [self._fit(train, classes).predict(test) for classes in targets]
+        found = []
+        for classes in targets:
+            model = self._fit(train, classes)
+            scores = np.zeros((len(test), n_classes))
+            scores[:, model.classes_] = model.predict_proba(test)
+            found.append(Prediction(model.classes_[scores[:, model.classes_].argmax(axis=1)], scores))
+        return found
 
     def _fit(self, train: "np.ndarray", classes: "np.ndarray"):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=self.c, max_iter=self.max_iter)
+        weights = "balanced" if self.is_balanced else None
+        model = LogisticRegression(C=self.c, max_iter=self.max_iter, class_weight=weights)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.fit(train, classes)
@@ -74,29 +97,6 @@ class LogisticProbe:
         for other in (w for w in caught if not issubclass(w.category, ConvergenceWarning)):
             _log.warning("logistic regression: %s", other.message)
         return model
-
-
-def vote(neighbors: "np.ndarray", classes: "np.ndarray", n_classes: int) -> "np.ndarray":
-    """Return the majority class among the neighbours; of tied classes the one with the nearest neighbour.
-
-    Parameters
-    ----------
-    neighbors
-        Cell numbers, nearest first, shape (n_test, k); -1 where a cell has fewer than k.
-    classes
-        Class numbers of all cells, shape (n_cells,).
-    n_classes
-        Number of classes.
-    """
-    import numpy as np
-
-    rows = np.arange(len(neighbors))
-    votes = np.zeros((len(neighbors), n_classes), dtype=np.int32)
-    for column in neighbors.T:
-        votes[rows, classes[column]] += column >= 0
-    is_top = votes == votes.max(axis=1, keepdims=True)
-    nearest = (is_top[rows[:, None], classes[neighbors]] & (neighbors >= 0)).argmax(axis=1)
-    return classes[neighbors[rows, nearest]]
 
 
 def neighbors_outside_fold(

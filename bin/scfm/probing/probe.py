@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scfm.errors import ScfmError
 from scfm.io.tables import CELL_ID
-from scfm.probing.baselines import generator_for, majority_class, permute
-from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold, vote
+from scfm.probing.baselines import majority_class
+from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
+from scfm.probing.metrics import auroc
+from scfm.probing.null import Training, join, knn_null
 from scfm.probing.rows import (
     COLUMNS,
     RESERVED_FOLDS,
+    RESERVED_GROUPS,
+    Measured,
     escape,
     excluded_rows,
     measure,
@@ -20,7 +23,9 @@ from scfm.probing.rows import (
     summary_rows,
     undefined_rows,
 )
+from scfm.probing.settings import ProbeSettings
 from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
+from scfm.probing.votes import count_votes, decide, vote_weights
 from scfm.registries.messages import message
 
 if TYPE_CHECKING:
@@ -29,37 +34,6 @@ if TYPE_CHECKING:
 
 CLASSIFIERS = ("logistic", "knn")
 TASKS = tuple((target, scheme) for target in TARGETS for scheme in SCHEMES)
-
-
-@dataclass(frozen=True)
-class ProbeSettings:
-    """Settings of the probes; the names with ``probe_`` before them are the pipeline's parameters."""
-
-    c: float = 1.0
-    max_iter: int = 1000
-    k: int = 15
-    permutations: int = 1
-    seed: int = 123
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work, by the parameter's name."""
-        for name, least in (("c", 0.0), ("max_iter", 0), ("k", 0), ("permutations", -1), ("seed", -1)):
-            if not getattr(self, name) > least:
-                raise ScfmError(f"Parameter probe_{name} is {getattr(self, name)}; it must be above {least}.")
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "ProbeSettings":
-        """Take the ``probe_*`` entries of the pipeline's parameters; others are not for this step."""
-        kinds = {"c": float, "max_iter": int, "k": int, "permutations": int, "seed": int}
-        given = {}
-        for name, kind in kinds.items():
-            value = params.get(f"probe_{name}")
-            if value is not None:
-                try:
-                    given[name] = kind(value)
-                except (TypeError, ValueError):
-                    raise ScfmError(f"Parameter probe_{name} is '{value}'; expected a number.") from None
-        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -190,13 +164,14 @@ def probe(
     neighbors = (
         neighbors_outside_fold(values, [t.fold for t in tasks], k=settings.k, seed=settings.seed) if tasks else []
     )
-    logistic = LogisticProbe(c=settings.c, max_iter=settings.max_iter)
+    logistic = LogisticProbe(c=settings.c, max_iter=settings.max_iter, is_balanced=settings.balanced)
     for task, nearest in zip(tasks, neighbors, strict=True):
-        folds = []
+        folds: list[tuple] = []
+        nulls: dict[tuple, list[np.ndarray]] = {}
         for number in range(len(task.fold_names)):
             fold = make_fold(task, number)
-            folds += list(_fold_rows(task, fold, values, nearest, logistic=logistic, settings=settings))
-        rows += folds + summary_rows(folds)
+            folds += _fold_rows(task, fold, values, nearest, logistic=logistic, settings=settings, nulls=nulls)
+        rows += folds + summary_rows(folds, nulls)
     return pd.DataFrame(rows, columns=COLUMNS), _warnings(logistic)
 
 
@@ -208,40 +183,85 @@ def _fold_rows(
     *,
     logistic: LogisticProbe,
     settings: ProbeSettings,
+    nulls: "dict[tuple, list[np.ndarray]]",
 ) -> Iterator[tuple]:
-    """Yield the rows of one fold for both classifiers."""
-    import numpy as np
-
-    n_classes, train, test = len(task.names), fold.train, fold.test
-    known = [task.classes, *_permuted_training(task, fold, settings)]
+    """Yield the rows of one fold for both classifiers, and add the permuted scores of its defined numbers to nulls."""
     for classifier in CLASSIFIERS:
         key = (task.target, task.scheme, classifier, escape(fold.name, RESERVED_FOLDS))
         if fold.reason:
-            yield from undefined_rows(*key, n_test=len(test), reason=fold.reason)
+            yield from undefined_rows(*key, n_test=len(fold.test), reason=fold.reason)
         else:
             if classifier == "logistic":
-                guesses = logistic.predict(values[train], [c[train] for c in known], values[test])
+                observed, null = _logistic(task, fold, values, logistic, settings)
             else:
-                guesses = [vote(nearest[test], classes, n_classes) for classes in known]
-            guesses.append(np.full(len(test), majority_class(task.classes[train], n_classes)))
-            measured = [
-                measure(task.classes[test], g, n_classes, target=task.target, scheme=task.scheme) for g in guesses
-            ]
-            yield from scored_rows(key, task.names, measured[0], floor=measured[-1], null=measured[1:-1])
+                observed, null = _nearest(task, fold, nearest, settings)
+            if null is not None:
+                _collect(nulls, classifier, task.names, observed, null)
+            yield from scored_rows(key, task.names, observed, floor=_floor(task, fold), null=null)
         if task.scheme == LEAVE_ONE_BATCH_OUT:
             yield from excluded_rows(key, task.names, fold.excluded)
 
 
-def _permuted_training(task: Task, fold: Fold, settings: ProbeSettings) -> "list[np.ndarray]":
-    """Return the classes with those of the training part permuted, once per repeat; the same for every embedding."""
-    found = []
-    for repeat in range(settings.permutations):
-        classes = task.classes.copy()
-        strata = None if task.strata is None else task.strata[fold.train]
-        rng = generator_for(settings.seed, task.target, task.scheme, fold.name, repeat)
-        classes[fold.train] = permute(classes[fold.train], within=strata, rng=rng)
-        found.append(classes)
-    return found
+def _collect(
+    nulls: "dict[tuple, list[np.ndarray]]", classifier: str, names: list[str], observed: Measured, null: Measured
+) -> None:
+    """Add the permuted scores of one fold to those of the folds before it."""
+    import numpy as np
+
+    for metric, draws in null.whole.items():
+        if not np.isnan(observed.whole[metric]):
+            nulls.setdefault((classifier, "all", metric), []).append(draws)
+    for metric in ("recall", "f1"):
+        for j in np.flatnonzero(~np.isnan(observed.parts[metric])):
+            group = escape(names[j], RESERVED_GROUPS)
+            nulls.setdefault((classifier, group, metric), []).append(null.parts[metric][:, j])
+
+
+def _training(task: Task, fold: Fold, settings: ProbeSettings) -> Training:
+    """Return the training part of a fold; its permutations are the same for every embedding."""
+    strata = None if task.strata is None else task.strata[fold.train]
+    return Training(task.classes[fold.train], strata, (settings.seed, task.target, task.scheme, fold.name))
+
+
+def _logistic(
+    task: Task, fold: Fold, values: "np.ndarray", probe: LogisticProbe, settings: ProbeSettings
+) -> tuple[Measured, Measured | None]:
+    """Return the scores of the logistic probe, and those after permutation."""
+    training, true, n_classes = _training(task, fold, settings), task.classes[fold.test], len(task.names)
+    draws = [d for block in training.permuted(settings.logistic_permutations, 1) for d in block]
+    found = probe.predict(values[fold.train], [training.classes, *draws], values[fold.test], n_classes)
+    observed, *null = [
+        measure(true, p.classes, auroc(p.scores, true), n_classes, key=(task.target, task.scheme)) for p in found
+    ]
+    return observed, join(null) if null else None
+
+
+def _nearest(
+    task: Task, fold: Fold, nearest: "np.ndarray", settings: ProbeSettings
+) -> tuple[Measured, Measured | None]:
+    """Return the scores of the neighbours' vote, and those after permutation."""
+    import numpy as np
+
+    training, true, n_classes = _training(task, fold, settings), task.classes[fold.test], len(task.names)
+    weights = vote_weights(training.classes, n_classes, is_balanced=settings.balanced)
+    position = np.full(len(task.classes), -1)
+    position[fold.train] = np.arange(len(fold.train))
+    cells = nearest[fold.test]
+    near = np.where(cells < 0, -1, position[cells])
+    classes = np.where(near < 0, -1, training.classes[near])
+    votes = count_votes(classes, n_classes)
+    key = (task.target, task.scheme)
+    observed = measure(true, decide(votes, classes, weights), auroc(votes, true), n_classes, key=key)
+    return observed, knn_null(near, training, true, weights, n_draws=settings.permutations, key=key)
+
+
+def _floor(task: Task, fold: Fold) -> Measured:
+    """Return the scores of always saying the largest class; its AUROC is 0.5, as it puts no cell above another."""
+    import numpy as np
+
+    n_classes = len(task.names)
+    guess = np.full(len(fold.test), majority_class(task.classes[fold.train], n_classes))
+    return measure(task.classes[fold.test], guess, 0.5, n_classes, key=(task.target, task.scheme))
 
 
 def _warnings(logistic: LogisticProbe) -> list[dict]:

@@ -22,11 +22,17 @@ COLUMNS = [
     "n_test",
     "baseline_majority",
     "baseline_permuted",
+    "permuted_q95",
+    "p_value",
     "status",
     "reason",
 ]
 RESERVED_FOLDS, RESERVED_GROUPS = ("mean", "sd"), ("all",)
-_NO_BASELINES = (float("nan"), float("nan"))
+_NO_BASELINES = (float("nan"),) * 4
+#: columns of numbers: the value and its baselines
+_NUMBERS = (6, *range(8, 12))
+#: a quantile or a p value needs this many permutations; with fewer, 0.05 can't be reached
+LEAST_PERMUTATIONS = 19
 
 
 def escape(name: str, reserved: tuple[str, ...]) -> str:
@@ -36,16 +42,41 @@ def escape(name: str, reserved: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of one set of predictions: ``whole`` by metric, ``parts`` by metric and class (shape (n_classes,))."""
+    """Scores of one set of predictions, or of many draws.
 
-    whole: dict[str, float]
+    Attributes
+    ----------
+    whole
+        By metric, shape () or (n_draws,).
+    parts
+        By metric per class, shape (n_classes,) or (n_draws, n_classes).
+    """
+
+    whole: "dict[str, np.ndarray]"
     parts: "dict[str, np.ndarray]"
 
 
-def measure(true: "np.ndarray", guess: "np.ndarray", n_classes: int, *, target: str, scheme: str) -> Measured:
-    """Score predictions; macro-F1 over the study's classes in ``kfold``, over the tested ones in a held-out batch."""
+def measure(
+    true: "np.ndarray", guess: "np.ndarray", auroc: "float | np.ndarray", n_classes: int, *, key: tuple
+) -> Measured:
+    """Score predictions; macro-F1 over the study's classes in ``kfold``, over the tested ones in a held-out batch.
+
+    Parameters
+    ----------
+    true
+        Class numbers, shape (n_test,).
+    guess
+        Predicted class numbers, shape (n_test,) or (n_draws, n_test).
+    auroc
+        AUROC of the scores behind the guesses, a number or shape (n_draws,).
+    n_classes
+        Number of classes of the study.
+    key
+        Begins with target and scheme.
+    """
+    target, scheme = key[:2]
     counts = metrics.confusion(true, guess, n_classes)
-    whole = metrics.overall(counts, classes_of_f1="study" if scheme == KFOLD else "test")
+    whole = {metrics.AUROC: auroc, **metrics.overall(counts, classes_of_f1="study" if scheme == KFOLD else "test")}
     if target == "batch":
         whole[metrics.RESCALED] = metrics.rescale(whole["balanced_accuracy"], n_classes)
     return Measured(whole, metrics.per_class(counts))
@@ -55,8 +86,33 @@ def _overall_metrics(target: str) -> tuple[str, ...]:
     return (*metrics.OVERALL, metrics.RESCALED) if target == "batch" else metrics.OVERALL
 
 
+def against(value: float, null: "np.ndarray | None") -> tuple[float, float, float]:
+    """Compare a score with those after permutation.
+
+    Parameters
+    ----------
+    value
+        The observed score; higher means that more can be read.
+    null
+        Scores after training on permuted classes, shape (n_draws,); None where there are none.
+
+    Returns
+    -------
+    Mean of the permuted scores; their 95 % quantile; one-sided p value, (1 + draws at least as high) / (1 + draws).
+    NaN without permutations, the last two also with fewer than ``LEAST_PERMUTATIONS``.
+    """
+    import numpy as np
+
+    if null is None:
+        return (float("nan"),) * 3
+    if len(null) < LEAST_PERMUTATIONS:
+        return float(np.mean(null)), float("nan"), float("nan")
+    reached = int((null >= value - 1e-12).sum())
+    return float(np.mean(null)), float(np.quantile(null, 0.95)), (1 + reached) / (1 + len(null))
+
+
 def scored_rows(
-    key: tuple, names: list[str], observed: Measured, *, floor: Measured, null: list[Measured]
+    key: tuple, names: list[str], observed: Measured, *, floor: Measured, null: Measured | None
 ) -> Iterator[tuple]:
     """Yield the overall and per-class rows of one fold.
 
@@ -73,20 +129,24 @@ def scored_rows(
 
     n_test = int(observed.parts["support"].sum())
     for name, value in observed.whole.items():
-        chance = np.mean([n.whole[name] for n in null]) if null else np.nan
-        yield (*key, "all", name, value, n_test, floor.whole[name], chance, "ok", "")
+        if np.isnan(value):
+            yield (*key, "all", name, value, n_test, *_NO_BASELINES, "not_applicable", "one_class_in_test")
+            continue
+        chance = against(float(value), null.whole[name] if null else None)
+        yield (*key, "all", name, float(value), n_test, float(floor.whole[name]), *chance, "ok", "")
     for j, label in enumerate(names):
         support, group = int(observed.parts["support"][j]), escape(label, RESERVED_GROUPS)
         if not support and key[1] == LEAVE_ONE_BATCH_OUT:
             continue
         for name in metrics.PER_CLASS:
-            value = observed.parts[name][j]
+            value = float(observed.parts[name][j])
             if np.isnan(value):
                 yield (*key, group, name, value, support, *_NO_BASELINES, "not_applicable", "class_absent_from_test")
-                continue
-            chance = np.mean([n.parts[name][j] for n in null]) if null else np.nan
-            baselines = _NO_BASELINES if name == "support" else (floor.parts[name][j], chance)
-            yield (*key, group, name, value, support, *baselines, "ok", "")
+            elif name == "support":
+                yield (*key, group, name, value, support, *_NO_BASELINES, "ok", "")
+            else:
+                chance = against(value, null.parts[name][:, j] if null else None)
+                yield (*key, group, name, value, support, float(floor.parts[name][j]), *chance, "ok", "")
 
 
 def excluded_rows(key: tuple, names: list[str], excluded: "np.ndarray") -> Iterator[tuple]:
@@ -115,18 +175,21 @@ def undefined_rows(
     """Yield one row per overall metric for what is not defined."""
     nan = float("nan")
     for metric in _overall_metrics(target):
-        yield (target, scheme, classifier, fold, "all", metric, nan, n_test, nan, nan, "not_applicable", reason)
+        yield (target, scheme, classifier, fold, "all", metric, nan, n_test, *_NO_BASELINES, "not_applicable", reason)
 
 
-def summary_rows(folds: list[tuple]) -> list[tuple]:
+def summary_rows(folds: list[tuple], nulls: "dict[tuple, list[np.ndarray]]") -> list[tuple]:
     """Return mean and sample sd over the folds where a number is defined; ``n_test`` is their sum.
 
-    The baselines' columns hold the mean and sd of the baselines. Where no fold is defined the reason is the folds'.
+    The baselines' columns hold the mean and sd of the baselines. A mean is compared with the means of the permuted
+    scores, draw by draw; an sd has no such comparison. Where no fold is defined the reason is the folds'.
 
     Parameters
     ----------
     folds
         Rows of all folds of one target and scheme, with the columns ``COLUMNS``.
+    nulls
+        Permuted scores of each defined fold, by ``classifier, group, metric``.
     """
     import numpy as np
 
@@ -136,14 +199,18 @@ def summary_rows(folds: list[tuple]) -> list[tuple]:
     rows = []
     for key, part in groups.items():
         defined = [row for row in part if row[-2] == "ok"]
-        numbers = np.array([(row[6], *row[8:10]) for row in defined])
+        numbers = np.array([[row[i] for i in _NUMBERS] for row in defined])
         n_test = sum(row[7] for row in defined or part)
+        draws = nulls.get(key[2:])
         for statistic, least in (("mean", 1), ("sd", 2)):
             if len(defined) >= least:
-                value, *floors = (numbers.mean(axis=0) if statistic == "mean" else numbers.std(axis=0, ddof=1)).tolist()
+                summary = numbers.mean(axis=0) if statistic == "mean" else numbers.std(axis=0, ddof=1)
+                value, majority, permuted, *_ = summary.tolist()
+                of_means = against(value, np.mean(draws, axis=0)) if draws and statistic == "mean" else ()
+                comparison = of_means or (permuted, float("nan"), float("nan"))
                 outcome = ("ok", "")
             else:
-                value, *floors = [float("nan")] * 3
+                value, majority, *comparison = [float("nan")] * 5
                 outcome = ("not_applicable", "one_fold" if defined else part[0][-1])
-            rows.append((*key[:3], statistic, *key[3:], value, n_test, *floors, *outcome))
+            rows.append((*key[:3], statistic, *key[3:], value, n_test, majority, *comparison, *outcome))
     return rows

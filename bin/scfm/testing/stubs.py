@@ -221,6 +221,8 @@ def stub_probing(args: Namespace) -> None:
         "n_test": 4,
         "baseline_majority": 0.5,
         "baseline_permuted": 0.5,
+        "permuted_q95": 0.6,
+        "p_value": 0.01,
         "status": "ok",
         "reason": "",
     }

@@ -29,9 +29,16 @@ _RELATIONS = {
 }
 #: rows shown before the table is folded
 _SHOWN = 15
-#: a probe this near to a baseline reads nothing
+#: a logistic probe this near to a baseline reads nothing; it has too few permutations for a test
 NEAR = 0.02
-_METRICS = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
+#: a 15-NN probe that permutations reach more often than this is no better than a guess
+ALPHA = 0.05
+_METRICS = (
+    ("auroc", "AUROC"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("accuracy", "accuracy"),
+    ("macro_f1", "macro-F1"),
+)
 
 
 def design_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -135,6 +142,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
             if part.empty:
                 continue
             chance = f"{1 / len(classes):.2f}" if classes and metric != "macro_f1" else "–"
+            chance = "0.50" if metric == "auroc" else chance
             ends = [part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]]
             lines.append(
                 [
@@ -147,7 +155,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
                     _end(data, ends[1]),
                 ]
             )
-        said += _guesses(data, rows[rows["target"] == target], target)
+        said += _tested(data, dataset, target) + _guesses(data, rows[rows["target"] == target], target)
     words = f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>" if said else ""
     return [
         Section(
@@ -159,7 +167,8 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
             )
             + words,
             description=(
-                "Logistic regression on random folds, raw and centred embeddings. A number means something only beside"
+                "Logistic regression on random folds, raw and centred embeddings. The 15-NN probe, whose classes are"
+                " permuted many times, judges what is no better than guessing. A number means something only beside"
                 " what a guess scores: on unbalanced classes a low macro-F1 can be a classifier that always says the"
                 " largest class, which is no better removal than chance."
             ),
@@ -172,6 +181,27 @@ def _end(data: "ReportData", row: "pd.Series") -> str:
         f"{number(row['value'])} <span"
         f" class='scfm-muted'>{esc(data.names.method(row['method'], row['correction']))}</span>"
     )
+
+
+def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
+    """Return whose 15-NN probe is no better than guessing, by its AUROC against the permuted ones."""
+    rows = data.of("probing", dataset)
+    rows = rows[
+        (rows["target"] == target)
+        & (rows["scheme"] == "kfold")
+        & (rows["classifier"] == "knn")
+        & (rows["fold"] == "mean")
+        & (rows["group"] == "all")
+        & (rows["metric"] == "auroc")
+        & rows["p_value"].notna()
+        & ~rows["method"].isin(data.names.controls)
+    ]
+    if rows.empty:
+        return []
+    p = rows.groupby(["method", "correction"])["p_value"].min()
+    low = [esc(data.names.method(*key)) for key, value in p.items() if value > ALPHA]
+    who = ", ".join(low) if low else "none"
+    return [f"{target.capitalize()}, 15-NN probe no better than guessing (p above {ALPHA:g} by permutation): {who}."]
 
 
 def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from scfm.report.view.data import ReportData
 
-METRIC = "balanced_accuracy"
+METRICS = {"auroc": "AUROC", "balanced_accuracy": "Balanced accuracy"}
+#: AUROC comes first: it depends neither on a threshold nor on the sizes of the classes
+HEADLINE = "auroc"
 _SCHEMES = {"kfold": "5-fold", "leave_one_batch_out": "batch held out"}
 _CLASSIFIERS = {"logistic": "logistic regression", "knn": "nearest neighbours"}
 _COLOURS = {
@@ -35,19 +37,23 @@ def probing_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 
 def probing_means(data: "ReportData", dataset: str) -> "pd.DataFrame":
-    """Return the mean over folds and seeds of balanced accuracy and its baselines, in the order of the summary."""
+    """Return the shown metrics and their baselines, means over folds and seeds, in the order of the summary; the p value
+    is the highest over seeds.
+    """
     probing = data.of("probing", dataset)
     chosen = probing[
         (probing["fold"] == "mean")
         & (probing["group"] == "all")
-        & (probing["metric"] == METRIC)
+        & probing["metric"].isin(METRICS)
         & (probing["status"] == "ok")
     ]
     numbers = ["value", "baseline_majority", "baseline_permuted"]
-    means = chosen.groupby(["method", "correction", "target", "scheme", "classifier"], as_index=False)[numbers].mean()
+    by = chosen.groupby(["method", "correction", "target", "scheme", "classifier", "metric"], as_index=False)
+    means = by[numbers].mean()
+    means["p_value"] = by["p_value"].max()["p_value"]  # over seeds: the most cautious
     order = summarise(data, dataset)[["title", "method", "correction"]].reset_index(names="place")
     return means.merge(order, on=["method", "correction"]).sort_values(
-        ["place", "scheme", "classifier"], ignore_index=True
+        ["place", "scheme", "classifier", "metric"], ignore_index=True
     )
 
 
@@ -57,21 +63,22 @@ def label_plot(rows: "pd.DataFrame") -> Section | None:
     if rows.empty:
         return None
     sets, labels = [], []
-    for classifier, title in _CLASSIFIERS.items():
-        part = rows[rows["classifier"] == classifier]
-        if len(part):
-            sets.append(_bars(part, "scheme"))
-            labels.append({"name": title.capitalize(), "ylab": "Balanced accuracy"})
+    for metric, metric_title in METRICS.items():
+        for classifier, title in _CLASSIFIERS.items():
+            part = rows[(rows["classifier"] == classifier) & (rows["metric"] == metric)]
+            if len(part):
+                sets.append(_bars(part, "scheme"))
+                labels.append({"name": f"{title.capitalize()}, {metric_title}", "ylab": metric_title})
     return Section(
         "probe_label",
         "Labels predicted from the embedding",
         "bargraph",
         sets,
         description=(
-            "Balanced accuracy, mean over folds and seeds; higher is better. With random folds a cell's own batch is in"
-            " the training part, so nearly every embedding does well; <b>with a batch held out</b> the classifier must"
-            " carry labels over to a batch it has never seen. Grey: guessing the largest class, and training on"
-            " permuted labels."
+            "AUROC (each label against the rest, mean over labels; 0.5 is chance) or balanced accuracy, mean over folds"
+            " and seeds; higher is better. With random folds a cell's own batch is in the training part, so nearly"
+            " every embedding does well; <b>with a batch held out</b> the classifier must carry labels over to a batch"
+            " it has never seen. Grey: guessing the largest class, and training on permuted labels."
         ),
         options=_bar_options(labels),
         extra={"categories": [_categories({s: _SCHEMES[s] for s in _SCHEMES if s in set(rows["scheme"])})] * len(sets)},
@@ -83,22 +90,20 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
     rows = rows[(rows["target"] == "batch") & (rows["scheme"] == "kfold")]
     if rows.empty:
         return None
+    shown = {m: title for m, title in METRICS.items() if (rows["metric"] == m).any()}
+    classifiers = {c: title.capitalize() for c, title in _CLASSIFIERS.items() if (rows["classifier"] == c).any()}
     return Section(
         "probe_batch",
         "Batches predicted from the embedding",
         "bargraph",
-        [_bars(rows, "classifier")],
+        [_bars(rows[rows["metric"] == metric], "classifier") for metric in shown],
         description=(
-            "Balanced accuracy, mean over folds and seeds; <b>lower is better</b>, and the grey baselines are as low as"
-            " it gets. Nearest neighbours see curved batch effects that a straight cut of logistic regression misses,"
-            " as after batch centring."
+            "AUROC (each batch against the rest, mean over batches; 0.5 is chance) or balanced accuracy, mean over"
+            " folds and seeds; <b>lower is better</b>, and the grey baselines are as low as it gets. Nearest neighbours"
+            " see curved batch effects that a straight cut of logistic regression misses, as after batch centring."
         ),
-        options=_bar_options([]),
-        extra={
-            "categories": [
-                _categories({c: _CLASSIFIERS[c].capitalize() for c in _CLASSIFIERS if c in set(rows["classifier"])})
-            ]
-        },
+        options=_bar_options([{"name": title, "ylab": title} for title in shown.values()]),
+        extra={"categories": [_categories(classifiers)] * len(shown)},
     )
 
 
@@ -127,7 +132,7 @@ def _bar_options(labels: list[dict[str, str]]) -> dict[str, Any]:
         "ymin": 0,
         "ymax": 1,
         "tt_decimals": 3,
-        "ylab": "Balanced accuracy",
+        "ylab": METRICS[HEADLINE],
         "hide_zero_cats": False,
     }
     return {**options, "data_labels": labels} if len(labels) > 1 else options
@@ -144,32 +149,45 @@ def probing_table(rows: "pd.DataFrame") -> Section:
         .sort_values(["target", "scheme", "classifier"], ascending=[False, True, False])
     )
     for target, scheme, classifier in combinations.itertuples(index=False):
-        key = f"{target}_{scheme}_{classifier}"
         part = rows[(rows["target"] == target) & (rows["scheme"] == scheme) & (rows["classifier"] == classifier)]
-        headers[key] = {
-            "title": (
-                f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''}"
-                f" ({'kNN' if classifier == 'knn' else 'LR'})"
-            ),
-            "description": (
-                f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}; balanced"
-                " accuracy (0-1, " + ("higher" if target == "label" else "lower") + " is better)"
-            ),
-            "scale": "Greens" if target == "label" else "Reds",
-            **score,
-        }
-        for r in part.itertuples():
-            cells.setdefault(r.title, {})[key] = round(float(r.value), 4)
+        what = f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''}"
+        short = "kNN" if classifier == "knn" else "LR"
+        words = f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}"
+        for metric, title in METRICS.items():
+            key = f"{target}_{scheme}_{classifier}_{metric}"
+            headers[key] = {
+                "title": f"{what} ({short}{', balanced' if metric != HEADLINE else ''})",
+                "description": f"{words}; {title} (0-1, {'higher' if target == 'label' else 'lower'} is better)",
+                "scale": "Greens" if target == "label" else "Reds",
+                "hidden": metric != HEADLINE,
+                **score,
+            }
+            for r in part[part["metric"] == metric].itertuples():
+                cells.setdefault(r.title, {})[key] = round(float(r.value), 4)
+        tested = part[(part["metric"] == HEADLINE) & part["p_value"].notna()]
+        if len(tested):
+            key = f"{target}_{scheme}_{classifier}_p"
+            headers[key] = {
+                "title": f"{what} ({short}, p)",
+                "description": f"{words}: share of permutations with at least this AUROC; above 0.05 it is a guess",
+                "scale": False,
+                "min": 0,
+                "max": 1,
+                "format": "{:,.3f}",
+            }
+            for r in tested.itertuples():
+                cells.setdefault(r.title, {})[key] = round(float(r.p_value), 4)
     for target, name in (("label", "Label chance"), ("batch", "Batch chance")):
         floors = (
-            rows[rows["target"] == target]
+            rows[(rows["target"] == target) & (rows["metric"] == "balanced_accuracy")]
             .groupby("title", sort=False)[["baseline_majority", "baseline_permuted"]]
             .mean()
             .max(axis=1)
         )
         headers[f"floor_{target}"] = {
             "title": name,
-            "description": "The higher of the two baselines: largest class, permuted",
+            "description": "Balanced accuracy, the higher of the two baselines: largest class, permuted",
+            "hidden": True,
             "scale": False,
             **score,
         }
@@ -180,7 +198,10 @@ def probing_table(rows: "pd.DataFrame") -> Section:
         "All probes",
         "table",
         cells,
-        description="Balanced accuracy; accuracy, macro-F1 and every class are in tables/probing.tsv.",
+        description=(
+            "AUROC, 0.5 is chance; balanced accuracy and its chance level are hidden columns; accuracy, macro-F1 and"
+            " every class are in tables/probing.tsv."
+        ),
         options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
         extra={"headers": headers},
     )
