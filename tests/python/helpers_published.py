@@ -67,6 +67,7 @@ def score_row(
         "metric": metric,
         "group": "all",
         "value": value if status == "ok" else np.nan,
+        "spread": np.nan,
         "n_cells": 100,
         "status": status,
         "reason": "" if status == "ok" else "too_few_cells",

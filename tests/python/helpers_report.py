@@ -161,6 +161,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                     "metric": m.name,
                     "group": group,
                     "value": value,
+                    "spread": np.nan,
                     "n_cells": facts["labels"].get(group, sum(facts["labels"].values())),
                     "status": state,
                     "reason": reason,

@@ -39,7 +39,7 @@ def study_scores(scenarios=SCENARIOS) -> pd.DataFrame:
             columns={"scenario": "dataset"}
         )
     )
-    return rows.assign(group="all", n_cells=1000, status="ok", reason="", higher_is_better=True)[
+    return rows.assign(group="all", spread=np.nan, n_cells=1000, status="ok", reason="", higher_is_better=True)[
         Schemas(ASSETS).columns("scores")
     ]
 

@@ -151,6 +151,37 @@ def test_leiden_finds_planted_groups_and_leaves_the_random_state_alone() -> None
         np.testing.assert_array_equal(a, b)
 
 
+def test_clusterings_of_several_seeds_give_median_and_spread() -> None:
+    """The resolution is chosen with the first seed; the values are those of one clustering per seed."""
+    from dataclasses import replace
+
+    from scfm.metrics.agreement import adjusted_rand_index, normalized_mutual_information
+    from scfm.metrics.connectivities import umap_connectivities
+    from scfm.metrics.leiden import K, _leiden, leiden_ari, leiden_nmi
+
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 4, 240)
+    one = make_inputs(rng.normal(size=(240, 6)) + 1.1 * np.eye(6)[labels], labels.astype(str), np.repeat("b", 240))
+    five = replace(one, n_seeds=5, _kept={})
+    near = one.nearest(K)
+    graph = umap_connectivities(near.indices, near.distances)
+    (chosen,) = _leiden(one)
+    codes = one.labels.codes
+    by_seed = [leiden_clusters(graph, [chosen.resolution], seed)[0] for seed in range(42, 47)]
+    for metric, agree in ((leiden_nmi, normalized_mutual_information), (leiden_ari, adjusted_rand_index)):
+        values = [agree(codes, clusters) for clusters in by_seed]
+        assert metric(one).overall.value == values[0]
+        assert metric(one).overall.spread is None
+        assert metric(five).overall.value == np.median(values)
+        assert metric(five).overall.spread == pytest.approx(np.ptp(values))
+    assert leiden_ari(five).overall.spread > 0
+    by_start = [kmeans.kmeans_clusters(one.coordinates, 4, seed) for seed in range(5)]
+    values = [adjusted_rand_index(codes, clusters) for clusters in by_start]
+    assert kmeans.kmeans_ari(one).overall.value == values[0]
+    assert kmeans.kmeans_ari(five).overall.value == np.median(values)
+    assert kmeans.kmeans_ari(five).overall.spread == pytest.approx(np.ptp(values))
+
+
 def test_kmeans_finds_planted_groups_and_a_fixed_point() -> None:
     values, labels, _ = blobs(per_cell=30, n_labels=3)
     clusters = kmeans.kmeans_clusters(values, 3)

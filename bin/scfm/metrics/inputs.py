@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: seed of the Leiden clusterings, as in scib-metrics
 LEIDEN_SEED = 42
+#: clusterings with this many seeds one after the other; the study, and scib-metrics, have one
+CLUSTERING_SEEDS = {"paper": 1, "standard": 5, "full": 5}
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,22 @@ class Score:
         Cells it is computed from.
     reason
         Reason code; empty where there is a value.
+    spread
+        Largest minus smallest value over the seeds of a clustering, whose median ``value`` is; None without seeds.
     """
 
     value: float | None
     n_cells: int
     reason: str = ""
+    spread: float | None = None
+
+    @classmethod
+    def of_seeds(cls, values: "Sequence[float]", n_cells: int) -> "Score":
+        """Return the median and the spread of the values of several seeds; one seed has no spread."""
+        import statistics
+
+        spread = max(values) - min(values) if len(values) > 1 else None
+        return cls(statistics.median(values), n_cells, spread=spread)
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,8 @@ class MetricInputs:
         The uncorrected PCA of the same cells, shape (n_cells, n_components); None where it is not at hand.
     seed
         Seed of the clusterings.
+    n_seeds
+        Seeds of every clustering: ``seed`` and those after it (k-means: from its own first one).
     """
 
     cell_ids: "np.ndarray"
@@ -103,6 +118,7 @@ class MetricInputs:
     neighbors: "Neighbors | None" = None
     pca: "np.ndarray | None" = None
     seed: int = LEIDEN_SEED
+    n_seeds: int = 1
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -81,23 +81,23 @@ def kmeans_clusters(values: "np.ndarray", k: int, seed: int = SEED) -> "np.ndarr
     return clusters
 
 
-def _kmeans(data: MetricInputs) -> tuple[float, float]:
-    """Cluster once for NMI and ARI."""
+def _kmeans(data: MetricInputs) -> list[tuple[float, float]]:
+    """Cluster once per seed for NMI and ARI."""
     data.need_labels()
     values, labels = data.values(), data.labels
 
-    def compute() -> tuple[float, float]:
-        clusters = kmeans_clusters(values, len(labels.names))
-        return normalized_mutual_information(labels.codes, clusters), adjusted_rand_index(labels.codes, clusters)
+    def compute() -> list[tuple[float, float]]:
+        found = [kmeans_clusters(values, len(labels.names), SEED + i) for i in range(data.n_seeds)]
+        return [(normalized_mutual_information(labels.codes, c), adjusted_rand_index(labels.codes, c)) for c in found]
 
     return data.keep("kmeans", compute, of=("labels",))
 
 
 def kmeans_nmi(data: MetricInputs) -> MetricResult:
-    """NMI of k-means clusters, k = number of labels; 0 to 1, higher is better."""
-    return MetricResult(Score(_kmeans(data)[0], data.n_cells))
+    """NMI of k-means clusters, k = number of labels, median over seeds; 0 to 1, higher is better."""
+    return MetricResult(Score.of_seeds([nmi for nmi, _ in _kmeans(data)], data.n_cells))
 
 
 def kmeans_ari(data: MetricInputs) -> MetricResult:
-    """ARI of k-means clusters, k = number of labels; -0.5 to 1, higher is better."""
-    return MetricResult(Score(_kmeans(data)[1], data.n_cells))
+    """ARI of k-means clusters, k = number of labels, median over seeds; -0.5 to 1, higher is better."""
+    return MetricResult(Score.of_seeds([ari for _, ari in _kmeans(data)], data.n_cells))

@@ -49,23 +49,40 @@ def leiden_clusters(
     -------
     Cluster of every cell, shape (n_cells,), per resolution.
     """
-    import igraph
-    import numpy as np
+    network = _Network(graph)
+    return [network.clusters(float(resolution), seed) for resolution in resolutions]
 
-    edges = graph.tocoo()  # both directions of an edge stay, as in scanpy and scib-metrics; modularity is the same
-    network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([edges.row, edges.col]), directed=False)
-    weights = edges.data.astype(float).tolist()
-    found = []
-    try:
-        for resolution in resolutions:
-            igraph.set_random_number_generator(random.Random(seed))
-            parts = network.community_leiden(
-                objective_function="modularity", weights=weights, resolution=float(resolution)
+
+class _Network:
+    """The graph as igraph takes it, made once for many clusterings.
+
+    Parameters
+    ----------
+    graph
+        Shape (n_cells, n_cells), symmetric.
+    """
+
+    def __init__(self, graph: "sp.csr_array") -> None:
+        import igraph
+        import numpy as np
+
+        edges = graph.tocoo()  # both directions of an edge stay, as in scanpy and scib-metrics; modularity is the same
+        self.weights = edges.data.astype(float).tolist()
+        self.graph = igraph.Graph(n=graph.shape[0], edges=np.column_stack([edges.row, edges.col]), directed=False)
+
+    def clusters(self, resolution: float, seed: int) -> "np.ndarray":
+        """Return the cluster of every cell, shape (n_cells,)."""
+        import igraph
+        import numpy as np
+
+        igraph.set_random_number_generator(random.Random(seed))
+        try:
+            parts = self.graph.community_leiden(
+                objective_function="modularity", weights=self.weights, resolution=resolution
             )
-            found.append(np.asarray(parts.membership))
-    finally:
-        igraph.set_random_number_generator(random)
-    return found
+        finally:
+            igraph.set_random_number_generator(random)
+        return np.asarray(parts.membership)
 
 
 def best_agreement(
@@ -79,25 +96,31 @@ def best_agreement(
     return max(scored, key=lambda a: a.nmi)
 
 
-def _leiden(data: MetricInputs) -> Agreement:
-    """Cluster once for NMI and ARI."""
+def _leiden(data: MetricInputs) -> list[Agreement]:
+    """Choose the resolution with the first seed, then cluster at it with the others; for NMI and ARI."""
     data.need_labels()
 
-    def cluster() -> "list[np.ndarray]":
+    def connect() -> _Network:
         near = data.nearest(K, at_least=3)
-        return leiden_clusters(umap_connectivities(near.indices, near.distances), seed=data.seed)
+        return _Network(umap_connectivities(near.indices, near.distances))
 
-    def compute() -> Agreement:
-        return best_agreement(data.keep("leiden_clusters", cluster, of=()), data.labels.codes)
+    def search() -> "list[np.ndarray]":
+        return [network.clusters(resolution, data.seed) for resolution in RESOLUTIONS]
 
+    def compute() -> list[Agreement]:
+        best = best_agreement(data.keep("leiden_clusters", search, of=()), labels)
+        others = [network.clusters(best.resolution, data.seed + i) for i in range(1, data.n_seeds)]
+        return [best, *(best_agreement([clusters], labels, [best.resolution]) for clusters in others)]
+
+    network, labels = data.keep("leiden_network", connect, of=()), data.labels.codes
     return data.keep("leiden", compute, of=("labels",))
 
 
 def leiden_nmi(data: MetricInputs) -> MetricResult:
-    """NMI at the resolution that has the best one; 0 to 1, higher is better."""
-    return MetricResult(Score(_leiden(data).nmi, data.n_cells))
+    """NMI at the resolution that has the best one, median over seeds; 0 to 1, higher is better."""
+    return MetricResult(Score.of_seeds([found.nmi for found in _leiden(data)], data.n_cells))
 
 
 def leiden_ari(data: MetricInputs) -> MetricResult:
-    """ARI at the resolution that has the best NMI; -0.5 to 1, higher is better."""
-    return MetricResult(Score(_leiden(data).ari, data.n_cells))
+    """ARI at the resolution that has the best NMI, median over seeds; -0.5 to 1, higher is better."""
+    return MetricResult(Score.of_seeds([found.ari for found in _leiden(data)], data.n_cells))

@@ -99,6 +99,7 @@ def load_inputs(
     pca: Path | str,
     knn: Path | str | None = None,
     seed: int = LEIDEN_SEED,
+    n_seeds: int = 1,
 ) -> MetricInputs:
     """Read everything the metrics of one embedding may need.
 
@@ -112,6 +113,8 @@ def load_inputs(
         ``<id>.knn.npz`` of the same cells; without it metrics of neighbours are not applicable.
     seed
         Seed of the Leiden clusterings.
+    n_seeds
+        Seeds of every clustering, see :class:`MetricInputs`.
     """
     import numpy as np
 
@@ -136,6 +139,7 @@ def load_inputs(
         near,
         pca_values[align(pca_ids, cells.cell_ids, pca)],
         seed,
+        n_seeds,
     )
 
 
@@ -147,6 +151,7 @@ def load_pairs(
     pca: Path | str,
     knn: Path | str | None = None,
     seed: int = LEIDEN_SEED,
+    n_seeds: int = 1,
     exact_max_cells: int = 200_000,
 ) -> list[tuple[KeyPair, MetricInputs]]:
     """Read the inputs of one embedding with every pair of keys, the primary pair first.
@@ -157,14 +162,14 @@ def load_pairs(
 
     Parameters
     ----------
-    embedding, sidecar, obs, pca, knn, seed
+    embedding, sidecar, obs, pca, knn, seed, n_seeds
         As in :func:`load_inputs`.
     exact_max_cells
         Largest number of cells for the exact search of a pair with gaps.
     """
     import numpy as np
 
-    first = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed)
+    first = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed, n_seeds=n_seeds)
     cells = read_scored(obs).loc[first.cell_ids]
     primary, *others = key_pairs(list(cells.columns))
     bases: dict[bytes, MetricInputs] = {}
@@ -193,4 +198,4 @@ def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> M
         near = find_neighbors(values, ids, k=data.neighbors.k, exact_max_cells=exact_max_cells)
     pca = None if data.pca is None else data.pca[rows]
     labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
-    return MetricInputs(ids, labels, batches, values, near, pca, data.seed)
+    return MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds)

@@ -10,7 +10,7 @@ from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import write_table
 from scfm.metrics.centroids import centroid_table
-from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs
+from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import IDENTITY, failures, score, study_table
@@ -50,7 +50,16 @@ def score_files(
     import pandas as pd
 
     metrics = metrics_of(load_metrics(metrics_table), profile)
-    pairs = load_pairs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed, exact_max_cells=exact_max_cells)
+    pairs = load_pairs(
+        embedding,
+        sidecar,
+        obs,
+        pca=pca,
+        knn=knn,
+        seed=seed,
+        n_seeds=CLUSTERING_SEEDS[profile],
+        exact_max_cells=exact_max_cells,
+    )
     tables = [score(data, metrics, sidecar, pair) for pair, data in pairs]
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
     write_table(pd.concat(tables, ignore_index=True), outdir / f"{stem}.scores.tsv")

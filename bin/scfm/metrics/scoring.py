@@ -23,7 +23,8 @@ ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
 IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
-COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
+OUTCOME = ("value", "spread", "n_cells", "status", "reason", "higher_is_better")
+COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 
 
 def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
@@ -58,6 +59,7 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
             "metric": metric.name,
             "group": group,
             "value": score.value,
+            "spread": score.spread,
             "n_cells": score.n_cells,
             "status": state,
             "reason": score.reason,
@@ -93,7 +95,7 @@ def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict, pair: Ke
 
     who = {c: sidecar[c] for c in IDENTITY} | pair.names
     rows = [who | row for metric in metrics for row in _rows(metric, *_run_once(metric, data))]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "spread": float})
 
 
 def _run_once(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:

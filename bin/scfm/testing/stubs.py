@@ -179,6 +179,7 @@ def stub_scores(args: Namespace) -> None:
         "metric": "bras",
         "group": "all",
         "value": 0.5,
+        "spread": None,
         "n_cells": 4,
         "status": "ok",
         "reason": "",

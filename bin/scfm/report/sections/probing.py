@@ -37,8 +37,8 @@ def probing_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 
 def probing_means(data: "ReportData", dataset: str) -> "pd.DataFrame":
-    """Return the shown metrics and their baselines, means over folds and seeds, in the order of the summary; the p value
-    is the highest over seeds.
+    """Return the shown metrics and their baselines, means over folds and seeds, in the order of the summary; the p
+    value is the highest over seeds.
     """
     probing = data.of("probing", dataset)
     chosen = probing[

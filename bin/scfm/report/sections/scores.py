@@ -214,6 +214,7 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
     whole = scores[scores["group"] == "all"]
     values = whole.groupby(["method", "correction", "metric"])["value"].mean()
     reasons = whole[whole["status"] != "ok"].groupby(["method", "correction", "metric"])["reason"].first()
+    spreads = whole.groupby(["method", "correction", "metric"])["spread"].max().dropna()
     metrics = data.metrics[data.metrics["name"].isin(whole["metric"])].to_dict("records")
     titles = {(r["method"], r["correction"]): r["title"] for r in table.to_dict("records")}
     rows = [t for key, t in titles.items() if key in set(zip(whole["method"], whole["correction"], strict=True))]
@@ -228,8 +229,9 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
                     [m["title"] for m in chosen],
                     {(titles[m, v], data.names.metric(x)): value for (m, v, x), value in values.items()},
                     titles={
-                        (titles[m, v], data.names.metric(x)): f"not defined: {reason}"
-                        for (m, v, x), reason in reasons.items()
+                        (titles[m, v], data.names.metric(x)): text
+                        for notes in (spreads.map("clusterings differ by {:.3f}".format), "not defined: " + reasons)
+                        for (m, v, x), text in notes.items()
                     },
                     heads={m["title"]: metric_tip(m) for m in chosen},
                     lower_better={m["title"] for m in chosen if not m["higher_is_better"]},
@@ -242,7 +244,8 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
         "".join(panels),
         description=(
             "Embedding by metric, means over seeds; dark is good in every column, and ↓ marks the ones where lower"
-            " values are better. A dash is a metric that is not defined. Point at a cell for the reason, at a name for"
+            " values are better. A dash is a metric that is not defined. Point at a cell for the reason or the spread"
+            " over repeated clusterings, at a name for"
             " direction, range and what the metric misses."
         ),
     )
