@@ -11,7 +11,11 @@ from scfm.report.tables.load import Collected
 from scfm.report.tables.names import Names
 from scfm.report.tables.status import build_status
 
-NAMES = Names(methods={"harmony": "Harmony", "pca": "PCA", "scvi": "scVI"}, metrics={"bras": "BRAS", "kbet": "kBET"})
+NAMES = Names(
+    methods={"harmony": "Harmony", "pca": "PCA", "scvi": "scVI"},
+    metrics={"bras": "BRAS", "kbet": "kBET"},
+    label_readers=frozenset({"center_label_balanced"}),
+)
 METRICS = pd.DataFrame(
     {
         "name": ["nmi", "bras", "kbet", "asw"],
@@ -160,6 +164,30 @@ def test_metrics_disagree_when_first_by_one_is_in_the_worst_third_by_another():
     )
 
 
+def test_a_disagreement_of_ranks_among_like_values_is_no_news():
+    """Ranks turn round within 0.2; the gap is a parameter."""
+    near = {
+        "harmony": {"bras": 0.65, "kbet": 0.4},
+        "pca": {"bras": 0.5, "kbet": 0.5},
+        "scvi": {"bras": 0.6, "kbet": 0.6},
+    }
+    assert checks.disagreeing_metrics(scores(near), METRICS, NAMES) == []
+    (found,) = checks.disagreeing_metrics(scores(near), METRICS, NAMES, 0.05)
+    assert found["threshold"]["gap"] == 0.05
+
+
+def test_what_reads_the_labels_is_marked_and_told_once():
+    plan = plan_rows(("pbmc",), ("pca", "harmony"))
+    plan = pd.concat([plan, plan.assign(correction="center_label_balanced", embedding=plan["embedding"] + "x")])
+    found = checks.circular_scores(plan, NAMES)
+    assert [(m["code"], m["method"]) for m in found] == [("W-MET-03", "harmony"), ("W-MET-03", "pca")]
+    assert NAMES.method("pca", "center_label_balanced") == "PCA + center_label_balanced [reads the labels]"
+    methods = pd.DataFrame({"name": ["scanvi"], "title": ["scANVI"], "reference": [""], "needs_labels": ["true"]})
+    other = Names.of(methods, METRICS.assign(title=METRICS["name"]), plan)
+    assert other.method("scanvi") == "scANVI [reads the labels]"
+    assert other.method("pca") == "pca"
+
+
 def test_metrics_that_agree_bio_metrics_controls_and_two_methods_are_silent():
     agreed = {
         "harmony": {"bras": 0.9, "kbet": 0.9},
@@ -184,8 +212,10 @@ def test_metrics_that_agree_bio_metrics_controls_and_two_methods_are_silent():
 
 def test_ties_are_no_disagreement():
     tied = {m: {"bras": 1.0, "kbet": 0.2 * i} for i, m in enumerate(("harmony", "pca", "scvi"))}
-    found = checks.disagreeing_metrics(scores(tied), METRICS, NAMES)
-    assert [m["method"] for m in found] == ["harmony"]  # first (tied) by BRAS and truly last by kBET
+    assert checks.disagreeing_metrics(scores(tied), METRICS, NAMES) == []  # all are first by BRAS: no news
+    tied["harmony"]["bras"], tied["pca"]["bras"], tied["scvi"]["bras"] = 1.0, 1.0, 0.1
+    found = checks.disagreeing_metrics(scores(tied | {"combat": {"bras": 0.2, "kbet": 0.3}}), METRICS, NAMES)
+    assert [m["method"] for m in found] == ["harmony"]  # first (tied) by BRAS and far behind by kBET
     assert checks.disagreeing_metrics(scores({m: {"bras": 1.0, "kbet": 0.2} for m in tied}), METRICS, NAMES) == []
 
 

@@ -123,21 +123,17 @@ def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
 
     Returns
     -------
-    ``levels`` and ``n_cells``; ``cramers_v``, Cramer's V without bias correction, 0 (independent) to 1 (one tells the
+    ``levels`` and ``n_cells``; ``cramers_v``, Cramer's V with bias correction, 0 (independent) to 1 (one tells the
     other); ``relation``: ``one_to_one``, ``batch_in_column`` (every batch has one level of the column),
     ``column_in_batch`` (every level occurs in one batch), ``crossed`` (every combination occurs) or ``partial``. None
     with fewer than two batches or levels.
     """
-    import numpy as np
     import pandas as pd
 
     both = (batch.notna() & other.notna()).to_numpy()
     table = pd.crosstab(pd.factorize(batch[both])[0], pd.factorize(other[both])[0]).to_numpy()
     if min(table.shape, default=0) < 2:
         return None
-    n = table.sum()
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / n
-    v = np.sqrt((((table - expected) ** 2) / expected).sum() / (n * (min(table.shape) - 1)))
     one_level, one_batch = ((table > 0).sum(axis=1) == 1).all(), ((table > 0).sum(axis=0) == 1).all()
     relation = (
         "one_to_one"
@@ -152,7 +148,34 @@ def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:
             else "partial"
         )
     )
-    return {"levels": table.shape[1], "n_cells": int(n), "relation": relation, "cramers_v": float(min(1.0, v))}
+    return {
+        "levels": table.shape[1],
+        "n_cells": int(table.sum()),
+        "relation": relation,
+        "cramers_v": corrected_cramers_v(table),
+    }
+
+
+def corrected_cramers_v(table: "np.ndarray") -> float:
+    """Return Cramer's V with the bias correction of Bergsma (2013), doi 10.1016/j.jkss.2012.10.002.
+
+    Without it, independent columns of many levels on few cells look associated.
+
+    Parameters
+    ----------
+    table
+        Counts, at least two rows and two columns, none of them empty.
+
+    Returns
+    -------
+    0 (no more than chance) to 1 (one tells the other).
+    """
+    from scipy.stats.contingency import association
+
+    n, rows, columns = table.sum(), table.shape[0] - 1, table.shape[1] - 1
+    phi = association(table, method="cramer") ** 2 * min(rows, columns) - rows * columns / (n - 1)
+    levels = min(rows - rows**2 / (n - 1), columns - columns**2 / (n - 1))
+    return float(min(1.0, max(0.0, phi) / levels) ** 0.5) if levels > 0 else 0.0
 
 
 def confounding(
@@ -201,7 +224,7 @@ def confounding(
         found = crossing(batch, pd.Series(values.to_numpy(dtype=object)))
         if found:
             seen[mark] = {"column": title, "key": key, **found, "same_as": []}
-    return sorted(seen.values(), key=lambda e: (-round(e["cramers_v"], 6), e["key"] == "", e["column"]))
+    return sorted(seen.values(), key=lambda e: (-round(e["cramers_v"], 2), e["key"] == "", e["column"]))
 
 
 def _is_categorical(values: "pd.Series") -> bool:

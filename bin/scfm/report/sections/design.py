@@ -66,7 +66,7 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
             description=(
                 "A batch score can't tell technique from biology; the design can say what a removed difference was."
                 " Measured from obs: how each column lies to the batches, with Cramer's V (0 independent, 1 one tells"
-                " the other; no bias correction)."
+                " the other; bias-corrected)."
             ),
         )
     ]

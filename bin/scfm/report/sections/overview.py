@@ -163,7 +163,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
 
 def _leaders(table: "pd.DataFrame") -> str:
     """Return who leads in bio conservation and in batch removal; one winner only if both orders agree on it."""
-    rows = table[~table["is_control"]].dropna(subset=["bio", "batch"])
+    rows = table[~table["is_control"] & ~table["reads_labels"]].dropna(subset=["bio", "batch"])
     if rows.empty:
         return "No embedding has both a bio and a batch score, so there is nothing to rank."
     if len(rows) == 1:

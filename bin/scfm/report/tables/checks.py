@@ -25,10 +25,17 @@ BF16_COSINE = 0.99
 WORST_SHARE = 1 / 3
 #: W-MET-01 needs this many embeddings, else every rank is extreme
 MIN_RANKED = 3
+#: W-MET-01: how far the two metrics must put the embedding above and below their medians (``--disagreement_gap``)
+DISAGREEMENT_GAP = 0.2
 
 
 def all_messages(
-    found: "Collected", tables: dict[str, "pd.DataFrame"], metrics: "pd.DataFrame", names: Names
+    found: "Collected",
+    tables: dict[str, "pd.DataFrame"],
+    metrics: "pd.DataFrame",
+    names: Names,
+    *,
+    disagreement_gap: float = DISAGREEMENT_GAP,
 ) -> list[dict]:
     """Return every message of the run: the steps' own and those of this module; errors first, each once.
 
@@ -42,13 +49,16 @@ def all_messages(
         ``assets/metrics.tsv``.
     names
         Titles for the sentences.
+    disagreement_gap
+        See :func:`disagreeing_metrics`.
     """
     scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, tables["totals"]))
     own = [
         *failed_steps(tables["status"], names),
         *unplanned_results(found),
         *undefined_metrics(found.scores, names, found.primary),
-        *disagreeing_metrics(scores, metrics, names),
+        *disagreeing_metrics(scores, metrics, names, disagreement_gap),
+        *circular_scores(found.plan, names),
         *unstable_over_seeds(totals, names),
         *models_not_run(found.plan, names),
         *made_up_weights(found.sidecars, names),
@@ -150,11 +160,14 @@ def undefined_metrics(
     return found
 
 
-def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: Names) -> list[dict]:
-    """W-MET-01: an embedding is first by one batch metric and in the worst third by another.
+def disagreeing_metrics(
+    scores: "pd.DataFrame", metrics: "pd.DataFrame", names: Names, gap: float = DISAGREEMENT_GAP
+) -> list[dict]:
+    """W-MET-01: an embedding is first by one batch metric and in the worst third by another, by far in both.
 
     Ranked per data set among the embeddings that are no controls, over the mean of the seeds; ties share the better
-    rank.
+    rank. Ranks alone disagree for every second method, because values lie close together: it is news only where one
+    metric puts the embedding at least ``gap`` above the median of the embeddings and the other as much below it.
     """
     judged = metrics.loc[(metrics["group"] == "batch") & metrics["in_total"], "name"]
     chosen = scores[
@@ -175,10 +188,12 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
         if count < MIN_RANKED or table.shape[1] < 2:
             continue
         ranks = table.rank(ascending=False, method="min").astype(int)
+        lead = table - table.median()
         for (method, correction), row in ranks.iterrows():
-            worst = row.idxmax()
-            if row.min() == 1 and row.max() > count * (1 - WORST_SHARE):
-                best = row.idxmin()
+            ahead = lead.loc[(method, correction)].where(row == 1).dropna()
+            behind = lead.loc[(method, correction)].where(row > count * (1 - WORST_SHARE)).dropna()
+            if len(ahead) and len(behind) and min(ahead.max(), -behind.min()) >= gap:
+                best, worst = ahead.idxmax(), behind.idxmin()
                 found.append(
                     message(
                         "W-MET-01",
@@ -190,9 +205,27 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
                         dataset=dataset,
                         method=method,
                         values={"correction": correction, "ranks": row.to_dict()},
-                        threshold=WORST_SHARE,
+                        threshold={"worst_share": WORST_SHARE, "gap": gap},
                     )
                 )
+    return found
+
+
+def circular_scores(plan: "pd.DataFrame", names: Names) -> list[dict]:
+    """W-MET-03: a method or correction reads the labels that its result is scored by. Controls do so on purpose."""
+    found = []
+    rows = plan[~plan["is_control"]].drop_duplicates(["dataset", "method", "correction"])
+    for row in rows.sort_values(["dataset", "method", "correction"]).itertuples():
+        if names.reads_labels(row.method, row.correction):
+            found.append(
+                message(
+                    "W-MET-03",
+                    title=names.method(row.method, row.correction),
+                    dataset=row.dataset,
+                    method=row.method,
+                    values={"correction": row.correction},
+                )
+            )
     return found
 
 

@@ -40,7 +40,7 @@ def build_tables(
         ``assets/metrics.tsv``.
     params
         Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of
-        :data:`scfm.report.tables.status.SWITCHES` are read.
+        :data:`scfm.report.tables.status.SWITCHES` are read, and ``disagreement_gap``.
     names
         Titles for the messages.
     trace
@@ -59,7 +59,13 @@ def build_tables(
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "status": state,
         "resources": resources.build_resources(found, trace),
-        "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names),
+        "warnings": checks.all_messages(
+            found,
+            {"status": state, "totals": totals},
+            metrics,
+            names,
+            disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
+        ),
         "datasets": describe_datasets(found),
         "verdict": status.verdict(state),
     }

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scfm.registries.corrections import load_corrections
+
 if TYPE_CHECKING:
     import pandas as pd
 
 CONTROL_MARK = " (control)"
+#: behind the title of what was given the labels it is scored by
+LABELS_MARK = " [reads the labels]"
 #: behind the title of a model that ran with a made-up checkpoint
 MADE_UP_MARK = " [random weights: not a real result]"
 
@@ -25,6 +29,8 @@ class Names:
         ``{name: title}``; a name that is not in them (an imported embedding) is its own title.
     controls
         Names of the methods that are controls.
+    label_readers
+        Names of the methods, controls left out, and of the corrections that read the labels.
     made_up
         Names of the models whose weights are made up (``bin/make_tiny_weights.py``).
     """
@@ -33,6 +39,7 @@ class Names:
     metrics: Mapping[str, str] = field(default_factory=dict)
     controls: frozenset[str] = frozenset()
     made_up: frozenset[str] = frozenset()
+    label_readers: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -40,13 +47,17 @@ class Names:
     ) -> "Names":
         """Take the titles from the tables; two methods with one title keep their names."""
         titles = {r.name: r.title or r.name for r in methods[["name", "title"]].itertuples(index=False, name="Row")}
+        readers = set(methods.loc[methods["needs_labels"] == "true", "name"]) if "needs_labels" in methods else set()
+        corrections = {name for name, row in load_corrections().items() if row.needs_labels}
+        controls = frozenset(plan.loc[plan["is_control"], "method"])
         planned = [titles.get(m, m) for m in plan["method"].unique()]
         clashing = {t for t in planned if planned.count(t) > 1}
         return cls(
             methods={n: n if t in clashing else t for n, t in titles.items()},
             metrics=dict(zip(metrics["name"], metrics["title"], strict=True)),
-            controls=frozenset(plan.loc[plan["is_control"], "method"]),
+            controls=controls,
             made_up=frozenset(made_up),
+            label_readers=frozenset((readers - controls) | corrections),
         )
 
     def metric(self, name: str) -> str:
@@ -57,7 +68,12 @@ class Names:
         """Return the title of a method with its correction: ``Harmony + center_l2``; controls are marked."""
         title = self.methods.get(name, name)
         mark = CONTROL_MARK if name in self.controls else MADE_UP_MARK if name in self.made_up else ""
-        return f"{title}{mark}" if correction == "raw" else f"{title}{mark} + {correction}"
+        end = LABELS_MARK if self.reads_labels(name, correction) else ""
+        return f"{title}{mark}{end}" if correction == "raw" else f"{title}{mark} + {correction}{end}"
+
+    def reads_labels(self, name: str, correction: str = "raw") -> bool:
+        """Tell whether a method or its correction was given the labels: label metrics of the result are circular."""
+        return name in self.label_readers or correction in self.label_readers
 
     def embedding(self, name: str, correction: str, seed: int, *, seeds: int = 1) -> str:
         """Return the title of one embedding; the seed is told where there are several."""
@@ -65,16 +81,17 @@ class Names:
 
 
 def read_methods(path: Path | str) -> "pd.DataFrame":
-    """Read ``name, title, reference`` of the methods table, and of ``models.tsv`` in the same folder if it is there.
+    """Read the methods table, and ``models.tsv`` in the same folder if it is there.
 
-    Every model has a twin with random weights. Their own loaders check the tables at the start of a run.
+    Columns ``name, title, reference, needs_labels`` (text, empty for models). Every model has a twin with random
+    weights. The tables' own loaders check them at the start of a run.
     """
     import pandas as pd
 
     tables = [t for t in (Path(path), Path(path).parent / "models.tsv") if t.is_file()]
     frames = [
         pd.read_csv(t, sep="\t", dtype=str, keep_default_na=False, quoting=3).reindex(
-            columns=["name", "title", "reference"], fill_value=""
+            columns=["name", "title", "reference", "needs_labels"], fill_value=""
         )
         for t in tables
     ]

@@ -38,8 +38,9 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     Returns
     -------
     Columns ``title, method, correction, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
-    :func:`total_columns`, ``front`` (on the Pareto front of what is no control) and ``outcome`` (``ok``, the steps
-    that failed, or why it was not run). Numbers are NaN where an embedding has no scores.
+    :func:`total_columns`, ``reads_labels`` (its label metrics are circular), ``front`` (on the Pareto front of what is
+    neither that nor a control) and ``outcome`` (``ok``, the steps that failed, or why it was not run). Numbers are NaN
+    where an embedding has no scores.
     """
     import pandas as pd
 
@@ -74,7 +75,10 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["outcome"] = [
         _outcome(r, failed.to_dict() | idle.to_dict(), gone.to_dict()) for r in table.to_dict("records")
     ]
-    shown = table[~table["is_control"]]
+    table["reads_labels"] = [
+        data.names.reads_labels(m, v) for m, v in zip(table["method"], table["correction"], strict=True)
+    ]
+    shown = table[~table["is_control"] & ~table["reads_labels"]]
     table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
     order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
     return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(
