@@ -142,7 +142,9 @@ def test_pareto_front_by_definition(points):
 
 def answer_of(rows: list[dict]) -> str:
     """Return the leaders' sentence for a table made by hand."""
-    table = pd.DataFrame(rows).assign(is_control=False, total=lambda t: 0.6 * t["bio"] + 0.4 * t["batch"])
+    table = pd.DataFrame(rows).assign(
+        is_control=False, reads_labels=False, total=lambda t: 0.6 * t["bio"] + 0.4 * t["batch"]
+    )
     return overview._leaders(table.assign(total_sd=table.get("total_sd", np.nan)))
 
 

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "harmony_sigma": 0.1,
     "harmony_max_clusters": 100,
     "harmony_max_iter": 10,
+    "harmony_epsilon": 0.0001,
     "scanorama_genes": "all",
     "scanorama_dims": 100,
     "scanorama_knn": 20,
@@ -41,6 +42,7 @@ SETTINGS: dict[str, Any] = {
     "probe_seed": 123,
     "probe_c": 1.0,
     "probe_max_iter": 1000,
+    "probe_balanced": False,
 }
 
 
@@ -124,10 +126,10 @@ def other_settings(params: dict[str, Any]) -> list[tuple[str, Any, Any]]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two values of a parameter are equal; Nextflow may hand a number over as text."""
+    """Return whether two values of a parameter are equal; Nextflow may hand a number or a switch over as text."""
     if one is None or other is None:
         return one is other
     try:
         return float(one) == float(other)
     except ValueError:
-        return str(one) == str(other)
+        return str(one).lower() == str(other).lower()
