@@ -55,7 +55,7 @@ def test_a_message_has_text_numbers_and_advice() -> None:
 
 
 def test_a_case_has_the_code_of_its_family() -> None:
-    entry = message("W-TRN-04/harmony", values={"rounds": 10}, threshold=10)
+    entry = message("W-TRN-04/harmony", seed=0, values={"last_change": 0.02}, max_iter=10, threshold=0.01)
     assert (entry["code"], entry["severity"]) == ("W-TRN-04", "info")
 
 
