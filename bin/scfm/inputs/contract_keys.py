@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.keys import as_text, build_key, level_counts, split_key
+from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
+from scfm.inputs.keys import as_text, build_key, level_counts, placeholders_of, split_key
+from scfm.inputs.levels import placeholder_warnings, spelling_warnings
 from scfm.io.store import Store
 from scfm.io.tables import message
 from scfm.text import did_you_mean, listing, plural
@@ -15,8 +17,6 @@ from scfm.text import did_you_mean, listing, plural
 if TYPE_CHECKING:
     import pandas as pd
 
-#: fewer cells than this in a batch and nothing can be said about it
-MIN_BATCH = 3
 #: optional keys of the samplesheet that name obs columns
 OPTIONAL_KEYS = ("condition_key", "donor_key", "tissue_key")
 
@@ -48,7 +48,9 @@ class Report:
             return check(*args, **kwargs)
         except ScfmError as error:
             self.faults.append(str(error))
-        except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py and zarr raise on a damaged part
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a broken file makes h5py, zarr, NumPy and pandas raise anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self.faults.append(
                 f"{self.name}: a part of the file can't be read ({reason}). Copy or write the file anew."
@@ -56,7 +58,7 @@ class Report:
         return None
 
 
-def _read_key(store: Store, column: str, key: str) -> "pd.Series":
+def _read_key(store: Store, column: str, key: str, placeholders: frozenset[str] = frozenset()) -> "pd.Series":
     """Return the text per cell of a key named in a column of the samplesheet."""
     parts = split_key(key, store.columns("obs"))
     if not all(parts):
@@ -69,20 +71,44 @@ def _read_key(store: Store, column: str, key: str) -> "pd.Series":
             f"{store.name}: obs has no column {listing(absent)} (column {column} of the samplesheet).{hints} "
             f"Columns: {listing(known, limit=12) or 'none'}."
         )
+    values = [store.column("obs", p) for p in parts]
+    infinite = {p: n for p, v in zip(parts, values, strict=True) if (n := _n_infinite(v))}
+    if infinite:
+        raise ScfmError(
+            f"{store.name}: obs column {listing(infinite)} (column {column} of the samplesheet) holds "
+            f"{plural(sum(infinite.values()), 'infinite value')}; a level must be a name or a finite number. Name "
+            "another column, or correct the values."
+        )
     try:
-        return build_key([store.column("obs", p) for p in parts])
+        return build_key(values, placeholders)
     except ScfmError as error:
         raise ScfmError(f"{store.name}: column {column}: {error}") from error
 
 
+def _n_infinite(values: "pd.Series") -> int:
+    """Return the number of infinite values of a column; 0 where it holds no floating-point numbers."""
+    import numpy as np
+
+    return int(np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)).sum()) if values.dtype.kind == "f" else 0
+
+
 def check_keys(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]
-) -> None:
-    """Check batch, label and the optional keys."""
+) -> "pd.Series | None":
+    """Check batch, label and the optional keys; placeholders among batches and labels count as missing.
+
+    Returns
+    -------
+    Batch of every cell; None where there is none to read.
+    """
     keys: dict[str, Any] = {}
+    placeholders = placeholders_of(params.get("missing_values"))
     for column in ("batch_key", "label_key", *OPTIONAL_KEYS):
         if row.get(column):
-            keys[column] = report.attempt(_read_key, store, column, row[column])
+            gone = placeholders if column in {"batch_key", "label_key"} else frozenset()
+            keys[column] = report.attempt(_read_key, store, column, row[column], gone)
+            if keys[column] is not None and gone:
+                report.warnings += placeholder_warnings(store, column, row[column], gone)
             if keys[column] is not None and "+" in row[column]:
                 report.warnings += _composite(store, column, row[column], keys[column])
     for name in obs_columns:
@@ -97,7 +123,8 @@ def check_keys(
     if label is not None:
         _judge_labels(store.name, report, row, label)
     if batch is not None and label is not None and len(batch) == len(label):
-        _judge_sizes(store.name, report, batch, label, int(params.get("min_cells_per_batch") or 0))
+        _judge_sizes(report, batch, label, int(params.get("min_cells_per_batch") or 0))
+    return batch
 
 
 def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list[dict]:
@@ -130,17 +157,10 @@ def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd
     levels, missing = level_counts(batch), int(batch.isna().sum())
     report.facts["batches"] = levels
     key = row["batch_key"]
-    if not levels:
-        report.faults.append(
-            f"{name}: obs column '{key}' (batch_key) is empty for all {plural(len(batch), 'cell')}; "
-            "every cell needs its batch."
-        )
-    elif len(levels) == 1:
-        report.faults.append(
-            f"{name}: obs column '{key}' (batch_key) has one batch only ('{next(iter(levels))}'); "
-            "at least two are needed to ask for a batch effect. Name another batch_key."
-        )
-    elif missing:
+    faults = batch_faults(name, key, levels, len(batch))
+    report.faults += faults
+    report.warnings += spelling_warnings("batch_key", key, levels) if not faults else []
+    if missing and len(levels) > 1:
         fate = "can't be integrated, are left out, and are listed in the dropped cells"
         report.warnings.append(_gaps(missing, len(batch), f"batch in '{key}'", fate, key))
 
@@ -156,6 +176,7 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
             "nothing can be scored without labels. Name another label_key."
         )
         return
+    report.warnings += spelling_warnings("label_key", key, levels)
     if missing:
         fate = "are integrated, dropped from scoring, and listed in the dropped cells"
         report.warnings.append(_gaps(missing, len(label), f"label in '{key}'", fate, key))
@@ -171,20 +192,13 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
         )
 
 
-def _judge_sizes(name: str, report: Report, batch: "pd.Series", label: "pd.Series", limit: int) -> None:
-    """Check the number of cells per batch."""
+def _judge_sizes(report: Report, batch: "pd.Series", label: "pd.Series", limit: int) -> None:
+    """Warn of batches with few labelled cells."""
     sizes = level_counts(batch)
     if len(sizes) < 2:
         return
-    tiny = {b: n for b, n in sizes.items() if n < MIN_BATCH}
-    if tiny:
-        shown = listing([f"{b}: {n}" for b, n in tiny.items()], limit=10)
-        report.faults.append(
-            f"{name}: {plural(len(tiny), 'batch has', 'batches have')} fewer than {MIN_BATCH} cells "
-            f"({shown}). Remove these cells or merge the batches."
-        )
     scored = level_counts(batch[label.notna()])
-    small = {b: scored.get(b, 0) for b in sizes if b not in tiny and scored.get(b, 0) < limit}
+    small = {b: scored.get(b, 0) for b in sizes if sizes[b] >= MIN_BATCH and scored.get(b, 0) < limit}
     if small:
         shown = listing([f"{b}: {n}" for b, n in small.items()], limit=10)
         report.warnings.append(

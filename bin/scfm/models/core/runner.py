@@ -227,22 +227,28 @@ def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> Non
     hint = ""
     if "counts" in counts.layers and model.settings.input_layer != "counts":
         hint = " The file has a layer 'counts': use --set input_layer=counts."
-    if scan.n_not_finite:
+    facts = scan.facts
+    if facts.n_nan or facts.n_infinite:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected"
-            f" counts.{hint}"
+            f"{counts.name}: {plural(facts.n_nan + facts.n_infinite, 'value')} of {facts.n_stored:,} are NaN or"
+            f" infinite; expected counts.{hint}"
         )
-    if scan.n_negative:
+    if facts.n_large:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not"
-            f" scaled data.{hint}"
+            f"{counts.name}: {plural(facts.n_large, 'value')} of {facts.n_stored:,} are above 16,777,216 (up to"
+            f" {facts.maximum:.4g}), more than single precision holds exactly; expected counts.{hint}"
+        )
+    if facts.n_negative:
+        raise ScfmError(
+            f"{counts.name}: {plural(facts.n_negative, 'value')} of {facts.n_stored:,} are negative; expected counts,"
+            f" not scaled data.{hint}"
         )
     rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
-    if not scan.n_fractional or rule == "expected":
+    if not facts.n_fractional or rule == "expected":
         return
     text = (
-        f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')} are fractional (such as"
-        f" {scan.fractional_example:.4g})"
+        f"{counts.name}: {facts.n_fractional:,} of {plural(facts.n_stored, 'non-zero value')} are fractional (such as"
+        f" {facts.example:.4g})"
     )
     if rule == "error":
         raise ScfmError(
@@ -253,7 +259,7 @@ def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> Non
     model.warn(
         "W-MOD-02",
         f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}",
-        n_fractional=scan.n_fractional,
+        n_fractional=facts.n_fractional,
     )
 
 

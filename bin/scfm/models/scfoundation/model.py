@@ -209,7 +209,7 @@ class ScFoundation(EmbeddingModel):
         if self.settings.pre_normalized == "F":
             return
         scan = counts.scan()
-        if not scan.n_fractional:
+        if not scan.facts.n_fractional:
             self.warn(
                 "W-MOD-21",
                 f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all"

@@ -271,7 +271,7 @@ class UCE(EmbeddingModel):
                 f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever"
                 " their case, so many of them were found. For mouse data use species=mouse.",
             )
-        if counts.scan().n_fractional:
+        if counts.scan().facts.n_fractional:
             self.warn(
                 "W-MOD-18",
                 "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.",

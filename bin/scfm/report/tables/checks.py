@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import message
 from scfm.report.tables.names import Names
-from scfm.report.tables.status import NO_RESULT
+from scfm.report.tables.status import NO_RESULT, NOT_PREPARED
 from scfm.text import listing, ordinal, plural
 
 if TYPE_CHECKING:
@@ -93,8 +93,19 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a
     message.
     """
-    found = []
     failed = status[status["status"] == "failed"]
+    unprepared = failed["reason_code"] == NOT_PREPARED
+    found = [
+        message(
+            "E-RUN-01",
+            "error",
+            f"{reason} The other data sets went on.",
+            dataset=dataset,
+            values={"embeddings": sorted(rows["embedding"]), "step": "prepare", "reason_code": NOT_PREPARED},
+        )
+        for (dataset, reason), rows in failed[unprepared].groupby(["dataset", "reason"], sort=True)
+    ]
+    failed = failed[~unprepared]
     for (dataset, method, step, code, reason), rows in failed.groupby(
         ["dataset", "method", "step", "reason_code", "reason"], sort=True
     ):

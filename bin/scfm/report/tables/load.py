@@ -53,6 +53,8 @@ class Collected:
         The joined tables, in the columns of their schemas.
     facts
         ``{data set: facts}`` from PREPARE_DATASET.
+    preparations
+        ``{data set: status}`` of PREPARE_DATASET; one that failed has no facts.
     recipes, downloads
         ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
     messages
@@ -68,6 +70,7 @@ class Collected:
     probing: "pd.DataFrame | None" = None
     centroids: "pd.DataFrame | None" = None
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -143,7 +146,10 @@ def _sort_json(path: Path, found: Collected) -> None:
     """Put one JSON file where it belongs; files that are none of ours are left alone."""
     content = read_json(path)
     if path.name.endswith(".status.json"):
-        found.statuses.append(content)
+        if content["step"] == "prepare":
+            found.preparations[content["dataset"]] = content
+        else:
+            found.statuses.append(content)
     elif path.name.endswith(".facts.json"):
         found.facts[path.name.removesuffix(".facts.json")] = content
     elif path.name.endswith(".recipe.json"):
