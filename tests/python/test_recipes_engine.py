@@ -316,7 +316,7 @@ def test_a_file_that_anndata_wrote_long_ago_is_refused_with_a_sentence(tmp_path:
         file["obs"] = np.array([(b"a", 1)], dtype=[("index", "S3"), ("n", "i4")])
         file["var"] = np.array([(b"g",)], dtype=[("index", "S3")])
         file["X"] = np.ones((1, 1), dtype=np.float32)
-    with pytest.raises(ScfmError, match=r"as anndata did before 0\.7"):
+    with pytest.raises(ScfmError, match=r"the encoding of anndata before 0\.7"):
         apply(tmp_path, "sources: {one: {file: old.h5ad}}")
 
 

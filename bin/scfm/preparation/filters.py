@@ -21,7 +21,7 @@ DROPPED = ("cell_id", "reason", "detail")
 #: a gene without a count in a batch is told only where chance would give this many cells with one
 EXPECTED_CELLS = 10.0
 #: a batch is told of when this share of such genes is silent in it
-SILENT_SHARE = 0.02
+SILENT_SHARE = 0.05
 
 
 @dataclass(slots=True)
