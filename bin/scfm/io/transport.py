@@ -241,7 +241,9 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int
                 out.close()
                 _check_cap(part, at + len(block), max_bytes)
                 part.drop()
-                raise ScfmError(f"{part.url}: gives more bytes than the {size:,} expected. Nothing was kept.")
+                raise ScfmError(
+                    f"{part.url}: gave {at + len(block):,} bytes or more, expected {size:,}. Nothing was kept."
+                )
             if at // SPACE_EVERY != (at + len(block)) // SPACE_EVERY:
                 _check_space(part.path.parent, at + SPACE_EVERY, at)
             out.write(block)

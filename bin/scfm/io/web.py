@@ -132,7 +132,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, *, allow_http: bool) -> None:
         self.allow_http = allow_http
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917  # urllib calls it
         """Return the request that follows, or raise where its address is refused."""
         try:
             check_url(newurl, allow_http=self.allow_http)
