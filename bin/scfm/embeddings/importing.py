@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,8 +120,7 @@ def _read_parquet(path: Path, max_dims: int) -> Source:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError, ValueError) as error:  # ArrowException: also damaged compression
         raise ScfmError(f"{path} is no parquet file that can be read: {first_line(error)}") from None
-    if len(set(names)) != len(names):
-        raise ScfmError(f"{path}: two columns have the same name; every dimension needs one of its own.")
+    _check_names(names, path)
     return _split_columns(table, path)
 
 
@@ -133,8 +133,10 @@ def _read_text(path: Path, max_dims: int) -> Source:
 
     separator = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
     try:
+        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
+        check_width(len(first) - 1, max_dims, path)  # before pandas renames what stands twice, which takes minutes
+        _check_names(first, path)
         header = list(pd.read_csv(path, sep=separator, nrows=0).columns)
-        check_width(len(header) - 1, max_dims, path)
         ids = _id_column(header, path)
         frame = pd.read_csv(path, sep=separator, dtype={ids: str}, keep_default_na=True)
     except (ValueError, OSError, EOFError, zlib.error) as error:  # ValueError: pandas' and Unicode's errors
@@ -145,6 +147,13 @@ def _read_text(path: Path, max_dims: int) -> Source:
             f" '{CELL_ID}'."
         )
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    """Raise where two columns have the same name; columns without one are looked at as indices."""
+    twice = sorted({n for n, times in Counter(names).items() if n and times > 1})
+    if twice:
+        raise ScfmError(f"{path}: {listing(twice)} is the name of more than one column; every dimension needs its own.")
 
 
 def _split_columns(table: "pa.Table", path: Path) -> Source:
