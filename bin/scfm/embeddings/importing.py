@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scfm.embeddings.import_columns import check_names, check_width, column_notes, id_column, is_index
 from scfm.embeddings.reading import column_of_ids, numeric_columns
 from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
 from scfm.io.store import first_line, open_store
-from scfm.io.tables import CELL_ID, message
+from scfm.io.tables import CELL_ID
 from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-#: names that tools give to an index or to row numbers; such a column is the ids where there are no others, and is
-#: never a dimension
-_INDEX_NAME = re.compile(
-    r"^(|index|level_\d+|row_?(id|number|names?)|Unnamed: \d+(_level_\d+)?|__index_level_\d+__)$", re.I
-)
-#: names of coordinates: a word and a number (PC_1, dim_0, d3, X12), or a number alone
-_DIMENSION = re.compile(r"^(?P<stem>.*?[A-Za-z]?)[\s_.\-]*\d+$")
 #: most columns that are taken for an embedding, where nothing else is said
 MAX_DIMS = 10_000
 _ID_ARRAYS = ("cell_id", "cell_ids", "obs_names")
@@ -53,15 +45,6 @@ class Source:
     coordinates: "np.ndarray"
     notes: list[dict] = field(default_factory=list)
     not_embedded: list[dict] = field(default_factory=list)
-
-
-def check_width(n_columns: int, max_dims: int, path: Path) -> None:
-    """Raise where a source has more columns than ``max_dims``; such a table is seldom an embedding."""
-    if n_columns > max_dims:
-        raise ScfmError(
-            f"{path}: has {n_columns:,} columns, more than the {max_dims:,} of --max_embedding_dims. Is it a table "
-            "of genes? Reduce it, or raise the limit."
-        )
 
 
 def read_source(path: Path, obsm_key: str | None = None, *, max_dims: int = MAX_DIMS) -> Source:
@@ -120,7 +103,7 @@ def _read_parquet(path: Path, max_dims: int) -> Source:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError, ValueError) as error:  # ArrowException: also damaged compression
         raise ScfmError(f"{path} is no parquet file that can be read: {first_line(error)}") from None
-    _check_names(names, path)
+    check_names(names, path)
     return _split_columns(table, path)
 
 
@@ -135,9 +118,9 @@ def _read_text(path: Path, max_dims: int) -> Source:
     try:
         first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
         check_width(len(first) - 1, max_dims, path)  # before pandas renames what stands twice, which takes minutes
-        _check_names(first, path)
+        check_names(first, path)
         header = list(pd.read_csv(path, sep=separator, nrows=0).columns)
-        ids = _id_column(header, path)
+        ids = id_column(header, path)
         frame = pd.read_csv(path, sep=separator, dtype={ids: str}, keep_default_na=True)
     except (ValueError, OSError, EOFError, zlib.error) as error:  # ValueError: pandas' and Unicode's errors
         raise ScfmError(f"{path} is no table that can be read: {first_line(error)}") from None
@@ -149,60 +132,16 @@ def _read_text(path: Path, max_dims: int) -> Source:
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
-def _check_names(names: list[str], path: Path) -> None:
-    """Raise where two columns have the same name; columns without one are looked at as indices."""
-    twice = sorted({n for n, times in Counter(names).items() if n and times > 1})
-    if twice:
-        raise ScfmError(f"{path}: {listing(twice)} is the name of more than one column; every dimension needs its own.")
-
-
 def _split_columns(table: "pa.Table", path: Path) -> Source:
     """Return ids and coordinates of a table; columns that are an index or row numbers are left out and said."""
-    ids = _id_column(table.column_names, path)
+    ids = id_column(table.column_names, path)
     others = [c for c in table.column_names if c != ids]
-    indices = [c for c in others if _INDEX_NAME.match(c)]
+    indices = [c for c in others if is_index(c)]
     taken = [c for c in others if c not in indices]
     if not taken:
         raise ScfmError(f"{path}: no column is left for coordinates beside '{ids}'; found {listing(others) or 'none'}.")
     return Source(
-        column_of_ids(table.column(ids), path), numeric_columns(table, taken, path), _column_notes(indices, taken)
-    )
-
-
-def _column_notes(indices: list[str], taken: list[str]) -> list[dict]:
-    """Return messages about index columns that were left out, and about names that may be no coordinates."""
-    notes = []
-    if indices:
-        text = f"{listing(indices)} looks like an index or row numbers and was not taken as a dimension."
-        notes.append(message("W-EMB-02", "warning", text, values={"columns": indices}))
-    stems = {found.group("stem") if (found := _DIMENSION.match(c)) else None for c in taken}
-    odd = [c for c in taken if not _DIMENSION.match(c)]
-    if len(stems) > 1 or (odd and len(taken) == 1):
-        text = (
-            f"The names of the columns do not tell that all of them are coordinates: {listing(taken, limit=20)} were "
-            f"taken{f'; {listing(odd)} may be a column of another kind' if odd else ''}. Take columns that are no "
-            "dimension out of the file."
-        )
-        notes.append(message("W-EMB-03", "warning", text, values={"columns": taken[:100], "odd": odd[:100]}))
-    return notes
-
-
-def _id_column(columns: list[str], path: Path) -> str:
-    """Return the column of cell ids: ``cell_id``, else one without a name of its own."""
-    if CELL_ID in columns:
-        return CELL_ID
-    unnamed = [c for c in columns if _INDEX_NAME.match(c)]
-    if len(unnamed) == 1:
-        return unnamed[0]
-    if unnamed:
-        raise ScfmError(
-            f"{path}: there is no column '{CELL_ID}', and {listing(unnamed)} could all be the index. Name the column"
-            f" with "
-            f"the cell ids '{CELL_ID}'."
-        )
-    raise ScfmError(
-        f"{path}: no column '{CELL_ID}' and no unnamed index column; found {listing(columns)}. "
-        f"Name the column with the cell ids '{CELL_ID}': rows are never matched by their position."
+        column_of_ids(table.column(ids), path), numeric_columns(table, taken, path), column_notes(indices, taken)
     )
 
 
