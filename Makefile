@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test lint test-python test-models test-pipeline test-nf containers containers-sif requirements clean
+.PHONY: help setup demo demo-models demo-study test lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -66,6 +66,9 @@ containers-sif: ## Singularity/Apptainer images from them, into $$NXF_SINGULARIT
 requirements: setup ## pin requirements/all.txt anew from requirements/all.in
 	@$(shell command -v uv || echo .tools/uv/bin/uv) pip compile -q --python-version 3.11 --no-header --no-annotate \
 		requirements/all.in -o requirements/all.txt
+
+docs: setup ## write the parts of docs/ that are made from assets/
+	@make_docs.py
 
 clean: ## remove work, results and caches, keep the set-up
 	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache

@@ -12,6 +12,7 @@ from scfm.errors import EXIT_USER
 from scfm.inputs.samplesheet import Located
 from scfm.io.tables import read_json
 from scfm.planning.check import check_run, write_outcome
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
 from scfm.registries.reader import ASSETS
@@ -60,12 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     assets = args.models_assets or args.methods_table.parent
     assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
+    beside = args.methods_table.with_name("corrections.tsv")
     outcome = check_run(
         read_json(args.params),
         schema=read_json(args.schema),
         input_schema=read_json(args.input_schema),
         methods=load_methods(args.methods_table, args.methods_schema),
         samplesheet=args.input,
+        corrections=load_corrections(beside if beside.is_file() else None),
         located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
         model_table=load_model_table(assets / "models.tsv"),
         weights_table=load_weights_table(assets),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Correct a validated embedding (batch centring or one of its parts); the result goes through the door again."""
+"""Correct a validated embedding; the result goes through the validation gate again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write one corrected correction of one embedding."""
+    """Write one embedding, corrected in one way."""
     parser = make_parser(__doc__)
-    parser.add_argument("--embedding", required=True, type=Path, help="<id>.parquet that passed the door")
-    parser.add_argument("--sidecar", required=True, type=Path, help="<id>.json that passed the door")
+    parser.add_argument("--embedding", required=True, type=Path, help="<id>.parquet that passed the validation gate")
+    parser.add_argument("--sidecar", required=True, type=Path, help="<id>.json that passed the validation gate")
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
-    parser.add_argument("--correction", required=True, help="center, l2, center_l2, center_label_balanced or drop_pc1")
+    parser.add_argument("--correction", required=True, help="name in assets/corrections.tsv")
     parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     parser.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scfm.inputs.samplesheet import Located
 from scfm.io.tables import read_json
+from scfm.registries.corrections import load_corrections
 from scfm.registries.datasets import load_catalogue
 from scfm.registries.methods import load_methods
 from scfm.registries.reader import ASSETS
@@ -32,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--schema", type=Path, default=ASSETS.parent / "nextflow_schema.json", help="schema of the parameters"
     )
     parser.add_argument(
-        "--assets", type=Path, default=ASSETS, help="folder of datasets.tsv, methods.tsv and their schemas"
+        "--assets",
+        type=Path,
+        default=ASSETS,
+        help="folder of datasets.tsv, methods.tsv, corrections.tsv and their schemas",
     )
     parser.add_argument("--scenarios", type=Path, default=ASSETS / "recipes", help="folder of the scenarios' recipes")
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
@@ -50,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema=read_json(args.schema),
         input_schema=read_json(args.assets / "schema_input.json"),
         methods=load_methods(args.assets / "methods.tsv"),
+        corrections=load_corrections(args.assets / "corrections.tsv"),
         samplesheet=args.input,
         known=known,
     )

@@ -132,10 +132,13 @@ def correct(
     import numpy as np
     import pandas as pd
 
-    from scfm.corrections.core import correct as correct_values
+    from scfm.corrections.run import find_correction, settings_of
+    from scfm.registries.corrections import load_corrections
 
-    if method == "center_label_balanced" and label_key is None:
-        raise ScfmError("center_label_balanced needs labels: name the column of adata.obs with label_key.")
+    function = find_correction(method)
+    settings = settings_of(function, {"center_max_cells": max_cells, "center_seed": seed})
+    if load_corrections()[method].needs_labels and label_key is None:
+        raise ScfmError(f"{method} needs labels: name the column of adata.obs with label_key.")
     # sorted by id, as in the pipeline: the sample of a large batch does not depend on the order of the rows
     cell_ids, values = _embedding_of(adata, embedding)
     batches = _column(adata, batch_key, "batch_key").loc[cell_ids]
@@ -149,7 +152,7 @@ def correct(
     else:
         column = _column(adata, label_key, "label_key").loc[cell_ids]
         labels = column.where(column.notna(), None).to_numpy(dtype=object)
-    made = correct_values(method, values, batches.to_numpy(dtype=object), labels, max_cells=max_cells, seed=seed)
+    made = function(values, batches.to_numpy(dtype=object), labels, **settings)
     frame = pd.DataFrame(
         made, index=pd.Index(cell_ids, name="cell_id"), columns=[f"dim_{j}" for j in range(made.shape[1])]
     )

@@ -157,11 +157,12 @@ def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[st
     datasets = [{**d, "scenario": scenario, **(row or {})} for d in data.datasets]
     scores = pd.concat([others, scores], ignore_index=True)
     return replace(
-        data,
-        scores=scores,
-        totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"),
+        data.with_tables(
+            scores=scores,
+            totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"),
+            probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015),
+        ),
         params={**data.params, "metrics_profile": "paper"},
-        probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015),
         plan=pd.concat([data.plan, plan], ignore_index=True),
         datasets=datasets,
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scfm.io.tables import message, write_json, write_table
+from scfm.embeddings.gate import missing_cells_warning
+from scfm.io.tables import write_json, write_table
+from scfm.registries.messages import message
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -99,7 +101,10 @@ def status_of(row, step: str, status: str = "ok", reason: str = "", code: str = 
 
 
 def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
-    """Return a sidecar."""
+    """Return a sidecar, with the warning of the validation gate where cells are lost."""
+    not_embedded = {f"c{i}": "no gene in the vocabulary" for i in range(lost)}
+    about = {"dataset": row.dataset, "method": row.method, "embedding": row.embedding}
+    entries, warnings = missing_cells_warning(list(not_embedded), not_embedded, n, **about)
     return {
         "dataset": row.dataset,
         "embedding": row.embedding,
@@ -119,10 +124,10 @@ def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
         "cells_out": n - lost,
         "n_dims": 50,
         "cells_per_second": (n - lost) / 3.0,
-        "warnings": [],
+        "warnings": warnings,
         "status": "ok",
         "reason": "",
-        "not_embedded": [{"cell_id": f"c{i}", "reason": "no gene in the vocabulary"} for i in range(lost)],
+        "not_embedded": entries,
     }
 
 
@@ -259,14 +264,7 @@ def write_facts(results: Path, dataset: str) -> None:
             "batch_role": "biological" if dataset == "ifnb" else "technical",
             "keys": {"batch": "batch", "label": "cell_type"},
             "dropped": {"no_label": 4} if dataset == "pbmc" else {},
-            "warnings": [
-                message(
-                    "W-BAL-01",
-                    "warning",
-                    "Batch sizes differ 4-fold. Mixing scores favour large batches.",
-                    dataset=dataset,
-                )
-            ],
+            "warnings": [message("W-BAL-01", reasons="Batch sizes differ 4-fold", absent="", dataset=dataset)],
         },
     )
 
@@ -324,13 +322,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     write_json(
         root / "input_warnings.json",
         [
-            message(
-                "W-IN-01",
-                "warning",
-                "4 cells have no label; they are dropped from scoring.",
-                dataset=datasets[0],
-                values={"n": 4},
-            ),
+            message("E-IN-03/label", n_cells=1200, dataset=datasets[0], values={"n_missing": 4, "key": "cell_type"}),
         ],
     )
     for dataset in datasets:

@@ -127,12 +127,14 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
     status = plan[[*IDENTITY, "is_control"]].assign(step="score", status="ok", reason_code="", reason="")
     return ReportData(
         plan=plan,
-        scores=scores,
-        totals=totals,
-        probing=study_probing(embeddings),
-        centroids=study_centroids(embeddings, **centroids),
-        status=status,
-        resources=pd.DataFrame(columns=Schemas(ASSETS).columns("resources")),
+        tables={
+            "scores": scores,
+            "totals": totals,
+            "probing": study_probing(embeddings),
+            "centroids": study_centroids(embeddings, **centroids),
+            "status": status,
+            "resources": pd.DataFrame(columns=Schemas(ASSETS).columns("resources")),
+        },
         messages=[],
         datasets=[describe(s, catalogue[s]) for s in scenarios],
         verdict={"n_failed": 0},
@@ -140,7 +142,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         methods=methods,
         params={"metrics_profile": "paper", "total_weights": "0.5,0.6"},
         versions={},
-        **read_citations(ASSETS / "citations.tsv"),
+        **read_citations(ASSETS),
         names=Names.of(methods, metrics, plan),
         assets=Path(ASSETS),
     )

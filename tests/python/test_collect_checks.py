@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from helpers_report import plan_rows, sidecar_of, status_of
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.report.tables import checks
 from scfm.report.tables.load import Collected
 from scfm.report.tables.names import Names
@@ -78,7 +78,9 @@ def failed(code: str, reason: str) -> pd.DataFrame:
     files = [status_of(r, "embed", "failed", reason, code) for r in plan.itertuples() if r.correction == "raw"]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     return build_status(
-        Collected(plan=plan, datasets=[], statuses=files, scores=empty, probing=empty, facts={"pbmc": {}})
+        Collected(
+            plan=plan, datasets=[], statuses=files, tables={"scores": empty, "probing": empty}, facts={"pbmc": {}}
+        )
     )
 
 
@@ -100,41 +102,31 @@ def test_results_that_nobody_planned_are_an_error():
     stray = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     found = checks.unplanned_results(
-        Collected(plan=plan, datasets=[], statuses=[status_of(stray, "embed")], scores=empty, probing=empty)
+        Collected(
+            plan=plan, datasets=[], statuses=[status_of(stray, "embed")], tables={"scores": empty, "probing": empty}
+        )
     )
     assert [m["code"] for m in found] == ["E-RUN-03"] and "'pbmc.harmony.raw.0'" in found[0]["text"]
-    known = Collected(plan=plan, datasets=[], statuses=[], scores=empty, probing=empty)
+    known = Collected(plan=plan, datasets=[], statuses=[], tables={"scores": empty, "probing": empty})
     assert checks.unplanned_results(known) == []
 
 
-def test_cells_missing_from_an_embedding_are_counted_with_their_reasons():
-    row = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
-    found = checks.missing_cells([sidecar_of(row, 1200, lost=7), sidecar_of(row, 1200)], NAMES)
-    assert [m["code"] for m in found] == ["E-ID-01"]
-    assert (
-        "Harmony (harmony.raw.0) has 1,193 of 1,200 cells, 7 missing. Reasons given: 'no gene in the vocabulary'."
-        in found[0]["text"]
-    )
-    assert found[0]["threshold"] == 1200
-
-
-def test_the_door_and_the_collector_do_not_tell_the_same_twice():
+def test_a_message_of_a_sidecar_is_about_its_data_set():
     row = next(plan_rows(("pbmc",), ("harmony",)).itertuples())
     sidecar = sidecar_of(row, 1200, lost=7)
-    sidecar["warnings"] = [message("E-ID-01", "error", "7 cells are missing.", dataset="pbmc", method="harmony")]
+    sidecar["warnings"] = [message("W-MOD-18", method="uce"), message("W-MOD-18", dataset="other", method="uce")]
     empty = pd.DataFrame({"dataset": [], "embedding": []})
     found = Collected(
         plan=plan_rows(("pbmc",), ("harmony",)),
         datasets=[],
         sidecars=[sidecar],
-        scores=scores({}).reindex(columns=[*scores({"a": {"b": 1}})]),
-        probing=empty,
+        tables={"scores": scores({}).reindex(columns=[*scores({"a": {"b": 1}})]), "probing": empty},
         facts={"pbmc": {}},
     )
     all_of_them = checks.all_messages(
         found, {"status": build_status(found), "totals": totals({"harmony": [0.5]})}, METRICS, NAMES
     )
-    assert [m["text"] for m in all_of_them if m["code"] == "E-ID-01"] == ["7 cells are missing."]
+    assert [m["dataset"] for m in all_of_them if m["code"] == "W-MOD-18"] == ["other", "pbmc"]
 
 
 def test_undefined_metrics_share_a_message_by_reason():
@@ -211,12 +203,7 @@ def test_stable_seeds_one_seed_and_controls_are_silent():
 
 
 def test_errors_come_first_and_nothing_is_told_twice():
-    a = message("W-A-01", "warning", "w", dataset="d")
-    b = message("E-B-01", "error", "e", dataset="d")
-    c = message("I-C-01", "info", "i")
-    assert [m["code"] for m in checks.sort_messages([c, a, b, dict(a)])] == ["E-B-01", "W-A-01", "I-C-01"]
-
-
-def test_a_message_with_fields_missing_is_completed_not_lost():
-    entry = checks.complete({"text": "odd", "severity": "loud"})
-    assert entry == message("W-MSG", "warning", "odd")
+    a = message("W-IN-04", source="X", dataset="d")
+    b = message("E-RUN-03", n_embeddings=1, values={"embeddings": ["x"]}, dataset="d")
+    c = message("I-MOD-03", file="f", rows=3)
+    assert [m["code"] for m in checks.sort_messages([c, a, b, dict(a)])] == ["E-RUN-03", "W-IN-04", "I-MOD-03"]

@@ -23,8 +23,7 @@ def collected(statuses, methods=("harmony",), *, facts=("pbmc",), scores=None, p
         plan=plan,
         datasets=[{"dataset": "pbmc"}],
         statuses=statuses,
-        scores=rows if scores is None else scores,
-        probing=rows if probing is None else probing,
+        tables={"scores": rows if scores is None else scores, "probing": rows if probing is None else probing},
         facts={name: {} for name in facts},
     )
 
@@ -133,9 +132,10 @@ def test_a_step_switched_off_is_not_missing():
 @pytest.mark.parametrize("step", ["score", "probe"])
 def test_success_without_rows_is_a_failure(step):
     plan = plan_rows(("pbmc",), ("harmony",))
-    table = build_status(collected(complete(plan), **{"scores" if step == "score" else "probing": EMPTY}))
+    name = {"score": "scores", "probe": "probing"}[step]
+    table = build_status(collected(complete(plan), **{name: EMPTY}))
     assert outcome(table, "harmony.raw.0")[step] == ("failed", "no_result")
-    assert f"The step '{step}' reports success but its table has no row" in table["reason"].str.cat()
+    assert f"The step '{step}' reports success but the table {name} has no row" in table["reason"].str.cat()
 
 
 def test_results_are_found_in_folders_and_files_and_sorted_by_what_they_are(tmp_path):

@@ -7,15 +7,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scfm.corrections.core import (
-    CORRECTIONS,
-    center,
-    center_label_balanced,
-    correct,
-    drop_first_component,
-    l2_normalize,
-)
+from scfm.corrections.core import center, center_label_balanced, drop_first_component, l2_normalize
+from scfm.corrections.run import find_correction, settings_of
 from scfm.errors import ScfmError
+from scfm.inputs.params import properties_of
+from scfm.io.tables import read_json
+from scfm.registries.corrections import load_corrections
+from scfm.registries.reader import ASSETS
+
+CORRECTIONS = load_corrections()
+
+
+def correct(name: str, values, batches, labels, **params):
+    """Correct by name, with the parameters that the correction reads."""
+    function = find_correction(name)
+    return function(values, batches, labels, **settings_of(function, params))
+
+
+def test_every_row_has_a_module_and_says_which_parameters_and_labels_it_uses():
+    known = properties_of(read_json(ASSETS.parent / "nextflow_schema.json"))
+    for name, row in CORRECTIONS.items():
+        settings = settings_of(find_correction(name), {})
+        assert all(known[key]["default"] == value for key, value in settings.items()), name
+        assert bool(settings) == bool(row.parameters) and all(key.startswith(row.parameters) for key in settings), name
+        rng = np.random.default_rng(1)
+        values, batches = rng.normal(size=(40, 3)), np.array(["a", "b"] * 20, dtype=object)
+        one, other = (rng.choice(np.array(["x", "y"], dtype=object), 40) for _ in range(2))
+        same = np.array_equal(correct(name, values, batches, one), correct(name, values, batches, other))
+        assert same != row.needs_labels, name
+        capped = [correct(name, values, batches, one, center_max_cells=5, center_seed=seed) for seed in (1, 2)]
+        assert np.array_equal(*capped) != row.stochastic, name
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +118,7 @@ def test_every_correction_equals_its_definition(cells):
         "center_label_balanced": slow_label_balanced(values, batches, labels),
     }
     for correction, wanted in expected.items():
-        got = correct(correction, values, batches, labels, max_cells=10, seed=7)
+        got = correct(correction, values, batches, labels, center_max_cells=10, center_seed=7)
         np.testing.assert_allclose(got, wanted, atol=1e-10, err_msg=correction)
     assert set(CORRECTIONS) == set(expected) | {"drop_pc1"}
 

@@ -109,10 +109,10 @@ def test_messages_say_what_to_do(run) -> None:
     assert missing["text"] == f"scFoundation did not run. {REASONS['scfoundation'][1]}"
     assert told["I-MOD-01", "uce"]["severity"] == "info"
     made_up = told["W-MOD-05", "scgpt"]
-    assert "scGPT ran with made-up random weights" in made_up["text"]
+    assert "scGPT ran with randomly initialised weights" in made_up["text"]
     assert ("W-MOD-05", "scgpt_random") not in told  # weights of a control are random by definition
     drift = told["W-MOD-06", "scgpt"]
-    assert "cosine of 0.99990 (median) and 0.97000 (lowest)" in drift["text"] and "--precision fp32" in drift["text"]
+    assert "cosine of 0.99990 (median) and 0.97000 (lowest)" in drift["text"] and "--precision fp32" in drift["advice"]
 
 
 def test_one_message_for_all_data_sets_and_seeds() -> None:

@@ -20,8 +20,9 @@ from scipy import sparse
 from models_cases_scgpt import CASES
 from models_contract import read_input
 from scfm.errors import ScfmError
-from scfm.io.tables import message, read_embedding, write_embedding, write_json
+from scfm.io.tables import read_embedding, write_embedding, write_json
 from scfm.models.core.shards import merge_sidecars, plan_shards, split_cells
+from scfm.registries.messages import message
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SETTINGS = {"gene_column": "gene_symbol", "max_length": 64}
@@ -307,14 +308,14 @@ def _part(**changes: object) -> dict:
 
 
 def test_costs_add_up_and_warnings_are_told_once() -> None:
-    told = message("W-MOD-01", "warning", "Few genes.", method="scgpt")
+    told = message("W-MOD-01", model="scgpt", values={"gene_overlap": 0.2}, method="scgpt")
     lost = {"cell_id": "x", "reason": "no gene"}
     merged = merge_sidecars(
         NAME,
         [
             _part(warnings=[told]),
             _part(
-                warnings=[told, message("W-MOD-03", "warning", "1 cell got no row …", method="scgpt")],
+                warnings=[told, message("W-MOD-03", cell="x", reason="", method="scgpt", values={"n": 1})],
                 cells_out=5,
                 seconds=1.0,
                 device="cpu",
@@ -339,7 +340,7 @@ def test_costs_add_up_and_warnings_are_told_once() -> None:
         4,
     )
     assert [e["cell_id"] for e in merged["not_embedded"]] == ["a", "x"]
-    assert [w["text"] for w in merged["warnings"]] == ["Few genes.", "2 cells got no row (such as 'a': no gene)."]
+    assert [w["text"] for w in merged["warnings"]] == [told["text"], "2 cells got no row (such as 'a': no gene)."]
     assert merged["bf16_drift"] == {"cells": 16, "cosine_min": 0.8, "cosine_median": pytest.approx(0.7)}
     assert merged["share_padding"] == pytest.approx(0.4)
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers_methods import write_prepared
-from scfm.corrections.core import correct
+from scfm.corrections.run import find_correction, settings_of
 from scfm.embeddings.sidecar import make_sidecar, read_sidecar
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding, write_embedding, write_json
@@ -291,7 +291,9 @@ def test_correct_then_validate_equals_the_function_on_the_cells(prepared, cells,
         )
         got_ids, got = read_embedding(tmp_path / f"{stem}.parquet")
         np.testing.assert_array_equal(got_ids, ids)
-        wanted = correct(correction, values, obs["batch"].to_numpy(dtype=object), labels, max_cells=50, seed=3)
+        correct = find_correction(correction)
+        settings = settings_of(correct, {"center_max_cells": 50, "center_seed": 3})
+        wanted = correct(values, obs["batch"].to_numpy(dtype=object), labels, **settings)
         np.testing.assert_allclose(got, wanted, atol=1e-6)
         sidecar = read_sidecar(tmp_path / f"{stem}.json")
         assert (sidecar["embedding"], sidecar["corrected_from"]) == (f"toy.{correction}.0", "toy.raw.0")

@@ -16,11 +16,13 @@ from jsonschema import Draft202012Validator
 
 from helpers_data import INPUT_SCHEMA, ROOT, SCHEMA, assert_says, check, defaults, make_adata, write
 from scfm.errors import ScfmError
-from scfm.inputs.params import CORRECTIONS, check_params, properties_of
+from scfm.inputs.params import check_params, properties_of
 from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
 from scfm.io.tables import read_table
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import get_method, load_methods
 
+CORRECTIONS = load_corrections()
 BASE = {"input": "s.csv", "outdir": "results"}
 
 

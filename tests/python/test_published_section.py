@@ -23,13 +23,8 @@ def data(tmp_path_factory):
     run.
     """
     data = study_report(tmp_path_factory.mktemp("published"), "liver")
-    return replace(
-        data,
-        **{
-            name: table[table["method"] != "uce"]
-            for name in ("scores", "totals", "probing")
-            for table in [getattr(data, name)]
-        },
+    return data.with_tables(
+        **{name: data.tables[name][lambda t: t["method"] != "uce"] for name in ("scores", "totals", "probing")}
     )
 
 
@@ -92,7 +87,9 @@ def test_a_data_set_that_is_no_scenario_has_no_section(data, scenario):
 
 
 def test_a_scenario_of_which_nothing_ran_has_no_section(data):
-    assert published_sections(replace(data, scores=data.scores.iloc[:0], probing=data.probing.iloc[:0]), "pbmc") == []
+    assert (
+        published_sections(data.with_tables(scores=data.scores.iloc[:0], probing=data.probing.iloc[:0]), "pbmc") == []
+    )
 
 
 def test_published_numbers_that_are_not_staged_stop_the_report(data, tmp_path):
@@ -176,7 +173,7 @@ def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data
         [score_row("pca", m, 0.5, dataset="pbmc") for m in METRICS if m != "bras"]
         + [score_row("pca", "bras", 0.6203, dataset="pbmc")]
     )
-    table = next(s for s in published_sections(replace(data, scores=scores), "pbmc") if s.key == "published_scores")
+    table = next(s for s in published_sections(data.with_tables(scores=scores), "pbmc") if s.key == "published_scores")
     assert Cells(table.data).rows["PCA"][3][:2] == ["scfm-far", "0.620 0.59 +0.0303 "]
 
 
@@ -186,7 +183,7 @@ def test_a_swapped_order_is_told_with_both_gaps(data, shift, said):
     scores = score_rows(
         "HLCA_sn", data.published, dataset="pbmc", shift=lambda m, v, _metric: shift if (m, v) == ("scvi", "raw") else 0
     )
-    other = replace(data, scores=scores, datasets=[{**d, "scenario": "HLCA_sn"} for d in data.datasets])
+    other = replace(data.with_tables(scores=scores), datasets=[{**d, "scenario": "HLCA_sn"} for d in data.datasets])
     text = words(published_sections(other, "pbmc")[0].data)
     gap = f"{0.775 - (2.14 / 3 + 0.86) / 2 - shift:.3f}"
     assert (
@@ -205,7 +202,7 @@ def test_nothing_is_loaded_and_nothing_runs(sections):
 
 def test_four_methods_can_not_be_significant_and_the_report_says_so(data):
     scores = data.scores[data.scores["method"].isin(["pca", "harmony", "scanorama", "scvi"])]
-    text = words(published_sections(replace(data, scores=scores), "pbmc")[0].data)
+    text = words(published_sections(data.with_tables(scores=scores), "pbmc")[0].data)
     assert "With 4 embeddings even perfect agreement has p = 0.083." in text and "raw and centred:" not in text
     assert "Foundation models : none was run that has published values." in text
 
@@ -226,7 +223,7 @@ def test_texts_from_the_data_are_escaped(data):
         {**d, "recipe": {"sources": [{"file": bad, "record": {"kind": "url", "url": f"https://x/{bad}"}}]}}
         for d in data.datasets
     ]
-    found = published_sections(replace(data, scores=scores, probing=probing, datasets=datasets), "pbmc")
+    found = published_sections(replace(data.with_tables(scores=scores, probing=probing), datasets=datasets), "pbmc")
     html = "".join(s.data + s.description for s in found)
     assert "<script" not in html and "&lt;script&gt;alert(1)" in html
 

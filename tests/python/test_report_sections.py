@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from helpers_report import ASSETS, write_plot, write_run
 from scfm.errors import ScfmError
-from scfm.io.tables import message, read_json
+from scfm.io.tables import read_json
+from scfm.registries.messages import message
 from scfm.report.build import build_modules
 from scfm.report.page.html import colour, esc, heat_table, tabs
 from scfm.report.page.mqc import Module, Section, slug, write_modules
@@ -192,7 +194,7 @@ def test_failures_stand_first_with_their_reason_escaped(modules):
 
 
 def test_a_thousand_messages_are_a_few_lines(data):
-    many = [message("W-BAL-01", "warning", f"Text {i}.", dataset=f"d{i}") for i in range(1000)]
+    many = [message("W-BAL-01", reasons=f"Text {i}", absent="", dataset=f"d{i}") for i in range(1000)]
     content = overview.messages_html(many, data)
     shown = re.sub(r"<ul>.*?</ul>", "", content)
     assert "1000 warnings" in content and content.count("<details") == 2 and len(shown) < 2500
@@ -201,7 +203,7 @@ def test_a_thousand_messages_are_a_few_lines(data):
 
 def test_a_clean_run_says_so(data):
     clean = data.status.assign(status="ok")
-    copy = type(data)(**{**vars(data), "status": clean, "verdict": {"n_failed": 0}})
+    copy = replace(data.with_tables(status=clean), verdict={"n_failed": 0})
     assert re.search(r"All \d+ planned embeddings gave their results", overview.messages_html([], copy))
 
 
@@ -318,15 +320,13 @@ def test_methods_text_cites_what_ran_and_nothing_else(data):
     assert "Harmony" in content and "10.1038/s41592-019-0619-0" in content and "scfmbench 0.1.0" in content
     assert "drop_pc1" not in content and "Stuart" not in content  # neither ran
     without = data.status[data.status["method"] != "scanorama"]
-    less = methods_text(
-        type(data)(**{**vars(data), "status": without, "scores": data.scores[data.scores["metric"] != "kbet"]})
-    ).data
+    less = methods_text(data.with_tables(status=without, scores=data.scores[data.scores["metric"] != "kbet"])).data
     assert "Scanorama" in content and "Scanorama" not in less and "kBET" not in less
     assert re.findall(r"\[(\d+)", content)[0] == "1"
 
 
 def test_every_reference_of_the_registries_has_a_citation(data):
-    known = read_citations(ASSETS / "citations.tsv")["citations"]
+    known = read_citations(ASSETS)["citations"]
     wanted = {
         d.strip() for r in [*data.methods["reference"], *data.metrics["reference"]] for d in r.split(",") if d.strip()
     }

@@ -307,11 +307,13 @@ def test_the_maps_keep_to_their_budget_and_say_what_is_left_out(data):
 
 def test_no_maps_and_no_rate_show_nothing(data):
     bare = study_data(("liver",))
-    bare.centroids = bare.centroids.assign(umap_1=np.nan, umap_2=np.nan)
+    bare = bare.with_tables(centroids=bare.centroids.assign(umap_1=np.nan, umap_2=np.nan))
     assert list(by_key(centroid_sections(bare, "liver"))) == ["alignment"]
-    bare.centroids = bare.centroids.assign(aligned=pd.array([pd.NA] * len(bare.centroids), dtype="boolean"))
+    bare = bare.with_tables(
+        centroids=bare.centroids.assign(aligned=pd.array([pd.NA] * len(bare.centroids), dtype="boolean"))
+    )
     assert centroid_sections(bare, "liver") == []
-    bare.centroids = bare.centroids.iloc[:0]
+    bare = bare.with_tables(centroids=bare.centroids.iloc[:0])
     assert centroid_sections(bare, "liver") == []
 
 

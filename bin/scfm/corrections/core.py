@@ -1,4 +1,4 @@
-"""Corrections of a finished embedding: batch centring and its parts, as pure functions on arrays.
+"""Parts of the corrections: batch centring, unit length, removal of a component, as pure functions on arrays.
 
 All work in float64. The functions take batches and labels as arrays of the same length as the rows of the embedding;
 the order of rows matters to :func:`center` alone, and only for batches above the cap (see there).
@@ -6,11 +6,9 @@ the order of rows matters to :func:`center` alone, and only for batches above th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.text import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +35,16 @@ def center(values: "np.ndarray", batches: "np.ndarray", *, max_cells: int = 10_0
     Returns
     -------
     Shape (n_cells, n_dims), float64.
+
+    Raises
+    ------
+    ScfmError
+        ``max_cells`` is below one.
     """
     import numpy as np
 
+    if max_cells is None or max_cells < 1:
+        raise ScfmError(f"center_max_cells is {max_cells}; a batch mean needs one cell at least.")
     result = np.array(values, dtype=np.float64)
     for batch in sorted(set(batches.tolist())):
         rows = np.flatnonzero(batches == batch)
@@ -115,54 +120,3 @@ def drop_first_component(values: "np.ndarray") -> "np.ndarray":
     _, axes = eigh(shifted.T @ shifted, subset_by_index=[last, last])
     axis = axes[:, 0]
     return result - np.outer(result @ axis, axis)
-
-
-def _center_l2(values: "np.ndarray", batches: "np.ndarray", labels: "np.ndarray", **cap: int) -> "np.ndarray":
-    return l2_normalize(center(values, batches, **cap))
-
-
-#: by correction name: function of (values, batches, labels, max_cells=, seed=)
-CORRECTIONS: dict[str, Callable[..., "np.ndarray"]] = {
-    "center": lambda values, batches, labels, **cap: center(values, batches, **cap),
-    "l2": lambda values, batches, labels, **cap: l2_normalize(values),
-    "center_l2": _center_l2,
-    "center_label_balanced": lambda values, batches, labels, **cap: l2_normalize(
-        center_label_balanced(values, batches, labels)
-    ),
-    "drop_pc1": lambda values, batches, labels, **cap: l2_normalize(drop_first_component(values)),
-}
-#: corrections that read ``center_max_cells`` and ``center_seed``
-CAPPED = frozenset({"center", "center_l2"})
-
-
-def correct(
-    correction: str,
-    values: "np.ndarray",
-    batches: "np.ndarray",
-    labels: "np.ndarray",
-    *,
-    max_cells: int = 10_000,
-    seed: int = 42,
-) -> "np.ndarray":
-    """Correct an embedding by the name of the correction.
-
-    Parameters
-    ----------
-    correction
-        ``center``; ``l2``; ``center_l2`` (centre, then L2: the study's); ``center_label_balanced`` (then L2);
-        ``drop_pc1`` (then L2).
-    values, batches, labels
-        Embedding, shape (n_cells, n_dims), and the batch and label of each row.
-    max_cells, seed
-        See :func:`center`.
-
-    Returns
-    -------
-    Shape (n_cells, n_dims), float64.
-    """
-    if correction not in CORRECTIONS:
-        raise ScfmError(
-            f"Unknown correction '{correction}'.{did_you_mean(correction, CORRECTIONS)} Known:"
-            f" {', '.join(CORRECTIONS)}."
-        )
-    return CORRECTIONS[correction](values, batches, labels, max_cells=max_cells, seed=seed)

@@ -1,18 +1,46 @@
-"""Correct one validated embedding and hand the result to the door as an embedding of its own."""
+"""Correct one validated embedding and hand the result to the validation gate as an embedding of its own."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scfm.corrections.core import CAPPED, correct
 from scfm.embeddings.cells import align, labels_of, read_cells
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding
 from scfm.task.resources import Stopwatch
+from scfm.text import did_you_mean
 
-DEFAULTS = {"max_cells": 10_000, "seed": 42}
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def find_correction(name: str) -> Callable[..., "np.ndarray"]:
+    """Return the function of a correction by its name in the corrections table.
+
+    Raises
+    ------
+    ScfmError
+        There is no file ``scfm/corrections/<name>.py``, or it is no correction.
+    """
+    known = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in {"__init__", "core", "run"})
+    if name not in known:
+        raise ScfmError(f"Unknown correction '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+    module = importlib.import_module(f"scfm.corrections.{name}")
+    if not hasattr(module, "correct"):
+        raise ScfmError(f"bin/scfm/corrections/{name}.py is no correction: it does not define correct.")
+    return module.correct
+
+
+def settings_of(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a correction: its keyword arguments, overridden by the parameters of that name."""
+    arguments = inspect.signature(function).parameters.values()
+    defaults = {a.name: a.default for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {name: params.get(name, default) for name, default in defaults.items()}
 
 
 def correct_embedding(
@@ -30,14 +58,12 @@ def correct_embedding(
     correction
         Name of the correction.
     params
-        Parameters of the run; ``center_max_cells`` and ``center_seed`` are read.
+        Parameters of the run; those that the correction names are read.
 
     Returns
     -------
     The sidecar of the corrected embedding. ``seconds`` is the correction alone.
     """
-    from scfm.task.settings import pick_settings
-
     if parent["correction"] != "raw":
         raise ScfmError(f"{parent['embedding']} is corrected already; corrections start from a raw embedding.")
     cells = read_cells(obs_path)
@@ -49,14 +75,10 @@ def correct_embedding(
             f"{obs_path}: {int(cells['batch'].isna().sum())} cells have no batch and can't be centred. Preparation"
             " drops such cells; prepare the data set again."
         )
-    settings = pick_settings("center", DEFAULTS, params)
-    if settings["max_cells"] is None or settings["max_cells"] < 1:
-        raise ScfmError(f"center_max_cells is {settings['max_cells']}; a batch mean needs one cell at least.")
+    correct = find_correction(correction)
+    settings = settings_of(correct, params)
     watch = Stopwatch()
-    corrected = correct(
-        correction, values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings
-    )
-    used = {f"center_{key}": value for key, value in settings.items()} if correction in CAPPED else {}
+    corrected = correct(values, cells["batch"].astype(str).to_numpy(dtype=object), labels_of(cells), **settings)
     sidecar = make_sidecar(
         dataset=parent["dataset"],
         method=parent["method"],
@@ -65,7 +87,7 @@ def correct_embedding(
         seed=parent["seed"],
         is_control=parent["is_control"],
         output_type=parent["output_type"],
-        settings=used,
+        settings=settings,
         packages=["numpy", "scipy"],
         device="cpu",
         seconds=watch.seconds,

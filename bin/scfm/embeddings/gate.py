@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CheckedEmbedding:
     extra
         Ids with a row that are no cell of the data set; their rows are dropped.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     """
 
     cell_ids: "np.ndarray"
@@ -112,17 +112,11 @@ def check_embedding(
         kept = kept.astype(np.float32, copy=False)
     _check_finite(ids[rows], kept)
     checked = CheckedEmbedding(wanted[found].to_numpy(dtype=object), kept, list(wanted[~found]), list(extra))
-    about = {"dataset": dataset, "method": method}
-    checked.warnings += _check_variation(kept, embedding, about)
+    about = {"dataset": dataset, "method": method, "embedding": embedding}
+    checked.warnings += _check_variation(kept, about)
     if checked.extra:
-        text = (
-            f"{embedding}: rows for ids that are no cells of the data set are left out: {len(extra):,}"
-            f" ({listing(extra, limit=3)}). That is expected where preparation dropped cells; otherwise the embedding"
-            " belongs to other data."
-        )
-        checked.warnings.append(
-            message("W-ID-02", "warning", text, **about, values={"extra": len(extra), "first": checked.extra[:10]})
-        )
+        values = {"extra": len(extra), "first": checked.extra[:10]}
+        checked.warnings.append(message("W-ID-02", **about, values=values))
     return checked
 
 
@@ -149,19 +143,25 @@ def missing_cells_warning(
         return entries, []
     unexplained = [c for c in missing if c not in explained]
     reasons = sorted({explained[c] for c in missing if c in explained})
-    text = (
-        f"{embedding} has {n_cells - len(missing):,} of {n_cells:,} cells; {len(missing):,} are missing"
-        f" ({listing(missing, limit=3)}). "
-        + (
-            f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}. "
-            if reasons
-            else "No reason is given. "
+    why = "No reason is given."
+    if reasons:
+        why = f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}."
+    return entries, [
+        message(
+            "E-ID-01",
+            dataset=dataset,
+            method=method,
+            embedding=embedding,
+            why=why,
+            values={
+                "cells_in": n_cells,
+                "cells_out": n_cells - len(missing),
+                "missing": len(missing),
+                "unexplained": len(unexplained),
+                "first": missing[:10],
+            },
         )
-        + "Its metrics run on the cells it has, so they are not on the same cells as those of the others. The list is"
-        " in the sidecar (not_embedded)."
-    )
-    values = {"cells": n_cells, "missing": len(missing), "unexplained": len(unexplained), "first": missing[:10]}
-    return entries, [message("E-ID-01", "warning", text, dataset=dataset, method=method, values=values)]
+    ]
 
 
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
@@ -205,7 +205,7 @@ def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
         )
 
 
-def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]) -> list[dict]:
+def _check_variation(values: "np.ndarray", about: dict[str, str]) -> list[dict]:
     """Refuse an embedding in which all cells are equal; warn of single constant dimensions."""
     import numpy as np
 
@@ -218,16 +218,11 @@ def _check_variation(values: "np.ndarray", embedding: str, about: dict[str, str]
         )
     if not len(constant):
         return []
-    text = (
-        f"{embedding}: {len(constant)} of {values.shape[1]} dimensions are constant over all cells (dimension"
-        f" {listing(constant)}). They carry nothing; the method may not have used them."
-    )
     return [
         message(
             "W-EMB-01",
-            "warning",
-            text,
             **about,
+            n_constant=len(constant),
             values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]},
         )
     ]

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, message
+from scfm.io.tables import CELL_ID
+from scfm.registries.messages import message
 from scfm.text import listing
 
 #: names that tools give to an index or to row numbers; such a column is the ids where there are no others, and is
@@ -40,21 +41,18 @@ def check_names(names: list[str], path: Path) -> None:
         raise ScfmError(f"{path}: {listing(twice)} is the name of more than one column; every dimension needs its own.")
 
 
-def column_notes(indices: list[str], taken: list[str]) -> list[dict]:
+def column_notes(indices: list[str], taken: list[str], path: Path) -> list[dict]:
     """Return messages about index columns that were left out, and about names that may be no coordinates."""
     notes = []
     if indices:
-        text = f"{listing(indices)} looks like an index or row numbers and was not taken as a dimension."
-        notes.append(message("W-EMB-02", "warning", text, values={"columns": indices}))
+        notes.append(message("W-EMB-02", file=path.name, values={"columns": indices}))
     stems = {found.group("stem") if (found := _DIMENSION.match(c)) else None for c in taken}
     odd = [c for c in taken if not _DIMENSION.match(c)]
     if len(stems) > 1 or (odd and len(taken) == 1):
-        text = (
-            f"The names of the columns do not tell that all of them are coordinates: {listing(taken, limit=20)} were "
-            f"taken{f'; {listing(odd)} may be a column of another kind' if odd else ''}. Take columns that are no "
-            "dimension out of the file."
+        doubt = f"; {listing(odd)} may be a column of another kind" if odd else ""
+        notes.append(
+            message("W-EMB-03", file=path.name, doubt=doubt, values={"columns": taken[:100], "odd": odd[:100]})
         )
-        notes.append(message("W-EMB-03", "warning", text, values={"columns": taken[:100], "odd": odd[:100]}))
     return notes
 
 

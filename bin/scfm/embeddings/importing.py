@@ -141,7 +141,7 @@ def _split_columns(table: "pa.Table", path: Path) -> Source:
     if not taken:
         raise ScfmError(f"{path}: no column is left for coordinates beside '{ids}'; found {listing(others) or 'none'}.")
     return Source(
-        column_of_ids(table.column(ids), path), numeric_columns(table, taken, path), column_notes(indices, taken)
+        column_of_ids(table.column(ids), path), numeric_columns(table, taken, path), column_notes(indices, taken, path)
     )
 
 
@@ -258,7 +258,7 @@ def import_embedding(
     watch = Stopwatch()
     source = read_source(path, obsm_key, max_dims=max_dims)
     digest = sha256_of(path) if path.is_file() else None
-    notes = [{**n, "dataset": dataset, "method": name, "text": f"{path.name}: {n['text']}"} for n in source.notes]
+    notes = [{**n, "dataset": dataset, "method": name} for n in source.notes]
     sidecar = make_sidecar(
         dataset=dataset,
         method=name,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.contract_keys import Report
 from scfm.io.counts import find_counts, other_counts
-from scfm.io.facts import LOG_MAX, MatrixFacts
+from scfm.io.facts import SAME_TOTAL, MatrixFacts
 from scfm.io.matrix import Matrix, open_matrix
 from scfm.io.store import Store
-from scfm.io.tables import message
+from scfm.registries.messages import message, sentence
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -41,32 +41,13 @@ def _counts_warnings(store: Store, row: Mapping[str, str], facts: MatrixFacts) -
     """Return the messages about counts that are usable and odd."""
     found = []
     if facts.n_fractional:
-        low = (
-            f" None is above {LOG_MAX:g}, as in log-transformed data: make sure that they are counts."
-            if facts.looks_logged
-            else ""
-        )
-        text = (
-            f"{facts.source} holds {plural(facts.n_fractional, 'fractional value')} (up to {facts.max_fraction:.2g}"
-            f" from a whole number). They are rounded, as --round_counts asks.{low}"
-        )
         values = {"n_fractional": facts.n_fractional, "max_fraction": facts.max_fraction, "maximum": facts.maximum}
-        found.append(message("E-IN-01", "warning", text, values=values))
+        case = "E-IN-01/low" if facts.looks_logged else "E-IN-01"
+        found.append(message(case, source=facts.source, values=values))
     if facts.total is not None:
-        text = (
-            f"The values of {facts.source} sum to {facts.total:,.0f} in every cell (within 1 %): these are no raw"
-            f" counts"
-            " but values scaled to one total, such as TPM rounded to whole numbers. Name the raw counts in"
-            " counts_layer;"
-            " only counts that were downsampled to one depth are meant to look so."
-        )
-        found.append(message("W-IN-10", "warning", text, values={"total": facts.total}, threshold=0.01))
+        found.append(message("W-IN-10", source=facts.source, values={"total": facts.total}, threshold=SAME_TOTAL))
     if not row.get("counts_layer") and facts.source != "layers/counts" and "counts" in store.keys("layers"):
-        text = (
-            f"layers['counts'] holds no raw counts; {facts.source} does and is used. Name another place with"
-            " counts_layer if that is wrong."
-        )
-        found.append(message("W-IN-04", "warning", text))
+        found.append(message("W-IN-04", source=facts.source))
     return found
 
 
@@ -152,24 +133,11 @@ def counts_faults(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[
 
 def _fraction_faults(place: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
     """Return the sentence about values that are not whole; none where they may be rounded."""
+    known = {"place": place, "n_fractional": facts.n_fractional}
     if facts.logged:
-        return [
-            f"{place} looks log-transformed (E-IN-02): {plural(facts.n_fractional, 'fractional value')}, a maximum of "
-            f"{facts.maximum:.4g}, and exponentials that are multiples of one number or sum to the same in every cell. "
-            "Models would take it for counts. Point the samplesheet's counts_layer at raw counts."
-        ]
+        return [sentence("E-IN-02", maximum=facts.maximum, **known)]
     if not facts.n_fractional or round_counts:
         return []
-    amount = f"{plural(facts.n_fractional, 'value')} of {facts.n_stored:,}"
     if facts.looks_logged:
-        return [
-            f"{place} looks log-transformed (E-IN-02), or holds fractions that an ambient-RNA tool made (E-IN-01): "
-            f"{amount} and a maximum of {facts.maximum:.4g}. If it is log data, point the samplesheet's counts_layer"
-            f" at "
-            "raw counts, for models would take it for counts; if it is corrected counts of low depth, round them with "
-            "--round_counts."
-        ]
-    return [
-        f"{place} holds fractions (E-IN-01): {amount}, up to {facts.max_fraction:.2g} from a whole number; counts must "
-        "be whole. If an ambient-RNA tool made them, round with --round_counts, else choose another counts_layer."
-    ]
+        return [sentence("E-IN-02/or_fractions", n_stored=facts.n_stored, maximum=facts.maximum, **known)]
+    return [sentence("E-IN-01/refused", n_stored=facts.n_stored, max_fraction=facts.max_fraction, **known)]

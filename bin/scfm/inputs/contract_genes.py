@@ -11,7 +11,7 @@ from scfm.inputs.left_out import left_out_warnings
 from scfm.io.counts import var_of
 from scfm.io.facts import MatrixFacts
 from scfm.io.store import Store
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -110,28 +110,18 @@ def _judge_genes(name: str, report: Report, row: Mapping[str, str], names: GeneN
             "gene_id_column."
         )
     elif share < 0.9:
-        origin = f" '{named}' is taken as you name it." if named else ""
         report.warnings.append(
             message(
-                "W-IN-05",
-                "warning",
-                f"{len(var) - n_mapped:,} of {plural(len(var), 'gene')} have neither a gene symbol nor "
-                f"an Ensembl id; models that map genes leave them out.{origin}",
+                "W-IN-05/named" if named else "W-IN-05",
+                n_unmapped=len(var) - n_mapped,
                 values={"n_mapped": n_mapped, "n_genes": len(var)},
                 threshold=0.9,
+                **({"column": named} if named else {}),
             )
         )
     declared = normal_organism(row.get("organism"))
     if declared and organism and declared != organism:
-        report.warnings.append(
-            message(
-                "W-IN-06",
-                "warning",
-                f"The samplesheet says organism '{row['organism']}', and the Ensembl ids are of "
-                f"{organism}. Correct one of them before running models that are trained on one species.",
-                values={"declared": declared, "found": organism},
-            )
-        )
+        report.warnings.append(message("W-IN-06", values={"declared": declared, "found": organism}))
 
 
 def species_warnings(names: "Iterable[str]") -> list[dict]:
@@ -141,9 +131,4 @@ def species_warnings(names: "Iterable[str]") -> list[dict]:
     if len(mixed) < 2:
         return []
     shown = " and ".join(f"{share:.0%} of {organism}" for organism, share in mixed.items())
-    text = (
-        f"The genes are of two species or more: {shown}. Cells of one species have no counts in the genes of the"
-        f" other, "
-        "which no method takes for a batch effect only. Keep one species, or map orthologs to shared names."
-    )
-    return [message("W-IN-11", "warning", text, values={"shares": mixed}, threshold=MIN_SPECIES)]
+    return [message("W-IN-11", shown=shown, values={"shares": mixed}, threshold=MIN_SPECIES)]

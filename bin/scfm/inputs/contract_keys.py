@@ -11,7 +11,7 @@ from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
 from scfm.inputs.keys import as_text, build_key, level_counts, placeholders_of, split_key
 from scfm.inputs.levels import placeholder_warnings, spelling_warnings
 from scfm.io.store import Store
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Report:
     faults
         Sentences; any of them stops the run.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     facts
         What goes into ``datasets.json``.
     """
@@ -138,18 +138,14 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     return [
         message(
             "I-KEY-01",
-            "info",
-            f"{column} '{key}' is composite: {text}; pasted they make {plural(len(after), 'level')}: "
-            f"{listing(after, limit=12)}.",
+            column=column,
+            key=key,
+            parts=text,
+            n_levels=len(after),
+            levels=list(after),
             values={"parts": before, "levels": after},
         )
     ]
-
-
-def _gaps(missing: int, total: int, what: str, fate: str, key: str) -> dict:
-    """Return the message about cells without a batch or label, and what becomes of them."""
-    text = f"{plural(missing, 'cell')} of {total:,} {'has' if missing == 1 else 'have'} no {what}. They {fate}."
-    return message("E-IN-03", "warning", text, values={"n_missing": missing, "key": key})
 
 
 def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd.Series") -> None:
@@ -161,8 +157,8 @@ def _judge_batches(name: str, report: Report, row: Mapping[str, str], batch: "pd
     report.faults += faults
     report.warnings += spelling_warnings("batch_key", key, levels) if not faults else []
     if missing and len(levels) > 1:
-        fate = "can't be integrated, are left out, and are listed in the dropped cells"
-        report.warnings.append(_gaps(missing, len(batch), f"batch in '{key}'", fate, key))
+        gaps = {"n_missing": missing, "key": key}
+        report.warnings.append(message("E-IN-03/batch", n_cells=len(batch), values=gaps))
 
 
 def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.Series") -> None:
@@ -178,17 +174,11 @@ def _judge_labels(name: str, report: Report, row: Mapping[str, str], label: "pd.
         return
     report.warnings += spelling_warnings("label_key", key, levels)
     if missing:
-        fate = "are integrated, dropped from scoring, and listed in the dropped cells"
-        report.warnings.append(_gaps(missing, len(label), f"label in '{key}'", fate, key))
+        gaps = {"n_missing": missing, "key": key}
+        report.warnings.append(message("E-IN-03/label", n_cells=len(label), values=gaps))
     if len(levels) == 1:
         report.warnings.append(
-            message(
-                "W-MET-02",
-                "warning",
-                f"'{key}' has one label only ('{next(iter(levels))}'). Metrics that compare labels are "
-                f"not defined and are given as NA.",
-                values={"labels": levels},
-            )
+            message("W-MET-02/one_label", key=key, label=next(iter(levels)), values={"labels": levels})
         )
 
 
@@ -200,14 +190,4 @@ def _judge_sizes(report: Report, batch: "pd.Series", label: "pd.Series", limit: 
     scored = level_counts(batch[label.notna()])
     small = {b: scored.get(b, 0) for b in sizes if sizes[b] >= MIN_BATCH and scored.get(b, 0) < limit}
     if small:
-        shown = listing([f"{b}: {n}" for b, n in small.items()], limit=10)
-        report.warnings.append(
-            message(
-                "W-BATCH-01",
-                "warning",
-                f"{plural(len(small), 'batch has', 'batches have')} fewer than {limit} labelled cells "
-                f"({shown}). Their numbers are unstable.",
-                values=small,
-                threshold=limit,
-            )
-        )
+        report.warnings.append(message("W-BATCH-01", n_batches=len(small), sizes=small, values=small, threshold=limit))

@@ -9,8 +9,7 @@ from scfm.errors import ScfmError
 from scfm.inputs.keys import KEYS, split_key
 from scfm.io.frames import RESERVED, column_names, is_compound
 from scfm.io.store import Store
-from scfm.io.tables import message
-from scfm.text import listing, plural
+from scfm.registries.messages import message
 
 #: encodings of columns that anndata reads
 _KNOWN = frozenset(
@@ -55,8 +54,4 @@ def left_out_warnings(left_out: Mapping[str, str]) -> list[dict]:
     if not left_out:
         return []
     reasons = " ".join(list(left_out.values())[:3])
-    text = (
-        f"{plural(len(left_out), 'column')} that nothing needs {'is' if len(left_out) == 1 else 'are'} left out: "
-        f"{listing(left_out, limit=12)}. {reasons}"
-    )
-    return [message("W-IN-07", "warning", text, values={"columns": list(left_out)})]
+    return [message("W-IN-07", n_columns=len(left_out), reasons=reasons, values={"columns": list(left_out)})]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from scfm.inputs.keys import as_text, split_key
 from scfm.io.store import Store
-from scfm.io.tables import message
-from scfm.text import listing, plural
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +43,8 @@ def placeholder_warnings(store: Store, column: str, key: str, placeholders: froz
     found = placeholder_counts(parts, placeholders)
     if not found:
         return []
-    shown = listing([f"{level}: {n:,}" for level, n in found.items()], limit=12)
-    text = (
-        f"{plural(sum(found.values()), 'cell')} of '{key}' ({column}) have a placeholder ({shown}): it counts as"
-        f" missing, "
-        "not as a name. The list is --missing_values; 'none' takes every text as a name."
-    )
-    return [message("W-IN-08", "warning", text, values={"key": key, "placeholders": found})]
+    n_cells = sum(found.values())
+    return [message("W-IN-08", n_cells=n_cells, column=column, values={"key": key, "placeholders": found})]
 
 
 def alike(levels: Mapping[str, int]) -> list[list[str]]:
@@ -74,9 +68,8 @@ def spelling_warnings(column: str, key: str, levels: Mapping[str, int]) -> list[
         return []
     shown = "; ".join(" = ".join(f"'{n}' ({levels[n]:,})" for n in names) for names in groups[:10])
     more = f" and {len(groups) - 10:,} more" if len(groups) > 10 else ""
-    text = (
-        f"{plural(len(groups), 'name')} of '{key}' ({column}) {'is' if len(groups) == 1 else 'are'} spelled in more"
-        f" than "
-        f"one way ({shown}{more}). They are scored as different ones; write them alike if they mean the same."
-    )
-    return [message("W-IN-09", "warning", text, values={"key": key, "groups": groups})]
+    return [
+        message(
+            "W-IN-09", n_names=len(groups), column=column, shown=f"{shown}{more}", values={"key": key, "groups": groups}
+        )
+    ]

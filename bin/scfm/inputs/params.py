@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import Method
 from scfm.text import did_you_mean, listing, split_list
 
-CORRECTIONS = ("center", "l2", "center_l2", "center_label_balanced", "drop_pc1")
 #: seeds are numbers of 32 bits in NumPy's and PyTorch's older generators
 MAX_SEED, MAX_DIGITS = 2**32, 20
 _TYPES = {
@@ -180,7 +180,9 @@ def choose_names(
     return [n for n in dict.fromkeys(given) if n in names], faults
 
 
-def choose(params: Mapping[str, Any], methods: Mapping[str, Method]) -> tuple[Choice, list[str]]:
+def choose(
+    params: Mapping[str, Any], methods: Mapping[str, Method], known_corrections: Iterable[str]
+) -> tuple[Choice, list[str]]:
     """Resolve methods, controls, corrections and seeds.
 
     Returns
@@ -195,7 +197,7 @@ def choose(params: Mapping[str, Any], methods: Mapping[str, Method]) -> tuple[Ch
     anchors, more = choose_names(
         "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
     )
-    corrections, other = choose_names("corrections", params.get("corrections"), CORRECTIONS, noun="correction")
+    corrections, other = choose_names("corrections", params.get("corrections"), known_corrections, noun="correction")
     seeds, odd = read_seeds(params.get("seeds"))
     return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other + odd
 
@@ -239,8 +241,11 @@ def check_params(
     schema: Mapping[str, Any],
     methods: Mapping[str, Method],
     staged: Mapping[str, str] | None = None,
+    *,
+    corrections: Iterable[str] | None = None,
 ) -> tuple[Choice, list[str]]:
-    """Check all parameters at once.
+    """Check all parameters at once; ``corrections`` are the names of the corrections table, by default that of this
+    checkout.
 
     Returns
     -------
@@ -251,5 +256,6 @@ def check_params(
         + schema_faults(params, schema)
         + file_faults(params, schema, staged)
     )
-    choice, more = choose(with_defaults(params, schema), methods)
+    known_corrections = load_corrections() if corrections is None else corrections
+    choice, more = choose(with_defaults(params, schema), methods, known_corrections)
     return choice, faults + more

@@ -34,7 +34,7 @@ class MethodOutput:
         Further files or folders the method left in its work folder, by the ending they are published with
         (``{"history.csv": path, "model": path}``).
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     details
         Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
     """

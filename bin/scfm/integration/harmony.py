@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scfm.integration.base import MethodInputs, MethodOutput
-from scfm.io.tables import message
+from scfm.registries.messages import message
 
 #: Classic Harmony; ``lambda`` null lets harmonypy 2 estimate the ridge penalty of each cluster.
 DEFAULTS: dict = {"theta": 2.0, "lambda": 1.0, "sigma": 0.1, "max_clusters": 100, "max_iter": 10}
@@ -50,10 +50,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     if rounds >= settings["max_iter"]:
         warnings.append(
             message(
-                "W-TRN-04",
-                "info",
-                f"Harmony stopped at its limit of {settings['max_iter']} rounds before its objective settled. "
-                "More rounds (--harmony_max_iter) may mix further.",
+                "W-TRN-04/harmony",
                 dataset=inputs.dataset,
                 method="harmony",
                 values={"rounds": rounds},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scfm.io.tables import message
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,26 +96,15 @@ def training_warnings(
     facts = training_facts(history, limits)
     about = {"dataset": dataset, "method": method}
     if "gap" not in facts:
-        text = (
-            "All cells were used for training (validation share 0): overfitting can't be checked. Hold out a share of"
-            " the cells to see it."
-        )
-        return [message("W-TRN-02", "warning", text, **about, values=facts)]
+        return [message("W-TRN-02", **about, values=facts)]
     found = []
     risen = facts["rise"] > limits.rise and facts["best_epoch"] < facts["epochs_run"] - (patience or 0)
     if facts["gap"] > limits.gap or risen:
-        text = (
-            f"Validation ELBO is {facts['gap']:.1%} above training at epoch {facts['best_epoch']}, its best of"
-            f" {facts['epochs_run']}, and ended {facts['rise']:.1%} higher. The model"
-            f" {'memorises' if facts['gap'] > limits.strong_gap or risen else 'begins to memorise'} cells. Lower the"
-            " patience (10-20), the epochs, n_latent or the number of genes."
-        )
         found.append(
             message(
                 "W-TRN-01",
-                "warning",
-                text,
                 **about,
+                verb="memorises" if facts["gap"] > limits.strong_gap or risen else "begins to memorise",
                 values=facts,
                 threshold={"gap": limits.gap, "strong_gap": limits.strong_gap, "rise": limits.rise},
             )
@@ -125,11 +114,7 @@ def training_warnings(
         and facts["improvement"] is not None
         and facts["improvement"] > limits.improvement
     ):
-        text = (
-            f"Training stopped at its limit of {max_epochs} epochs with the validation loss still falling "
-            f"{facts['improvement']:.2%} per epoch. The model has not converged: allow more epochs."
-        )
-        found.append(message("W-TRN-04", "warning", text, **about, values=facts, threshold=limits.improvement))
+        found.append(message("W-TRN-04", **about, max_epochs=max_epochs, values=facts, threshold=limits.improvement))
     return found
 
 
@@ -158,15 +143,9 @@ def covariate_warnings(
     for name in covariates.columns:
         correlation = float(covariates[name].rank().corr(depth))
         if abs(correlation) >= limits.depth_correlation:
-            text = (
-                f"Covariate '{name}' follows the total counts (Spearman {correlation:.2f}) and the library size is"
-                " modelled already: this may over-correct biology linked to depth. Leave it out."
-            )
             found.append(
                 message(
                     "W-TRN-05",
-                    "warning",
-                    text,
                     dataset=dataset,
                     method=method,
                     values={"covariate": name, "spearman": correlation},

@@ -238,39 +238,3 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
         raise ScfmError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}.") from error
-
-
-def message(
-    code: str,
-    severity: str,
-    text: str,
-    *,
-    dataset: str = "",
-    method: str = "",
-    values: dict | None = None,
-    threshold: Any = None,
-) -> dict:
-    """Return one entry of ``warnings.json``.
-
-    Parameters
-    ----------
-    code
-        Message code such as ``E-IN-03`` or ``W-BAL-01``.
-    severity
-        ``error``, ``warning`` or ``info``.
-    text
-        Sentences for people: fact, meaning, action.
-    dataset, method
-        What it is about; empty for all.
-    values, threshold
-        The numbers behind it and the limit they were held against.
-    """
-    return {
-        "code": code,
-        "severity": severity,
-        "dataset": dataset,
-        "method": method,
-        "text": text,
-        "values": values or {},
-        "threshold": threshold,
-    }

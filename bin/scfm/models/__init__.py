@@ -20,14 +20,10 @@ if TYPE_CHECKING:
 # with its neighbours. This mode forbids it; it must be set before PyTorch is imported.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
-#: every model there can be, in the order of the tables; a model exists when its file does
-_NAMES = ("scgpt", "geneformer", "genecompass", "scfoundation", "uce", "cellplm", "sccello", "nicheformer")
-
 
 def available_models() -> list[str]:
-    """Return the names of the models whose file is here."""
-    folder = Path(__file__).parent
-    return [name for name in _NAMES if (folder / name / "model.py").is_file()]
+    """Return the names of the models, sorted: a folder here with a ``model.py`` is a model."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/model.py"))
 
 
 def model_class(name: str) -> "type[EmbeddingModel]":

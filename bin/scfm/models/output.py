@@ -19,7 +19,6 @@ from scfm.models import model_class
 from scfm.models.core.reader import Counts, open_counts
 from scfm.models.core.runner import Part, Report, RunOptions, embed_frame, embed_stream
 from scfm.models.core.settings import as_dict, make_settings
-from scfm.text import listing
 from scfm.weights.check import RANDOM_MARK
 
 if TYPE_CHECKING:
@@ -145,12 +144,7 @@ def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> N
     record = read_record(model.weights)
     changed = [name for name, digest in found.items() if record.get(name, digest) != digest]
     if changed:
-        model.warn(
-            "W-MOD-14",
-            f"{listing(changed)} of {model.weights} differ from the checksums in {RECORD}: damaged or replaced since"
-            " they were fetched. Fetch them again, or delete that file if the change was meant.",
-            files=changed,
-        )
+        model.warn("W-MOD-14", folder=model.weights, record=RECORD, values={"files": changed})
 
 
 def _drift(reference: "EmbeddingModel", counts: Counts, sample: list[Part], options: RunOptions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from scfm.errors import ScfmError
 from scfm.inputs.contract import check_file
 from scfm.inputs.params import Choice, check_params, with_defaults
 from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
-from scfm.io.tables import message, write_json
+from scfm.io.tables import write_json
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.messages import message
 from scfm.registries.methods import Method
 from scfm.registries.models import ModelInfo
 from scfm.text import split_list
@@ -35,7 +36,7 @@ class Outcome:
     faults
         Sentences; any of them stops the run.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     datasets
         One object per row of the samplesheet, for ``datasets.json``.
     plan
@@ -59,6 +60,7 @@ def check_run(
     methods: Mapping[str, Method],
     samplesheet: Path,
     located: Located,
+    corrections: Iterable[str] | None = None,
     model_table: Mapping[str, ModelInfo] | None = None,
     weights: Mapping[str, Sequence[str] | None] | None = None,
     weights_table: "WeightsTable | None" = None,
@@ -77,6 +79,8 @@ def check_run(
         The CSV file.
     located
         Where the files named in it lie.
+    corrections
+        Names of the corrections table; by default those of this checkout.
     model_table
         The models table.
     weights
@@ -85,7 +89,7 @@ def check_run(
         The tables of released weights; needed where models are asked for.
     """
     outcome = Outcome()
-    choice, outcome.faults = check_params(params, schema, methods, located.staged)
+    choice, outcome.faults = check_params(params, schema, methods, located.staged, corrections=corrections)
     complete = with_defaults(params, schema)
     options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
     models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
@@ -169,17 +173,7 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
     n_cells = facts.get("n_cells")
     neighbors = params.get("neighbors_k")
     if isinstance(neighbors, int) and n_cells and n_cells < neighbors:
-        found.append(
-            message(
-                "W-NN-01",
-                "warning",
-                f"{n_cells} cells are fewer than --neighbors_k {neighbors}; metrics that need as many "
-                "neighbours are not defined.",
-                dataset=dataset,
-                values={"n_cells": n_cells},
-                threshold=neighbors,
-            )
-        )
+        found.append(message("W-NN-01", dataset=dataset, values={"n_cells": n_cells}, threshold=neighbors))
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scfm.io.tables import message
-from scfm.text import listing, plural
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,15 +62,7 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
 
     found: list[dict] = []
     if batch_role != "technical":
-        found.append(
-            message(
-                "W-CONF-03",
-                "warning",
-                f"'{batch_key}' is used as batch and declared {batch_role}. A perfect batch score would mean that the "
-                "biological differences between its levels are gone.",
-                values={"batch_role": batch_role},
-            )
-        )
+        found.append(message("W-CONF-03", batch_key=batch_key, values={"batch_role": batch_role}))
     if batch.empty:
         return found
     table = pd.crosstab(batch.astype(str), label.astype(str))
@@ -79,15 +70,7 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
         found += _balance(table)
         single = [str(name) for name in table.columns if int((table[name] > 0).sum()) == 1]
         if single:
-            found.append(
-                message(
-                    "W-MET-02",
-                    "warning",
-                    f"{plural(len(single), 'label occurs', 'labels occur')} in one batch only and "
-                    f"{'is' if len(single) == 1 else 'are'} left out of batch metrics: {listing(single, limit=20)}.",
-                    values={"labels": single},
-                )
-            )
+            found.append(message("W-MET-02/one_batch", n_labels=len(single), values={"labels": single}))
     return found
 
 
@@ -117,8 +100,8 @@ def _balance(table: "pd.DataFrame") -> list[dict]:
     return [
         message(
             "W-BAL-01",
-            "warning",
-            f"{text[0].upper()}{text[1:]}.{missing} Mixing scores favour large batches: read them per label.",
+            reasons=f"{text[0].upper()}{text[1:]}",
+            absent=missing,
             values={
                 "size_ratio": ratio,
                 "effective_share": effective,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
 from scfm.inputs.keys import KEYS, build_key, level_counts, placeholders_of, split_key
-from scfm.io.tables import message
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -176,15 +176,18 @@ def _cell_notes(table: "pd.DataFrame", keep: "np.ndarray", min_genes: int) -> li
         return []
     sizes, gone = level_counts(table["batch"]), level_counts(table["batch"][few])
     lost = {b: {"dropped": n, "of": sizes[b]} for b, n in gone.items()}
-    shown = listing([f"{b}: {n['dropped']:,} of {n['of']:,}" for b, n in lost.items()], limit=12)
     empty = [b for b, n in lost.items() if n["dropped"] == n["of"]]
-    whole = f" No cell is left of {listing(empty)}." if empty else ""
-    text = (
-        f"--min_genes_per_cell {min_genes} drops {plural(int(few.sum()), 'cell')} of {int(keep.sum() + few.sum()):,};"
-        f" per "
-        f"batch {shown}.{whole} A filter that takes more of one batch than of another changes the comparison."
-    )
-    return [message("W-QC-02", "warning", text, values=lost, threshold=min_genes)]
+    return [
+        message(
+            "W-QC-02",
+            n_dropped=int(few.sum()),
+            n_cells=int(keep.sum() + few.sum()),
+            shown={b: f"{n['dropped']:,} of {n['of']:,}" for b, n in lost.items()},
+            emptied=f" No cell is left of {listing(empty)}." if empty else "",
+            values=lost,
+            threshold=min_genes,
+        )
+    ]
 
 
 def _what_was_dropped(notes: list[dict]) -> str:
@@ -205,12 +208,7 @@ def _keep_genes(
     if params["shared_genes"]:
         genes = (cells > 0).all(axis=0)
         dropped["unshared_genes"] = int((~genes).sum())
-        text = (
-            f"--shared_genes keeps the {plural(int(genes.sum()), 'gene')} of {len(genes):,} with a count in every"
-            f" batch; "
-            f"{dropped['unshared_genes']:,} are dropped."
-        )
-        notes.append(message("I-GENE-01", "info", text, values={"kept": int(genes.sum()), "n_genes": len(genes)}))
+        notes.append(message("I-GENE-01", values={"kept": int(genes.sum()), "n_genes": len(genes)}))
     else:
         notes += silent_genes(cells, sizes, [str(level) for level in levels])
     rare = genes & (cells.sum(axis=0) < int(params["min_cells_per_gene"]))
@@ -247,12 +245,7 @@ def silent_genes(cells: "np.ndarray", sizes: "np.ndarray", levels: list[str]) ->
     }
     if not found:
         return []
-    shown = listing([f"{b}: {n['silent']:,} of {n['of']:,}" for b, n in found.items()], limit=12)
     shared = int((cells > 0).all(axis=0).sum())
-    text = (
-        f"Genes that other batches detect in many cells have no count in any cell of"
-        f" {plural(len(found), 'batch', 'batches')}"
-        f" ({shown}): they were probably never measured there, and zeros stand for values that nobody knows. "
-        f"--shared_genes restricts the run to the {plural(shared, 'gene')} with a count in every batch."
-    )
-    return [message("W-GENE-01", "warning", text, values={"batches": found, "shared": shared}, threshold=SILENT_SHARE)]
+    shown = {b: f"{n['silent']:,} of {n['of']:,}" for b, n in found.items()}
+    values = {"batches": found, "shared": shared}
+    return [message("W-GENE-01", n_batches=len(found), shown=shown, values=values, threshold=SILENT_SHARE)]

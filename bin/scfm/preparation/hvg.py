@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.io.tables import message
-from scfm.text import listing, plural
+from scfm.registries.messages import message
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class Selection:
     n_batches
         Shape (n_genes,), int: batches in which the gene is variable by itself.
     warnings
-        Entries made by :func:`scfm.io.tables.message`.
+        Entries made by :func:`scfm.registries.messages.message`.
     """
 
     mask: "np.ndarray"
@@ -267,27 +267,10 @@ def select_genes(
     )
     if table.attrs.get("span", SPANS[0]) != SPANS[0]:
         span = table.attrs["span"]
-        notes.append(
-            message(
-                "W-HVG-05",
-                "warning",
-                f"The local fit of seurat_v3 is singular with a span of {SPANS[0]}; "
-                f"a span of {span} is used for all batches.",
-                values={"span": span},
-                threshold=SPANS[0],
-            )
-        )
+        notes.append(message("W-HVG-05", values={"span": span}, threshold=SPANS[0]))
     empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
     if empty:
-        notes.append(
-            message(
-                "W-HVG-04",
-                "warning",
-                f"{plural(len(empty), 'forced gene has', 'forced genes have')} no counts and can't be "
-                f"taken: {listing(empty)}.",
-                values={"genes": empty},
-            )
-        )
+        notes.append(message("W-HVG-04", n_genes=len(empty), values={"genes": empty}))
     return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
 
 
@@ -295,28 +278,8 @@ def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg
     """Return the warnings about small batches and too few genes."""
     found = []
     if left_out:
-        shown = listing([f"{b}: {n} cells" for b, n in left_out.items()], limit=10)
-        how = "They are left out of the ranking of variable genes; their cells stay."
-        if all_left_out:
-            how = "No batch is left, so genes are ranked over all cells together."
-        found.append(
-            message(
-                "W-HVG-01",
-                "warning",
-                f"{plural(len(left_out), 'batch has', 'batches have')} too few cells or genes to rank "
-                f"genes by itself ({shown}). {how}",
-                values=left_out,
-                threshold=min_cells,
-            )
-        )
+        name = "W-HVG-01/all" if all_left_out else "W-HVG-01"
+        found.append(message(name, n_batches=len(left_out), sizes=left_out, values=left_out, threshold=min_cells))
     if n_chosen < n_hvg:
-        found.append(
-            message(
-                "W-HVG-02",
-                "warning",
-                f"{n_chosen:,} genes can be variable genes and --n_hvg asks for {n_hvg:,}; all of them are taken.",
-                values={"n_chosen": n_chosen},
-                threshold=n_hvg,
-            )
-        )
+        found.append(message("W-HVG-02", values={"n_chosen": n_chosen}, threshold=n_hvg))
     return found

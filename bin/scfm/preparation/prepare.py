@@ -11,13 +11,13 @@ from scfm.errors import ScfmError
 from scfm.inputs.gene_lists import match_genes
 from scfm.inputs.genes import find_names
 from scfm.inputs.keys import KEYS, level_counts, split_key
-from scfm.io.tables import message
 from scfm.preparation.design import confounding, design_warnings
 from scfm.preparation.filters import filter_data
 from scfm.preparation.hvg import Selection, select_genes
 from scfm.preparation.normalize import cell_qc, gene_qc, log_cp10k
 from scfm.preparation.pca import Components, principal_components
-from scfm.text import listing, plural
+from scfm.registries.messages import message
+from scfm.text import listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,9 +111,9 @@ def _gene_lists(
             notes.append(
                 message(
                     "W-HVG-03",
-                    "warning",
-                    f"--{param}: {len(absent):,} of {plural(len(wanted), 'gene')} are not in the data: "
-                    f"{listing(absent)}.",
+                    param=param,
+                    n_absent=len(absent),
+                    n_wanted=len(wanted),
                     values={"absent": absent},
                 )
             )
@@ -193,26 +193,10 @@ def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dic
     found = []
     empty = int((table["n_counts"] == 0).sum())
     if empty:
-        found.append(
-            message(
-                "W-QC-01",
-                "warning",
-                f"{plural(empty, 'cell')} without a single count stay in the data as zeros; "
-                f"--min_genes_per_cell 1 drops them.",
-                values={"n_empty": empty},
-            )
-        )
+        found.append(message("W-QC-01", values={"n_empty": empty}))
     n_pcs = pca.scores.shape[1]
     if n_pcs < wanted:
-        found.append(
-            message(
-                "W-PCA-01",
-                "warning",
-                f"The data allow {plural(n_pcs, 'principal component')}; --n_pcs asks for {wanted}.",
-                values={"n_pcs": n_pcs},
-                threshold=wanted,
-            )
-        )
+        found.append(message("W-PCA-01", values={"n_pcs": n_pcs}, threshold=wanted))
     return found
 
 

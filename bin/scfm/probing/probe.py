@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, message
+from scfm.io.tables import CELL_ID
 from scfm.probing.baselines import generator_for, majority_class, permute
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold, vote
 from scfm.probing.rows import (
@@ -21,6 +21,7 @@ from scfm.probing.rows import (
     undefined_rows,
 )
 from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +161,7 @@ def probe(
 
     Returns
     -------
-    Table with the columns ``COLUMNS``; warnings as made by ``scfm.io.tables.message``.
+    Table with the columns ``COLUMNS``; warnings as made by ``scfm.registries.messages.message``.
     """
     import numpy as np
     import pandas as pd
@@ -243,9 +244,6 @@ def _warnings(logistic: LogisticProbe) -> list[dict]:
     return [
         message(
             "W-PRB-02",
-            "warning",
-            f"{logistic.n_unconverged} of {logistic.n_fits} logistic probes stopped at {logistic.max_iter} iterations"
-            " before they converged. Their scores may be a little low. Raise --probe_max_iter.",
             values={"unconverged": logistic.n_unconverged, "fits": logistic.n_fits},
             threshold=logistic.max_iter,
         )

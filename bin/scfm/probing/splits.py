@@ -19,7 +19,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, message
+from scfm.io.tables import CELL_ID
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def why_undefined(scored: "pd.DataFrame", target: str, scheme: str, *, n_folds: 
 
 
 def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
-    """Return a warning (``scfm.io.tables.message``) per target with classes smaller than the number of folds.
+    """Return a warning (``scfm.registries.messages.message``) per target with classes smaller than the number of folds.
 
     Such a class is missing from some test parts (its F1 is 0 there), and a class of one cell is never learnt.
     """
@@ -83,17 +84,8 @@ def small_classes(obs: "pd.DataFrame", *, n_folds: int) -> list[dict]:
         counts = scored[target].value_counts()
         small = {str(name): int(n) for name, n in counts[counts < n_folds].sort_index().items()}
         if small:
-            listed = ", ".join(f"{name} ({n})" for name, n in small.items())
             found.append(
-                message(
-                    "W-PRB-01",
-                    "warning",
-                    f"{len(small)} {target} class(es) have fewer cells than the {n_folds} probing folds: {listed}. They"
-                    " are absent from some test parts, where their F1 counts as 0. Merge or drop them, or use fewer"
-                    " folds.",
-                    values=small,
-                    threshold=n_folds,
-                )
+                message("W-PRB-01", target=target, n_classes=len(small), sizes=small, values=small, threshold=n_folds)
             )
     return found
 

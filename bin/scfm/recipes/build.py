@@ -21,14 +21,15 @@ from scfm.io.counts import tidy, var_of
 from scfm.io.facts import MatrixFacts, tally
 from scfm.io.matrix import Matrix
 from scfm.io.store import Store, open_store
-from scfm.io.tables import message, read_json, write_json
+from scfm.io.tables import read_json, write_json
 from scfm.recipes.counts import CountsWriter, counts_faults, matrix_of
 from scfm.recipes.frames import finish_obs, join_obs, read_obs
 from scfm.recipes.genes import Genes, join_genes, map_genes, read_genes, read_pairs
 from scfm.recipes.labels import apply_rules
 from scfm.recipes.recipe import Recipe, Source
 from scfm.recipes.rows import apply_filters, levels
-from scfm.text import did_you_mean, listing, plural
+from scfm.registries.messages import message
+from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,11 +173,7 @@ def _open(spec: Source, store: Store, pairs: Mapping[str, "pd.DataFrame"], warni
         *read_genes(store, matrix.source), pairs.get(spec.genes.table) if spec.genes else None, spec.genes, name=where
     )
     if genes.n_renamed_twins:
-        text = (
-            f"{where}: {plural(genes.n_renamed_twins, 'gene')} had the id of another gene and got a number behind it."
-            " Map the genes to unique ids if they are meant to be joined with other sources."
-        )
-        warnings.append(message("W-REC-03", "warning", text, values={"n_genes": genes.n_renamed_twins}))
+        warnings.append(message("W-REC-03", where=where, values={"n_genes": genes.n_renamed_twins}))
     report = {
         "name": spec.name,
         "file": store.name,
@@ -188,8 +185,8 @@ def _open(spec: Source, store: Store, pairs: Mapping[str, "pd.DataFrame"], warni
     }
     obs, left_out = read_obs(store, spec, rows)
     if left_out:
-        text = f"{where}: columns of obs are left out: {' '.join(left_out.values())}"
-        warnings.append(message("W-IN-07", "warning", text, values={"columns": list(left_out)}))
+        reasons = " ".join(left_out.values())
+        warnings.append(message("W-REC-04", where=where, reasons=reasons, values={"columns": list(left_out)}))
     return _Opened(spec, store, rows, obs, genes, matrix, report)
 
 

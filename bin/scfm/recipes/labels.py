@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import message
 from scfm.recipes.recipe import Labels
 from scfm.recipes.rows import absent_values, levels
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def _unmapped(name: str, spec: Labels, unmapped: dict[str, int]) -> dict[str, An
     shown = ", ".join(f"'{v}' ({n:,})" for v, n in list(unmapped.items())[:8]) + (
         f" and {len(unmapped) - 8} more" if len(unmapped) > 8 else ""
     )
-    what = "were dropped: no rule of" if spec.unmapped == "drop" else "stay without a label: no rule of"
-    text = f"{name}: {plural(n_cells, 'cell')} {what} '{spec.column}' matches {shown}."
     return message(
         "W-REC-02",
-        "warning",
-        text,
+        name=name,
+        fate="were dropped" if spec.unmapped == "drop" else "stay without a label",
+        column=spec.column,
+        listed=shown,
         values={"n_cells": n_cells, "n_values": len(unmapped), "what_is_done": spec.unmapped},
     )

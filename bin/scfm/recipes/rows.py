@@ -9,8 +9,8 @@ from scfm.errors import ScfmError
 from scfm.inputs.keys import as_text
 from scfm.io.frames import index_key
 from scfm.io.store import Store
-from scfm.io.tables import message
 from scfm.recipes.recipe import Filter
+from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -187,8 +187,5 @@ def absent_values(
             f"'{v}' ({column}){did_you_mean(v, present[column]).rstrip('?').replace(' Did you mean', ', nearest:')}"
             for v in values
         ]
-    text = (
-        f"{what} names {plural(len(said), 'value')} that no row has: {'; '.join(said)}. Check the spelling, or take"
-        " them out."
-    )
-    return message("W-REC-01", "warning", text, values={column: list(values) for column, values in absent.items()})
+    values = {column: list(names) for column, names in absent.items()}
+    return message("W-REC-01", what=what, n_values=len(said), listed="; ".join(said), values=values)

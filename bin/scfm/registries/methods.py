@@ -24,6 +24,7 @@ class Method:
     reads: tuple[str, ...]
     packages: tuple[str, ...]
     reference: str
+    citation: str
     description: str
 
 

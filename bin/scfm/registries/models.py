@@ -26,6 +26,7 @@ class ModelInfo:
     trained_on: str
     packages: tuple[str, ...]
     reference: str
+    citation: str
     description: str
 
 

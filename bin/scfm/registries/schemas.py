@@ -1,4 +1,4 @@
-"""Hold a table against its JSON schema in ``assets/`` (one schema per published table, the single source).
+"""Check a table against its JSON schema in ``assets/`` (one schema per published table, the single source).
 
 The schemas describe a table as an array of row objects. Validating hundreds of thousands of rows one by one takes
 minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it knows the keywords in
@@ -7,17 +7,18 @@ minutes, so :meth:`Schemas.check` reads the same schema and checks column by col
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.reader import ASSETS
+from scfm.registries.tables import Table, load_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("scores", "totals", "probing", "centroids", "status", "resources")
 KEYWORDS = {"type", "description", "enum", "minimum", "maximum", "minLength", "pattern"}
 
 
@@ -27,15 +28,20 @@ class Schemas:
     Parameters
     ----------
     folder
-        Holds ``schema_<table>.json``.
+        Holds ``tables.tsv`` and the schemas.
     """
 
     def __init__(self, folder: Path | str = ASSETS) -> None:
         self.folder = Path(folder)
         self._loaded: dict[str, dict[str, Any]] = {}
 
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The published tables by name, of ``tables.tsv`` in the folder."""
+        return load_tables(self.folder / "tables.tsv")
+
     def load(self, name: str) -> dict[str, Any]:
-        """Return the schema of a table: one of ``TABLES``, or ``warnings``."""
+        """Return the schema of a published table, or of ``warnings``."""
         if name not in self._loaded:
             path = self.folder / f"schema_{name}.json"
             if not path.is_file():

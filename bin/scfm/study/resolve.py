@@ -6,7 +6,7 @@ each once however many data sets share it, and a list of builds: which recipe ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,7 @@ def resolve_run(
     methods: Mapping[str, "Method"],
     samplesheet: Path,
     known: Known,
+    corrections: Iterable[str] | None = None,
 ) -> Resolved:
     """Check parameters and samplesheet and resolve every row; all faults at once.
 
@@ -90,14 +91,14 @@ def resolve_run(
         Nextflow's parameters as given.
     schema, input_schema
         ``nextflow_schema.json`` and ``assets/schema_input.json``.
-    methods
-        The methods table.
+    methods, corrections
+        The methods table, and the names of the corrections table (by default those of this checkout).
     samplesheet
         The CSV file.
     known
         What rows are resolved against.
     """
-    _, faults = check_params(params, schema, methods, known.located.staged)
+    _, faults = check_params(params, schema, methods, known.located.staged, corrections=corrections)
     resolved = Resolved(faults)
     try:
         rows = read_samplesheet(samplesheet)

@@ -11,6 +11,7 @@ from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.planning.models import PlannedModel, choose_models
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
 from scfm.task.resources import versions_of
@@ -75,7 +76,7 @@ def stub_check_inputs(args: Namespace) -> None:
     rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
     params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
     methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
-    choice, errors = choose(params, methods)
+    choice, errors = choose(params, methods, load_corrections(args.assets / "corrections.tsv"))
     models, more = choose_models(params, table, {}, {})
     planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
     plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
@@ -169,7 +170,7 @@ def stub_scores(args: Namespace) -> None:
     """One metric, and the centroids of two groups."""
     import pandas as pd
 
-    from scfm.metrics.centroids import COLUMNS
+    from scfm.metrics import centroids, scoring
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -181,23 +182,8 @@ def stub_scores(args: Namespace) -> None:
         "reason": "",
         "higher_is_better": True,
     }
-    columns = [
-        "dataset",
-        "embedding",
-        "method",
-        "family",
-        "correction",
-        "seed",
-        "metric",
-        "group",
-        "value",
-        "n_cells",
-        "status",
-        "reason",
-        "higher_is_better",
-    ]
-    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.scores.tsv")
-    centroids = {
+    write_table(pd.DataFrame([row])[list(scoring.COLUMNS)], args.outdir / f"{args.id}.scores.tsv")
+    groups = {
         **_split_id(args.id),
         "family": args.family,
         "batch": BATCHES[::2],
@@ -208,13 +194,16 @@ def stub_scores(args: Namespace) -> None:
         "aligned": True,
         "chance": 0.5,
     }
-    write_table(pd.DataFrame(centroids, columns=list(COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
+    write_table(pd.DataFrame(groups, columns=list(centroids.COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
     _status(args, "score")
 
 
 def stub_probing(args: Namespace) -> None:
     """One probe."""
     import pandas as pd
+
+    from scfm.metrics.scoring import IDENTITY
+    from scfm.probing.rows import COLUMNS
 
     row = _split_id(args.id) | {
         "family": args.family,
@@ -231,27 +220,7 @@ def stub_probing(args: Namespace) -> None:
         "status": "ok",
         "reason": "",
     }
-    columns = [
-        "dataset",
-        "embedding",
-        "method",
-        "family",
-        "correction",
-        "seed",
-        "target",
-        "scheme",
-        "classifier",
-        "fold",
-        "group",
-        "metric",
-        "value",
-        "n_test",
-        "baseline_majority",
-        "baseline_permuted",
-        "status",
-        "reason",
-    ]
-    write_table(pd.DataFrame([row])[columns], args.outdir / f"{args.id}.probing.tsv")
+    write_table(pd.DataFrame([row])[[*IDENTITY, *COLUMNS]], args.outdir / f"{args.id}.probing.tsv")
     _status(args, "probe")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import EXIT_RESOURCE, ScfmError
-from scfm.io.tables import message
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,9 +136,10 @@ def _map_fault(error: Exception, kind: str, sidecar: dict[str, Any]) -> dict:
         raise error
     return message(
         "W-MAP-01",
-        "warning",
-        f"{sidecar['embedding']}: the {'UMAP' if kind == 'umap' else 't-SNE'} of the centroids could not be made "
-        f"({describe_error(error)}). The alignment rate does not depend on it.",
+        map="UMAP" if kind == "umap" else "t-SNE",
+        error=describe_error(error),
         dataset=sidecar["dataset"],
         method=sidecar["method"],
+        embedding=sidecar["embedding"],
+        seed=sidecar["seed"],
     )

@@ -36,7 +36,7 @@ workflow EVALUATE_EMBEDDINGS {
 
     CORRECT_EMBEDDING(
         withDataset(ch_to_correct, ch_obs),
-        stepSettings(options, 'correct_embedding.py', ['on_method_error', 'center_']),
+        stepSettings(options, 'correct_embedding.py', ['on_method_error'] + correctionParameters(), ['scfm/corrections/*.py']),
     )
     VALIDATE_CORRECTED(withDataset(CORRECT_EMBEDDING.out.embedding, ch_obs), door)
 
@@ -104,6 +104,11 @@ workflow EVALUATE_EMBEDDINGS {
     umap      // channel: [ meta, parquet ]
     plots     // channel: [ png, ... ]
     results   // channel: file
+}
+
+// Prefixes of the parameters that corrections read, from the corrections table.
+def correctionParameters() {
+    return file("${projectDir}/assets/corrections.tsv").splitCsv(header: true, sep: '\t').collect { row -> row.parameters }.findAll { prefix -> prefix }.unique()
 }
 
 // Embeddings of one data set, [ family, id, ... ] each, in lists of whole families: as many as make eight embeddings, or one.

@@ -39,7 +39,7 @@ workflow FETCH_DATA {
                 },
             ],
             file("${projectDir}/nextflow_schema.json"),
-            files("${projectDir}/assets/{datasets,methods}.tsv") + files("${projectDir}/assets/schema_{input,datasets,methods}.json"),
+            files("${projectDir}/assets/{datasets,methods,corrections}.tsv") + files("${projectDir}/assets/schema_{input,datasets,methods,corrections}.json"),
             files("${projectDir}/assets/recipes/*.yml"),
         )
 

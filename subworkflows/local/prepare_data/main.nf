@@ -37,7 +37,7 @@ workflow PREPARE_DATA {
             ]
         },
         file("${projectDir}/nextflow_schema.json"),
-        files("${projectDir}/assets/{methods,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,models,weights,weights_files}.json"),
+        files("${projectDir}/assets/{methods,corrections,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,corrections,models,weights,weights_files}.json"),
     )
 
     // the run stops here, with every fault in one message

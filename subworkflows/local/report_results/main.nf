@@ -42,7 +42,7 @@ workflow REPORT_RESULTS {
     COLLECT_RESULTS(
         ch_check,
         byName(ch_results),
-        files("${projectDir}/assets/{methods,metrics,models}.tsv") + files("${projectDir}/assets/schema_*.json"),
+        files("${projectDir}/assets/{methods,metrics,models,tables}.tsv") + files("${projectDir}/assets/schema_*.json"),
         runSettings(options, 'collect_results.py'),
     )
 

@@ -17,11 +17,14 @@ def stepSettings(params, executable, names, plugins = []) {
     return settings
 }
 
-// SHA-256 over the executable and every module of bin/scfm that it imports, directly or not.
+// SHA-256 over the executable, every module of bin/scfm that it imports, directly or not, and the tables beside them.
 def codeDigest(executable, plugins = []) {
     def bin = file("${projectDir}/bin")
     def plugin_files = plugins.collectMany { pattern -> files("${bin}/${pattern}") }
-    def sources = withImports(bin, [bin.resolve(executable)] + plugin_files, [])
+    def modules = withImports(bin, [bin.resolve(executable)] + plugin_files, [])
+    def tables = modules.collect { source -> source.parent }.unique().findAll { folder -> folder != bin }
+        .collectMany { folder -> files("${folder}/*.{tsv,json}") }
+    def sources = (modules + tables)
         .toSorted { source -> source.toString() }
         .collect { source -> bin.relativize(source).toString() + '\n' + source.text }
     return sources.join('\n').digest('SHA-256')

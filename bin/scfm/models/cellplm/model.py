@@ -215,12 +215,7 @@ class CellPLM(EmbeddingModel):
         asked[counts.rows] = True
         computed = sum(len(rows) for rows in self.plan if asked[rows].any())
         if computed > counts.n_cells:
-            self.warn(
-                "I-MOD-04",
-                f"Cells see each other: for the {counts.n_cells:,} cells asked for, {computed:,} are computed. Split a"
-                " data set along group_column (or at multiples of cells_per_chunk) to compute each cell once.",
-                severity="info",
-            )
+            self.warn("I-MOD-04", n_asked=counts.n_cells, n_computed=computed)
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Return rows of the gene table (``ids``) and log1p of the counts (``values``)."""

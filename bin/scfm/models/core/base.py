@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from scfm.errors import ScfmError
-from scfm.io.tables import message
 from scfm.models.core.checkpoint import Checkpoint, open_checkpoint, random_checkpoint
 from scfm.models.core.genes import GeneMap
 from scfm.models.core.settings import ModelSettings, make_settings
 from scfm.models.core.tokens import Tokens
+from scfm.registries.messages import message
 
 if TYPE_CHECKING:
     import anndata
@@ -57,7 +57,7 @@ class EmbeddingModel(ABC):
     genes
         Map of the current input's columns; set by the runner before :meth:`tokenize`.
     messages
-        Warnings for the sidecar, made by :func:`scfm.io.tables.message`; add with :meth:`warn`.
+        Warnings for the sidecar, made by :func:`scfm.registries.messages.message`; add with :meth:`warn`.
     """
 
     #: name on the command line and of the file
@@ -170,9 +170,9 @@ class EmbeddingModel(ABC):
         """Move a tensor to the model's device and dtype; parameters of norms stay float32."""
         return tensor.to(self.device, tensor.dtype if is_norm else self.dtype).contiguous()
 
-    def warn(self, code: str, text: str, *, severity: str = "warning", **values: Any) -> None:
-        """Add a warning to the sidecar, once."""
-        entry = message(code, severity, text, method=self.name, values=values)
+    def warn(self, name: str, *, values: Mapping[str, Any] | None = None, **parts: Any) -> None:
+        """Add a message to the sidecar, once; arguments as in :func:`scfm.registries.messages.message`."""
+        entry = message(name, method=self.name, values=values, **parts)
         if entry not in self.messages:
             self.messages.append(entry)
 

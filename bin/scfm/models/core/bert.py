@@ -143,11 +143,7 @@ def longest_sequence(model: "EmbeddingModel", asked: int | None, n_positions: in
             f"{model.name}: setting max_length={asked} leaves no room for a gene; expected at least {shortest}."
         )
     if asked > n_positions:
-        model.warn(
-            "W-MOD-15",
-            f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.",
-            max_length=asked,
-        )
+        model.warn("W-MOD-15", n_positions=n_positions, values={"max_length": asked})
     return min(asked, n_positions)
 
 

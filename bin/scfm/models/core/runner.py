@@ -195,12 +195,7 @@ def prepare(model: "EmbeddingModel", counts: "Counts", options: RunOptions) -> d
         alternatives=_Alternatives(model, counts, scan, column),
     )
     if share < 0.5:
-        model.warn(
-            "W-MOD-01",
-            f"{model.name} knows {share:.0%} of the detected genes. Below half, embeddings rest on few genes: check"
-            " gene_column and species.",
-            gene_overlap=round(share, 4),
-        )
+        model.warn("W-MOD-01", model=model.name, values={"gene_overlap": round(share, 4)})
     model.prepare(counts)
     return dict(model.genes.report)
 
@@ -246,20 +241,20 @@ def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> Non
     rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
     if not facts.n_fractional or rule == "expected":
         return
-    text = (
-        f"{counts.name}: {facts.n_fractional:,} of {plural(facts.n_stored, 'non-zero value')} are fractional (such as"
-        f" {facts.example:.4g})"
-    )
+    counted = f"{counts.name}: {facts.n_fractional:,} of {plural(facts.n_stored, 'non-zero value')}"
     if rule == "error":
         raise ScfmError(
-            f"{text}; {model.name} needs raw counts, normalised values give other"
-            f" tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'} If these are counts"
-            " corrected for ambient RNA, say so: --set fractional=warn."
+            f"{counted} are fractional (such as {facts.example:.4g}); {model.name} needs raw counts,"
+            f" normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'}"
+            " If these are counts corrected for ambient RNA, say so: --set fractional=warn."
         )
     model.warn(
         "W-MOD-02",
-        f"{text}. {model.name} takes them as they are; was this meant, or should the raw counts be read?{hint}",
-        n_fractional=facts.n_fractional,
+        model=model.name,
+        counts=counted,
+        example=facts.example,
+        hint=hint,
+        values={"n_fractional": facts.n_fractional},
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, join_embeddings, message, read_json, write_json
+from scfm.io.tables import CELL_ID, join_embeddings, read_json, write_json
+from scfm.registries.messages import message
 from scfm.task.steps import step
 from scfm.text import listing, plural
 
@@ -291,8 +292,8 @@ def no_row_warning(lacking: Sequence[tuple[str, str]], *, method: str) -> dict:
     cell, reason = lacking[0]
     return message(
         NO_ROW,
-        "warning",
-        f"{plural(len(lacking), 'cell')} got no row (such as '{cell}': {reason}).",
+        cell=cell,
+        reason=reason,
         method=method,
         values={"n": len(lacking)},
     )

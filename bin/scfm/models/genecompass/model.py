@@ -120,11 +120,7 @@ class GeneCompass(EmbeddingModel):
             raise ScfmError(f"genecompass: setting max_length={asked} leaves no room for a gene; expected at least 1.")
         self.max_length = min(asked, n_positions)
         if asked > n_positions:
-            self.warn(
-                "W-MOD-15",
-                f"max_length is {asked:,}, but the model has {n_positions:,} positions: longer cells are cut there.",
-                max_length=asked,
-            )
+            self.warn("W-MOD-15", n_positions=n_positions, values={"max_length": asked})
 
     def _read_gene_embedding(self, checkpoint: "Checkpoint", config: "BertConfig", words: "torch.Tensor") -> None:
         """Fold everything that the embedding's first linear layer sees, but the value, into one row per usable token.
@@ -226,11 +222,7 @@ class GeneCompass(EmbeddingModel):
     def prepare(self, counts: "Counts") -> None:
         """Say which dictionaries are absent, and whether the genes are those of the species."""
         for what in self.dictionaries.absent:
-            self.warn(
-                "W-MOD-22",
-                f"The dictionary {what} is absent. Embeddings may differ from those of the official preprocessing.",
-                file=what,
-            )
+            self.warn("W-MOD-22", values={"file": what})
         if self.settings.species != "mouse":
             return
         ids = self.genes.ids[self.genes.known & (counts.scan().detected)]
@@ -242,12 +234,7 @@ class GeneCompass(EmbeddingModel):
                 " medians."
             )
         if 2 * n_mouse < len(ids):
-            self.warn(
-                "W-MOD-23",
-                f"species=mouse, but {plural(len(ids) - n_mouse, 'gene')} of {len(ids):,} are human ones. Right only if"
-                " mouse genes were brought to the ids of their human homologues; for human cells use species=human.",
-                n_human=len(ids) - n_mouse,
-            )
+            self.warn("W-MOD-23", n_genes=len(ids), values={"n_human": len(ids) - n_mouse})
 
     # ---- tokens ------------------------------------------------------------------------------------------------------
 

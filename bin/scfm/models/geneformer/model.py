@@ -22,7 +22,6 @@ from scfm.models.core.pickles import load_dict
 from scfm.models.core.settings import ModelSettings
 from scfm.models.geneformer.files import find_dictionaries, find_model
 from scfm.models.geneformer.totals import check_totals, row_sums, total_counts
-from scfm.text import plural
 
 if TYPE_CHECKING:
     import torch
@@ -153,21 +152,9 @@ class Geneformer(EmbeddingModel):
         if self.n_counts_column:
             missing = check_totals(counts, self.n_counts_column)
             if missing:
-                self.warn(
-                    "W-MOD-24",
-                    f"obs column '{self.n_counts_column}' has no value in {plural(missing, 'cell')}; there the counts"
-                    f" of"
-                    " counts of the file are summed.",
-                    n=missing,
-                )
+                self.warn("W-MOD-24", column=self.n_counts_column, values={"n": missing})
         if "filter_pass" in counts.obs.columns and (n := int((counts.obs["filter_pass"] != 1).sum())):
-            self.warn(
-                "W-MOD-19",
-                f"obs has a column filter_pass, which is not 1 in {plural(n, 'cell')}. The official tokenizer drops"
-                " these; here every cell is embedded, so that all models stand on the same cells. Remove them from the"
-                " input if they should not count.",
-                n=n,
-            )
+            self.warn("W-MOD-19", values={"n": n})
 
     def _totals(self, chunk: "Chunk") -> np.ndarray:
         """Return the total count of each cell: the column's value, the sum of its counts where there is none."""

@@ -25,7 +25,7 @@ from scfm.models.core.pickles import require_file
 from scfm.models.core.settings import ModelSettings
 from scfm.models.nicheformer import parts
 from scfm.models.nicheformer.parts import N_SPECIAL, PAD
-from scfm.text import listing, plural
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,11 +171,7 @@ class Nicheformer(EmbeddingModel):
         if asked is not None and asked < 1:
             raise ScfmError(f"nicheformer: setting max_length={asked} leaves no room for a gene; expected at least 1.")
         if asked is not None and asked > self.length:
-            self.warn(
-                "W-MOD-15",
-                f"max_length is {asked:,}, but the model has {self.length:,} positions: longer cells are cut there.",
-                max_length=asked,
-            )
+            self.warn("W-MOD-15", n_positions=self.length, values={"max_length": asked})
         self.keep = room if asked is None else min(asked, room)
         n_layers, layer = self.sizes["nlayers"], self.settings.layer
         self.depth = layer if layer >= 0 else n_layers + 1 + layer
@@ -250,10 +246,10 @@ class Nicheformer(EmbeddingModel):
                 name = next(k for k, v in table.items() if v == default)
                 self.warn(
                     "W-MOD-12",
-                    f"Nicheformer has no token for {listing(unknown)} (obs column '{column.name}'):"
-                    f" {plural(sum(unknown.values()), 'cell')} are read as '{name}' (settings default_assay,"
-                    " default_organism).",
-                    n_cells=sum(unknown.values()),
+                    unknown=list(unknown),
+                    column=column.name,
+                    default=name,
+                    values={"n_cells": sum(unknown.values())},
                 )
         found["modality"] = np.full(n, parts.MODALITY[self.settings.modality], dtype=np.int64)
         self.context = (
@@ -275,11 +271,7 @@ class Nicheformer(EmbeddingModel):
         if present is not None:
             return counts.obs_column(present)
         default = getattr(self.settings, f"default_{key}")
-        self.warn(
-            "W-MOD-13",
-            f"obs has no column {' or '.join(usual)}: Nicheformer reads all cells as '{default}'. Name the column"
-            f" (--set {key}_column=NAME) or the value (--set default_{key}=NAME).",
-        )
+        self.warn("W-MOD-13", usual=" or ".join(usual), default=default)
         return None
 
     # ---- tokens and rows ---------------------------------------------------------------------------------------------

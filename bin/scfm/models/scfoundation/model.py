@@ -201,20 +201,12 @@ class ScFoundation(EmbeddingModel):
         none.
         """
         if n := self.genes.report["genes_repeated"]:
-            self.warn(
-                "W-MOD-20",
-                f"{plural(n, 'column')} repeat a symbol of another column: the counts of one symbol are added.",
-                n=n,
-            )
+            self.warn("W-MOD-20", values={"n": n})
         if self.settings.pre_normalized == "F":
             return
         scan = counts.scan()
         if not scan.facts.n_fractional:
-            self.warn(
-                "W-MOD-21",
-                f"pre_normalized={self.settings.pre_normalized} takes the values as log1p of counts per 10,000, but all"
-                " of them are whole numbers: these look like raw counts, for which pre_normalized=F is meant.",
-            )
+            self.warn("W-MOD-21", pre_normalized=self.settings.pre_normalized)
         if self.settings.pre_normalized == "A":
             check_totals(counts)
 

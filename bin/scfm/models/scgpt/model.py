@@ -117,11 +117,7 @@ class ScGPT(EmbeddingModel):
                 " released models use."
             )
         if int(args.get("n_bins", N_BINS)) != N_BINS:
-            self.warn(
-                "W-MOD-11",
-                f"{path}: n_bins is {args['n_bins']}; the official embedding task always bins into {N_BINS - 1}, and so"
-                " does this code.",
-            )
+            self.warn("W-MOD-11", path=path, n_bins=args["n_bins"], used=N_BINS - 1)
         pad = args.get("pad_token", "<pad>")
         for token in ("<cls>", pad):
             if token not in self.vocabulary:

@@ -217,12 +217,7 @@ class UCE(EmbeddingModel):
             else:
                 self.checkpoints.remove(other)
                 if s.token_table:
-                    self.warn(
-                        "I-MOD-03",
-                        f"{path.name} has the usual number of rows ({rows:,}), so that the checkpoint's own token table"
-                        " is used, as the official code does.",
-                        severity="info",
-                    )
+                    self.warn("I-MOD-03", file=path.name, rows=rows)
         highest = max(self.gene_tokens.values())
         top = s.chrom_token_offset + max(code for code, _ in self.positions.place.values())
         if highest >= self.table_rows or top >= self.table_rows:
@@ -266,22 +261,11 @@ class UCE(EmbeddingModel):
         self._project(np.unique(np.concatenate([[PAD, END, CLS], ids, codes + s.chrom_token_offset])))
         names = counts.gene_names(self.gene_column(counts))[use]
         if s.species == "human" and genes.species_of(names) == "mouse":
-            self.warn(
-                "W-MOD-16",
-                f"The genes look like mouse genes (such as '{names[0]}'), and species is human; symbols match whatever"
-                " their case, so many of them were found. For mouse data use species=mouse.",
-            )
+            self.warn("W-MOD-16", gene=names[0])
         if counts.scan().facts.n_fractional:
-            self.warn(
-                "W-MOD-18",
-                "UCE cuts fractional counts to whole numbers, as the official code does; values below 1 are lost.",
-            )
+            self.warn("W-MOD-18")
         if not self.cells_apart and counts.n_cells < len(counts.cell_ids):
-            self.warn(
-                "W-MOD-17",
-                "Only some cells of the file are embedded: with pad_mode=official or rng=legacy their rows differ from"
-                " those of a run over all cells. Use pad_mode=masked and rng=keyed to embed in parts.",
-            )
+            self.warn("W-MOD-17")
 
     def _project(self, used: np.ndarray) -> None:
         """Compute the model's input vector of each token that can occur: unit length, linear, GELU, layer norm, times

@@ -12,18 +12,6 @@ from scfm.text import split_list
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
-_CORRECTIONS = {
-    "center": "each batch's mean was subtracted",
-    "l2": "every cell was scaled to length 1",
-    "center_l2": (
-        "each batch's mean was subtracted, then every cell was scaled to length 1, as in the study of foundation models"
-    ),
-    "center_label_balanced": (
-        "the unweighted mean of each batch's label means was subtracted (it sees the labels), then every cell was"
-        " scaled to length 1"
-    ),
-    "drop_pc1": "the first principal component of the embedding was removed, then every cell was scaled to length 1",
-}
 _HVG = {"cell_ranger": "cell_ranger", "seurat_v3": "seurat_v3", "pearson_residuals": "Pearson residuals"}
 
 
@@ -135,8 +123,9 @@ def _corrections(data: "ReportData", cite) -> str:
     corrections = [v for v in sorted(data.plan["correction"].unique()) if v != "raw"]
     if not corrections:
         return ""
-    parts = [f"<i>{esc(v)}</i>: {esc(_CORRECTIONS.get(v, 'a correction of the embedding'))}" for v in corrections]
-    return f"Embeddings were also corrected ({'; '.join(parts)}){cite(*data.citation_uses.get('centring', []))}."
+    rows = [data.corrections[name] for name in corrections]
+    parts = [f"<i>{esc(row.name)}</i>: {esc(row.description)}{cite(row.reference)}" for row in rows]
+    return f"Embeddings were also corrected ({'; '.join(parts)})."
 
 
 def _metrics(data: "ReportData", cite) -> str:

@@ -89,7 +89,7 @@ def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "
     """Return the messages of one code: a line that unfolds to the whole sentences."""
     badge = f"<span class='scfm-badge'>{esc(code)}</span>"
     if len(entries) == 1:
-        text = entries[0]["text"]
+        text = _words(entries[0])
         if len(text) <= _LINE:
             return f"<div class='scfm-line scfm-{severity}'>{badge}{_message(entries[0])}</div>"
         where = f"<b>{esc(entries[0]['dataset'])}</b>: " if entries[0]["dataset"] else ""
@@ -102,14 +102,19 @@ def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "
     shown = ", ".join(about[:6]) + (f" and {len(about) - 6} more" if len(about) > 6 else "")
     return (
         f"<details class='scfm-{severity}'><summary>{badge}<b>{len(entries)} {_WORDS[severity]}s</b> about"
-        f" {esc(shown)}. <span class='scfm-muted'>First: {esc(_split(entries[0]['text'])[0])}"
+        f" {esc(shown)}. <span class='scfm-muted'>First: {esc(_split(_words(entries[0]))[0])}"
         f" …</span></summary><ul>{''.join(f'<li>{_message(m)}</li>' for m in entries)}</ul></details>"
     )
 
 
 def _message(entry: dict[str, Any]) -> str:
     where = f"<b>{esc(entry['dataset'])}</b>: " if entry["dataset"] else ""
-    return f"{where}{esc(entry['text'])}"
+    return f"{where}{esc(_words(entry))}"
+
+
+def _words(entry: dict[str, Any]) -> str:
+    """Return the text of a message and what to do."""
+    return f"{entry['text']} {entry['advice']}".rstrip()
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from scfm.io.tables import message
+from scfm.registries.messages import SEVERITIES, message
 from scfm.report.tables.names import Names
 from scfm.report.tables.status import NO_RESULT, NOT_PREPARED
 from scfm.text import listing, ordinal, plural
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     from scfm.report.tables.load import Collected
 
-SEVERITIES = ("error", "warning", "info")
-#: codes of the plan that nobody can mend by a setting or a file
-NOT_MENDABLE = frozenset({"organism_not_supported"})
+#: reason codes of the plan that no setting and no file changes
+FINAL = frozenset({"organism_not_supported"})
 #: smallest cosine between a bf16 row and its fp32 row that passes without a warning
 BF16_COSINE = 0.99
 #: W-MET-01: a method that is first by one batch metric and in this last share of the ranking by another
@@ -45,7 +44,6 @@ def all_messages(
     own = [
         *failed_steps(tables["status"], names),
         *unplanned_results(found),
-        *missing_cells(found.sidecars, names),
         *undefined_metrics(found.scores, names),
         *disagreeing_metrics(found.scores, metrics, names),
         *unstable_over_seeds(tables["totals"], names),
@@ -57,36 +55,17 @@ def all_messages(
     for facts in found.facts.values():
         told += facts.get("warnings", [])
     for part in [*found.sidecars, *found.statuses]:
-        told += part.get("warnings") or []
-    already = {(m.get("code"), m.get("dataset", ""), m.get("method", "")) for m in told if m.get("code") == "E-ID-01"}
-    own = [m for m in own if (m["code"], m["dataset"], m["method"]) not in already]
-    return sort_messages([*map(complete, told), *own])
-
-
-def complete(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a message with every field of ``scfm.io.tables.message``, whatever its writer left out."""
-    severity = entry.get("severity") if entry.get("severity") in SEVERITIES else "warning"
-    code = str(entry.get("code") or "")
-    if code[:2] not in {"E-", "W-", "I-"}:
-        code = f"{severity[0].upper()}-{code or 'MSG'}"
-    return message(
-        code,
-        severity,
-        str(entry.get("text") or "A step left a message without text."),
-        dataset=str(entry.get("dataset") or ""),
-        method=str(entry.get("method") or ""),
-        values=entry.get("values") or {},
-        threshold=entry.get("threshold"),
-    )
+        told += [m | {"dataset": m["dataset"] or part["dataset"]} for m in part.get("warnings") or []]
+    return sort_messages([*told, *own])
 
 
 def sort_messages(messages: Iterable[dict]) -> list[dict]:
-    """Return messages without repeats: errors, warnings, information; then by code, data set, method and text."""
-    unique = {(m["code"], m["dataset"], m["method"], m["text"]): m for m in messages}
-    return sorted(
-        unique.values(),
-        key=lambda m: (SEVERITIES.index(m["severity"]), m["code"], m["dataset"], m["method"], m["text"]),
-    )
+    """Return messages without repeats: errors, warnings, information; then by code, data set, method, embedding
+    and text.
+    """
+    keys = ("code", "dataset", "method", "embedding", "text")
+    unique = {tuple(m[k] for k in keys): m for m in messages}
+    return sorted(unique.values(), key=lambda m: (SEVERITIES.index(m["severity"]), *(m[k] for k in keys)))
 
 
 def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
@@ -97,9 +76,8 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     unprepared = failed["reason_code"] == NOT_PREPARED
     found = [
         message(
-            "E-RUN-01",
-            "error",
-            f"{reason} The other data sets went on.",
+            "E-RUN-01/not_prepared",
+            reason=reason,
             dataset=dataset,
             values={"embeddings": sorted(rows["embedding"]), "step": "prepare", "reason_code": NOT_PREPARED},
         )
@@ -110,14 +88,12 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
         ["dataset", "method", "step", "reason_code", "reason"], sort=True
     ):
         embeddings = sorted(rows["embedding"])
-        unexplained = code == NO_RESULT
         found.append(
             message(
-                "E-RUN-02" if unexplained else "E-RUN-01",
-                "error",
-                f"{names.method(method)} ({', '.join(embeddings)}): the step '{step}'"
-                f" {'left nothing' if unexplained else 'failed'}. {reason} What follows from it is missing too;"
-                " everything else went on.",
+                "E-RUN-02" if code == NO_RESULT else "E-RUN-01",
+                title=names.method(method),
+                embedding_names=", ".join(embeddings),
+                reason=reason,
                 dataset=dataset,
                 method=method,
                 values={"embeddings": embeddings, "step": step, "reason_code": code},
@@ -130,45 +106,12 @@ def unplanned_results(found: "Collected") -> list[dict]:
     """E-RUN-03: results of embeddings that are not in the plan, a sign of files from another run."""
     planned = {(r.dataset, r.embedding) for r in found.plan.itertuples()}
     seen = {(s["dataset"], s["embedding"]) for s in [*found.statuses, *found.sidecars]}
-    for table in (found.scores, found.probing):
+    for table in found.tables.values():
         seen |= set(zip(table["dataset"], table["embedding"], strict=True))
     extra = sorted(f"{d}.{e}" for d, e in seen - planned)
     if not extra:
         return []
-    return [
-        message(
-            "E-RUN-03",
-            "error",
-            f"{plural(len(extra), 'embedding')} with results but not in the plan: {listing(extra)}."
-            " They are left out of the status and stay in the scores. Were files of another run collected?",
-            values={"embeddings": extra},
-        )
-    ]
-
-
-def missing_cells(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
-    """E-ID-01: an embedding has fewer cells than went in."""
-    found = []
-    for sidecar in sidecars:
-        cells_in, cells_out = sidecar.get("cells_in"), sidecar.get("cells_out")
-        if cells_in is None or cells_out is None or cells_out >= cells_in:
-            continue
-        reasons = sorted({str(c.get("reason", "")) for c in sidecar.get("not_embedded") or []} - {""})
-        why = f" Reasons given: {listing(reasons)}." if reasons else " No reason was given."
-        found.append(
-            message(
-                "E-ID-01",
-                "error",
-                f"{names.method(sidecar['method'], sidecar['correction'])} ({sidecar['embedding']}) has {cells_out:,}"
-                f" of {plural(cells_in, 'cell')}, {cells_in - cells_out:,} missing.{why} Its metrics are computed on"
-                " the cells it has, so compare its numbers with care.",
-                dataset=sidecar["dataset"],
-                method=sidecar["method"],
-                values={"embedding": sidecar["embedding"], "cells_in": cells_in, "cells_out": cells_out},
-                threshold=cells_in,
-            )
-        )
-    return found
+    return [message("E-RUN-03", n_embeddings=len(extra), values={"embeddings": extra})]
 
 
 def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
@@ -186,14 +129,12 @@ def undefined_metrics(scores: "pd.DataFrame", names: Names) -> list[dict]:
                 f"the parts of {_titles(parts, names)} for the {plural(parts['group'].nunique(), 'label')}"
                 f" {listing(sorted(set(parts['group'])))}"
             )
-        verb = "could not be computed" if state == "failed" else "is not defined"
         found.append(
             message(
-                "W-MET-02",
-                "warning" if len(whole) or state == "failed" else "info",
-                f"No value ({verb}, reason: {reason or 'none given'}) of {'; and of '.join(sentences)}. A metric that"
-                " is not defined in the whole data set is left out of the totals; an embedding that alone lacks one"
-                " has no total.",
+                "W-MET-02" if len(whole) or state == "failed" else "W-MET-02/labels",
+                state="could not be computed" if state == "failed" else "is not defined",
+                reason=reason or "none given",
+                metrics="; and of ".join(sentences),
                 dataset=dataset,
                 values={
                     "reason": reason,
@@ -238,10 +179,11 @@ def disagreeing_metrics(scores: "pd.DataFrame", metrics: "pd.DataFrame", names: 
                 found.append(
                     message(
                         "W-MET-01",
-                        "warning",
-                        f"{names.method(method, correction)} ranks 1st of {count} by {names.metric(best)} and"
-                        f" {ordinal(row[worst])} by {names.metric(worst)}. These batch metrics see different things, so"
-                        " there is no single winner: read the Pareto plot and the heat map.",
+                        title=names.method(method, correction),
+                        n_ranked=count,
+                        best=names.metric(best),
+                        rank=ordinal(row[worst]),
+                        worst=names.metric(worst),
                         dataset=dataset,
                         method=method,
                         values={"correction": correction, "ranks": row.to_dict()},
@@ -274,10 +216,7 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
             found.append(
                 message(
                     "W-SEED-01",
-                    "warning",
-                    f"The total of {names.method(*key)} varies over {int(row['count'])} seeds with a standard deviation"
-                    f" of {row['std']:.3f}, more than its gap of {gaps.min():.3f} to {near}. Their order is not"
-                    " settled; run more seeds before choosing.",
+                    title=names.method(*key),
                     dataset=dataset,
                     method=key[0],
                     values={
@@ -294,20 +233,20 @@ def unstable_over_seeds(totals: "pd.DataFrame", names: Names) -> list[dict]:
 
 
 def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
-    """W-MOD-04: a model was asked for and can't run until something is mended. I-MOD-01: it does not apply to the data
-    set.
+    """W-MOD-04: a model was asked for and can't run until something is changed. I-MOD-01: it does not apply to the
+    data set.
     """
     found = []
     idle = plan[(plan["status"] == "not_applicable") & (plan["correction"] == "raw") & ~plan["is_control"]]
     for (method, code, reason), rows in idle.groupby(["method", "reason_code", "reason"], sort=True):
         datasets = sorted(set(rows["dataset"]))
-        severity = "info" if code in NOT_MENDABLE else "warning"
         where = f" on {listing(datasets)}" if len(datasets) > 1 else ""
         found.append(
             message(
-                "I-MOD-01" if severity == "info" else "W-MOD-04",
-                severity,
-                f"{names.method(method)} did not run{where}. {reason}",
+                "I-MOD-01" if code in FINAL else "W-MOD-04",
+                model=names.method(method),
+                where=where,
+                reason=reason,
                 dataset=datasets[0] if len(datasets) == 1 else "",
                 method=method,
                 values={"reason_code": code, "datasets": datasets},
@@ -317,21 +256,14 @@ def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
 
 
 def made_up_models(sidecars: Iterable[dict[str, Any]]) -> set[str]:
-    """Return the models that ran with a made-up checkpoint, and not as a control."""
+    """Return the models that ran with randomly initialised weights, and not as a control."""
     return {s["method"] for s in sidecars if s.get("weights_random") and not s.get("is_control")}
 
 
 def made_up_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
-    """W-MOD-05: a model ran with a made-up checkpoint (``bin/make_tiny_weights.py``), as in a demo."""
+    """W-MOD-05: a model ran with randomly initialised weights (``bin/make_tiny_weights.py``), as in a demo."""
     return [
-        message(
-            "W-MOD-05",
-            "warning",
-            f"{names.methods.get(method, method)} ran with made-up random weights, not the published ones: its numbers"
-            " show that the pipeline works and say nothing about the model. Get the real ones with"
-            " bin/fetch_weights.py.",
-            method=method,
-        )
+        message("W-MOD-05", model=names.methods.get(method, method), method=method)
         for method in sorted(made_up_models(sidecars))
     ]
 
@@ -347,13 +279,12 @@ def bf16_drift(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
         found.append(
             message(
                 "W-MOD-06" if far else "I-MOD-02",
-                "warning" if far else "info",
-                f"{names.method(sidecar['method'])} ran in bf16. On {plural(drift['cells'], 'cell')} its rows have a"
-                f" cosine of {drift['cosine_median']:.5f} (median) and {drift['cosine_min']:.5f} (lowest) with those of"
-                f" fp32.{' Use --precision fp32 for numbers you will publish.' if far else ''}",
+                model=names.method(sidecar["method"]),
                 dataset=sidecar["dataset"],
                 method=sidecar["method"],
-                values={"seed": sidecar["seed"], **drift},
+                embedding=sidecar["embedding"],
+                seed=sidecar["seed"],
+                values=drift,
                 threshold=BF16_COSINE,
             )
         )

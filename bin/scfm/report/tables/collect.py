@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import write_json, write_table
-from scfm.registries.schemas import TABLES, Schemas
+from scfm.registries.schemas import Schemas
 from scfm.report.tables import checks, resources, status
 from scfm.report.tables.load import Collected, collect, read_metrics
 from scfm.report.tables.names import Names, read_methods
@@ -54,10 +54,8 @@ def build_tables(
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
     totals = compute_totals(found.scores, metrics, weights, params.get("metrics_profile", "standard"))
     return {
-        "scores": found.scores,
+        **found.tables,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
-        "probing": found.probing,
-        "centroids": found.centroids,
         "status": state,
         "resources": resources.build_resources(found, trace),
         "warnings": checks.all_messages(found, {"status": state, "totals": totals}, metrics, names),
@@ -90,10 +88,10 @@ def describe_datasets(found: Collected) -> list[dict[str, Any]]:
 def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None:
     """Check every table against its schema, then write them all into ``outdir``."""
     outdir.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
+    for name in schemas.tables:
         schemas.check(tables[name], name)
     schemas.check_messages(tables["warnings"])
-    for name in TABLES:
+    for name in schemas.tables:
         write_table(tables[name], outdir / f"{name}.tsv")
     for name in ("warnings", "datasets", "verdict"):
         write_json(outdir / f"{name}.json", tables[name])

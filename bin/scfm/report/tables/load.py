@@ -49,8 +49,8 @@ class Collected:
         The schemas of the tables.
     statuses, sidecars
         The parsed JSON files, sorted by file name.
-    scores, probing, centroids
-        The joined tables, in the columns of their schemas.
+    tables
+        The joined tables of the steps by name, in the columns of their schemas; also attributes (``found.scores``).
     facts
         ``{data set: facts}`` from PREPARE_DATASET.
     preparations
@@ -66,14 +66,23 @@ class Collected:
     schemas: Schemas = field(default_factory=Schemas)
     statuses: list[dict[str, Any]] = field(default_factory=list)
     sidecars: list[dict[str, Any]] = field(default_factory=list)
-    scores: "pd.DataFrame | None" = None
-    probing: "pd.DataFrame | None" = None
-    centroids: "pd.DataFrame | None" = None
+    tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> "pd.DataFrame":
+        return table_named(self, name)
+
+
+def table_named(holder: Any, name: str) -> "pd.DataFrame":
+    """Return a table of ``holder.tables``, for an object that gives its tables as attributes."""
+    tables = vars(holder).get("tables", {})
+    if name not in tables:
+        raise AttributeError(f"{type(holder).__name__} has no attribute and no table '{name}'; tables: {list(tables)}")
+    return tables[name]
 
 
 def read_plan(path: Path | str) -> "pd.DataFrame":
@@ -118,25 +127,23 @@ def collect(
     found = Collected(plan=read_plan(plan), datasets=read_json(datasets), schemas=schemas)
     if messages is not None:
         found.messages += read_json(messages)
-    tables: dict[str, list["pd.DataFrame"]] = {"scores": [], "probing": [], "centroids": []}
+    parts: dict[str, list["pd.DataFrame"]] = {name: [] for name, table in schemas.tables.items() if table.pattern}
     places: list["pd.DataFrame"] = []
     for path in find_files(results):
-        kind = next((name for name in tables if path.name.endswith(f".{name}.tsv")), None)
+        kind = next((name for name in parts if schemas.tables[name].matches(path.name)), None)
         if kind:
-            tables[kind].append(read_typed(path, kind, schemas))
+            parts[kind].append(read_typed(path, kind, schemas))
         elif path.name.endswith(".centroid_maps.tsv"):
             places.append(read_places(path, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
-    found.scores, found.probing, found.centroids = (_join(tables[name], name, schemas) for name in tables)
-    found.centroids = with_places(found.centroids, places, schemas)
+    found.tables = {name: _join(frames, name, schemas) for name, frames in parts.items()}
+    found.tables["centroids"] = with_places(found.tables["centroids"], places, schemas)
     log.info(
-        "%d status files, %d sidecars, %d scores, %d probing rows, %d centroids for %d planned embeddings",
+        "%d status files, %d sidecars and %s for %d planned embeddings",
         len(found.statuses),
         len(found.sidecars),
-        len(found.scores),
-        len(found.probing),
-        len(found.centroids),
+        ", ".join(f"{len(table)} rows of {name}" for name, table in found.tables.items()),
         len(found.plan),
     )
     return found

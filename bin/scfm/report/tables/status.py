@@ -112,15 +112,16 @@ def build_status(
 
 def _effective(status: dict[str, Any], found: "Collected") -> dict[str, str]:
     """Return the outcome in a status file; an ``ok`` without the rows it promises is a failure."""
-    tables = {"score": found.scores, "probe": found.probing}
-    table = tables.get(status["step"])
-    if status["status"] == "ok" and table is not None:
+    promised = [t.name for t in found.schemas.tables.values() if t.every_embedding and t.step == status["step"]]
+    for name in promised if status["status"] == "ok" else ():
+        table = found.tables[name]
         rows = (table["dataset"] == status["dataset"]) & (table["embedding"] == status["embedding"])
         if not rows.any():
             return {
                 "status": "failed",
                 "reason_code": NO_RESULT,
-                "reason": f"The step '{status['step']}' reports success but its table has no row of this embedding.",
+                "reason": f"The step '{status['step']}' reports success but the table {name} has no row of this"
+                " embedding.",
             }
     return {k: str(status.get(k) or "") for k in ("status", "reason_code", "reason")}
 

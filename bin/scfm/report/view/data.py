@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
 from scfm.registries.reader import ASSETS
-from scfm.registries.schemas import TABLES, Schemas
+from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
-from scfm.report.tables.load import read_metrics, read_plan
+from scfm.report.tables.load import read_metrics, read_plan, table_named
 from scfm.report.tables.names import Names, read_methods
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scfm.registries.corrections import Correction
     from scfm.registries.datasets import Scenario
     from scfm.study.published import Published
 
@@ -28,8 +31,10 @@ class ReportData:
 
     Attributes
     ----------
-    plan, scores, totals, probing, centroids, status, resources
-        The tables.
+    plan
+        ``plan.tsv``.
+    tables
+        The published tables by name; also attributes (``data.scores``).
     messages, datasets, verdict
         ``warnings.json``, ``datasets.json`` and ``verdict.json``.
     metrics, methods
@@ -47,12 +52,7 @@ class ReportData:
     """
 
     plan: "pd.DataFrame"
-    scores: "pd.DataFrame"
-    totals: "pd.DataFrame"
-    probing: "pd.DataFrame"
-    centroids: "pd.DataFrame"
-    status: "pd.DataFrame"
-    resources: "pd.DataFrame"
+    tables: dict[str, "pd.DataFrame"]
     messages: list[dict[str, Any]]
     datasets: list[dict[str, Any]]
     verdict: dict[str, Any]
@@ -67,12 +67,26 @@ class ReportData:
     names: Names = field(default_factory=Names)
     assets: Path = ASSETS
 
+    def __getattr__(self, name: str) -> "pd.DataFrame":
+        return table_named(self, name)
+
+    def with_tables(self, **tables: "pd.DataFrame") -> "ReportData":
+        """Return the same run with other tables."""
+        return replace(self, tables=self.tables | tables)
+
     @cached_property
     def published(self) -> "Published":
         """The study's published numbers, read when first asked for."""
         from scfm.study.published import load_published
 
         return load_published(self.assets / "published", self.assets)
+
+    @cached_property
+    def corrections(self) -> "dict[str, Correction]":
+        """The corrections table, read when first asked for."""
+        from scfm.registries.corrections import load_corrections
+
+        return load_corrections(self.assets / "corrections.tsv")
 
     @cached_property
     def catalogue(self) -> "dict[str, Scenario]":
@@ -83,7 +97,7 @@ class ReportData:
 
     def of(self, table: str, dataset: str) -> "pd.DataFrame":
         """Return the rows of a table about one data set."""
-        frame = getattr(self, table)
+        frame = self.plan if table == "plan" else self.tables[table]
         return frame[frame["dataset"] == dataset]
 
     def facts(self, dataset: str) -> dict[str, Any]:
@@ -137,7 +151,7 @@ def load_report_data(
     )
     return ReportData(
         plan=planned,
-        **{name: read_typed(tables / f"{name}.tsv", name, schemas) for name in TABLES},
+        tables={name: read_typed(tables / f"{name}.tsv", name, schemas) for name in schemas.tables},
         messages=messages,
         datasets=read_json(tables / "datasets.json"),
         verdict=read_json(tables / "verdict.json"),
@@ -145,7 +159,7 @@ def load_report_data(
         methods=methods,
         params=read_json(params),
         versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {},
-        **read_citations(assets / "citations.tsv"),
+        **read_citations(assets),
         plots=_files(plots, "*.png"),
         histories=_files(histories, "*.history.csv"),
         names=Names.of(methods, metrics, planned, made_up),
@@ -153,10 +167,14 @@ def load_report_data(
     )
 
 
-def read_citations(path: Path) -> dict[str, dict]:
-    """Return ``citations`` (``{DOI: citation}``) and ``citation_uses`` (``{what is used: DOIs}``)."""
+def read_citations(assets: Path) -> dict[str, dict]:
+    """Return ``citations`` (``{DOI: citation}``) and ``citation_uses`` (``{what is used: DOIs}``).
+
+    Methods and models bring their own citations; ``citations.tsv`` has the rest.
+    """
     import pandas as pd
 
+    path = assets / "citations.tsv"
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
     expected = ["doi", "citation", "used_by"]
     if list(frame.columns) != expected:
@@ -164,7 +182,9 @@ def read_citations(path: Path) -> dict[str, dict]:
     uses: dict[str, list[str]] = {}
     for row in frame[frame["used_by"] != ""].itertuples():
         uses.setdefault(row.used_by, []).append(row.doi)
-    return {"citations": dict(zip(frame["doi"], frame["citation"], strict=True)), "citation_uses": uses}
+    own = [*load_methods(assets / "methods.tsv").values(), *load_model_table(assets / "models.tsv").values()]
+    citations = {row.reference: row.citation for row in own if row.reference}
+    return {"citations": citations | dict(zip(frame["doi"], frame["citation"], strict=True)), "citation_uses": uses}
 
 
 def _files(folder: Path | None, pattern: str) -> list[Path]:

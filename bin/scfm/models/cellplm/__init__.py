@@ -1,1 +1,0 @@
-"""CellPLM: own PyTorch inference for the official checkpoint format."""

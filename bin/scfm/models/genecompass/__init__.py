@@ -1,1 +1,0 @@
-"""GeneCompass: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""Geneformer: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""Nicheformer: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""scCello: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""scFoundation: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""scGPT: own PyTorch inference for the official checkpoint format."""

@@ -1,1 +1,0 @@
-"""UCE: own PyTorch inference for the official checkpoint format."""
