@@ -6,23 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
 from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write one embedding, corrected in one way."""
     parser = make_parser(__doc__)
-    parser.add_argument("--embedding", required=True, type=Path, help="<id>.parquet that passed the validation gate")
-    parser.add_argument("--sidecar", required=True, type=Path, help="<id>.json that passed the validation gate")
-    parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
+    add_embedding_arguments(parser)
     parser.add_argument("--correction", required=True, help="name in assets/corrections.tsv")
     parser.add_argument("--params", required=True, type=Path, help="JSON with the parameters of the run")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="what a failing correction does to the run"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.io.tables import read_json
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_step_arguments, make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of layout, sample and drawing order")
     parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
-    parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")
-    parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
 
     from scfm.umap.draw import draw_families

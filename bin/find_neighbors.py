@@ -4,30 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
 from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<id>.knn.npz`` and ``<id>.neighbors.status.json``."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument(
-        "--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py"
-    )
-    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar")
-    parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
+    add_embedding_arguments(parser)
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
     parser.add_argument(
         "--exact_max_cells", type=int, default=200_000, help="above this many cells the search is approximate"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the approximate search")
     parser.add_argument("--cpus", type=int, default=1, help="threads")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path("."), help="where the files are written")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_step_arguments, make_parser, run
 from scfm.task.resources import limit_threads
 
 
@@ -21,10 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed in the embedding's name")
     parser.add_argument("--max_dims", type=int, default=10_000, help="most columns that are taken for an embedding")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="what a file with an error does to the run"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 

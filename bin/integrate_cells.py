@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_step_arguments, make_parser, run
 from scfm.task.resources import limit_threads
 
 
@@ -24,10 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods_table", required=True, type=Path, help="assets/methods.tsv")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where models are trained")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="what a failing method does to the run"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path(), help="where files are written")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 

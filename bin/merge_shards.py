@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_step_arguments, make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,13 +28,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--statuses", type=Path, nargs="+", required=True, metavar="FILE.status.json", help="status file of every shard"
     )
     parser.add_argument("--obs", type=Path, required=True, metavar="FILE.obs.parquet", help="obs table of the data set")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="a fault is a result, or stops"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
 
-    from scfm.models.core.shards import merge_shards
+    from scfm.models.core.merging import merge_shards
 
     merge_shards(
         args.id,

@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.io.tables import read_json
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
 from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments and probe one embedding."""
     parser = make_parser(__doc__)
-    parser.add_argument("--embedding", type=Path, required=True, help="embedding table <id>.parquet")
-    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar <id>.json")
-    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
+    add_embedding_arguments(parser)
     parser.add_argument("--splits", type=Path, required=True, help="shared splits of the data set")
     parser.add_argument("--params", type=Path, required=True, help="JSON with the pipeline's parameters (probe_*)")
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
     parser.add_argument("--profile", default="standard", help="'paper' adds the study's CSV")
-    parser.add_argument("--on_error", choices=("continue", "stop"), default="continue", help="failure policy")
-    parser.add_argument("--outdir", type=Path, default=Path("."), help="where to write")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
 
     sidecar = read_json(args.sidecar)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.task.cli import make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
 from scfm.task.resources import limit_threads
 
 
@@ -15,11 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ``<id>.metrics_scib.csv``.
     """
     parser = make_parser(__doc__ or "")
-    parser.add_argument(
-        "--embedding", type=Path, required=True, help="embedding table that passed validate_embedding.py"
-    )
-    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar")
-    parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
+    add_embedding_arguments(parser)
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet, the uncorrected PCA")
     parser.add_argument(
         "--knn", type=Path, help="<id>.knn.npz of this embedding; without it metrics of neighbours are NA"
@@ -28,10 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
     parser.add_argument("--seed", type=int, default=42, help="seed of the Leiden clusterings; 42 in scib-metrics")
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
-    parser.add_argument(
-        "--on_error", choices=["continue", "stop"], default="continue", help="what a fault does to the run"
-    )
-    parser.add_argument("--outdir", type=Path, default=Path("."), help="where the files are written")
+    add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 

@@ -16,12 +16,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.adata import column_of, embedding_of, keep_embedding
 from scfm.errors import ScfmError
-from scfm.text import did_you_mean, listing, plural
+from scfm.text import listing, plural
 
 if TYPE_CHECKING:
     import anndata
-    import numpy as np
     import pandas as pd
 
     from scfm.metrics.inputs import MetricInputs
@@ -84,7 +84,7 @@ def embed(
         model, weights, device=device, precision=precision, seed=seed, random_init=random_init, **settings
     )
     frame = loaded.embed(adata)
-    _keep(adata, frame, key or f"X_{model}")
+    keep_embedding(adata, frame, key or f"X_{model}")
     return frame
 
 
@@ -140,8 +140,8 @@ def correct(
     if load_corrections()[method].needs_labels and label_key is None:
         raise ScfmError(f"{method} needs labels: name the column of adata.obs with label_key.")
     # sorted by id, as in the pipeline: the sample of a large batch does not depend on the order of the rows
-    cell_ids, values = _embedding_of(adata, embedding)
-    batches = _column(adata, batch_key, "batch_key").loc[cell_ids]
+    cell_ids, values = embedding_of(adata, embedding)
+    batches = column_of(adata, batch_key, "batch_key").loc[cell_ids]
     if batches.isna().any():
         raise ScfmError(
             f"adata.obs['{batch_key}'] is missing in {plural(int(batches.isna().sum()), 'embedded cell')}"
@@ -150,14 +150,14 @@ def correct(
     if label_key is None:
         labels = np.full(len(cell_ids), None, dtype=object)
     else:
-        column = _column(adata, label_key, "label_key").loc[cell_ids]
+        column = column_of(adata, label_key, "label_key").loc[cell_ids]
         labels = column.where(column.notna(), None).to_numpy(dtype=object)
     made = function(values, batches.to_numpy(dtype=object), labels, **settings)
     frame = pd.DataFrame(
         made, index=pd.Index(cell_ids, name="cell_id"), columns=[f"dim_{j}" for j in range(made.shape[1])]
     )
     frame = frame.loc[[cell for cell in adata.obs_names.astype(str) if cell in frame.index]]
-    _keep(adata, frame, key or f"{embedding}_{method}")
+    keep_embedding(adata, frame, key or f"{embedding}_{method}")
     return frame
 
 
@@ -245,9 +245,9 @@ def _inputs(
     from scfm.metrics.inputs import Groups, MetricInputs
     from scfm.neighbors.search import find_neighbors
 
-    cell_ids, values = _embedding_of(adata, embedding)
+    cell_ids, values = embedding_of(adata, embedding)
     keys = pd.DataFrame(
-        {"batch": _column(adata, batch_key, "batch_key"), "label": _column(adata, label_key, "label_key")}
+        {"batch": column_of(adata, batch_key, "batch_key"), "label": column_of(adata, label_key, "label_key")}
     ).loc[cell_ids]
     scored = keys.notna().all(axis=1).to_numpy()
     if not scored.any():
@@ -266,40 +266,3 @@ def _inputs(
         pca,
         seed,
     )
-
-
-def _embedding_of(adata: "anndata.AnnData", key: str) -> "tuple[np.ndarray, np.ndarray]":
-    """Return ids and rows of an embedding that passes the validation gate, sorted by id; rows of NaN are no rows."""
-    import numpy as np
-
-    from scfm.embeddings.gate import check_embedding
-
-    if key not in adata.obsm:
-        raise ScfmError(
-            f"adata.obsm has no '{key}'.{did_you_mean(key, list(adata.obsm))} It has:"
-            f" {', '.join(adata.obsm) or 'none'}."
-        )
-    cell_ids = adata.obs_names.astype(str).to_numpy(dtype=object)
-    values = np.asarray(adata.obsm[key])
-    has_row = ~np.isnan(values).all(axis=tuple(range(1, values.ndim))) if values.dtype.kind == "f" else slice(None)
-    expected = np.array(sorted(set(cell_ids)), dtype=object)
-    checked = check_embedding(cell_ids[has_row], values[has_row], expected, embedding=key)
-    return checked.cell_ids, checked.values  # noqa: PD011 (no pandas)
-
-
-def _column(adata: "anndata.AnnData", name: str, parameter: str) -> "pd.Series":
-    """Return a column of obs as text by cell id, missing values kept."""
-    if name not in adata.obs:
-        raise ScfmError(
-            f"{parameter}: adata.obs has no column '{name}'.{did_you_mean(name, list(adata.obs))} It has:"
-            f" {', '.join(map(str, adata.obs.columns)) or 'none'}."
-        )
-    column = adata.obs[name].astype(object)
-    column = column.where(column.isna(), column.astype(str))
-    column.index = adata.obs_names.astype(str)
-    return column
-
-
-def _keep(adata: "anndata.AnnData", frame: "pd.DataFrame", key: str) -> None:
-    """Write rows by cell id into obsm; cells without one get NaN."""
-    adata.obsm[key] = frame.reindex(adata.obs_names.astype(str)).to_numpy()

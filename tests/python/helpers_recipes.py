@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scfm.errors import ScfmError
 from scfm.recipes.build import build
-from scfm.recipes.recipe import load_recipe, recipe_faults
+from scfm.recipes.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = ROOT / "tests" / "data" / "study"
@@ -25,6 +26,15 @@ SCENARIOS = {
     "HLCA_disease": ({"hlca": "hlca.h5ad"}, "final_annotation"),
     "HLCA_sn": ({"hlca": "hlca.h5ad"}, "final_annotation"),
 }
+
+
+def recipe_faults(path: Path | str) -> list[str]:
+    """Return the sentences with which a recipe is refused; empty if it is right."""
+    try:
+        load_recipe(path)
+    except ScfmError as error:
+        return str(error).splitlines()
+    return []
 
 
 def write_recipe(folder: Path, text: str, name: str = "recipe.yml") -> Path:

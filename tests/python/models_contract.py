@@ -248,7 +248,7 @@ def edit_tensors(cases: ModelCases, folder: Path, edit: Callable[[dict], None]) 
     import torch
     from safetensors.torch import load_file, save_file
 
-    from scfm.models.core.checkpoint import read_tensors
+    from scfm.models.core.tensors import read_tensors
 
     path = folder / cases.tensors
     if path.suffix == ".safetensors":

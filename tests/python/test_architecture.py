@@ -112,3 +112,11 @@ def test_a_layer_is_listed_once_and_exists() -> None:
     for known in LAYERS:
         place = SCFM / known.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").is_file(), known
+
+
+def test_no_long_file() -> None:
+    """A file has one responsibility and at most 300 lines; a longer one is split along what it does."""
+    lengths = {path: len(path.read_text().splitlines()) for path in SCFM.parent.rglob("*.py")}
+    assert len(lengths) > 200
+    long = sorted(f"{path.relative_to(SCFM.parent)}: {n} lines" for path, n in lengths.items() if n > 300)
+    assert not long, f"files above 300 lines: {'; '.join(long)}"

@@ -21,7 +21,8 @@ from models_cases_scgpt import CASES
 from models_contract import read_input
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding, write_embedding, write_json
-from scfm.models.core.shards import merge_sidecars, plan_shards, split_cells
+from scfm.models.core.merging import merge_sidecars
+from scfm.models.core.shards import plan_shards, split_cells
 from scfm.registries.messages import message
 
 BIN = Path(__file__).resolve().parents[2] / "bin"

@@ -235,7 +235,7 @@ def test_blocks_and_spilling_do_not_matter(monkeypatch) -> None:
 
 @pytest.mark.parametrize("columns", [1, 7, 1000])
 def test_a_table_of_genes_in_parts_gives_the_official_sum(columns, monkeypatch) -> None:
-    import scfm.models.cellplm.model as module
+    import scfm.models.cellplm.network as module
 
     monkeypatch.setattr(module, "TABLE_COLUMNS", columns)
     model = CASES.load()

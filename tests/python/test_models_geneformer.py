@@ -20,7 +20,7 @@ from models_cases_geneformer import CASES, V1, V2
 from models_contract import DATA, edit_tensors, embed, read_expected, read_input, tokens_of
 from scfm.errors import ScfmError
 from scfm.models import load_model
-from scfm.models.core.checkpoint import read_tensors
+from scfm.models.core.tensors import read_tensors
 from scfm.models.geneformer.model import TOO_SHORT, summing_slots
 
 GENES = [f"ENSG{i:011d}" for i in range(30)]

@@ -339,7 +339,7 @@ def test_pooling_over_segments() -> None:
 def test_numpy_scalars_beside_tensors_are_data_under_both_names(tmp_path) -> None:
     import torch
 
-    from scfm.models.core.checkpoint import read_tensors
+    from scfm.models.core.tensors import read_tensors
 
     for old in (False, True):
         path = tmp_path / f"scalars{old}.ckpt"

@@ -23,7 +23,8 @@ from models_contract import copy_fixture, embed, read_expected, read_input, toke
 from scfm.errors import ScfmError
 from scfm.models import load_model
 from scfm.models.core.segments import Segments
-from scfm.models.scfoundation.model import TOO_SHORT, parse_resolution
+from scfm.models.scfoundation.model import TOO_SHORT
+from scfm.models.scfoundation.values import parse_resolution
 
 #: not in alphabetical order, as the official list is not in that of any input
 GENES = [f"G{(7 * i) % 25}" for i in range(25)]
@@ -448,7 +449,7 @@ def test_a_missing_gene_list_is_named(tmp_path) -> None:
 
 
 def test_pooled_bodies_of_unequal_cells() -> None:
-    from scfm.models.scfoundation.model import without_last_two
+    from scfm.models.scfoundation.values import without_last_two
 
     body = without_last_two(Segments([3, 6, 4], "cpu"))
     assert body.index.tolist() == [0, 3, 4, 5, 6, 9, 10]

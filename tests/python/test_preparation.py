@@ -17,10 +17,11 @@ from scfm.errors import ScfmError
 from scfm.io.counts import iter_rows, load_counts
 from scfm.io.tables import read_embedding, read_json, read_table
 from scfm.preparation.design import composition_distance, design_warnings, effective_share
-from scfm.preparation.hvg import rank_genes, select_genes
+from scfm.preparation.hvg import select_genes
 from scfm.preparation.normalize import log_cp10k
 from scfm.preparation.pca import principal_components
 from scfm.preparation.prepare import prepare
+from scfm.preparation.ranking import rank_genes
 from scfm.preparation.write import EMPTY_OUTPUTS
 
 ROW = {"dataset": "d", "batch_key": "batch", "label_key": "cell_type"}

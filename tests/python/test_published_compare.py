@@ -11,20 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers_published import probing_row, probing_rows, score_row, score_rows
-from scfm.study.published import (
-    CLASSICAL,
-    METRICS,
-    Published,
-    compare,
-    compare_probing,
-    distance,
-    judge,
-    load_published,
-    our_scores,
-    rank_agreement,
-    rank_verdict,
-    smallest_p,
-)
+from scfm.study.compare import CLASSICAL, compare, compare_probing, distance, judge, our_scores
+from scfm.study.published import METRICS, Published, load_published
+from scfm.study.ranks import rank_agreement, rank_verdict, smallest_p
 
 
 @pytest.fixture(scope="module")

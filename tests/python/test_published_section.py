@@ -14,7 +14,8 @@ from scfm.errors import ScfmError
 from scfm.report.build import build_modules
 from scfm.report.plots.agreement import Pair, agreement_svg
 from scfm.report.sections.published import published_sections
-from scfm.study.published import METRICS, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
+from scfm.study.compare import NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
+from scfm.study.published import METRICS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from scfm.registries.datasets import load_catalogue
 from scfm.registries.methods import load_methods
 from scfm.registries.reader import read_registry
 from scfm.study.comparable import OFFICIAL_HOST, SETTINGS, cell_doubts, other_settings
-from scfm.study.published import BATCH, BIO, CLASSICAL, MEANS, METRICS, TABLES, Published, load_published
+from scfm.study.compare import CLASSICAL
+from scfm.study.published import BATCH, BIO, MEANS, METRICS, TABLES, Published, load_published
 
 
 @pytest.fixture(scope="module")

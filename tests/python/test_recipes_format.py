@@ -10,9 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from helpers_data import assert_says
-from helpers_recipes import RECIPES, ROOT, SCENARIOS, faults, write_recipe
+from helpers_recipes import RECIPES, ROOT, SCENARIOS, faults, recipe_faults, write_recipe
 from scfm.errors import ScfmError
-from scfm.recipes.recipe import Filter, load_recipe, recipe_faults
+from scfm.recipes.recipe import Filter, load_recipe
 from scfm.recipes.schema import recipe_schema
 from scfm.registries.datasets import load_catalogue
 

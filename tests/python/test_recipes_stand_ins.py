@@ -13,7 +13,8 @@ from helpers_recipes import STAND_INS
 from scfm.recipes.recipe import load_recipe
 from scfm.registries.reader import ASSETS
 from scfm.testing.mirror import load_mirror
-from scfm.testing.stand_ins import deal, make_stand_ins, write_stand_ins
+from scfm.testing.stand_in_cells import deal
+from scfm.testing.stand_ins import make_stand_ins, write_stand_ins
 
 FILES = ["Immune.h5ad", "hlca.h5ad", "limb_human.h5ad", "limb_mouse.h5ad", "liver.h5ad", "liver_all.h5ad"]
 

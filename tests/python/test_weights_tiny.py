@@ -19,8 +19,8 @@ from scipy import sparse
 from models_contract import DATA
 from scfm.errors import ScfmError
 from scfm.models import available_models, load_model
-from scfm.models.core.checkpoint import read_tensors
 from scfm.models.core.runner import RunOptions
+from scfm.models.core.tensors import read_tensors
 from scfm.models.output import embed_file
 from scfm.testing.tiny import make_tiny, recipes
 from scfm.testing.tiny_common import gene_table, invented_id, read_genes

@@ -6,42 +6,31 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.fetch.discover import DatasetVersion, Discover, choose
+from scfm.fetch.records import (
+    Located,
+    check_held,
+    is_current,
+    make_record,
+    name_of,
+    read_record,
+    record_path,
+    write_record,
+)
 from scfm.fetch.spec import Spec
 from scfm.io.checksums import sha256_of
-from scfm.io.tables import read_json, write_json
 from scfm.io.transport import download
 from scfm.io.web import RetryPolicy, check_url
-from scfm.task.resources import versions_of
-from scfm.task.versions import loaded_packages
 
 log = logging.getLogger(__name__)
 
-RECORD_ENDING = ".source.json"
 #: an HDF5 file begins with this, or has it behind a block of the user's
 _SIGNATURE, _PLACES = b"\x89HDF\r\n\x1a\n", (0, 512, 1024, 2048)
 _MOVED = "look on the page of the data set for where it has moved."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Located:
-    """Where a source lies and what is known of it before its bytes come."""
-
-    url: str
-    size: int | None
-    version: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def record_path(spec: Spec | Mapping[str, Any], dest: Path | str) -> Path:
-    """Return where the record of a source lies."""
-    return Path(dest) / f"{Spec.of(spec).key}{RECORD_ENDING}"
 
 
 def fetch_source(
@@ -85,13 +74,13 @@ def fetch_source(
     """
     spec, dest = Spec.of(spec), Path(dest)
     target, record_file = dest / f"{spec.key}{spec.ending}", record_path(spec, dest)
-    record = _read_record(record_file)
+    record = read_record(record_file)
     if record and not update:
-        _check_held(spec, target, record_file, record, verify=verify)
-        log.info("%s: there already (%s)", target, _called(record))
+        check_held(spec, target, record_file, record, verify=verify)
+        log.info("%s: there already (%s)", target, name_of(record))
         return target
     located = _locate(spec, api, policy)
-    if record and target.is_file() and _is_current(spec, target, record_file, record, located, verify=verify):
+    if record and target.is_file() and is_current(spec, target, record_file, record, located, verify=verify):
         return target
     if target.is_file() and not record and not update:
         digest = _adopt(spec, target, located)
@@ -99,20 +88,20 @@ def fetch_source(
         dest.mkdir(parents=True, exist_ok=True)
         digest = _bring(spec, located, target, policy, replace=target.is_file())
         log.info("%s: fetched (%s bytes)", target, f"{target.stat().st_size:,}")
-    _write_record(record_file, _record(spec, located, target, digest))
+    write_record(record_file, make_record(spec, located, target, digest))
     return target
 
 
-def _locate(spec: Spec, api: str, policy: RetryPolicy | None) -> _Located:
+def _locate(spec: Spec, api: str, policy: RetryPolicy | None) -> Located:
     """Return where a source lies; for CELLxGENE the interface is asked."""
     if spec.kind == "file":
         path = Path(spec.url)
         if not path.is_file():
             raise ScfmError(f"{path}: the file does not exist.")
-        return _Located(url=str(path.resolve()), size=_one_size(spec, path.stat().st_size, str(path)))
+        return Located(url=str(path.resolve()), size=_one_size(spec, path.stat().st_size, str(path)))
     if spec.kind == "url":
         check_url(spec.url, allow_http=(policy or RetryPolicy()).allow_http)
-        return _Located(url=spec.url, size=spec.size)
+        return Located(url=spec.url, size=spec.size)
     discover = Discover(api, policy)
     if spec.version:
         found = discover.version(spec.version, spec.dataset_id)
@@ -121,7 +110,7 @@ def _locate(spec: Spec, api: str, policy: RetryPolicy | None) -> _Located:
     else:
         found = choose(discover.collection(spec.collection_id), spec.select, spec.collection_id)
     log.info("%s: %s", spec.key, found.line)
-    return _Located(
+    return Located(
         url=found.url,
         size=_one_size(spec, found.size, found.url),
         version=found.version_id,
@@ -152,7 +141,7 @@ def _one_size(spec: Spec, found: int | None, where: str) -> int | None:
     return found if found is not None else spec.size
 
 
-def _bring(spec: Spec, located: _Located, target: Path, policy: RetryPolicy | None, *, replace: bool) -> str:
+def _bring(spec: Spec, located: Located, target: Path, policy: RetryPolicy | None, *, replace: bool) -> str:
     """Put the file in its place and return its checksum."""
     check = check_is_h5ad if spec.ending == ".h5ad" else None
     if spec.kind != "file":
@@ -193,66 +182,7 @@ def check_is_h5ad(path: Path) -> None:
         raise ScfmError(f"not an h5ad (HDF5) file: {path.name} begins with {handle.read(20)!r}.")
 
 
-def _check_held(spec: Spec, target: Path, record_file: Path, record: Mapping[str, Any], *, verify: bool) -> None:
-    """Raise where a file that is there does not fit its record, or not what is wanted."""
-    again = f"Delete {record_file.name} and {target.name}, or fetch with --update."
-    if not target.is_file():
-        raise ScfmError(f"{record_file}: is the record of a file that is not there ({target.name}). {again}")
-    size = target.stat().st_size
-    if size != record["filesize"]:
-        raise ScfmError(
-            f"{target}: has {size:,} bytes, but its record says {record['filesize']:,}: it was changed, or broke off."
-            f" {again}"
-        )
-    if verify and sha256_of(target) != record["sha256"]:
-        raise ScfmError(f"{target}: its checksum is not the one of its record: it was changed. {again}")
-    wanted = {
-        "filesize": spec.size,
-        "sha256": spec.sha256,
-        "dataset_version_id": spec.version,
-        "dataset_id": spec.dataset_id,
-    }
-    for name, value in wanted.items():
-        if value not in (None, "", record.get(name)):
-            raise ScfmError(f"{target}: '{name}' of its record is {record.get(name)}, but {value} is wanted. {again}")
-
-
-def _is_current(
-    spec: Spec,
-    target: Path,
-    record_file: Path,
-    record: Mapping[str, Any],
-    located: _Located,
-    *,
-    verify: bool,
-) -> bool:
-    """Say whether a file with a record is the one that would be fetched now."""
-    if spec.kind != "cellxgene":
-        if spec.sha256 and record["sha256"] == spec.sha256 and target.stat().st_size == record["filesize"]:
-            log.info("%s: is the file with the checksum that is wanted", target)
-            return True
-        log.info("%s: fetched again: nothing tells whether %s has changed", target, spec.url)
-        return False
-    if record.get("dataset_version_id") != located.version:
-        log.warning(
-            "%s: is version %s of '%s'; %s is version %s: replaced by it",
-            target,
-            record.get("dataset_version_id"),
-            located.facts["title"],
-            "the one wanted" if spec.version else "the current one",
-            located.version,
-        )
-        return False
-    try:
-        _check_held(spec, target, record_file, record, verify=verify)
-    except ScfmError as error:
-        log.warning("%s Fetched again.", error)
-        return False
-    log.info("%s: is version %s, %s", target, located.version, "as wanted" if spec.version else "still the current one")
-    return True
-
-
-def _adopt(spec: Spec, target: Path, located: _Located) -> str:
+def _adopt(spec: Spec, target: Path, located: Located) -> str:
     """Return the checksum of a file without a record that has the size of the source."""
     size = target.stat().st_size
     if located.size is None or size != located.size:
@@ -271,47 +201,3 @@ def _adopt(spec: Spec, target: Path, located: _Located) -> str:
         )
     log.warning("%s: was there without a record; it has the size of the source and is taken for it", target)
     return digest
-
-
-def _record(spec: Spec, located: _Located, target: Path, digest: str) -> dict[str, Any]:
-    empty = {
-        "api": "",
-        "collection_id": "",
-        "dataset_id": "",
-        "dataset_version_id": "",
-        "title": "",
-        "cell_count": None,
-        "organisms": [],
-        "citation": "",
-        "schema_version": "",
-    }
-    return {"key": spec.key, "kind": spec.kind, "url": located.url, **empty, **located.facts} | {
-        "filesize": target.stat().st_size,
-        "sha256": digest,
-        "retrieved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions_of(loaded_packages()),
-    }
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """Return a record; empty where there is none."""
-    if not path.is_file():
-        return {}
-    record = read_json(path)
-    types = {"key": str, "filesize": int, "sha256": str}
-    odd = [key for key, kind in types.items() if not (isinstance(record, dict) and isinstance(record.get(key), kind))]
-    if odd:
-        raise ScfmError(f"{path}: is no record of a download: '{odd[0]}' is missing or of another type. Delete it.")
-    return record
-
-
-def _write_record(path: Path, record: Mapping[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    write_json(part, record)
-    os.replace(part, path)
-
-
-def _called(record: Mapping[str, Any]) -> str:
-    """Return how a log line calls what is there."""
-    version = record.get("dataset_version_id")
-    return f"version {version}" if version else f"from {record.get('url', 'an unknown place')}"

@@ -65,12 +65,6 @@ class Alignment:
     aligned: "np.ndarray"
     chance: "np.ndarray"
 
-    def rate(self) -> tuple[float, float]:
-        """Return the alignment rate (0 to 1, higher is better) and its chance level; NaN where no centroid counts."""
-        if not self.counts.any():
-            return float("nan"), float("nan")
-        return float(self.aligned[self.counts].mean()), float(self.chance[self.counts].mean())
-
 
 def compute_centroids(
     cell_ids: "np.ndarray", values: "np.ndarray", batch: "np.ndarray", label: "np.ndarray"

@@ -129,14 +129,6 @@ class Recipe:
     drop_columns: tuple[str, ...]
 
 
-def recipe_faults(path: Path | str) -> list[str]:
-    """Return a sentence per fault of a recipe: file, place, what was expected; empty if it is right."""
-    try:
-        return _faults(read_document(path))
-    except ScfmError as error:
-        return [str(error)]
-
-
 def load_recipe(path: Path | str) -> Recipe:
     """Read and check a recipe.
 

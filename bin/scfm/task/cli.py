@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
 from scfm.task.versions import loaded_packages, write_versions
@@ -27,6 +28,24 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         "--process", metavar="NAME", help="Nextflow process: write versions.yml with the packages that did its work"
     )
     return parser
+
+
+def add_embedding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the three files that every step about one embedding reads."""
+    parser.add_argument("--embedding", type=Path, required=True, help="embedding table, keyed by cell id")
+    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar (JSON)")
+    parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
+
+
+def add_step_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the failure policy and the folder of a step about one embedding; see :func:`scfm.task.steps.step`."""
+    parser.add_argument(
+        "--on_error",
+        choices=["continue", "stop"],
+        default="continue",
+        help="what a failure does: continue with a status file that says why, or stop with an error",
+    )
+    parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
 
 
 def on_off(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfm.testing.tiny_common import Draw, GeneTable, Recipe, Sizes, dump
-from scfm.testing.tiny_torch import save, write_json
+from scfm.testing.tiny_files import save, write_json
 
 if TYPE_CHECKING:
     import torch

@@ -8,67 +8,34 @@ run is cut up.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.models.cellplm.chunks import Noise, plan_chunks
+from scfm.models.cellplm.network import CellPLMNetwork
+from scfm.models.cellplm.settings import CellPLMSettings
 from scfm.models.core import genes, tokens
-from scfm.models.core.base import EmbeddingModel
-from scfm.models.core.batch import Batch
-from scfm.models.core.checkpoint import ANY
 from scfm.models.core.pickles import require_file
 from scfm.models.core.runner import Part, to_batch
-from scfm.models.core.settings import ModelSettings
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
     import torch
 
     from scfm.models.cellplm.parts import States
-    from scfm.models.core.checkpoint import Checkpoint
     from scfm.models.core.reader import Chunk, Counts
     from scfm.models.core.runner import Runner
 
 #: the checkpoint of the tutorials and of the paper's benchmark; taken where several are there and none is named
 USUAL = "20231027_85M"
-#: columns of the gene table that are summed at a time on a CPU: all genes of so narrow a table stay in the processor's
-#: cache
-TABLE_COLUMNS = 32
 _ENDINGS = (".best.ckpt", ".config.json")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellPLMSettings(ModelSettings):
-    """Settings of CellPLM.
-
-    Attributes
-    ----------
-    checkpoint
-        Common beginning of ``<checkpoint>.config.json`` and ``<checkpoint>.best.ckpt``, relative to the weights folder;
-        empty = the only one there, or ``20231027_85M``.
-    group_column
-        Column of ``obs``: only cells of the same value see each other (officially the column ``batch``, where there is
-        one). Empty = one group, in file order.
-    cells_per_chunk
-        Each group is cut into chunks of this many cells, in file order, and only cells of a chunk see each other; 0 =
-        never cut.
-    latent_draw
-        Cluster of a cell where the latent space is a Gaussian mixture: ``argmax`` (the most likely) or ``sample``
-        (drawn; the official stream of random numbers, seeded by ``--seed``).
-    """
-
-    checkpoint: str = ""
-    group_column: str = ""
-    cells_per_chunk: int = 0
-    latent_draw: Literal["argmax", "sample"] = "argmax"
-
-
-class CellPLM(EmbeddingModel):
+class CellPLM(CellPLMNetwork):
     """CellPLM's cell embedding (mean of the latent space)."""
 
     name = "cellplm"
@@ -161,34 +128,6 @@ class CellPLM(EmbeddingModel):
         if len(self.vocabulary) != len(gene_list):
             raise ScfmError(f"{path}: gene_list holds {plural(len(gene_list) - len(self.vocabulary), 'gene')} twice.")
 
-    def _read_network(self, checkpoint: "Checkpoint") -> None:
-        import torch
-
-        from scfm.models.cellplm.parts import read_flow_layer, read_linear, read_norm
-
-        h, z, place = self.width, self.n_dims, self.place
-        # the table stays float32: it is read once per value, and bf16 would cost precision without saving time
-        table = checkpoint.take("embedder.feat_enc.emb", len(self.vocabulary), h, init=(1 / h) ** 0.5).to(
-            self.device, torch.float32
-        )
-        self.gene_tables = [
-            part.contiguous() for part in table.split(h if self.device.type == "cuda" else TABLE_COLUMNS, dim=1)
-        ]
-        self.embedder = read_linear(checkpoint, ["embedder.extra_linear.0"], h, h, place)
-        self.embedder_norm = read_norm(checkpoint, "embedder.extra_linear.3", h, place)
-        self.layers = [read_flow_layer(checkpoint, i, h, place) for i in range(self.n_layers)]
-        self.final_norm = read_norm(checkpoint, "pre_latent_norm.norm", h, place)
-        at = "latent.layers.1."
-        if self.latent == "vae":
-            self.mean = read_linear(checkpoint, [f"{at}hid_2mu"], z, h, place)
-            return
-        at += "inference."
-        k = self.n_clusters
-        self.logits = read_linear(checkpoint, [f"{at}inference_qyx.0.logits"], k, h, place)
-        inner = checkpoint.take(f"{at}inference_qzyx.0.bias", ANY).shape[0]
-        self.joint = read_linear(checkpoint, [f"{at}inference_qzyx.0"], inner, h + k, place)
-        self.mean = read_linear(checkpoint, [f"{at}inference_qzyx.2.mu"], z, inner, place)
-
     # ---- genes and cells ---------------------------------------------------------------------------------------------
 
     def map_genes(self, names: np.ndarray, cells_per_gene: np.ndarray) -> genes.GeneMap:
@@ -276,62 +215,6 @@ class CellPLM(EmbeddingModel):
             missing = [(str(c), tokens.NO_GENES) for c in cell_ids[part][asked[part] & ~has_genes[part]]]
             yield Part(cell_ids[part][out], values[out], missing)
 
-    def forward(self, batch: Batch) -> "torch.Tensor":
-        """Return the rows of some cells that see each other and no others."""
-        from scfm.models.cellplm.parts import States, run_layer
-
-        x = self.embed_cells(self.features(batch))
-        states = States(len(x), self.width, self.device)
-        states.write(0, x)
-        for layer in self.layers:
-            run_layer(states, layer, self.heads)
-        uniform = self.noise.uniform(len(x), self.n_clusters, self.n_dims) if self.noise else None
-        return self.read_latent(states.read(0, len(x)), uniform)
-
-    def features(self, batch: Batch) -> "torch.Tensor":
-        """Return the weighted sum of gene embeddings of each cell, shape (n_cells, width)."""
-        import torch
-        import torch.nn.functional as F
-
-        ids, values, offsets = batch.fields["ids"].int(), batch.fields["values"], batch.segments.offsets
-        sums = [
-            F.embedding_bag(ids, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
-            for table in self.gene_tables
-        ]
-        return torch.cat(sums, dim=1)
-
-    def embed_cells(self, features: "torch.Tensor") -> "torch.Tensor":
-        """Return the encoder's input: Norm(ReLU(Linear(features)))."""
-        import torch.nn.functional as F
-
-        from scfm.models.cellplm.parts import apply
-
-        x, norm = apply(self.embedder, features, "relu"), self.embedder_norm
-        return F.group_norm(x, 4, norm.weight, norm.bias, norm.eps) if self.norm_kind == "groupnorm" else norm(x)
-
-    def read_latent(self, x: "torch.Tensor", uniform: "torch.Tensor | None") -> "torch.Tensor":
-        """Return the mean of the latent space, shape (n_cells, n_dims); ``uniform`` are draws for the mixture's
-        cluster.
-        """
-        import torch.nn.functional as F
-
-        from scfm.models.cellplm.parts import apply
-
-        x = self.final_norm(x)
-        if self.latent == "vae":
-            return apply(self.mean, x)
-        logits = self.cluster_logits(x)
-        if uniform is not None:
-            logits = logits - (-(uniform.to(x.device) + 1e-20).log() + 1e-20).log()  # Gumbel noise
-        y = F.one_hot(logits.argmax(1), self.n_clusters).to(x.dtype)
-        return apply(self.mean, apply(self.joint, _beside(x, y), "relu"))
-
-    def cluster_logits(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return the logits of the mixture's clusters from normed states, shape (n_cells, n_clusters)."""
-        from scfm.models.cellplm.parts import apply
-
-        return apply(self.logits, x)
-
     def facts(self) -> dict[str, Any]:
         """Return what the sidecar tells about this run."""
         sizes = [len(rows) for rows in getattr(self, "plan", [])]
@@ -342,12 +225,6 @@ class CellPLM(EmbeddingModel):
             "largest_chunk": max(sizes, default=0),
             "input_values": "not counts" if getattr(self, "is_fractional", False) else "counts",
         }
-
-
-def _beside(x: "torch.Tensor", y: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    return torch.cat([x, y], dim=1)
 
 
 MODEL = CellPLM

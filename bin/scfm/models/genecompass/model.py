@@ -8,8 +8,7 @@ genes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.bert import read_bert_config, read_embeddings, read_encoder, weights_file
 from scfm.models.core.checkpoint import ANY
-from scfm.models.core.settings import ModelSettings
 from scfm.models.genecompass.files import (
     HOMOLOGUES,
     KNOWLEDGE,
@@ -30,6 +28,7 @@ from scfm.models.genecompass.files import (
     read_homologues,
     read_knowledge,
 )
+from scfm.models.genecompass.settings import GeneCompassSettings
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -44,34 +43,6 @@ SPECIES = ("human", "mouse")
 #: epsilon of the norm inside the embedding; the other norms take that of the configuration
 CAT_EPS = 1e-5
 PREFIX = "bert.embeddings."
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneCompassSettings(ModelSettings):
-    """Settings of GeneCompass.
-
-    Attributes
-    ----------
-    gene_column
-        Column of ``var`` with symbols or Ensembl ids; ``index`` = ``var_names``.
-    species
-        Species of the cells: its vector, its genes, its medians, its use of homologues.
-    pooling
-        ``cls`` = state of the species vector, ``mean`` = mean over the other places.
-    attend_padding
-        True: every cell is filled up to ``max_length`` with padding that is attended and part of the mean, as
-        published. False: no padding, as in training.
-    max_length
-        Most genes per cell, and the places of a padded cell; None = the positions of the model (2048).
-    release
-        Folder of the model below ``--weights``, where there are several.
-    """
-
-    species: Literal["human", "mouse"] = "human"
-    pooling: Literal["cls", "mean"] = "cls"
-    attend_padding: bool = True
-    max_length: int | None = None
-    release: str = ""
 
 
 class GeneCompass(EmbeddingModel):

@@ -8,9 +8,8 @@ behind the context, padding included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +19,12 @@ from scfm.models.core import genes, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.bert import weights_file
-from scfm.models.core.checkpoint import ANY, Checkpoint, read_tensors
+from scfm.models.core.checkpoint import ANY, Checkpoint
 from scfm.models.core.pickles import require_file
-from scfm.models.core.settings import ModelSettings
+from scfm.models.core.tensors import read_tensors
 from scfm.models.nicheformer import parts
-from scfm.models.nicheformer.parts import N_SPECIAL, PAD
+from scfm.models.nicheformer.parts import N_SPECIAL, PAD, sine_positions
+from scfm.models.nicheformer.settings import NicheformerSettings
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -40,48 +40,6 @@ TARGET_SUM = 10_000
 N_LEFT_OUT = 3
 _SIZES = ("dim_model", "nheads", "nlayers", "context_length", "n_tokens")
 _FLAGS = ("learnable_pe", "specie", "assay", "modality")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NicheformerSettings(ModelSettings):
-    """Settings of Nicheformer.
-
-    Attributes
-    ----------
-    checkpoint
-        Lightning ``.ckpt`` or folder in the layout of the model hub, relative to the weights; ``auto`` =
-        ``nicheformer.ckpt``, else the folder itself or its sub-folder ``hf``.
-    modality
-        ``dissociated`` or ``spatial``.
-    assay_column, organism_column
-        Columns of ``obs``; ``auto`` = ``assay``, and ``specie`` or ``organism``, where they are there; empty = the
-        default for all cells.
-    default_assay, default_organism
-        Name or token for cells without a known one.
-    technology_mean
-        ``.npy`` relative to the weights; empty = ``dissociated_mean_script.npy``.
-    max_length
-        Most genes of a cell; None = as many as fit behind the context tokens.
-    layer
-        Layer whose output is read: -1 = the last, -2 = the one before, k = after k layers.
-    with_context
-        Whether the context tokens take part in the mean.
-    nan_means
-        Genes without a mean: ``official``, ``ignore`` or ``pretraining``; see
-        :func:`scfm.models.nicheformer.parts.read_means`.
-    """
-
-    checkpoint: str = "auto"
-    modality: Literal["dissociated", "spatial"] = "dissociated"
-    assay_column: str = "auto"
-    organism_column: str = "auto"
-    default_assay: str = "10x 5' v2"
-    default_organism: str = "human"
-    technology_mean: str = ""
-    max_length: int | None = None
-    layer: int = -1
-    with_context: bool = False
-    nan_means: Literal["official", "ignore", "pretraining"] = "official"
 
 
 class Nicheformer(EmbeddingModel):
@@ -327,17 +285,6 @@ class Nicheformer(EmbeddingModel):
             x = post_norm_layer(x, layer, batch.segments, heads=self.sizes["nheads"], keys=keys)
         x = x.view(n, self.length, -1)
         return (x if self.settings.with_context else x[:, N_LEFT_OUT:]).float().mean(dim=1)
-
-
-def sine_positions(length: int, width: int) -> np.ndarray:
-    """Return the fixed table of positions: sine on even, cosine on odd channels, base 10,000; (length, width),
-    float32.
-    """
-    frequency = np.exp(np.arange(0, width, 2) * (-np.log(10_000.0) / width))
-    angle = np.arange(length)[:, None] * frequency
-    table = np.empty((length, width), dtype=np.float32)
-    table[:, 0::2], table[:, 1::2] = np.sin(angle), np.cos(angle)[:, : width // 2]
-    return table
 
 
 MODEL = Nicheformer

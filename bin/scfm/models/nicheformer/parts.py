@@ -259,3 +259,14 @@ def _rank_cells(genes, values, offsets, always, keep, out):  # noqa: PLR0917 (co
         order = np.argsort(negated)
         for i in range(min(n, keep)):
             out[cell, i] = merged[order[i]]
+
+
+def sine_positions(length: int, width: int) -> np.ndarray:
+    """Return the fixed table of positions: sine on even, cosine on odd channels, base 10,000; (length, width),
+    float32.
+    """
+    frequency = np.exp(np.arange(0, width, 2) * (-np.log(10_000.0) / width))
+    angle = np.arange(length)[:, None] * frequency
+    table = np.empty((length, width), dtype=np.float32)
+    table[:, 0::2], table[:, 1::2] = np.sin(angle), np.cos(angle)[:, : width // 2]
+    return table

@@ -8,11 +8,9 @@ the cell, and the row of a cell joins S, T, the maximum and the mean over its ge
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +20,9 @@ from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.checkpoint import ANY
 from scfm.models.core.pickles import require_file
-from scfm.models.core.settings import ModelSettings
 from scfm.models.scfoundation.files import find, flat_config, read_gene_list
-from scfm.text import plural
+from scfm.models.scfoundation.settings import ScFoundationSettings
+from scfm.models.scfoundation.values import added, check_totals, parse_resolution, without_last_two
 
 if TYPE_CHECKING:
     import torch
@@ -43,32 +41,6 @@ TOO_SHORT = (
     "fewer than three tokens are left (a total of 1 or less drops the depth tokens), and pooling=all needs one gene and"
     " two more"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScFoundationSettings(ModelSettings):
-    """Settings of scFoundation.
-
-    Attributes
-    ----------
-    gene_column
-        ``auto``: column ``gene_name`` of ``var`` where there is one (as officially), else ``var_names``.
-    version
-        ``ce`` = entry ``cell`` of the checkpoint (cell embeddings), ``rde`` = entry ``rde`` (read-depth enhancement).
-    pooling
-        ``all`` = S, T, maximum and mean over the genes, side by side; ``max`` = maximum over all tokens.
-    resolution
-        Token T, with the cell's total n: ``fN`` = log10(n * N), ``aN`` = log10(n) + N, ``tN`` = N.
-    pre_normalized
-        ``F`` = raw counts, ``T`` = log1p of counts per 10,000, ``A`` = like ``T`` with the cell's total in the last
-        column.
-    """
-
-    gene_column: str = "auto"
-    version: Literal["ce", "rde"] = "ce"
-    pooling: Literal["all", "max"] = "all"
-    resolution: str = "f1"
-    pre_normalized: Literal["F", "T", "A"] = "F"
 
 
 class ScFoundation(EmbeddingModel):
@@ -291,70 +263,6 @@ class ScFoundation(EmbeddingModel):
         hidden = F.leaky_relu_(values[:, None] * self.first.weight[:, 0] + self.first.bias, 0.1)
         weights = self.second(hidden).add_(hidden, alpha=self.bin_alpha).softmax(dim=1)
         return linear(weights, self.bins, None)
-
-
-def parse_resolution(text: str) -> tuple[str, float]:
-    """Read the setting ``resolution``: a letter (f, a or t) and a finite number, positive after f.
-
-    Examples
-    --------
-    >>> parse_resolution("t4.5"), parse_resolution("f1")
-    (('t', 4.5), ('f', 1.0))
-    """
-    found = re.fullmatch(r"([fat])([+-]?\d*\.?\d+(?:e[+-]?\d+)?)", text.strip())
-    if not found or (found.group(1) == "f" and float(found.group(2)) <= 0):
-        raise ScfmError(
-            f"scfoundation: setting resolution={text} is not understood; expected fN (N times the cell's depth, N above"
-            " 0), aN (log10 of the depth + N) or tN (log10 of a fixed depth), for example f1, a5 or t4."
-        )
-    return found.group(1), float(found.group(2))
-
-
-def check_totals(counts: "Counts") -> None:
-    """Refuse cells with values whose last column, the total of ``pre_normalized=A``, is 0."""
-    at = 0
-    bad: list[str] = []
-    for chunk in counts.chunks(4096):
-        total = chunk.counts[:, [-1]].toarray().ravel()
-        bad += [str(c) for c in chunk.cell_ids[(total <= 0) & (np.diff(chunk.counts.indptr) > 0)]]
-        at += len(total)
-    if bad:
-        raise ScfmError(
-            f"{counts.name}: pre_normalized=A takes the last column ('{counts.var.index[-1]}') as the total count of"
-            f" each cell, but it is 0 in {plural(len(bad), 'cell')} of {at:,} (such as '{bad[0]}'). Put the total"
-            " there, or use pre_normalized=T."
-        )
-
-
-def added(rows: tokens.Rows, *, as_logs: bool) -> tokens.Rows:
-    """Add neighbouring entries of one gene within a cell (``as_logs``: log1p values, added as what they are the
-    logarithm of).
-    """
-    new = np.ones(len(rows.columns), dtype=bool)
-    new[1:] = (rows.columns[1:] != rows.columns[:-1]) | (rows.cell[1:] != rows.cell[:-1])
-    first = np.flatnonzero(new)
-    if len(first) == len(new):
-        return rows
-    group = np.cumsum(new) - 1
-    several = np.bincount(group) > 1
-    values = np.array(rows.values)
-    if as_logs:
-        values[several[group]] = np.expm1(values[several[group]])
-    values = np.bincount(group, weights=values)
-    if as_logs:
-        values[several] = np.log1p(values[several])
-    running = np.concatenate([[0], np.cumsum(new, dtype=np.int64)])
-    return tokens.Rows(rows.columns[first], values, running[rows.offsets])
-
-
-def without_last_two(segments: Any) -> Any:
-    """Return all tokens of each cell but the last two, as :class:`scfm.models.core.segments.Some`."""
-    import torch
-
-    from scfm.models.core.segments import Segments, Some
-
-    inner = Segments([length - 2 for length in segments.lengths], segments.device)
-    return Some(torch.arange(inner.total, device=segments.device) + 2 * inner.cell, inner)
 
 
 MODEL = ScFoundation

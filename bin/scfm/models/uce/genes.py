@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from scfm.errors import ScfmError
-from scfm.models.core.checkpoint import read_tensors
 from scfm.models.core.pickles import load_dict, require_file
+from scfm.models.core.tensors import read_tensors
 from scfm.text import did_you_mean, listing, plural
 
 #: protein files of the species that the official release ships, in the folder ``protein_embeddings``

@@ -10,92 +10,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scfm.errors import ScfmError
 from scfm.keyed import cell_keys
 from scfm.models.core import genes, tokens
-from scfm.models.core.base import EmbeddingModel
-from scfm.models.core.batch import Batch
-from scfm.models.core.checkpoint import ANY
 from scfm.models.core.runner import Part
-from scfm.models.core.settings import ModelSettings
 from scfm.models.uce.genes import find_file, read_gene_tokens, read_positions
+from scfm.models.uce.network import UCENetwork
 from scfm.models.uce.sentences import CLS, END, PAD, Genome, LegacyStream, joined, keyed_sentences, pad_batches, weigh
-from scfm.text import listing
+from scfm.models.uce.settings import UCESettings
 
 if TYPE_CHECKING:
-    import torch
-
     from scfm.models.core.checkpoint import Checkpoint
-    from scfm.models.core.linear import Linear, Norm
     from scfm.models.core.reader import Chunk, Counts
     from scfm.models.core.runner import Runner
 
 #: the official filter: genes in fewer cells go first, then cells with fewer of the remaining genes
 MIN_CELLS, MIN_GENES = 10, 25
-EPS = 1e-5
 #: checkpoints that are looked for, in this order, where none is named
 CHECKPOINTS = ("4layer_model.torch", "33l_8ep_1024t_1280.torch")
 #: token vectors projected at once
 _PROJECT_ROWS = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
-class UCESettings(ModelSettings):
-    """Settings of UCE; files are relative to the weights folder.
-
-    Attributes
-    ----------
-    species
-        A species of ``species_offsets.pkl``, e.g. ``human`` or ``mouse``.
-    sample_size
-        Genes drawn per cell, with replacement.
-    pad_length
-        Longest sentence; one that would be longer is an error (officially too).
-    pad_mode
-        ``masked``: a row does not depend on other cells; ``official``: padding takes part in attention, so a row
-        depends on the longest sentence among its ``batch_size`` neighbours in file order.
-    batch_size
-        Cells per batch with ``pad_mode=official``; without effect otherwise.
-    filter
-        Drop genes detected in fewer than 10 cells, then cells with fewer than 25 of the remaining genes, as officially.
-    heads
-        Attention heads; not to be found in the file, 20 in both official ones.
-    checkpoint
-        Empty = the 4-layer model, else the 33-layer model, else the only one there.
-    token_table
-        Token vectors: empty = ``all_tokens.torch`` where it is there, by the official rule (it replaces the
-        checkpoint's table only if its number of rows is another one); ``checkpoint`` = always the checkpoint's; or a
-        file, by the same rule.
-    chrom_token_offset
-        Token of the first chromosome.
-    rng
-        ``keyed``: draws are a function of seed and cell id; ``legacy``: one NumPy stream for all cells in file order,
-        as officially.
-    numpy_seed
-        Seed of the legacy stream (``--seed`` seeds the keyed draws).
-    """
-
-    species: str = "human"
-    sample_size: int = 1024
-    pad_length: int = 1536
-    pad_mode: Literal["masked", "official"] = "masked"
-    batch_size: int = 25
-    filter: bool = True
-    heads: int = 20
-    checkpoint: str = ""
-    token_table: str = ""
-    chrom_token_offset: int = 143574
-    rng: Literal["keyed", "legacy"] = "keyed"
-    numpy_seed: int = 0
-
-
-class UCE(EmbeddingModel):
+class UCE(UCENetwork):
     """UCE in its zero-shot use, with 4, 33 or any number of layers."""
 
     name = "uce"
@@ -130,67 +72,6 @@ class UCE(EmbeddingModel):
         places = [find_file(self.weights, name) for name in CHECKPOINTS]
         others = [p for p in places[0].parent.glob("*.torch") if p.name != "all_tokens.torch"]
         return next((p for p in places if p.is_file()), others[0] if len(others) == 1 else places[0])
-
-    def _read_network(self, checkpoint: "Checkpoint") -> None:
-        """Read everything but the token table; sizes are those of the tensors, the number of layers is counted."""
-        import torch
-
-        from scfm.models.core.blocks import TORCH_NAMES, read_layer
-        from scfm.models.core.linear import Linear, Norm
-
-        self.width, self.vector_size = checkpoint.shape("encoder.0.weight")
-        if self.width % self.settings.heads:
-            raise ScfmError(
-                f"{checkpoint.path}: the width {self.width} is not a multiple of heads={self.settings.heads}. Official"
-                " files have 20 heads."
-            )
-        numbers = [
-            int(n.split(".")[2])
-            for n in checkpoint.names
-            if n.startswith("transformer_encoder.layers.") and n.split(".")[2].isdigit()
-        ]
-        if not numbers:
-            raise ScfmError(
-                f"{checkpoint.path}: has no transformer_encoder.layers; it is not a UCE checkpoint (it holds"
-                f" {listing(checkpoint.names)})."
-            )
-        self.n_layers = max(numbers) + 1
-        inner = checkpoint.shape("transformer_encoder.layers.0.linear1.weight")[0]
-        self.layers = [
-            read_layer(
-                checkpoint,
-                f"transformer_encoder.layers.{i}.",
-                TORCH_NAMES,
-                width=self.width,
-                inner=inner,
-                eps=EPS,
-                place=self.place,
-            )
-            for i in range(self.n_layers)
-        ]
-        positions = checkpoint.take("pos_encoder.pe", ANY, 1, self.width, init="file")
-        self.position_table = positions[:, 0].to(self.device, torch.float32).contiguous()
-
-        def linear(name: str, n_out: int, n_in: int) -> Linear:
-            return Linear(checkpoint.take(f"{name}.weight", n_out, n_in), checkpoint.take(f"{name}.bias", n_out))
-
-        def norm(name: str, size: int) -> Norm:
-            weight, bias = checkpoint.take(f"{name}.weight", size), checkpoint.take(f"{name}.bias", size)
-            return Norm(self.place(weight, is_norm=True), self.place(bias, is_norm=True), EPS)
-
-        def placed(layer: Linear) -> Linear:
-            return Linear(self.place(layer.weight), self.place(layer.bias))
-
-        first = linear("encoder.0", self.width, self.vector_size)
-        self.encoder = Linear(first.weight.to(self.device), first.bias.to(self.device)), norm("encoder.2", self.width)
-        self.decoder: list[tuple[Linear, Norm]] = []
-        size = self.width
-        for i in range(3):
-            n_out = checkpoint.shape(f"decoder.{i}.0.weight")[0]
-            self.decoder.append((placed(linear(f"decoder.{i}.0", n_out, size)), norm(f"decoder.{i}.1", n_out)))
-            size = n_out
-        self.n_dims = checkpoint.shape("decoder.3.weight")[0]
-        self.last = placed(linear("decoder.3", self.n_dims, size))
 
     def _choose_table(self, checkpoint: "Checkpoint") -> None:
         """Take the checkpoint's token table or the replacing one, and hold the gene and chromosome tokens against
@@ -378,49 +259,6 @@ class UCE(EmbeddingModel):
         for rows, some in runner.run_batches(padded, np.arange(len(padded))):
             values[rows] = some
         return values
-
-    def forward(self, batch: Batch) -> "torch.Tensor":
-        """Return the decoded last state of ``<cls>``, of unit length."""
-        import torch.nn.functional as F
-
-        return F.normalize(self.decode(self.cls_states(self.embed_tokens(batch), batch)), dim=1)
-
-    def embed_tokens(self, batch: Batch) -> "torch.Tensor":
-        """Return the input of the first layer, shape (n_tokens, width), float32: projected token vector + position."""
-        return self.input_table[self.row_of[batch.fields["ids"]]].add_(self.position_table[batch.segments.positions])
-
-    def cls_states(self, x: "torch.Tensor", batch: Batch) -> "torch.Tensor":
-        """Return the last state of ``<cls>`` of each cell, shape (n_cells, width); the last layer is computed for it
-        only.
-        """
-        from scfm.models.core.blocks import post_norm_layer
-        from scfm.models.core.segments import first_rows
-
-        x, bias, heads = x.to(self.dtype), batch.fields.get("bias"), self.settings.heads
-        for i, layer in enumerate(self.layers[:-1]):
-            x = post_norm_layer(
-                x,
-                layer,
-                batch.segments,
-                heads=heads,
-                key_bias=bias,
-                qkv=self.first_projections(batch) if i == 0 else None,
-            )
-        return post_norm_layer(
-            x, self.layers[-1], batch.segments, heads=heads, key_bias=bias, read=first_rows(batch.segments), fold=True
-        )
-
-    def first_projections(self, batch: Batch) -> "torch.Tensor":
-        """Return query, key and value of the first layer, looked up: a token's projection + a position's."""
-        return self.input_qkv[self.row_of[batch.fields["ids"]]].add_(self.position_qkv[batch.segments.positions])
-
-    def decode(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return the decoder's output, shape (n_cells, n_dims), float32, not yet of unit length."""
-        import torch.nn.functional as F
-
-        for linear, norm in self.decoder:
-            x = F.gelu(norm(linear(x)))
-        return self.last(x).float()
 
     def facts(self) -> dict[str, Any]:
         """Return what the sidecar tells about this run."""

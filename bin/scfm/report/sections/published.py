@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from scfm.report.page.html import esc, number, table, tabs
 from scfm.report.page.mqc import Section, slug
 from scfm.report.plots.agreement import Pair, agreement_svg
+from scfm.report.sections.published_answer import answer, doubts, p_value, random_weights, warnings_of_the_study
 from scfm.report.sections.scores import COLOURS
 from scfm.report.tables.names import Names
-from scfm.study import published as study
-from scfm.study.comparable import cell_doubts, other_settings
+from scfm.study.compare import INFORMATIVE, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN, compare, compare_probing
+from scfm.study.published import MEANS, METRICS
+from scfm.study.ranks import rank_agreement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,34 +24,11 @@ if TYPE_CHECKING:
 _MEANS = {"bio": "Bio", "batch": "Batch", "total": "Total"}
 _PROBES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 _CSS = {
-    study.WITHIN: "scfm-near",
-    study.OUTSIDE: "scfm-far",
-    study.UNPUBLISHED: "scfm-alone",
-    study.NOT_RUN: "scfm-none",
+    WITHIN: "scfm-near",
+    OUTSIDE: "scfm-far",
+    UNPUBLISHED: "scfm-alone",
+    NOT_RUN: "scfm-none",
 }
-_WARNINGS = (
-    (
-        "The study released no tables of numbers. Scores were read by eye from pictures of its tables, to two decimals;"
-        " bio, batch and total agree with the means of the printed metrics within rounding in all 120 rows."
-    ),
-    (
-        "Probing values were digitised from plots: wrong by about 0.01 (raw) or 0.02 (centred). “~” is a marker partly"
-        " behind others, a range one hidden somewhere in it. What can be read only of a bundle of methods is left out."
-    ),
-    (
-        "Panel names in the study's figures are swapped: in 2B and S16 liver (donor) with Immune (tissue), in 2B, 2C,"
-        " S16 and S7 HLCA_sn (cell or nucleus) with HLCA_assay (10x or Drop-seq). The values here stand with the true"
-        " data set."
-    ),
-    (
-        "Figure 2F quotes other totals of liver (Geneformer 0.54, centred 0.62, Harmony 0.72) than the tables (0.64,"
-        " 0.73, 0.78); the tables are used."
-    ),
-    (
-        "Every value is one run without an interval; scVI was trained without a seed, and library versions are not"
-        " stated. A difference near the tolerance proves nothing in either direction."
-    ),
-)
 
 
 def published_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -61,18 +40,18 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
     scores, probing = (
         t[~t["method"].isin(left_out)] for t in (data.of("scores", dataset), data.of("probing", dataset))
     )
-    found = study.compare(scenario, scores, data.published)
-    probes = study.compare_probing(scenario, probing, data.published)
+    found = compare(scenario, scores, data.published)
+    probes = compare_probing(scenario, probing, data.published)
     if found["ours"].isna().all() and probes["ours"].isna().all():
         return []
     key = slug(dataset)
-    answer = _answer(found, scenario, data) + _made_up(found, data.names) + _warnings()
+    sentences = answer(found, scenario, data) + random_weights(found, data.names) + warnings_of_the_study()
     return [
         Section(
             "published",
             "Ours and published",
             "html",
-            _doubts(data, dataset, scenario) + answer,
+            doubts(data, dataset, scenario) + sentences,
             description=(
                 f"Scenario <b>{esc(scenario)}</b> of the study (Wang, Zhang &amp; Zhang, bioRxiv 2025). Bio, batch and"
                 " total are means of the study's five metrics, computed here whatever else was scored. Total: one half"
@@ -86,135 +65,9 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
     ]
 
 
-def _doubts(data: "ReportData", dataset: str, scenario: str) -> str:
-    """Return, loudly, why the numbers can't be held against each other, and softly what is not known."""
-    known = data.catalogue.get(scenario)
-    differs, unknown = cell_doubts(
-        data.row(dataset), n_cells=known.n_cells if known else None, n_batches=known.n_batches if known else None
-    )
-    settings = other_settings(data.params)
-    html = ""
-    if differs:
-        html += (
-            f"<div class='scfm-loud'><b>These are not the study's cells.</b> {' '.join(map(esc, differs))} The"
-            " differences below are shown for their own sake: they say nothing on whether the study reproduces.</div>"
-        )
-    if settings:
-        words = "; ".join(
-            f"<code>{esc(n)}</code> {esc(ours)}, study {esc('unset' if theirs is None else theirs)}"
-            for n, ours, theirs in settings
-        )
-        html += (
-            f"<div class='scfm-loud scfm-mild'><b>Settings other than the study's:</b> {words}. <code>-profile"
-            " paper</code> sets all of them.</div>"
-        )
-    return html + (f"<p class='scfm-muted'>{' '.join(map(esc, unknown))}</p>" if unknown else "")
-
-
-def _answer(found: "pd.DataFrame", scenario: str, data: "ReportData") -> str:
-    """Return the verdicts in sentences: tolerance, order, rank agreement."""
-    items = [
-        _within(
-            found[(found["method"].isin(study.CLASSICAL)) & (found["correction"] == "raw")],
-            "Classical methods",
-            "what counts as reproduced",
-        )
-    ]
-    models = found[~found["method"].isin(study.CLASSICAL)]
-    items.append(_within(models, "Foundation models", "same width, informative only: no tolerance is set for them"))
-    items += [_order(study.rank_verdict(found, scenario), scenario, data.names), *_tau(study.rank_agreement(found))]
-    return f"<div class='scfm-answer'><ul>{''.join(f'<li>{i}</li>' for i in items if i)}</ul></div>"
-
-
-def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
-    """Return how many metrics and totals lie within the tolerance; bio and batch follow from the metrics and are not
-    counted.
-    """
-    judged = rows[rows["verdict"].isin([study.WITHIN, study.OUTSIDE])]
-    if judged.empty:
-        return f"<b>{who}</b>: none was run that has published values."
-    counts = []
-    for words, part in (
-        ("metrics", judged[judged["metric"].isin(study.METRICS)]),
-        ("totals", judged[judged["metric"] == "total"]),
-    ):
-        if len(part):
-            counts.append(
-                f"{int((part['verdict'] == study.WITHIN).sum())} of {len(part)} {words} within"
-                f" ±{part['tolerance'].iloc[0]:g}"
-            )
-    return f"<b>{who}</b>: {' and '.join(counts)} ({basis})."
-
-
-def _order(verdict: study.OrderVerdict, scenario: str, names: Names) -> str:
-    """Return whether the classical methods stand in the published order."""
-    if len(verdict.ours) < 2:
-        return ""
-    words = {
-        "matches": "is the published one",
-        "differs": "is not the published one",
-        "incomplete": "agrees as far as it goes",
-    }[verdict.verdict]
-    ours, theirs = (" &gt; ".join(esc(names.method(m)) for m in order) for order in (verdict.ours, verdict.published))
-    text = f"<b>Order by total</b> {words}: {ours}" + (
-        f"; published {theirs}." if verdict.verdict != "matches" else "."
-    )
-    for first, second, gap, mine in verdict.swapped:
-        text += (
-            f" {esc(names.method(first))} is {gap:.2f} above {esc(names.method(second))} in the study and {-mine:.3f}"
-            " below it here"
-        )
-        text += ", both less than the tolerance of a total." if max(gap, -mine) <= study.TOLERANCE["total"] else "."
-    if verdict.missing:
-        text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
-    rule = f"This order must hold for the study to count as reproduced in {' and '.join(study.ORDER_REQUIRED)}"
-    return text + (
-        f" {rule}." if verdict.required else f" {rule}, not in {esc(scenario)}; published ties may stand either way."
-    )
-
-
-def _tau(ranks: "pd.DataFrame") -> list[str]:
-    """Return the rank agreement of totals in sentences."""
-    return [
-        f"<b>Kendall's tau-b of the total</b> over {r.n}"
-        f" {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}: {number(r.tau)} (p"
-        f" {_p(r.p, '= ')}).{_power(r.n)}"
-        for r in ranks[ranks["metric"] == "total"].itertuples()
-        if r.n > 1
-    ]
-
-
-def _power(n: int) -> str:
-    """Return a warning where even perfect agreement would not be significant."""
-    least = study.smallest_p(n)
-    return f" With {n} embeddings even perfect agreement has p {_p(least, '= ')}." if least > 0.01 else ""
-
-
-def _p(value: float, equals: str = "") -> str:
-    return f"{equals}–" if math.isnan(value) else "&lt; 0.001" if value < 0.001 else f"{equals}{value:.3f}"
-
-
-def _made_up(found: "pd.DataFrame", names: Names) -> str:
-    """Name the models that ran with made-up weights: their numbers are not compared."""
-    models = [m for m in dict.fromkeys(found["method"]) if m in names.made_up]
-    return (
-        f"<p>Made-up weights, not compared: {', '.join(esc(names.methods.get(m, m)) for m in models)}.</p>"
-        if models
-        else ""
-    )
-
-
-def _warnings() -> str:
-    items = "".join(f"<li>{esc(w)}</li>" for w in _WARNINGS)
-    return (
-        "<div class='scfm-messages'><details class='scfm-warning'><summary>What to know about the published"
-        f" values</summary><ul>{items}</ul></details></div>"
-    )
-
-
 def _scores_table(found: "pd.DataFrame", names: Names) -> Section:
     """Return method by score: ours, published, difference."""
-    columns = {m: _MEANS.get(m, names.metric(m)) for m in (*study.METRICS, *study.MEANS)}
+    columns = {m: _MEANS.get(m, names.metric(m)) for m in (*METRICS, *MEANS)}
     return Section(
         "published_scores",
         "Scores, ours and published",
@@ -259,7 +112,7 @@ def _cell(row: dict[str, Any] | None, title: str, column: str) -> str:
     if math.isnan(ours) and not theirs:
         return "<td></td>"
     css = _CSS[row["verdict"]] + (
-        " scfm-soft" if row["basis"] == study.INFORMATIVE and row["verdict"] in (study.WITHIN, study.OUTSIDE) else ""
+        " scfm-soft" if row["basis"] == INFORMATIVE and row["verdict"] in (WITHIN, OUTSIDE) else ""
     )
     first = "–" if math.isnan(ours) else f"{ours:.3f}"
     gap = "" if math.isnan(row["difference"]) else f" {_signed(row)}"
@@ -276,7 +129,7 @@ def _tip(row: dict[str, Any], title: str, column: str) -> str:
         f"published {theirs}" if theirs else "no published value",
     ]
     if not math.isnan(row["difference"]):
-        width = f"±{row['tolerance']:.2f}{', informative' if row['basis'] == study.INFORMATIVE else ''}"
+        width = f"±{row['tolerance']:.2f}{', informative' if row['basis'] == INFORMATIVE else ''}"
         parts.append(f"difference {_signed(row)}, {row['verdict']} ({width})")
     return ", ".join(parts)
 
@@ -293,7 +146,7 @@ def _published(row: dict[str, Any]) -> str:
 def _signed(row: dict[str, Any]) -> str:
     """Return a difference with three decimals; four where three would look like the tolerance and are beyond it."""
     value = row["difference"]
-    if row["verdict"] == study.OUTSIDE and round(abs(value), 3) <= row["tolerance"]:
+    if row["verdict"] == OUTSIDE and round(abs(value), 3) <= row["tolerance"]:
         return f"{value:+.4f}".replace("-", "−")
     return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}".replace("-", "−")
 
@@ -301,7 +154,7 @@ def _signed(row: dict[str, Any]) -> str:
 def _scatters(found: "pd.DataFrame", data: "ReportData", key: str) -> list[Section]:
     """Return ours against published, one panel per score, the total first."""
     panels = []
-    for metric in ("total", "bio", "batch", *study.METRICS):
+    for metric in ("total", "bio", "batch", *METRICS):
         title = _MEANS.get(metric, data.names.metric(metric))
         rows = found[(found["metric"] == metric) & found["difference"].notna()].to_dict("records")
         if rows:
@@ -338,7 +191,7 @@ def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, toler
                 float(r["ours"]),
                 colour,
                 r["correction"] != "raw",
-                r["verdict"] == study.OUTSIDE,
+                r["verdict"] == OUTSIDE,
                 _tip(r, name, title),
                 low,
                 high,
@@ -353,7 +206,7 @@ def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, toler
 
 def _ranks(found: "pd.DataFrame", names: Names) -> list[Section]:
     """Return Kendall's tau of every score."""
-    ranks = study.rank_agreement(found)
+    ranks = rank_agreement(found)
     if not (ranks["n"] > 1).any():
         return []
     return [
@@ -381,7 +234,7 @@ def _rank_table(ranks: "pd.DataFrame", titles: dict[str, str]) -> str:
     head = ["Score", *(f"{k.replace('center_l2', 'centred')}: {c}" for k in kinds for c in ("n", "tau-b", "p"))]
     body = []
     for title, found in rows.items():
-        shown = [(found[k].n, number(found[k].tau), _p(found[k].p)) if k in found else ("", "", "") for k in kinds]
+        shown = [(found[k].n, number(found[k].tau), p_value(found[k].p)) if k in found else ("", "", "") for k in kinds]
         body.append([esc(title), *(str(c) for part in shown for c in part)])
     return table(head, body)
 
@@ -403,13 +256,13 @@ def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
         if rows:
             panels.append((title, _panel(rows, data, title, max(r["tolerance"] for r in rows))))
     judged = probes[probes["difference"].notna()]
-    near = int((judged["verdict"] == study.WITHIN).sum())
+    near = int((judged["verdict"] == WITHIN).sum())
     html = (
         f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no"
         " tolerance is set for probing).</p>"
         + _grid(probes, "probe", columns, data.names)
         + tabs(f"scfm_probed_{key}", panels)
-        + _rank_table(study.rank_agreement(probes), _PROBES)
+        + _rank_table(rank_agreement(probes), _PROBES)
     )
     return [
         Section(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.report.page.html import heat_table, tabs
 from scfm.report.page.mqc import Section, slug
 from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.sections.labels import label_sections
 from scfm.report.view.summary import summarise, total_columns
 
 if TYPE_CHECKING:
@@ -255,53 +256,3 @@ def metric_tip(metric: dict[str, Any]) -> str:
         f"{metric['title']}: {direction} is better, range {metric['range']}, {part}. {metric['definition']} Misses:"
         f" {metric['misses']}"
     )
-
-
-def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[Section]:
-    """Return label x embedding for every metric that has values by label, one behind a switch each."""
-    scores = data.of("scores", dataset)
-    parts = scores[scores["group"] != "all"]
-    if parts.empty:
-        return []
-    sizes = data.facts(dataset).get("labels", {})
-    labels = sorted(parts["group"].unique(), key=lambda g: (-sizes.get(g, 0), g))
-    shown = {g: f"{g} ({sizes[g]:,})" if g in sizes else g for g in labels}
-    titles = {(r["method"], r["correction"]): r["title"] for r in table.to_dict("records")}
-    panels = []
-    for metric in _batch_first(data.metrics, parts):
-        rows = parts[parts["metric"] == metric]
-        values = rows.groupby(["group", "method", "correction"])["value"].mean()
-        reasons = rows[rows["status"] != "ok"].groupby(["group", "method", "correction"])["reason"].first()
-        columns = [titles[k] for k in titles if k in set(zip(rows["method"], rows["correction"], strict=True))]
-        panels.append(
-            (
-                data.names.metric(metric),
-                heat_table(
-                    [shown[g] for g in labels if g in set(rows["group"])],
-                    columns,
-                    {(shown[g], titles[m, v]): x for (g, m, v), x in values.items()},
-                    titles={(shown[g], titles[m, v]): f"not defined: {x}" for (g, m, v), x in reasons.items()},
-                    corner="Label (cells)",
-                ),
-            )
-        )
-    return [
-        Section(
-            "labels",
-            "By label",
-            "html",
-            tabs(f"scfm_labels_{slug(dataset)}", panels),
-            description=(
-                "Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are"
-                " ordered by size; a dash is not defined (point at it for the reason)."
-            ),
-        )
-    ]
-
-
-def _batch_first(metrics: "pd.DataFrame", parts: "pd.DataFrame") -> list[str]:
-    """Return the metrics with values by label: batch metrics first, for where a batch effect is left is the
-    question.
-    """
-    chosen = metrics[metrics["name"].isin(parts["metric"])]
-    return [*chosen.loc[chosen["group"] == "batch", "name"], *chosen.loc[chosen["group"] != "batch", "name"]]

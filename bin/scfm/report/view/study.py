@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scfm.report.tables.totals import default_total
-from scfm.study.published import study_probe
+from scfm.study.compare import study_probe
 
 if TYPE_CHECKING:
     import numpy as np

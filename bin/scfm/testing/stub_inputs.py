@@ -1,0 +1,101 @@
+"""Stub outputs of the steps before the check, downloads and recipes, and the cells of every stub."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
+from scfm.io.checksums import sha256_of
+from scfm.io.tables import write_json
+
+CELLS = ["cell_a", "cell_b", "cell_c", "cell_d"]
+
+
+BATCHES = ["b1", "b1", "b2", "b2"]
+
+
+LABELS = ["T", "B", "T", "B"]
+
+
+def stub_resolve_inputs(args: Namespace) -> None:
+    """One download and one recipe for every row that names a scenario; the others as they are."""
+    rows = read_samplesheet(args.input)
+    asked = [row for row in rows if row.get("h5ad", "").startswith("scenario:")]
+    builds = [
+        {
+            "dataset": row["dataset"],
+            "recipe": f"scenarios/{row['h5ad'].partition(':')[2]}.yml",
+            "sources": [{"name": "all", "key": "stub"}],
+            "tables": [],
+        }
+        for row in asked
+    ]
+    for row in asked:
+        row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
+    (args.outdir / "resolved").mkdir()
+    write_samplesheet(args.outdir / "resolved" / args.input.name, rows)
+    (args.outdir / "faults.txt").write_text("")
+    write_json(
+        args.outdir / "sources.json",
+        [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [],
+    )
+    write_json(args.outdir / "builds.json", builds)
+
+
+def stub_fetch(args: Namespace) -> None:
+    """A file of the key's name, an h5ad of four cells or a table, and its record."""
+    target = args.outdir / args.output
+    if target.suffix == ".h5ad":
+        import anndata as ad
+        import numpy as np
+
+        ad.AnnData(np.ones((4, 2), dtype=np.float32)).write_h5ad(target)
+    else:
+        target.write_text("a,b\n1,2\n")
+    write_json(
+        args.outdir / f"{args.id}.source.json",
+        {
+            "key": args.id,
+            "kind": "url",
+            "api": "",
+            "url": "",
+            "collection_id": "",
+            "dataset_id": "",
+            "dataset_version_id": "",
+            "title": "stub",
+            "cell_count": 4,
+            "organisms": [],
+            "citation": "",
+            "schema_version": "",
+            "filesize": target.stat().st_size,
+            "sha256": sha256_of(target),
+            "retrieved": "2000-01-01T00:00:00+00:00",
+        },
+    )
+
+
+def stub_recipe(args: Namespace) -> None:
+    """The four cells as a recipe would leave them, and its report."""
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+
+    name = args.dataset
+    obs = pd.DataFrame({"batch": BATCHES, "label": LABELS}, index=CELLS, dtype="category")
+    ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs).write_h5ad(args.outdir / f"{name}.recipe.h5ad")
+    write_json(
+        args.outdir / f"{name}.recipe.json",
+        {
+            "dataset": name,
+            "recipe": "stub",
+            "description": "",
+            "sources": [],
+            "tables": [],
+            "filters": [],
+            "labels": None,
+            "n_cells": 4,
+            "n_genes": 2,
+            "dropped_columns": [],
+            "warnings": [],
+        },
+    )
