@@ -95,6 +95,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="the interface of a mirror; else the environment variable CELLXGENE_API, else the official one",
     )
     add("--tries", type=int, default=6, help="attempts in a row without a new byte, before giving up")
+    add("--max_gb", type=float, default=2000.0, help="largest file that is downloaded, in GB")
+    add("--allow_http", action="store_true", help="take addresses without encryption too")
     return parser.parse_args(argv)
 
 
@@ -108,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     if args.tries < 1:
         raise ScfmError(f"--tries is {args.tries}; expected 1 or more.")
-    policy = RetryPolicy(tries=args.tries)
+    if not 0 < args.max_gb < float("inf"):
+        raise ScfmError(f"--max_gb is {args.max_gb}; expected a number above 0.")
+    policy = RetryPolicy(tries=args.tries, max_bytes=int(args.max_gb * 1e9), allow_http=args.allow_http)
     discover = Discover(args.api, policy)
     if args.list:
         sys.stdout.write(table_of(discover, args.collection))

@@ -11,7 +11,7 @@ from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Bring one user's embedding into the format of the door."""
+    """Bring one user's embedding into the format of the validation gate."""
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", required=True, help="name of the data set")
     parser.add_argument("--name", required=True, help="name of the embedding in all tables")
@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--obsm_key", default=None, help="key in obsm, where the source is an h5ad")
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
     parser.add_argument("--seed", type=int, default=0, help="seed in the embedding's name")
+    parser.add_argument("--max_dims", type=int, default=10_000, help="most columns that are taken for an embedding")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     add_step_arguments(parser)
     args = parser.parse_args(argv)
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_cells=n_cells,
             obsm_key=args.obsm_key or None,
             outdir=args.outdir,
+            max_dims=args.max_dims,
         )
     return 0
 

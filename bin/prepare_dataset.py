@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
@@ -16,7 +18,7 @@ log = logging.getLogger("prepare_dataset")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the prepared h5ad, the obs, PCA and splits tables, the facts and the list of dropped cells."""
+    """Write the prepared h5ad, the obs, PCA and splits tables, the facts, the list of dropped cells and the status."""
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", required=True, help="name of the data set in datasets.json")
     parser.add_argument("--datasets", type=Path, required=True, help="datasets.json of CHECK_INPUTS")
@@ -25,11 +27,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--schema", type=Path, help="nextflow_schema.json, for parameters that are not in --params")
     parser.add_argument("--hvg_exclude", type=Path, help="genes that are never variable genes, one a line")
     parser.add_argument("--hvg_force", type=Path, help="genes that are always taken, one a line")
+    parser.add_argument(
+        "--on_error", choices=["continue", "stop"], default="stop", help="what a data set that fails does to the run"
+    )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
     args = parser.parse_args(argv)
 
-    from scfm.inputs.contract import read_var
+    from scfm.preparation.write import EMPTY_OUTPUTS, write_empty
+    from scfm.task.steps import step
+
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    with step("prepare", dataset=args.dataset, embedding="", outdir=args.outdir, on_error=args.on_error) as status:
+        _prepare(args)
+    if status["status"] != "ok":  # Nextflow wants every output of a task; empty ones go no further
+        write_empty(args.outdir, args.dataset, EMPTY_OUTPUTS)
+    return 0
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    """Prepare the data set and write its files."""
+    from scfm.inputs.contract_genes import read_var
     from scfm.inputs.gene_lists import read_gene_list
+    from scfm.inputs.left_out import left_out_warnings, needed_columns, unreadable
     from scfm.inputs.params import with_defaults
     from scfm.io.counts import load_counts
     from scfm.io.store import open_store
@@ -37,18 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scfm.preparation.write import write_prepared
     from scfm.probing.splits import small_classes_of_keys, split_pairs
 
-    rows = {row["dataset"]: row for row in read_json(args.datasets)}
-    if args.dataset not in rows:
-        raise ScfmError(
-            f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
-            f"{', '.join(rows)}."
-        )
-    row, params = rows[args.dataset], read_json(args.params)
+    row, params = _row(args), read_json(args.params)
     if args.schema:
         params = with_defaults(params, read_json(args.schema))
     require(params)
-    with open_store(args.h5ad) as store:
-        obs, var = store.frame("obs"), read_var(store, row["counts_source"])
+    with open_store(args.h5ad, row["h5ad"]) as store:
+        obs, left_out = store.frame("obs")
+        var, _ = read_var(store, row["counts_source"])
+        told = unreadable(store, "obs", needed_columns(row, [], list(obs.columns)))  # by the check of the inputs
     prepared = prepare(
         load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])),
         obs,
@@ -58,21 +73,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         exclude=read_gene_list(args.hvg_exclude) if args.hvg_exclude else None,
         force=read_gene_list(args.hvg_force) if args.hvg_force else None,
     )
-    small = small_classes_of_keys(prepared.obs, n_folds=int(params["probe_folds"]))
-    for entry in small:
-        log.warning("%s: %s", entry["code"], entry["text"])
-    prepared.facts["warnings"] += [{**entry, "dataset": args.dataset} for entry in small]
+    notes = left_out_warnings({c: why for c, why in left_out.items() if c not in told})
+    notes += small_classes_of_keys(prepared.obs, n_folds=int(params["probe_folds"]))
+    prepared.facts["warnings"] += [{**w, "dataset": args.dataset} for w in notes]
     splits = split_pairs(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
     write_prepared(prepared, splits, args.outdir)
     log.info(
         "%s: %d cells (%d scored), %d genes, %d variable",
         args.dataset,
-        prepared.facts["n_cells"],
-        prepared.facts["n_scored"],
-        prepared.facts["n_genes"],
-        prepared.facts["n_hvg"],
+        *(prepared.facts[k] for k in ("n_cells", "n_scored", "n_genes", "n_hvg")),
     )
-    return 0
+
+
+def _row(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the data set's row of ``datasets.json``."""
+    rows = {row["dataset"]: row for row in read_json(args.datasets)}
+    if args.dataset not in rows:
+        raise ScfmError(
+            f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
+            f"{', '.join(rows)}."
+        )
+    return rows[args.dataset]
 
 
 if __name__ == "__main__":

@@ -69,24 +69,24 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_format_gives_the_same_cells_and_values(kind, ids, values, tmp_path):
     path = write_source(kind, tmp_path, ids, values)
-    got_ids, got, not_embedded = read_source(path, "X_mine" if kind.startswith("a.") else None)
-    np.testing.assert_array_equal(got_ids, ids)
-    np.testing.assert_allclose(got, values, atol=1e-12)
-    assert not_embedded == []
+    got = read_source(path, "X_mine" if kind.startswith("a.") else None)
+    np.testing.assert_array_equal(got.ids, ids)
+    np.testing.assert_allclose(got.coordinates, values, atol=1e-12)
+    assert got.not_embedded == [] and got.notes == []
 
 
 def test_empty_rows_of_obsm_are_cells_that_were_not_embedded(ids, values, tmp_path):
     values[[2, 5]] = np.nan
     values[7, 1] = np.nan  # half a row is a fault, and stays for the door to find
-    got_ids, got, not_embedded = read_source(write_source("a.h5ad", tmp_path, ids, values), "X_mine")
-    assert [e["cell_id"] for e in not_embedded] == [ids[2], ids[5]]
-    assert len(got_ids) == N - 2
-    assert np.isnan(got).sum() == 1
+    got = read_source(write_source("a.h5ad", tmp_path, ids, values), "X_mine")
+    assert [e["cell_id"] for e in got.not_embedded] == [ids[2], ids[5]]
+    assert len(got.ids) == N - 2
+    assert np.isnan(got.coordinates).sum() == 1
 
 
 def test_numeric_ids_of_a_parquet_become_text(values, tmp_path):
     pd.DataFrame(values).rename(columns=str).assign(cell_id=range(N)).to_parquet(tmp_path / "e.parquet")
-    assert read_source(tmp_path / "e.parquet")[0].tolist() == [str(i) for i in range(N)]
+    assert read_source(tmp_path / "e.parquet").ids.tolist() == [str(i) for i in range(N)]
 
 
 def faulty_files(folder, ids, values):
@@ -119,7 +119,7 @@ def faulty_files(folder, ids, values):
     yield "a.h5ad", "X_mime", r"no 'X_mime' in obsm. Did you mean 'X_mine'\? It has 'X_mine'"
     yield "a.h5ad", None, "the obsm key of the embedding is needed"
     path("b.h5ad").write_bytes(b"nothing")
-    yield "b.h5ad", "X_mine", "is no h5ad file that can be read"
+    yield "b.h5ad", "X_mine", "not a readable h5ad file"
     path("e.parquet").write_bytes(b"nothing")
     yield "e.parquet", None, "is no parquet file that can be read"
     yield "no_ids.csv", "X_mine", "an obsm key .* was given, and the file is no h5ad"

@@ -100,7 +100,7 @@ def test_bad_values_are_counted(tmp_path, storage, value, words):
 
 
 def test_values_are_streamed_block_by_block(tmp_path, monkeypatch):
-    monkeypatch.setattr("scfm.io.counts.BLOCK_VALUES", 50)
+    monkeypatch.setattr("scfm.io.matrix.BLOCK_VALUES", 50)
     counts = make_counts()
     counts[-1, -1] = 3.5  # in the last block only
     for storage in ("csr", "csc", "dense"):

@@ -455,13 +455,16 @@ def test_total_counts_come_from_the_column_or_the_counts(tiny) -> None:
         embed(load(folder), as_adata(counts, GENES, n_counts=nullable)).to_numpy(), plain.to_numpy()
     )
     nullable[3] = pd.NA
-    with pytest.raises(ScfmError, match=r"is nan in cell 'c3'"):
-        embed(load(folder), as_adata(counts, GENES, n_counts=nullable))
+    for gaps in (nullable, np.where(np.arange(5) == 2, np.nan, totals)):  # where there is no total, counts are summed
+        found = embed(load(folder), as_adata(counts, GENES, n_counts=gaps))
+        np.testing.assert_array_equal(found.to_numpy(), plain.to_numpy())
+        said = [w["text"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-24"]
+        assert len(said) == 1 and "no value in 1 cell" in said[0]
     with pytest.raises(ScfmError, match="no column 'totals'"):
         embed(load(folder, n_counts_column="totals"), as_adata(counts, GENES))
     with pytest.raises(ScfmError, match="expected the total count"):
         embed(load(folder), as_adata(counts, GENES, n_counts=["many"] * 5))
-    for bad in (0, -3, np.nan):
+    for bad in (0, -3, np.inf):
         with pytest.raises(ScfmError, match=r"in cell 'c2' and not a positive number in 1 cell of 5"):
             embed(load(folder), as_adata(counts, GENES, n_counts=[*totals[:2], bad, *totals[3:]]))
 

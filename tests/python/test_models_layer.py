@@ -470,11 +470,11 @@ def test_chunks_give_the_rows_of_the_matrix(tmp_path) -> None:
         scan = counts.scan()
         np.testing.assert_array_equal(scan.cells_per_gene, (wanted > 0).sum(0).A1)
         np.testing.assert_array_equal(scan.genes_per_cell, (wanted > 0).sum(1).A1)
-        assert scan.n_values == wanted.nnz and scan.n_fractional == scan.n_negative == 0
+        assert scan.facts.n_stored == wanted.nnz and scan.facts.n_fractional == scan.facts.n_negative == 0
     with pytest.raises(ScfmError, match=r"no layers/count .*Did you mean 'counts'"):
         open_counts(tmp_path / "a.h5ad", "count")
     (tmp_path / "b.h5ad").write_bytes(b"nothing")
-    with pytest.raises(ScfmError, match="not readable"):
+    with pytest.raises(ScfmError, match="not a readable"):
         open_counts(tmp_path / "b.h5ad")
 
 

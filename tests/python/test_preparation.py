@@ -22,6 +22,7 @@ from scfm.preparation.normalize import log_cp10k
 from scfm.preparation.pca import principal_components
 from scfm.preparation.prepare import prepare
 from scfm.preparation.ranking import rank_genes
+from scfm.preparation.write import EMPTY_OUTPUTS
 
 ROW = {"dataset": "d", "batch_key": "batch", "label_key": "cell_type"}
 SMALL = {"n_hvg": 20, "n_pcs": 5}
@@ -345,7 +346,7 @@ def test_filters_drop_and_count():
     assert "ABC7" not in prepared.var.index and "cell000" not in set(prepared.obs["cell_id"])
     kept = _prepare(make_adata(counts))
     assert kept.facts["dropped"] == {} and "W-QC-01" in _codes(kept)
-    with pytest.raises(ScfmError, match="0 cells and 0 genes are left"):
+    with pytest.raises(ScfmError, match="0 cells are left"):
         _prepare(make_adata(counts), min_genes_per_cell=1000, min_cells_per_gene=1)
 
 
@@ -441,7 +442,7 @@ def test_executable_says_what_is_wrong(tmp_path):
     done = _run(tmp_path, "d", path, [{**ROW, "counts_source": "X"}])
     (tmp_path / "params.json").write_text(json.dumps({"n_hvg": 20}))
     done = subprocess.run([*done.args], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "The parameters lack 'round_counts', 'min_genes_per_cell'" in done.stderr
+    assert done.returncode == 2 and "The parameters lack 'round_counts', 'missing_values'" in done.stderr
 
 
 def test_executable_writes_the_contract(tmp_path):
@@ -456,10 +457,7 @@ def test_executable_writes_the_contract(tmp_path):
     done = _run(tmp_path, "d", tmp_path / "d.h5ad", outcome.datasets, n_hvg=20, n_pcs=5)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
-    assert {p.name for p in out.iterdir()} == {
-        f"d.{e}"
-        for e in ("prepared.h5ad", "obs.parquet", "pca.parquet", "splits.parquet", "facts.json", "dropped_cells.tsv")
-    }
+    assert {p.name for p in out.iterdir()} == {f"d.{e}" for e in (*EMPTY_OUTPUTS, "prepare.status.json")}
     result = ad.read_h5ad(out / "d.prepared.h5ad")
     np.testing.assert_array_equal(result.layers["counts"].toarray(), data.raw.X.toarray())
     assert result.X.dtype == np.float32 and sparse.issparse(result.X)

@@ -250,8 +250,8 @@ def test_several_sources_have_the_union_of_columns_and_keep_their_order(tmp_path
 def test_every_storage_gives_the_same_counts(
     tmp_path: Path, storage: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scfm.recipes.counts.PIECE_VALUES", 40)  # many pieces
-    monkeypatch.setattr("scfm.recipes.counts.SKIP_VALUES", 5)
+    monkeypatch.setattr("scfm.io.matrix.PIECE_VALUES", 40)  # many pieces
+    monkeypatch.setattr("scfm.io.matrix.SKIP_VALUES", 5)
     rng = np.random.default_rng(3)
     counts = (rng.poisson(1.0, (60, 15)) * rng.integers(0, 2, (60, 15))).astype(np.float32)
     counts[0, 0] = 9
@@ -316,13 +316,13 @@ def test_a_file_that_anndata_wrote_long_ago_is_refused_with_a_sentence(tmp_path:
         file["obs"] = np.array([(b"a", 1)], dtype=[("index", "S3"), ("n", "i4")])
         file["var"] = np.array([(b"g",)], dtype=[("index", "S3")])
         file["X"] = np.ones((1, 1), dtype=np.float32)
-    with pytest.raises(ScfmError, match=r"as anndata did before 0\.7"):
+    with pytest.raises(ScfmError, match=r"the encoding of anndata before 0\.7"):
         apply(tmp_path, "sources: {one: {file: old.h5ad}}")
 
 
 def test_only_chosen_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far rows are never asked for: a run of rows is read, the gap between two runs is not."""
-    monkeypatch.setattr("scfm.recipes.counts.SKIP_VALUES", 5)
+    monkeypatch.setattr("scfm.io.matrix.SKIP_VALUES", 5)
     data = cells(1000, 20, far=["yes" if i in {3, 4, 900} else "no" for i in range(1000)])
     path = write(data, tmp_path / "in.h5ad")
     asked = []

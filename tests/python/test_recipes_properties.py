@@ -10,28 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from scfm.io.counts import MatrixFacts
-from scfm.io.store import Store
-from scfm.recipes.counts import pieces, read_rows
+from scfm.io.matrix import matrix_in_memory, pieces
 from scfm.recipes.genes import map_genes
 from scfm.recipes.recipe import Filter, GeneMap
 from scfm.recipes.rows import holds, levels
 
 VALUES = st.lists(st.sampled_from(["a", "b", "B", "", "NA", None, "1"]), min_size=1, max_size=12)
-
-
-class FakeArray(np.ndarray):
-    """An array with the attributes that a stored one has."""
-
-    chunks = (7,)
-
-
-class FakeMatrix(dict):
-    """A stored CSR matrix."""
-
-    def __init__(self, matrix: sparse.csr_matrix) -> None:
-        super().__init__(data=matrix.data.view(FakeArray), indices=matrix.indices, indptr=matrix.indptr)
-        self.attrs = {"encoding-type": "csr_matrix"}
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.data(), st.integers(0, 30))
@@ -48,17 +32,19 @@ def test_pieces_are_the_rows_in_order_and_no_gap_inside_is_large(
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10_000), st.integers(1, 60))
-def test_chosen_rows_and_columns_are_those_of_plain_indexing(seed: int, piece: int) -> None:
+@given(st.integers(0, 10_000), st.integers(1, 60), st.sampled_from(["csr", "csc", "dense"]))
+def test_chosen_rows_and_columns_are_those_of_plain_indexing(seed: int, piece: int, storage: str) -> None:
     from unittest.mock import patch
 
     rng = np.random.default_rng(seed)
     counts = (rng.poisson(1.0, (20, 9)) * rng.integers(0, 2, (20, 9))).astype(np.float32)
     rows = np.flatnonzero(rng.random(20) < rng.random())
     columns = np.where(rng.random(9) < 0.6, rng.permutation(9), -1)
-    store = Store({"X": FakeMatrix(sparse.csr_matrix(counts))}, "test")
-    with patch("scfm.recipes.counts.PIECE_VALUES", piece), patch("scfm.recipes.counts.SKIP_VALUES", 3):
-        parts = [p.toarray() for p in read_rows(store, MatrixFacts("X", "csr", counts.shape), rows, columns, 9)]
+    matrix = matrix_in_memory(
+        {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}[storage](counts), "m"
+    )
+    with patch("scfm.io.matrix.PIECE_VALUES", piece), patch("scfm.io.matrix.SKIP_VALUES", 3):
+        parts = [p.toarray() for p in matrix.take(rows, columns, 9)]
     expected = np.zeros((len(rows), 9))
     expected[:, columns[columns >= 0]] = counts[rows][:, columns >= 0]
     np.testing.assert_array_equal(np.vstack(parts) if parts else np.empty((0, 9)), expected)

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from scfm.embeddings.import_columns import check_names, check_width, column_notes, id_column, is_index
 from scfm.embeddings.reading import column_of_ids, numeric_columns
 from scfm.errors import ScfmError
+from scfm.io.checksums import sha256_of
+from scfm.io.store import first_line, open_store
 from scfm.io.tables import CELL_ID
 from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
-_INDEX_NAMES = ("", "index", "Unnamed: 0", "__index_level_0__")
+#: most columns that are taken for an embedding, where nothing else is said
+MAX_DIMS = 10_000
 _ID_ARRAYS = ("cell_id", "cell_ids", "obs_names")
 _VALUE_ARRAYS = ("embedding", "X", "values")
 
 
-def read_source(path: Path, obsm_key: str | None = None) -> "tuple[np.ndarray, np.ndarray, list[dict]]":
+@dataclass(slots=True)
+class Source:
+    """An embedding as a user's file holds it.
+
+    Attributes
+    ----------
+    ids
+        Shape (n_rows,), strings.
+    coordinates
+        Shape (n_rows, n_dims), float32 or float64.
+    notes
+        Messages about columns.
+    not_embedded
+        ``{cell_id, reason}`` of cells that the source marks as not embedded.
+    """
+
+    ids: "np.ndarray"
+    coordinates: "np.ndarray"
+    notes: list[dict] = field(default_factory=list)
+    not_embedded: list[dict] = field(default_factory=list)
+
+
+def read_source(path: Path, obsm_key: str | None = None, *, max_dims: int = MAX_DIMS) -> Source:
     """Read a user's embedding.
 
     Parameters
@@ -30,11 +57,13 @@ def read_source(path: Path, obsm_key: str | None = None) -> "tuple[np.ndarray, n
         ``.zarr``.
     obsm_key
         Key of the embedding in an h5ad or zarr.
+    max_dims
+        Most columns that are taken for an embedding.
 
     Returns
     -------
-    Cell ids, shape (n_rows,), strings; coordinates, shape (n_rows, n_dims), float64; ``{cell_id, reason}`` for cells
-    that the source marks as not embedded (rows of NaN in obsm, which must have a row for every cell).
+    Ids, coordinates, messages, and cells that the source marks as not embedded (rows of NaN in obsm, which must have a
+    row for every cell).
 
     Raises
     ------
@@ -43,6 +72,8 @@ def read_source(path: Path, obsm_key: str | None = None) -> "tuple[np.ndarray, n
     """
     if not path.exists():
         raise ScfmError(f"{path}: the file of the embedding does not exist.")
+    if not path.is_dir() and not path.is_file():
+        raise ScfmError(f"{path}: is no ordinary file (a pipe, socket or device?); expected a file with an embedding.")
     name = path.name.lower().removesuffix(".gz")
     readers: dict[str, Callable] = {
         ".parquet": _read_parquet,
@@ -52,41 +83,47 @@ def read_source(path: Path, obsm_key: str | None = None) -> "tuple[np.ndarray, n
         ".npz": _read_npz,
     }
     if name.endswith((".h5ad", ".zarr")):
-        return _read_anndata(path, obsm_key)
+        return _read_anndata(path, obsm_key, max_dims)
     if obsm_key:
         raise ScfmError(f"{path}: an obsm key ('{obsm_key}') was given, and the file is no h5ad or zarr.")
     for ending, reader in readers.items():
         if name.endswith(ending):
-            ids, values = reader(path)
-            return ids, values, []
+            return reader(path, max_dims)
     raise ScfmError(f"{path}: unknown kind of file. Embeddings are read from {', '.join(readers)}, .h5ad and .zarr.")
 
 
-def _read_parquet(path: Path) -> "tuple[np.ndarray, np.ndarray]":
+def _read_parquet(path: Path, max_dims: int) -> Source:
     """Read a parquet table: a column ``cell_id`` or a stored pandas index, and columns of numbers."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        names = pq.read_schema(path).names
+        check_width(len(names) - 1, max_dims, path)
         table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise ScfmError(f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # ArrowException: also damaged compression
+        raise ScfmError(f"{path} is no parquet file that can be read: {first_line(error)}") from None
+    check_names(names, path)
     return _split_columns(table, path)
 
 
-def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
+def _read_text(path: Path, max_dims: int) -> Source:
     """Read a delimited table; ids stay text, so that '007' is not 7."""
-    import gzip
+    import zlib
 
     import pandas as pd
     import pyarrow as pa
 
     separator = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
     try:
-        ids = _id_column(list(pd.read_csv(path, sep=separator, nrows=0).columns), path)
-        frame = pd.read_csv(path, sep=separator, dtype={ids: str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-        raise ScfmError(f"{path} is no table that can be read: {' '.join(str(error).split())}") from None
+        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
+        check_width(len(first) - 1, max_dims, path)  # before pandas renames what stands twice, which takes minutes
+        check_names(first, path)
+        header = list(pd.read_csv(path, sep=separator, nrows=0).columns)
+        ids = id_column(header, path)
+        frame = pd.read_csv(path, sep=separator, dtype={ids: str}, keep_default_na=True)
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # ValueError: pandas' and Unicode's errors
+        raise ScfmError(f"{path} is no table that can be read: {first_line(error)}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a column without a heading for an index
         raise ScfmError(
             f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids"
@@ -95,29 +132,23 @@ def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
-def _split_columns(table: "object", path: Path) -> "tuple[np.ndarray, np.ndarray]":
-    ids = _id_column(table.column_names, path)
-    return column_of_ids(table.column(ids), path), numeric_columns(
-        table, [c for c in table.column_names if c != ids], path
+def _split_columns(table: "pa.Table", path: Path) -> Source:
+    """Return ids and coordinates of a table; columns that are an index or row numbers are left out and said."""
+    ids = id_column(table.column_names, path)
+    others = [c for c in table.column_names if c != ids]
+    indices = [c for c in others if is_index(c)]
+    taken = [c for c in others if c not in indices]
+    if not taken:
+        raise ScfmError(f"{path}: no column is left for coordinates beside '{ids}'; found {listing(others) or 'none'}.")
+    return Source(
+        column_of_ids(table.column(ids), path), numeric_columns(table, taken, path), column_notes(indices, taken, path)
     )
 
 
-def _id_column(columns: list[str], path: Path) -> str:
-    """Return the column of cell ids: ``cell_id``, else one without a name of its own."""
-    if CELL_ID in columns:
-        return CELL_ID
-    unnamed = [c for c in columns if c in _INDEX_NAMES]
-    if unnamed:
-        return unnamed[0]
-    raise ScfmError(
-        f"{path}: no column '{CELL_ID}' and no unnamed index column; found {listing(columns)}. "
-        f"Name the column with the cell ids '{CELL_ID}': rows are never matched by their position."
-    )
-
-
-def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
+def _read_npz(path: Path, max_dims: int) -> Source:
     """Read arrays of ids and values; object arrays are refused, since reading them would run code."""
     import zipfile
+    import zlib
 
     import numpy as np
 
@@ -137,9 +168,10 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
                     f" ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}."
                 )
             ids, values = arrays[ids_name], arrays[values_name]
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise ScfmError(
-            f"{path} can't be read as npz without running code from it ({error}). Save the ids as text: np.savez(file,"
+            f"{path} can't be read as npz without running code from it ({first_line(error)}). Save the ids as text:"
+            f" np.savez(file,"
             " cell_ids=ids.astype(str), embedding=values)."
         ) from None
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
@@ -151,18 +183,25 @@ def _read_npz(path: Path) -> "tuple[np.ndarray, np.ndarray]":
             f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
             " dimensions."
         )
-    texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
-    return np.array(texts, dtype=object), values.astype(np.float64)
+    try:
+        texts = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in ids.tolist()]
+    except UnicodeDecodeError as error:
+        raise ScfmError(
+            f"{path}: array '{ids_name}' holds bytes that are not UTF-8 ({error}). Save the ids as text:"
+            " np.savez(file, cell_ids=ids.astype(str), embedding=values)."
+        ) from None
+    check_width(values.shape[1], max_dims, path)
+    return Source(np.array(texts, dtype=object), values.astype(np.float64))
 
 
-def _read_anndata(path: Path, obsm_key: str | None) -> "tuple[np.ndarray, np.ndarray, list[dict]]":
+def _read_anndata(path: Path, obsm_key: str | None, max_dims: int) -> Source:
     """Read one obsm entry of an h5ad or zarr without loading the rest."""
     import numpy as np
     from anndata.io import read_elem
     from scipy import sparse
 
-    with _open_anndata(path) as file:
-        keys = list(file["obsm"]) if "obsm" in file else []
+    with open_store(path) as store:
+        keys = store.keys("obsm")
         if obsm_key not in keys:
             wanted = (
                 f"no '{obsm_key}' in obsm.{did_you_mean(obsm_key, keys)}"
@@ -170,64 +209,56 @@ def _read_anndata(path: Path, obsm_key: str | None) -> "tuple[np.ndarray, np.nda
                 else "the obsm key of the embedding is needed."
             )
             raise ScfmError(f"{path}: {wanted} It has {listing(keys, limit=20) or 'nothing in obsm'}.")
-        values, obs = read_elem(file[f"obsm/{obsm_key}"]), read_elem(file["obs"])
+        index = store.index("obs")
+        try:
+            values = read_elem(store.root[f"obsm/{obsm_key}"])
+        except Exception as error:  # whatever a damaged file makes h5py, zarr or anndata raise
+            raise ScfmError(f"{path}: obsm['{obsm_key}'] can't be read ({first_line(error)}).") from error
+    values = values.to_numpy() if hasattr(values, "columns") else values
     values = values.toarray() if sparse.issparse(values) else np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise ScfmError(
             f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
             " dimensions."
         )
-    ids = np.array([str(i) for i in obs.index], dtype=object)
+    if len(values) != len(index):
+        raise ScfmError(
+            f"{path}: obsm['{obsm_key}'] has {len(values):,} rows and obs {len(index):,}; the file is damaged."
+        )
+    check_width(values.shape[1], max_dims, path)
     values = values.astype(np.float64)
     empty = np.isnan(values).all(axis=1)
     if empty.all():
         raise ScfmError(f"{path}: obsm['{obsm_key}'] holds no value, only NaN.")
     reason = f"its row in obsm['{obsm_key}'] is empty"
-    return ids[~empty], values[~empty], [{"cell_id": i, "reason": reason} for i in ids[empty]]
-
-
-@contextmanager
-def _open_anndata(path: Path) -> Iterator[Any]:
-    """Open an h5ad file or a zarr folder as a group."""
-    if path.is_dir():
-        import zarr
-
-        try:
-            group = zarr.open_group(str(path), mode="r")
-        except (FileNotFoundError, ValueError) as error:
-            raise ScfmError(f"{path} is no zarr folder that can be read: {error}") from None
-        yield group
-        return
-    import h5py
-
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise ScfmError(f"{path} is no h5ad file that can be read: {error}") from None
-    with file:
-        yield file
+    left_out = [{"cell_id": i, "reason": reason} for i in index[empty]]
+    return Source(index[~empty], values[~empty], not_embedded=left_out)
 
 
 def import_embedding(
-    path: Path, *, dataset: str, name: str, seed: int, n_cells: int, obsm_key: str | None, outdir: Path
+    path: Path,
+    *,
+    dataset: str,
+    name: str,
+    seed: int,
+    n_cells: int,
+    obsm_key: str | None,
+    outdir: Path,
+    max_dims: int = MAX_DIMS,
 ) -> dict:
-    """Read a user's embedding and write it for the door, as ``<dataset>.<name>.raw.<seed>``.
+    """Read a user's embedding and write it for the validation gate, as ``<dataset>.<name>.raw.<seed>``.
 
     Returns
     -------
     The sidecar, of the family ``imported``.
     """
-    import hashlib
-
     from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
     from scfm.task.resources import Stopwatch
 
     watch = Stopwatch()
-    ids, values, not_embedded = read_source(path, obsm_key)
-    digest = None
-    if path.is_file():
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    source = read_source(path, obsm_key, max_dims=max_dims)
+    digest = sha256_of(path) if path.is_file() else None
+    notes = [{**n, "dataset": dataset, "method": name} for n in source.notes]
     sidecar = make_sidecar(
         dataset=dataset,
         method=name,
@@ -241,9 +272,10 @@ def import_embedding(
         device="cpu",
         seconds=watch.seconds,
         cells_in=n_cells,
-        n_cells=len(ids),
-        n_dims=values.shape[1],
-        details={"not_embedded": not_embedded},
+        n_cells=len(source.ids),
+        n_dims=source.coordinates.shape[1],
+        warnings=notes,
+        details={"not_embedded": source.not_embedded},
     )
-    write_unchecked(EmbeddingFiles.of(outdir, sidecar), ids, values, sidecar)
+    write_unchecked(EmbeddingFiles.of(outdir, sidecar), source.ids, source.coordinates, sidecar)
     return sidecar

@@ -100,7 +100,7 @@ def _locate(spec: Spec, api: str, policy: RetryPolicy | None) -> Located:
             raise ScfmError(f"{path}: the file does not exist.")
         return Located(url=str(path.resolve()), size=_one_size(spec, path.stat().st_size, str(path)))
     if spec.kind == "url":
-        check_url(spec.url)
+        check_url(spec.url, allow_http=(policy or RetryPolicy()).allow_http)
         return Located(url=spec.url, size=spec.size)
     discover = Discover(api, policy)
     if spec.version:

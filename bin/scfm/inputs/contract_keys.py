@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.keys import PAIR_COLUMNS, as_text, build_key, keys_of, level_counts, primary_pair, split_key
+from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
+from scfm.inputs.keys import (
+    PAIR_COLUMNS,
+    as_text,
+    build_key,
+    keys_of,
+    level_counts,
+    placeholders_of,
+    primary_pair,
+    split_key,
+)
+from scfm.inputs.levels import placeholder_warnings, spelling_warnings
 from scfm.io.store import Store
 from scfm.registries.messages import message
 from scfm.text import did_you_mean, listing, plural
@@ -15,8 +26,6 @@ from scfm.text import did_you_mean, listing, plural
 if TYPE_CHECKING:
     import pandas as pd
 
-#: fewer cells than this in a batch and nothing can be said about it
-MIN_BATCH = 3
 #: optional keys of the samplesheet that name obs columns
 OPTIONAL_KEYS = ("condition_key", "donor_key", "tissue_key")
 
@@ -48,7 +57,9 @@ class Report:
             return check(*args, **kwargs)
         except ScfmError as error:
             self.faults.append(str(error))
-        except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py and zarr raise on a damaged part
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a broken file makes h5py, zarr, NumPy and pandas raise anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self.faults.append(
                 f"{self.name}: a part of the file can't be read ({reason}). Copy or write the file anew."
@@ -56,7 +67,7 @@ class Report:
         return None
 
 
-def _read_key(store: Store, column: str, key: str) -> "pd.Series":
+def _read_key(store: Store, column: str, key: str, placeholders: frozenset[str] = frozenset()) -> "pd.Series":
     """Return the text per cell of a key named in a column of the samplesheet."""
     parts = split_key(key, store.columns("obs"))
     if not all(parts):
@@ -69,25 +80,47 @@ def _read_key(store: Store, column: str, key: str) -> "pd.Series":
             f"{store.name}: obs has no column {listing(absent)} (column {column} of the samplesheet).{hints} "
             f"Columns: {listing(known, limit=12) or 'none'}."
         )
+    values = [store.column("obs", p) for p in parts]
+    infinite = {p: n for p, v in zip(parts, values, strict=True) if (n := _n_infinite(v))}
+    if infinite:
+        raise ScfmError(
+            f"{store.name}: obs column {listing(infinite)} (column {column} of the samplesheet) holds "
+            f"{plural(sum(infinite.values()), 'infinite value')}; a level must be a name or a finite number. Name "
+            "another column, or correct the values."
+        )
     try:
-        return build_key([store.column("obs", p) for p in parts])
+        return build_key(values, placeholders)
     except ScfmError as error:
         raise ScfmError(f"{store.name}: column {column}: {error}") from error
 
 
+def _n_infinite(values: "pd.Series") -> int:
+    """Return the number of infinite values of a column; 0 where it holds no floating-point numbers."""
+    import numpy as np
+
+    return int(np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)).sum()) if values.dtype.kind == "f" else 0
+
+
 def check_keys(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]
-) -> None:
-    """Check every batch key and label key, and the optional keys.
+) -> "pd.Series | None":
+    """Check every batch key and label key, and the optional keys; placeholders of the former count as missing.
 
     The primary keys must allow integration; the others are only scored with, so small batches are a warning there.
+
+    Returns
+    -------
+    Primary batch of every cell; None where there is none to read.
     """
     found: dict[str, dict[str, pd.Series]] = {column: {} for column in (*PAIR_COLUMNS, *OPTIONAL_KEYS)}
+    placeholders = placeholders_of(params.get("missing_values"))
     for column, keys in found.items():
+        gone = placeholders if column in PAIR_COLUMNS else frozenset()
         for key in keys_of(row, column) if column in PAIR_COLUMNS else filter(None, [row.get(column)]):
-            values = report.attempt(_read_key, store, column, key)
+            values = report.attempt(_read_key, store, column, key, gone)
             if values is not None:
                 keys[key] = values
+                report.warnings += placeholder_warnings(store, column, key, gone) if gone else []
                 report.warnings += _composite(store, column, key, values)
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
@@ -99,9 +132,10 @@ def check_keys(
         is_primary = key == primary_batch
         _judge_batches(store.name, report, key, batch, is_primary=is_primary)
         if label is not None and len(batch) == len(label):
-            _judge_sizes(store.name, report, batch, label, limit, other_key="" if is_primary else key)
+            _judge_sizes(report, batch, label, limit, other_key="" if is_primary else key)
     for key, values in found["label_key"].items():
         _judge_labels(store.name, report, key, values, is_primary=key == primary_label)
+    return found["batch_key"].get(primary_batch)
 
 
 def _repeated_keys(name: str, row: Mapping[str, str]) -> list[str]:
@@ -145,17 +179,10 @@ def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, i
     levels, missing = level_counts(batch), int(batch.isna().sum())
     if is_primary:
         report.facts["batches"] = levels
-    if not levels:
-        report.faults.append(
-            f"{name}: obs column '{key}' (batch_key) is empty for all {plural(len(batch), 'cell')}; "
-            "every cell needs its batch."
-        )
-    elif len(levels) == 1:
-        report.faults.append(
-            f"{name}: obs column '{key}' (batch_key) has one batch only ('{next(iter(levels))}'); "
-            "at least two are needed to ask for a batch effect. Name another batch_key."
-        )
-    elif missing:
+    faults = batch_faults(name, key, levels, len(batch), is_primary=is_primary)
+    report.faults += faults
+    report.warnings += spelling_warnings("batch_key", key, levels) if not faults else []
+    if missing and len(levels) > 1:
         gaps = {"n_missing": missing, "key": key}
         row = "E-IN-03/batch" if is_primary else "E-IN-03/other_batch"
         report.warnings.append(message(row, n_cells=len(batch), values=gaps))
@@ -172,6 +199,7 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
             "nothing can be scored without labels. Name another label_key."
         )
         return
+    report.warnings += spelling_warnings("label_key", key, levels)
     if missing:
         gaps = {"n_missing": missing, "key": key}
         row = "E-IN-03/label" if is_primary else "E-IN-03/other_label"
@@ -182,22 +210,13 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
         )
 
 
-def _judge_sizes(
-    name: str, report: Report, batch: "pd.Series", label: "pd.Series", limit: int, *, other_key: str = ""
-) -> None:
-    """Check the number of cells per batch; ``other_key`` is the name of a batch key that is not the primary one."""
+def _judge_sizes(report: Report, batch: "pd.Series", label: "pd.Series", limit: int, *, other_key: str = "") -> None:
+    """Warn of batches with few labelled cells; ``other_key`` names a batch key that is not the primary one."""
     sizes = level_counts(batch)
     if len(sizes) < 2:
         return
-    tiny = {} if other_key else {b: n for b, n in sizes.items() if n < MIN_BATCH}
-    if tiny:
-        shown = listing([f"{b}: {n}" for b, n in tiny.items()], limit=10)
-        report.faults.append(
-            f"{name}: {plural(len(tiny), 'batch has', 'batches have')} fewer than {MIN_BATCH} cells "
-            f"({shown}). Remove these cells or merge the batches."
-        )
     scored = level_counts(batch[label.notna()])
-    small = {b: scored.get(b, 0) for b in sizes if b not in tiny and scored.get(b, 0) < limit}
+    small = {b: scored.get(b, 0) for b in sizes if (other_key or sizes[b] >= MIN_BATCH) and scored.get(b, 0) < limit}
     if small:
         row, named = ("W-BATCH-01/other", {"key": other_key}) if other_key else ("W-BATCH-01", {})
         report.warnings.append(message(row, n_batches=len(small), sizes=small, **named, values=small, threshold=limit))

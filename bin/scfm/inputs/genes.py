@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
-from scfm.inputs.ensembl import canonical, is_ensembl, organism_of
+from scfm.inputs.ensembl import canonical, is_ensembl, organism_of, organism_with, prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,12 +48,18 @@ MIN_SHARE = 0.5
 #: below this share of genes with a usable id a data set can't be mapped at all
 MIN_MAPPED = 0.1
 
+#: at this share of genes a second species is no accident
+MIN_SPECIES = 0.05
+
 # things that look like a word but name no gene: counters, probes, peaks, transcripts of arrays
 _NOT_A_GENE = re.compile(
     r"^(gene|feature|var|g|x|v|row|col|index|probe|transcript|unnamed)[ _.:-]?\d+$"
     r"|^peak[ _.:-]\d+$|^ILMN_\d+$|^\d.*_at$|^chr[\dXYMT]+[:_-]\d+|^(nan|none|null|na)$",
     re.IGNORECASE,
 )
+#: reference genomes that Cell Ranger puts before gene names of mixed samples
+_GENOME = re.compile(r"^(GRCh3[78]|hg19|hg38|GRCm3[89]|mm9|mm10|mm39|Rnor6|rn[67]|GRCz1[01])[_-]+(?=.)", re.IGNORECASE)
+_GENOMES = {"grch": "human", "hg": "human", "grcm": "mouse", "mm": "mouse", "rn": "rat", "grcz": "zebrafish"}
 _SYMBOL = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._@/:()+-]{0,39}$")
 
 
@@ -84,6 +90,31 @@ def normal_organism(text: str | None) -> str:
     """Return the common name of an organism in lower case; unknown ones come back as given."""
     name = (text or "").strip().lower().replace("_", " ")
     return ORGANISM_ALIASES.get(name, name)
+
+
+def species_shares(names: "Iterable[str]") -> dict[str, float]:
+    """Return the share of genes of every species that prefixes or Ensembl ids tell, largest first.
+
+    Examples
+    --------
+    >>> species_shares(["GRCh38_CD4", "mm10___Cd4", "CD8A", "ENSMUSG00000023274"])
+    {'mouse': 0.5, 'human': 0.25}
+    """
+    counts: dict[str, int] = {}
+    n = 0
+    for n, name in enumerate(names, start=1):  # noqa: B007  # the number of names is used below
+        text = str(name).strip()
+        genome = _GENOME.match(text)
+        if genome:
+            start = genome.group(1).casefold()
+            species = next(s for prefix, s in _GENOMES.items() if start.startswith(prefix))
+        elif is_ensembl(text):
+            species = organism_with(prefix_of(text) or "")
+        else:
+            continue
+        counts[species] = counts.get(species, 0) + 1
+    order = sorted((s for s in counts if s), key=lambda s: (-counts[s], s))
+    return {s: counts[s] / n for s in order}
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,29 +46,44 @@ def split_key(key: str, columns: Sequence[str]) -> list[str]:
     return [part.strip() for part in key.split("+")]
 
 
+def placeholders_of(value: Any) -> frozenset[str]:
+    """Return the texts of ``--missing_values`` that stand for a missing batch or label, case-folded; ``none`` is none.
+
+    Examples
+    --------
+    >>> sorted(placeholders_of("Unknown, unassigned")), placeholders_of("none"), placeholders_of(None)
+    (['unassigned', 'unknown'], frozenset(), frozenset())
+    """
+    names = split_list(value)
+    return frozenset() if names == ["none"] else frozenset(n.casefold() for n in names)
+
+
 def as_text(values: "pd.Series") -> "pd.Series":
     """Return a column as text; missing values (NaN, None, empty text, 'nan', 'NA' ...) become NA.
 
     Whole floats lose their ``.0`` (a number column with missing values is read as float).
     """
+    import numpy as np
     import pandas as pd
 
     if pd.api.types.is_float_dtype(values.dtype):
-        known = values.dropna()
-        if (known == known.round()).all():
+        known = values.dropna().to_numpy(dtype=np.float64)
+        if (np.isfinite(known) & (known == np.rint(known)) & (np.abs(known) < 2**53)).all():
             values = values.astype("Int64")
     text = values.astype(object).where(values.notna(), None)
     text = text.map(lambda v: None if v is None else str(v).strip())
     return text.map(lambda v: None if v is None or v in MISSING_TEXT else v).astype(object)
 
 
-def build_key(parts: "Sequence[pd.Series]") -> "pd.Series":
+def build_key(parts: "Sequence[pd.Series]", placeholders: frozenset[str] = frozenset()) -> "pd.Series":
     """Paste columns to one key: levels joined by ``+``, missing where any part is missing.
 
     Parameters
     ----------
     parts
         Columns of the same index.
+    placeholders
+        Texts that stand for a missing value, case-folded, from :func:`placeholders_of`.
 
     Returns
     -------
@@ -82,6 +97,7 @@ def build_key(parts: "Sequence[pd.Series]") -> "pd.Series":
     import pandas as pd
 
     texts = [as_text(p).reset_index(drop=True) for p in parts]
+    texts = [t.where(~t.map(lambda v: v is not None and v.casefold() in placeholders), None) for t in texts]
     if len(texts) == 1:
         return texts[0]
     table = pd.concat(texts, axis=1, keys=range(len(texts)))

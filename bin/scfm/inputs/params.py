@@ -10,8 +10,10 @@ from typing import Any
 
 from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import Method
-from scfm.text import did_you_mean, split_list
+from scfm.text import did_you_mean, listing, split_list
 
+#: seeds are numbers of 32 bits in NumPy's and PyTorch's older generators
+MAX_SEED, MAX_DIGITS = 2**32, 20
 _TYPES = {
     "integer": "a whole number",
     "number": "a number",
@@ -196,8 +198,24 @@ def choose(
         "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
     )
     corrections, other = choose_names("corrections", params.get("corrections"), known_corrections, noun="correction")
-    seeds = [int(s) for s in dict.fromkeys(split_list(params.get("seeds"))) if s.isdigit()]
-    return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other
+    seeds, odd = read_seeds(params.get("seeds"))
+    return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other + odd
+
+
+def read_seeds(value: Any) -> tuple[list[int], list[str]]:
+    """Return seeds as whole numbers, each once; a sentence about those that no random generator takes.
+
+    Text that is no number is left to the schema.
+
+    Examples
+    --------
+    >>> read_seeds("00, 0,7"), read_seeds(3)
+    (([0, 7], []), ([3], []))
+    """
+    texts = [s for s in split_list(value) if s.isascii() and s.isdigit()]
+    large = [s for s in texts if len(s) > MAX_DIGITS or int(s) >= MAX_SEED]
+    faults = [f"Parameter --seeds: {listing(large)}; expected numbers from 0 to {MAX_SEED - 1:,}."] if large else []
+    return list(dict.fromkeys(int(s) for s in texts if s not in large)), faults
 
 
 def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Mapping[str, str] | None) -> list[str]:

@@ -1,83 +1,30 @@
 """Find and read raw counts in an AnnData file, wherever and however they are stored.
 
 Counts are looked for in a named layer, else in ``layers['counts']``, ``raw.X`` and ``X``, in this order: the first
-that holds whole, non-negative, finite numbers is taken. Sparse matrices are judged by streaming their stored values,
-dense ones by streaming blocks of rows, so that no matrix is ever loaded for a check.
+that holds whole, non-negative, finite numbers is taken. Values are judged by streaming them through
+:class:`scfm.io.matrix.Matrix`, so that no matrix is ever loaded for a check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.facts import MatrixFacts, common_total, tally
+from scfm.io.matrix import Matrix, key_of, open_matrix
 from scfm.io.store import Store, open_store
 from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
-    import numpy as np
     from scipy import sparse
 
-#: fractional values that stay under this limit look like logarithms (practitioners' rule D1)
-LOG_MAX = 25.0
-#: stored values per block when streaming
-BLOCK_VALUES = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixFacts:
-    """What streaming through a matrix found.
-
-    Attributes
-    ----------
-    source
-        ``layers/<name>``, ``raw`` or ``X``.
-    storage
-        ``csr``, ``csc`` or ``dense``.
-    shape
-        Cells, genes.
-    n_stored
-        Values looked at (stored values of a sparse matrix).
-    n_nan, n_infinite, n_negative, n_fractional
-        How many of them are of that kind; fractional: finite and not whole.
-    maximum
-        Largest finite value.
-    max_fraction
-        Largest distance of a finite value from the next whole number, 0 to 0.5.
-    """
-
-    source: str
-    storage: str
-    shape: tuple[int, int]
-    n_stored: int = 0
-    n_nan: int = 0
-    n_infinite: int = 0
-    n_negative: int = 0
-    n_fractional: int = 0
-    maximum: float = 0.0
-    max_fraction: float = 0.0
-
-    @property
-    def is_count(self) -> bool:
-        """Whether the matrix holds whole, non-negative, finite numbers, not all of them zero."""
-        return self.maximum > 0 and not (self.n_nan or self.n_infinite or self.n_negative or self.n_fractional)
-
-    @property
-    def looks_logged(self) -> bool:
-        """Whether the values look like logarithms: fractional and none above 25."""
-        return self.n_fractional > 0 and self.maximum <= LOG_MAX
-
-    def is_usable(self, *, round_counts: bool) -> bool:
-        """Whether the matrix can serve as counts, after rounding if that is allowed."""
-        roundable = round_counts and not self.looks_logged
-        return self.is_count or (roundable and replace(self, n_fractional=0).is_count)
-
-
-def key_of(source: str) -> str:
-    """Return the key inside the file for a source: ``raw`` is ``raw/X``."""
-    return "raw/X" if source == "raw" else source
+#: cells whose values are tried as logarithms
+LOG_CELLS = 200
+#: multiples up to this one are looked at, at least so many of them
+MAX_RATIO, MIN_RATIOS = 30.0, 50
 
 
 def var_of(source: str) -> str:
@@ -113,108 +60,96 @@ def candidates(store: Store, layer: str | None = None) -> list[str]:
     return [s for s in wanted if key_of(s) in store.root and store.root[key_of(s)].attrs.get("encoding-type") != "null"]
 
 
-def describe(store: Store, source: str) -> MatrixFacts:
-    """Return storage and shape of a matrix without reading its values."""
-    element = store.root[key_of(source)]
-    encoding = str(element.attrs.get("encoding-type", "array"))
-    if encoding in {"csr_matrix", "csc_matrix"}:
-        shape = tuple(int(v) for v in element.attrs["shape"])
-        return MatrixFacts(source, encoding[:3], (shape[0], shape[1]))
-    if hasattr(element, "shape") and len(element.shape) == 2:
-        return MatrixFacts(source, "dense", (int(element.shape[0]), int(element.shape[1])))
-    raise ScfmError(
-        f"{store.name}: '{source}' is stored as '{encoding}'; counts must be a sparse matrix (CSR, "
-        "CSC) or a dense array."
-    )
-
-
-def _blocks(store: Store, facts: MatrixFacts) -> Iterator["np.ndarray"]:
-    """Yield the stored values block by block."""
-    element = store.root[key_of(facts.source)]
-    if facts.storage == "dense":
-        rows = max(1, BLOCK_VALUES // max(1, facts.shape[1]))
-        for start in range(0, facts.shape[0], rows):
-            yield element[start : start + rows]
-        return
-    data = element["data"]
-    for start in range(0, data.shape[0], BLOCK_VALUES):
-        yield data[start : start + BLOCK_VALUES]
-
-
-def tally(facts: MatrixFacts, block: "np.ndarray") -> MatrixFacts:
-    """Return the facts with one more block of values counted in."""
-    import numpy as np
-
-    values = np.asarray(block).ravel()
-    if values.size == 0:
-        return facts
-    if values.dtype.kind in "bui":
-        return replace(
-            facts,
-            n_stored=facts.n_stored + values.size,
-            n_negative=facts.n_negative + int((values < 0).sum()),
-            maximum=max(facts.maximum, float(values.max())),
-        )
-    nan, infinite = np.isnan(values), np.isinf(values)
-    finite = values[~(nan | infinite)] if nan.any() or infinite.any() else values
-    distance = np.abs(finite - np.rint(finite))
-    return replace(
-        facts,
-        n_stored=facts.n_stored + values.size,
-        n_nan=facts.n_nan + int(nan.sum()),
-        n_infinite=facts.n_infinite + int(infinite.sum()),
-        n_negative=facts.n_negative + int((finite < 0).sum()),
-        n_fractional=facts.n_fractional + int((distance > 0).sum()),
-        maximum=max(facts.maximum, float(finite.max())) if finite.size else facts.maximum,
-        max_fraction=max(facts.max_fraction, float(distance.max())) if finite.size else facts.max_fraction,
-    )
-
-
-def inspect(store: Store, source: str, *, first_block_only: bool = False) -> MatrixFacts:
+def inspect(matrix: Matrix, *, first_block_only: bool = False) -> MatrixFacts:
     """Stream through a matrix and count what can't be a raw count.
 
     Parameters
     ----------
-    store
-        Open file.
-    source
-        ``layers/<name>``, ``raw`` or ``X``.
+    matrix
+        From :func:`scfm.io.matrix.open_matrix`.
     first_block_only
         Look at the first values only; enough to see that a matrix holds no counts, not that it does.
     """
-    facts = describe(store, source)
-    for block in _blocks(store, facts):
-        facts = tally(facts, block)
+    import numpy as np
+
+    facts, totals = MatrixFacts.of(matrix), np.zeros(matrix.shape[0])
+    for block in matrix.blocks():
+        facts = tally(facts, block.values)
         if first_block_only:
             break
-    return facts
+        if facts.is_usable(round_counts=True):
+            totals += np.bincount(matrix.cells(block), weights=block.values, minlength=len(totals))
+    if facts.looks_logged and facts.is_usable(round_counts=True) and is_logged(matrix):
+        return replace(facts, logged=True)
+    return facts if first_block_only else replace(facts, total=common_total(totals))
+
+
+def is_logged(matrix: Matrix) -> bool:
+    """Tell whether values are certainly logarithms, by the exponentials (less 1) of the first cells.
+
+    They are where these sum to the same in every cell (log-normalised), or where they are whole multiples of the
+    smallest one of their cell (logarithms of counts, whether scaled or not).
+    """
+    import numpy as np
+
+    totals, whole, looked_at = [], 0, 0
+    for rows in matrix.take(np.arange(min(LOG_CELLS, matrix.shape[0]))):
+        values = rows.astype(np.float64)
+        np.expm1(values.data, out=values.data)
+        totals.append(np.asarray(values.sum(axis=1)).ravel())
+        filled = values[np.diff(values.indptr) > 0]
+        if not filled.nnz:
+            continue
+        smallest = np.minimum.reduceat(filled.data, filled.indptr[:-1])
+        ratio = filled.data / np.repeat(smallest, np.diff(filled.indptr))
+        ratio = ratio[(ratio > 1.5) & (ratio < MAX_RATIO)]  # the smallest itself tells nothing
+        looked_at += len(ratio)
+        whole += int((np.abs(ratio - np.rint(ratio)) < 1e-3 * ratio).sum())  # float32 rounds
+    multiples = looked_at >= MIN_RATIOS and whole > 0.95 * looked_at  # duplicates may have been summed
+    return multiples or (bool(totals) and common_total(np.concatenate(totals)) is not None)
 
 
 def find_counts(store: Store, layer: str | None = None, *, round_counts: bool = False) -> MatrixFacts:
     """Return the facts of the matrix that serves as counts, or of the preferred candidate if none does.
 
-    Whole numbers are preferred over fractional ones that could be rounded. The caller holds the result against
+    Whole numbers are preferred over fractional ones that could be rounded. The caller checks the result with
     :meth:`MatrixFacts.is_usable`.
 
     Raises
     ------
     ScfmError
-        The file has no matrix at all, or not the named one.
+        The file has no matrix at all, not the named one, or a damaged one.
     """
     places = candidates(store, layer)
     if not places:
         raise ScfmError(f"{store.name}: there are no counts: neither layers['counts'] nor raw.X nor X exists.")
     seen: dict[str, MatrixFacts] = {}
     for source in places:
-        peek = inspect(store, source, first_block_only=True)
+        matrix = open_matrix(store, source)
+        peek = inspect(matrix, first_block_only=True)
         if peek.is_usable(round_counts=True) or peek.maximum <= 0:
-            seen[source] = inspect(store, source)
+            seen[source] = inspect(matrix)
             if seen[source].is_count:
                 return seen[source]
     for facts in seen.values():
         if facts.is_usable(round_counts=round_counts):
             return facts
-    return seen.get(places[0]) or inspect(store, places[0])
+    return seen.get(places[0]) or inspect(open_matrix(store, places[0]))
+
+
+def other_counts(store: Store, tried: str) -> list[str]:
+    """Return the layers, beside the one that was tried, that hold whole numbers."""
+    found = []
+    for name in store.keys("layers"):
+        if f"layers/{name}" == tried:
+            continue
+        try:
+            matrix = open_matrix(store, f"layers/{name}")
+            if inspect(matrix, first_block_only=True).is_count and inspect(matrix).is_count:
+                found.append(name)
+        except ScfmError:  # a damaged layer that nobody asked for is no place to point at
+            continue
+    return found
 
 
 def load_counts(path: Path | str, source: str, *, round_counts: bool = False) -> "sparse.csr_matrix":
@@ -235,9 +170,6 @@ def load_counts(path: Path | str, source: str, *, round_counts: bool = False) ->
     """
     from scipy import sparse
 
-    with open_store(path) as store:
-        if describe(store, source).storage == "csc":
-            return _tidy(_read_sparse(store, source).tocsr(), round_counts=round_counts)
     parts = [block for _, block in iter_rows(path, source, round_counts=round_counts)]
     return sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
 
@@ -260,35 +192,15 @@ def iter_rows(
     ------
     Position of the first row; counts, shape (<= chunk, n_genes), float32.
     """
-    from scipy import sparse
-
     with open_store(path) as store:
-        facts = describe(store, source)
-        element = store.root[key_of(source)]
-        whole = _read_sparse(store, source).tocsr() if facts.storage == "csc" else None
-        indptr = element["indptr"][:] if facts.storage == "csr" else None
-        for start in range(0, max(1, facts.shape[0]), chunk):
-            stop = min(start + chunk, facts.shape[0])
-            if whole is not None:
-                rows = whole[start:stop]
-            elif indptr is None:
-                rows = sparse.csr_matrix(element[start:stop])
-            else:
-                low, high = int(indptr[start]), int(indptr[stop])
-                parts = (element["data"][low:high], element["indices"][low:high], indptr[start : stop + 1] - low)
-                rows = sparse.csr_matrix(parts, shape=(stop - start, facts.shape[1]))
-            yield start, _tidy(rows, round_counts=round_counts)
+        matrix = open_matrix(store, source)
+        for start in range(0, max(1, matrix.shape[0]), chunk):
+            rows = matrix.rows(start, min(start + chunk, matrix.shape[0]))
+            yield start, tidy(rows, round_counts=round_counts)
 
 
-def _read_sparse(store: Store, source: str) -> Any:
-    """Read a sparse matrix as it is stored."""
-    from anndata.io import read_elem
-
-    return read_elem(store.root[key_of(source)])
-
-
-def _tidy(matrix: Any, *, round_counts: bool) -> "sparse.csr_matrix":
-    """Return float32 CSR with summed duplicates, sorted indices and no stored zeros."""
+def tidy(matrix: Any, *, round_counts: bool = False) -> "sparse.csr_matrix":
+    """Return float32 CSR with summed duplicates, sorted indices and no stored zeros; fractions rounded if asked."""
     import numpy as np
     from scipy import sparse
 

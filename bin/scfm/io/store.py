@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.text import did_you_mean, listing
+from scfm.io.frames import RESERVED, column_names, index_key, is_compound, read_column
+from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,28 +34,50 @@ class Store:
 
     def keys(self, group: str) -> list[str]:
         """Return the names inside a group such as ``layers`` or ``obsm``; empty if there is no such group."""
-        return sorted(self.root[group].keys()) if group in self.root else []
+        return sorted(self.root[group].keys()) if hasattr(self.root.get(group), "keys") else []
+
+    def close(self) -> None:
+        """Close the file."""
+        if hasattr(self.root, "close"):
+            self.root.close()
 
     def columns(self, frame: str) -> list[str]:
-        """Return the columns of ``obs``, ``var`` or ``raw/var``, without the index."""
-        if frame not in self.root:
+        """Return the columns of ``obs``, ``var`` or ``raw/var``, without the index and names anndata can't write."""
+        if frame not in self.root or is_compound(self.root[frame]):
             return []
-        return [str(c) for c in self.root[frame].attrs.get("column-order", [])]
+        return [c for c in column_names(self.root[frame]) if c not in RESERVED]
+
+    def check_frame(self, frame: str) -> None:
+        """Raise :class:`ScfmError` where a frame does not exist or is of the encoding before anndata 0.7."""
+        if frame not in self.root:
+            raise ScfmError(f"{self.name}: there is no '{frame}' in the file; it is not a whole AnnData object.")
+        if is_compound(self.root[frame]):
+            raise ScfmError(
+                f"{self.name}: '{frame}' is one array of records, the encoding of anndata before 0.7. Read the file"
+                f" with "
+                "anndata and write it again."
+            )
 
     def index(self, frame: str) -> "np.ndarray":
         """Return the index of ``obs``, ``var`` or ``raw/var`` as an object array of strings."""
         import numpy as np
 
-        if frame not in self.root:
-            raise ScfmError(f"{self.name}: there is no '{frame}' in the file; it is not a whole AnnData object.")
-        group = self.root[frame]
-        if not hasattr(group, "keys"):
+        self.check_frame(frame)
+        key = index_key(self.root[frame])
+        if key not in self.root[frame]:
             raise ScfmError(
-                f"{self.name}: '{frame}' is stored as anndata did before 0.7; read the file with anndata and "
-                "write it again."
+                f"{self.name}: the index of {frame} should be in '{frame}/{key}', and the file has no such array."
+                f" Write "
+                "the file again with anndata."
             )
-        key = str(group.attrs.get("_index", "_index"))
-        return np.asarray([str(v) for v in self._read(f"{frame}/{key}")], dtype=object)
+        return np.asarray([str(v) for v in self._column(frame, key)], dtype=object)
+
+    def n_rows(self, frame: str) -> int:
+        """Return the number of rows of a frame, as its index has them."""
+        index = self.root[frame].get(index_key(self.root[frame]))
+        if hasattr(index, "keys"):
+            index = index.get("codes")
+        return int(index.shape[0]) if index is not None and getattr(index, "shape", ()) else len(self.index(frame))
 
     def column(self, frame: str, name: str) -> "pd.Series":
         """Return one column of a frame, without its index.
@@ -62,7 +85,8 @@ class Store:
         Raises
         ------
         ScfmError
-            There is no such column; the sentence offers the nearest one.
+            There is no such column (the sentence offers the nearest one), it can't be read, or it has another length
+            than the index.
         """
         import pandas as pd
 
@@ -72,37 +96,70 @@ class Store:
                 f"{self.name}: {frame} has no column '{name}'.{did_you_mean(name, known)} Columns of {frame}: "
                 f"{listing(known, limit=12) or 'none'}."
             )
-        return pd.Series(self._column(frame, name), name=name)
+        values = pd.Series(self._column(frame, name), name=name)
+        n_rows = self.n_rows(frame)
+        if len(values) != n_rows:
+            raise ScfmError(
+                f"{self.name}: column '{name}' of {frame} has {plural(len(values), 'value')}, and {frame} has "
+                f"{plural(n_rows, 'row')}; the file is damaged. Write it again from its source."
+            )
+        return values
 
-    def frame(self, frame: str) -> "pd.DataFrame":
-        """Return a whole frame with its index as strings."""
+    def frame(self, frame: str) -> "tuple[pd.DataFrame, dict[str, str]]":
+        """Return a whole frame with its index as strings, and the columns that were left out.
+
+        Returns
+        -------
+        The frame; column to the sentence about why it can't be read, or can't be written again.
+        """
         import pandas as pd
 
-        columns = {c: self._column(frame, c) for c in self.columns(frame)}
-        return pd.DataFrame(columns, index=pd.Index(self.index(frame), dtype=object))
+        index = self.index(frame)
+        columns: dict[str, Any] = {}
+        left_out: dict[str, str] = {}
+        for name in column_names(self.root[frame]):
+            if name in RESERVED:
+                left_out[name] = f"{self.name}: {frame} has a column '{name}', a name that anndata keeps for itself."
+                continue
+            try:
+                columns[name] = self.column(frame, name).array
+            except ScfmError as error:
+                left_out[name] = str(error)
+        return pd.DataFrame(columns, index=pd.Index(index, dtype=object)), left_out
 
     def _column(self, frame: str, name: str) -> Any:
-        """Return the values of a column; anndata 0.7 kept categories outside the column, so there the frame is read
-        whole.
-        """
-        if str(self.root[frame].attrs.get("encoding-version", "")) == "0.1.0":
-            return self._read(frame)[name].array
-        return self._read(f"{frame}/{name}")
-
-    def _read(self, key: str) -> Any:
-        from anndata.io import read_elem
-
+        """Return the values of a column or of the index, whatever their encoding."""
         try:
-            return read_elem(self.root[key])
+            return read_column(self.root[frame], name)
         except Exception as error:  # whatever a damaged file makes h5py, zarr or anndata raise
+            reason = str(error).rstrip(".") if isinstance(error, ScfmError) else first_line(error)
             raise ScfmError(
-                f"{self.name}: '{key}' can't be read ({_first_line(error)}). Write the file anew with anndata."
+                f"{self.name}: '{frame}/{name}' can't be read ({reason}). Write the file again with anndata."
             ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def open_file(path: Path | str, name: str | None = None) -> Store:
+    """Open an h5ad file or zarr folder for reading; see :func:`open_store`. The caller closes it."""
+    path, name = Path(path), name or str(path)
+    if not path.exists():
+        raise ScfmError(
+            f"{name}: the file does not exist. Paths in the samplesheet are taken from where the samplesheet lies."
+        )
+    if not path.is_dir() and not path.is_file():
+        raise ScfmError(
+            f"{name}: is no ordinary file (a pipe, socket or device?); expected an h5ad file or zarr folder."
+        )
+    store = Store(_open_zarr(path, name) if path.is_dir() else _open_hdf5(path, name), name)
+    absent = [k for k in ("obs", "var") if k not in store.root]
+    if absent:
+        store.close()
+        raise ScfmError(f"{name}: there is no {listing(absent)} in the file; it is not an AnnData object.")
+    return store
 
 
 @contextmanager
@@ -121,20 +178,11 @@ def open_store(path: Path | str, name: str | None = None) -> Iterator[Store]:
     ScfmError
         It does not exist, can't be opened, or is not an AnnData object.
     """
-    path, name = Path(path), name or str(path)
-    if not path.exists():
-        raise ScfmError(
-            f"{name}: the file does not exist. Paths in the samplesheet are taken from where the samplesheet lies."
-        )
-    root = _open_zarr(path, name) if path.is_dir() else _open_hdf5(path, name)
+    store = open_file(path, name)
     try:
-        absent = [k for k in ("obs", "var") if k not in root]
-        if absent:
-            raise ScfmError(f"{name}: there is no {listing(absent)} in the file; it is not an AnnData object.")
-        yield Store(root, name)
+        yield store
     finally:
-        if hasattr(root, "close"):
-            root.close()
+        store.close()
 
 
 def _open_hdf5(path: Path, name: str) -> Any:
@@ -144,7 +192,7 @@ def _open_hdf5(path: Path, name: str) -> Any:
         return h5py.File(path, "r")
     except OSError as error:
         raise ScfmError(
-            f"{name}: not a readable h5ad file ({_first_line(error)}). It may be cut short or of another format."
+            f"{name}: not a readable h5ad file ({first_line(error)}). It may be cut short or of another format."
         ) from error
 
 
@@ -154,4 +202,4 @@ def _open_zarr(path: Path, name: str) -> Any:
     try:
         return zarr.open_group(path, mode="r")
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ScfmError(f"{name}: not a readable zarr folder ({_first_line(error)}).") from error
+        raise ScfmError(f"{name}: not a readable zarr folder ({first_line(error)}).") from error

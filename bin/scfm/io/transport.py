@@ -17,11 +17,13 @@ from typing import Any
 from scfm.errors import ResourceError, ScfmError
 from scfm.io.checksums import sha256_of
 from scfm.io.progress import meter
-from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, fault_of, retry
+from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, fault_of, open_url, retry
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
+#: bytes between two looks at the free space while writing
+SPACE_EVERY = 64 * BLOCK
 
 
 def download(
@@ -43,7 +45,7 @@ def download(
     Parameters
     ----------
     url
-        ``https://`` (or ``http://``) address.
+        ``https://`` address; ``http://`` as :func:`~scfm.io.web.check_url` has it.
     path
         Target; its folder is made. A file that is there and fits ``size`` and ``sha256`` is kept.
     size, sha256
@@ -71,7 +73,7 @@ def download(
         Too little space on disk.
     """
     path, policy = Path(path), policy or RetryPolicy()
-    check_url(url)
+    check_url(url, allow_http=policy.allow_http)
     if not replace and path.is_file() and (size is None or path.stat().st_size == size):
         digest = sha256_of(path)
         if not sha256 or digest == sha256:
@@ -141,6 +143,8 @@ class _Part:
                 " changed on the way; nothing was kept."
             )
         try:
+            if self.path.name.endswith(".gz"):
+                check_gzip(self.file)
             if check is not None:
                 check(self.file)
         except ScfmError as error:
@@ -190,8 +194,8 @@ def _ask(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> Non
         headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
     request = urllib.request.Request(part.url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=policy.timeout) as answer:
-            _receive(part, answer, at, size)
+        with open_url(request, policy) as answer:
+            _receive(part, answer, at, size, policy.max_bytes)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and at:  # nothing behind our last byte: another file, or all of it is there
@@ -203,13 +207,18 @@ def _ask(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> Non
         raise fault_of(part.url, error, advice) from error
 
 
-def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
+def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int) -> None:
     """Write the body of an answer behind the bytes so far, or from the beginning where the server sends all of it."""
     kind = answer.headers.get_content_type()
     if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
         raise ScfmError(
             f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a"
             " browser and put the file in place by hand."
+        )
+    if answer.status == 206 and not at:  # partial content
+        raise ScfmError(
+            f"{part.url}: the server sends a part of the file (status 206) though all of it was asked for. Nothing was"
+            f" kept."
         )
     goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
     if answer.status == 206 and not goes_on:
@@ -223,9 +232,20 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None) -> None:
         at = 0
     length = answer.headers.get("Content-Length")
     total = at + int(length) if length is not None else None
-    _check_space(part.path.parent, total if total is not None else size, at)
+    expected = total if total is not None else size
+    _check_cap(part, expected or 0, max_bytes)
+    _check_space(part.path.parent, expected, at)
     with part.file.open("ab" if goes_on else "wb") as out, meter(part.path.name, at, total) as tell:
         while block := answer.read(BLOCK):
+            if at + len(block) > min(max_bytes, size if size is not None else max_bytes):
+                out.close()
+                _check_cap(part, at + len(block), max_bytes)
+                part.drop()
+                raise ScfmError(
+                    f"{part.url}: gave {at + len(block):,} bytes or more, expected {size:,}. Nothing was kept."
+                )
+            if at // SPACE_EVERY != (at + len(block)) // SPACE_EVERY:
+                _check_space(part.path.parent, at + SPACE_EVERY, at)
             out.write(block)
             at += len(block)
             tell(len(block))
@@ -237,6 +257,30 @@ def _validator(headers: Any) -> str:
     """Return what tells a server's file from a later one of the same address: a strong ETag, else the date."""
     tag = headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _check_cap(part: _Part, n_bytes: int, max_bytes: int) -> None:
+    """Raise where a file is larger than what may be downloaded; nothing of it is kept."""
+    if n_bytes > max_bytes:
+        part.drop()
+        raise ScfmError(
+            f"{part.url}: has {n_bytes:,} bytes or more, above the limit of {max_bytes:,}. Is it the right file?"
+            f" Nothing"
+            " was kept."
+        )
+
+
+def check_gzip(path: Path) -> None:
+    """Raise :class:`ScfmError` where a gzip file can't be read to its end."""
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(path) as handle:
+            while handle.read(BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise ScfmError(f"the gzip file is damaged or cut short ({error}).") from error
 
 
 def _check_space(folder: Path, total: int | None, at: int) -> None:

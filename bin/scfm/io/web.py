@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import email.utils
 import http.client
+import ipaddress
 import json
 import logging
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,9 @@ AGENT = "scfmbench"
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 #: faults of the connection, unlike those of the disk
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+#: bytes of a JSON answer at most
+MAX_JSON = 200_000_000
 
 Answer = TypeVar("Answer")
 
@@ -39,6 +44,10 @@ class RetryPolicy:
         Seconds before the second attempt; doubled for each further one, at most ``longest``.
     timeout
         Seconds without an answer.
+    max_bytes
+        Largest file that is downloaded.
+    allow_http
+        Whether addresses without encryption are taken; loopback addresses always are.
     sleep
         Waits; replaced in tests.
     """
@@ -47,6 +56,8 @@ class RetryPolicy:
     pause: float = 2.0
     longest: float = 120.0
     timeout: float = 60.0
+    max_bytes: int = 2_000_000_000_000
+    allow_http: bool = False
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -78,10 +89,62 @@ class RefusedError(ScfmError):
         self.code = code
 
 
-def check_url(url: str) -> None:
-    """Raise :class:`ScfmError` where a text is no ``http(s)`` address."""
-    if not url.startswith(("https://", "http://")):
+def check_url(url: str, *, allow_http: bool = False) -> None:
+    """Raise :class:`ScfmError` where a text is no ``https`` address that can be asked.
+
+    Parameters
+    ----------
+    url
+        The address. ``http`` is taken for loopback addresses only, unless ``allow_http``.
+    """
+    odd = [c for c in url if c.isspace() or ord(c) < 32 or ord(c) > 126]  # ASCII that is printed
+    if odd:
+        raise ScfmError(
+            f"{url!r}: not a web address: it holds {odd[0]!r}. Blanks and letters beyond ASCII are written as %XX in"
+            f" one."
+        )
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port  # the port is parsed here, and may be none
+    except ValueError as error:
+        raise ScfmError(f"{url}: not a web address ({error}); expected https://host/path.") from error
+    if parts.scheme not in {"https", "http"} or not host:
         raise ScfmError(f"{url}: not a web address (https://...).")
+    if parts.scheme == "http" and not (allow_http or _is_loopback(host)):
+        raise ScfmError(
+            f"{url}: is not encrypted, so nothing tells who sends the file. Use https://, or --allow_http where you"
+            f" trust"
+            " the network."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to addresses that could have been asked in the first place."""
+
+    def __init__(self, *, allow_http: bool) -> None:
+        self.allow_http = allow_http
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917  # urllib calls it
+        """Return the request that follows, or raise where its address is refused."""
+        try:
+            check_url(newurl, allow_http=self.allow_http)
+        except ScfmError as error:
+            raise ScfmError(f"{req.full_url}: the server sends on to an address that is refused. {error}") from None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def open_url(request: urllib.request.Request, policy: RetryPolicy) -> Any:
+    """Return the answer to a request, redirects followed."""
+    opener = urllib.request.build_opener(_Redirects(allow_http=policy.allow_http))
+    return opener.open(request, timeout=policy.timeout)
 
 
 def retry(
@@ -172,6 +235,14 @@ def _retry_after(error: urllib.error.HTTPError) -> float | None:
         return None
 
 
+def read_capped(answer: Any, url: str) -> bytes:
+    """Return the body of an answer of at most :data:`MAX_JSON` bytes."""
+    body = answer.read(MAX_JSON + 1)
+    if len(body) > MAX_JSON:
+        raise ScfmError(f"{url}: the answer has more than {MAX_JSON:,} bytes; expected JSON of an interface.")
+    return body
+
+
 def get_json(url: str, policy: RetryPolicy | None = None) -> Any:
     """Return the JSON that an address answers with.
 
@@ -182,14 +253,14 @@ def get_json(url: str, policy: RetryPolicy | None = None) -> Any:
     ScfmError
         No answer, or one that is not JSON.
     """
-    check_url(url)
     policy = policy or RetryPolicy()
+    check_url(url, allow_http=policy.allow_http)
 
     def attempt() -> bytes:
         request = urllib.request.Request(url, headers={"User-Agent": AGENT, "Accept": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=policy.timeout) as answer:
-                return answer.read()
+            with open_url(request, policy) as answer:
+                return read_capped(answer, url)
         except urllib.error.HTTPError as error:
             error.close()
             raise fault_of(url, error) from error

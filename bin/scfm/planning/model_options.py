@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.yaml_files import read_yaml
 from scfm.models import model_class
 from scfm.models.core.settings import as_dict, make_settings
 from scfm.text import did_you_mean, listing
@@ -85,17 +86,14 @@ def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any
 
 def _load(path: Path, name: str) -> tuple[Any, list[str]]:
     """Return the content of the file; sentences if it is no YAML, no map, or says a key twice."""
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return None, [f"{name}: not readable as YAML: {' '.join(str(error).split())}."]
+        read = read_yaml(path, name)
+    except ScfmError as error:
+        return None, [str(error)]
+    content = read.content
     if content is not None and not isinstance(content, dict):
         return None, [f"{name} holds {_kind(content)}; {_EXPECTED}."]
-    twice = list(_repeated(node)) if node is not None else []
+    twice = list(_repeated(read.node)) if read.node is not None else []
     return content, [f"{name}: {listing(twice)} stands more than once on one level; say it once."] if twice else []
 
 

@@ -8,26 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.contract_keys import MIN_BATCH
 from scfm.inputs.gene_lists import match_genes
 from scfm.inputs.genes import find_names
-from scfm.inputs.keys import (
-    KEYS,
-    LISTED,
-    build_key,
-    key_column,
-    keys_of,
-    level_counts,
-    primary_pair,
-    split_key,
-)
+from scfm.inputs.keys import KEYS, level_counts, primary_pair, split_key
 from scfm.preparation.design import confounding, design_warnings
+from scfm.preparation.filters import filter_data
 from scfm.preparation.hvg import Selection, select_genes
 from scfm.preparation.normalize import cell_qc, gene_qc, log_cp10k
 from scfm.preparation.pairs import describe_pairs, other_designs
 from scfm.preparation.pca import Components, principal_components
 from scfm.registries.messages import message
-from scfm.text import did_you_mean, listing, plural
+from scfm.text import listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DROPPED = ("cell_id", "reason", "detail")
 #: parameters that preparation reads
 PARAMS = (
     "round_counts",
+    "missing_values",
+    "shared_genes",
     "min_genes_per_cell",
     "min_cells_per_gene",
     "min_cells_per_batch",
@@ -92,71 +84,6 @@ def require(params: Mapping[str, Any]) -> None:
             f"The parameters lack {listing(absent, limit=20)}; give them in --params, "
             f"or --schema nextflow_schema.json for the defaults."
         )
-
-
-def build_obs(obs: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
-    """Return ``cell_id`` and the keys as text: None for missing values, absent keys all None.
-
-    ``batch:<key>`` and ``label:<key>`` hold every key of ``batch_key`` and ``label_key``; ``batch`` and ``label`` are
-    the first of them.
-
-    Parameters
-    ----------
-    obs
-        The user's obs, indexed by cell id.
-    row
-        Row of the samplesheet.
-
-    Raises
-    ------
-    ScfmError
-        A key names a column that does not exist.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame({"cell_id": obs.index.astype(str)}, dtype=object)
-    listed: dict[str, np.ndarray] = {}
-    for name, column in KEYS.items():
-        keys = keys_of(row, column) if name in LISTED else [row[column]] if row.get(column) else []
-        values = [_key_values(obs, key, column) for key in keys]
-        table[name] = values[0] if values else None
-        if name in LISTED:
-            listed |= {key_column(name, key): found for key, found in zip(keys, values, strict=True)}
-    return table.assign(**listed)
-
-
-def _key_values(obs: "pd.DataFrame", key: str, column: str) -> "np.ndarray":
-    """Return a key of the samplesheet as text per cell, None where it is missing."""
-    parts = split_key(key, list(obs.columns))
-    absent = [p for p in parts if p not in obs.columns]
-    if absent:
-        raise ScfmError(
-            f"obs has no column {listing(absent)} ({column} of the "
-            f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
-        )
-    return build_key([obs[p] for p in parts]).to_numpy(dtype=object)
-
-
-def _drop_cells(
-    table: "pd.DataFrame", n_genes: "np.ndarray", row: Mapping[str, Any], min_genes: int
-) -> tuple["np.ndarray", "pd.DataFrame"]:
-    """Return the mask of kept cells, and the list of cells that are left out or not scored."""
-    import numpy as np
-    import pandas as pd
-
-    no_batch, few = table["batch"].isna().to_numpy(), n_genes < min_genes
-    no_label = table["label"].isna().to_numpy()
-    reasons = np.select([no_batch, few, no_label], ["no_batch", "few_genes", "no_label"], "")
-    batch_key, label_key = primary_pair(row)
-    details = {
-        "no_batch": f"no value in '{batch_key}'; left out",
-        "few_genes": f"fewer than {min_genes} genes; left out",
-        "no_label": f"no value in '{label_key}'; kept, not scored",
-    }
-    listed = reasons != ""
-    dropped = pd.DataFrame({"cell_id": table["cell_id"][listed], "reason": reasons[listed]})
-    dropped["detail"] = [details[r] for r in dropped["reason"]]
-    return ~(no_batch | few), dropped.sort_values("cell_id", kind="stable").reset_index(drop=True)[list(DROPPED)]
 
 
 def _annotate_genes(var: "pd.DataFrame", row: Mapping[str, Any]) -> "pd.DataFrame":
@@ -229,21 +156,9 @@ def prepare(
     ScfmError
         A key is missing, or too few cells or genes are left.
     """
-    import numpy as np
-
-    table = build_obs(obs, row)
-    order = np.argsort(table["cell_id"].to_numpy(dtype=str), kind="stable")
-    table, obs, counts = table.iloc[order].reset_index(drop=True), obs.iloc[order], counts[order]
-    keep, dropped = _drop_cells(table, np.diff(counts.indptr), row, int(params["min_genes_per_cell"]))
-    if not keep.all():
-        table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
-    genes = np.bincount(counts.indices, minlength=counts.shape[1]) >= int(params["min_cells_per_gene"])
-    var, counts = _annotate_genes(var, row)[genes].copy(), (counts if genes.all() else counts[:, genes])
-    if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:
-        raise ScfmError(
-            f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
-            f"left after the filters; loosen --min_genes_per_cell and --min_cells_per_gene."
-        )
+    kept = filter_data(counts, obs, row, params)
+    table, counts = kept.table, kept.counts
+    var = _annotate_genes(var, row)[kept.genes].copy()
     qc = cell_qc(counts)
     table["n_counts"], table["n_genes"] = qc["total_counts"], qc["n_genes_by_counts"]
     table["scored"] = table["label"].notna()
@@ -269,9 +184,9 @@ def prepare(
         chosen.n_batches,
     )
     pca = principal_components(logged[:, chosen.mask], int(params["n_pcs"]))
-    notes = [*more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
-    prepared = Prepared(counts, logged, table, obs, var, pca, dropped)
-    prepared.facts = _facts(prepared, row, chosen, n_genes_dropped=int((~genes).sum()), notes=notes)
+    notes = [*kept.notes, *more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
+    prepared = Prepared(counts, logged, table, kept.obs, var, pca, kept.dropped)
+    prepared.facts = _facts(prepared, row, chosen, n_dropped_genes=kept.n_dropped_genes, notes=notes)
     return prepared
 
 
@@ -288,7 +203,12 @@ def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dic
 
 
 def _facts(
-    prepared: Prepared, row: Mapping[str, Any], chosen: Selection, *, n_genes_dropped: int, notes: list[dict]
+    prepared: Prepared,
+    row: Mapping[str, Any],
+    chosen: Selection,
+    *,
+    n_dropped_genes: Mapping[str, int],
+    notes: list[dict],
 ) -> dict[str, Any]:
     """Return the facts of the data set for ``facts.json``, with every warning."""
     obs = prepared.obs
@@ -304,8 +224,7 @@ def _facts(
             logging.INFO if entry["severity"] == "info" else logging.WARNING, "%s: %s", entry["code"], entry["text"]
         )
     dropped = {str(k): int(v) for k, v in prepared.dropped["reason"].value_counts().sort_index().items()}
-    if n_genes_dropped:
-        dropped["rare_genes"] = n_genes_dropped
+    dropped |= n_dropped_genes
     return {
         "dataset": row["dataset"],
         "n_cells": len(obs),

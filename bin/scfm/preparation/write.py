@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
+#: what a data set that could not be prepared leaves empty
+EMPTY_OUTPUTS = ("prepared.h5ad", "obs.parquet", "pca.parquet", "splits.parquet", "facts.json", "dropped_cells.tsv")
 #: obs columns that are ours; a column of the user's with such a name is kept as <name>_input
 OURS = ("batch", "label", "scored", "total_counts", "n_genes_by_counts")
 #: columns of the obs table; keys are text even where all of them are missing
@@ -82,3 +85,9 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
     write_table(splits, outdir / f"{dataset}.splits.parquet")
     write_json(outdir / f"{dataset}.facts.json", prepared.facts)
     write_table(prepared.dropped, outdir / f"{dataset}.dropped_cells.tsv")
+
+
+def write_empty(outdir: Path, dataset: str, endings: Iterable[str]) -> None:
+    """Write files of no bytes in place of those of a data set that could not be prepared."""
+    for ending in endings:
+        (outdir / f"{dataset}.{ending}").write_bytes(b"")

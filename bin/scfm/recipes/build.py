@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.inputs.keys import level_counts
 from scfm.io.columns import writable
-from scfm.io.counts import MatrixFacts, tally
+from scfm.io.counts import tidy, var_of
+from scfm.io.facts import MatrixFacts, tally
+from scfm.io.matrix import Matrix
 from scfm.io.store import Store, open_store
 from scfm.io.tables import read_json, write_json
-from scfm.recipes.counts import CountsWriter, counts_faults, matrix_of, read_rows
+from scfm.recipes.counts import CountsWriter, counts_faults, matrix_of
 from scfm.recipes.frames import finish_obs, join_obs, read_obs
 from scfm.recipes.genes import Genes, join_genes, map_genes, read_genes, read_pairs
 from scfm.recipes.labels import apply_rules
@@ -47,7 +49,7 @@ class _Opened:
     rows: "np.ndarray"
     obs: "pd.DataFrame"
     genes: Genes
-    facts: MatrixFacts
+    matrix: Matrix
     report: dict[str, Any]
 
 
@@ -162,25 +164,40 @@ def _record(records: Mapping[str, Path], name: str) -> Any:
 def _open(spec: Source, store: Store, pairs: Mapping[str, "pd.DataFrame"], warnings: list[dict[str, Any]]) -> _Opened:
     """Filter the rows of a source, read their obs, and map its genes."""
     where = f"{store.name} (source '{spec.name}')"
-    facts = matrix_of(store, spec.counts, where=where)
-    n_cells, n_genes = facts.shape
+    matrix = matrix_of(store, spec.counts, where=where)
+    n_cells, n_genes = matrix.shape
+    _check_lengths(store, matrix, where)
     rows, filters, said = apply_filters(n_cells, spec.keep, lambda column: store.column("obs", column), name=where)
     warnings += said
     genes = map_genes(
-        *read_genes(store, facts.source), pairs.get(spec.genes.table) if spec.genes else None, spec.genes, name=where
+        *read_genes(store, matrix.source), pairs.get(spec.genes.table) if spec.genes else None, spec.genes, name=where
     )
     if genes.n_renamed_twins:
         warnings.append(message("W-REC-03", where=where, values={"n_genes": genes.n_renamed_twins}))
     report = {
         "name": spec.name,
         "file": store.name,
-        "counts": facts.source,
+        "counts": matrix.source,
         "cells_in": n_cells,
         "cells_kept": len(rows),
         "genes_in": n_genes,
         "filters": filters,
     }
-    return _Opened(spec, store, rows, read_obs(store, spec, rows), genes, facts, report)
+    obs, left_out = read_obs(store, spec, rows)
+    if left_out:
+        reasons = " ".join(left_out.values())
+        warnings.append(message("W-REC-04", where=where, reasons=reasons, values={"columns": list(left_out)}))
+    return _Opened(spec, store, rows, obs, genes, matrix, report)
+
+
+def _check_lengths(store: Store, matrix: Matrix, where: str) -> None:
+    """Raise where obs or var has another length than the matrix of counts."""
+    for size, frame, what in zip(matrix.shape, ("obs", var_of(matrix.source)), ("rows", "columns"), strict=True):
+        found = len(store.index(frame))
+        if found != size:
+            raise ScfmError(
+                f"{where}: '{matrix.source}' has {size:,} {what} and {frame} has {found:,}; the file is damaged."
+            )
 
 
 def _choose(
@@ -261,17 +278,17 @@ def _write(path: Path, obs: "pd.DataFrame", var: "pd.DataFrame", opened: Sequenc
 
 
 def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
-    """Append the counts of one source, and hold them against what counts are."""
+    """Append the counts of one source, and check that they are counts."""
     import numpy as np
 
     ids = np.asarray([i if i is not None else "" for i in source.genes.ids], dtype=object)
     columns = var.index.get_indexer(ids)
     columns[ids == ""] = -1
     source.report["genes_kept"] = int((columns >= 0).sum())
-    facts = source.facts
-    for rows in read_rows(source.store, facts, source.rows, columns, len(var)):
+    facts = MatrixFacts.of(source.matrix)
+    for rows in source.matrix.take(source.rows, columns, len(var)):
         facts = tally(facts, rows.data)
-        writer.append(rows)
+        writer.append(tidy(rows))
     where = f"{source.store.name} (source '{source.spec.name}')"
     faults = counts_faults(facts, where=where) if len(source.rows) else []
     if faults:

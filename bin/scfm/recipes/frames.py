@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 SOURCE_ID = "source_cell_id"
 
 
-def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
+def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> tuple["pd.DataFrame", dict[str, str]]:
     """Read the chosen rows of obs and make the columns of the recipe.
+
+    A column that can't be read is left out, unless the recipe renames or pastes it.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
 
     Returns
     -------
-    Frame with the file's own cell ids as index.
+    Frame with the file's own cell ids as index; column that was left out to the reason.
     """
     import pandas as pd
 
@@ -47,7 +49,16 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
             " name."
         )
     # one column at a time, so that only the chosen rows of the others are in memory
-    columns = {spec.rename.get(c, c): read_values(store, c, rows) for c in known}
+    used = {*spec.rename, *(part for parts in spec.paste.values() for part in parts)}
+    columns: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for c in known:
+        try:
+            columns[spec.rename.get(c, c)] = read_values(store, c, rows)
+        except ScfmError as error:
+            if c in used:
+                raise
+            left_out[c] = str(error)
     for column, value in spec.set.items():
         columns[column] = (
             pd.Series(pd.Categorical([value_text(value)] * len(rows)))
@@ -59,7 +70,7 @@ def read_obs(store: Store, spec: Source, rows: "np.ndarray") -> "pd.DataFrame":
             _require(part, list(columns), f"{store.name}: paste")
         columns[column] = pd.Series(pd.Categorical(build_key([columns[p].rename(p) for p in parts])))
     frame = pd.DataFrame(columns, index=range(len(rows)))
-    return frame.set_index(pd.Index(read_values(store, "_index", rows).to_numpy(dtype=object), dtype=object))
+    return frame.set_index(pd.Index(read_values(store, "_index", rows).to_numpy(dtype=object), dtype=object)), left_out
 
 
 def _require(column: str, known: Sequence[str], where: str) -> None:

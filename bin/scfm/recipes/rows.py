@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import as_text
+from scfm.io.frames import index_key
 from scfm.io.store import Store
 from scfm.recipes.recipe import Filter
 from scfm.registries.messages import message
@@ -63,14 +64,14 @@ def read_values(store: Store, column: str, rows: "np.ndarray | None") -> "pd.Ser
     import pandas as pd
 
     if column == "_index":
-        frame = store.root["obs"]
-        element = frame.get(str(frame.attrs.get("_index", "_index"))) if hasattr(frame, "get") else None
+        store.check_frame("obs")
+        element = store.root["obs"].get(index_key(store.root["obs"]))
         if rows is None or element is None or not _is_text(element):
             values = store.index("obs")
             return pd.Series(values if rows is None else values[rows], dtype=object)
         return _text_rows(element, rows)
     element = store.root["obs"].get(column) if column in store.columns("obs") else None
-    if rows is not None and element is not None and _is_text(element):
+    if rows is not None and element is not None and _is_text(element) and element.shape[0] == store.n_rows("obs"):
         return _text_rows(element, rows)
     values = store.column("obs", column)
     return (values if rows is None else values.iloc[rows]).reset_index(drop=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scfm.io.frames import RESERVED
 from scfm.io.tables import read_json
 from scfm.recipes.source import Document, Place, written
 from scfm.text import did_you_mean, listing
@@ -164,6 +165,13 @@ def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> I
             yield (
                 f"{document.where((*place, 'paste', column))}: the column '{column}' is pasted from itself; give the"
                 " new column another name."
+            )
+    for key in ("rename", "set", "paste"):
+        names = spec.get(key, {}).values() if key == "rename" else spec.get(key, {})
+        for column in [n for n in names if not str(n).strip() or n in RESERVED or "/" in str(n)]:
+            yield (
+                f"{document.where((*place, key))}: '{column}' can't be the name of a column of an AnnData file: it is "
+                "empty, holds '/', or is one that anndata keeps for itself."
             )
     news = list(spec.get("rename", {}).values())
     for column in sorted({c for c in news if news.count(c) > 1}):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
+from scfm.io.yaml_files import read_yaml
 from scfm.text import listing
 
 #: a place inside the document: keys and positions from the top
@@ -57,35 +58,13 @@ def read_document(path: Path | str) -> Document:
     ScfmError
         The file does not exist, is not text, or is not YAML.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise ScfmError(f"{path}: the recipe does not exist.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ScfmError(
-            f"{path.name}: the recipe is not text in UTF-8 ({error.reason} at byte {error.start})."
-        ) from error
-    document = Document(path.name)
-    try:
-        anchors = [
-            e.start_mark.line + 1 for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)
-        ]
-        if anchors:
-            raise ScfmError(
-                f"{path.name}: line {anchors[0]}: recipes have no YAML aliases ('*name'); write the values out."
-            )
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None:
-            _visit(node, (), document)
-        document.content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScfmError(f"{path.name}: line {line}: not valid YAML: {error.problem or error.context}.") from error
-    except yaml.YAMLError as error:
-        raise ScfmError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}.") from error
+    document, read = Document(path.name), read_yaml(path, path.name)
+    if read.node is not None:
+        _visit(read.node, (), document)
+    document.content = read.content
     return document
 
 

@@ -32,9 +32,9 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
     Parameters
     ----------
     name
-        Step: ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``probe`` or ``umap``.
+        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``probe`` or ``umap``.
     dataset, embedding
-        What it is about.
+        What it is about; no embedding where the step is about the whole data set (``prepare``).
     outdir
         Where ``<dataset>.<embedding>.<name>.status.json`` is written.
     on_error
@@ -66,7 +66,8 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
             reason=describe_error(error),
             reason_code=getattr(error, "reason_code", type(error).__name__),
         )
-        log.error("%s of %s failed: %s", name, embedding, describe_error(error))
+        log.error("%s of %s failed: %s", name, embedding or dataset, describe_error(error))
         log.debug("traceback", exc_info=True)
-    status = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()} | status
-    write_json(Path(outdir) / f"{dataset}.{embedding}.{name}.status.json", status)
+    stem = f"{dataset}.{embedding}" if embedding else dataset
+    measured = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()}
+    write_json(Path(outdir) / f"{stem}.{name}.status.json", measured | status)

@@ -134,6 +134,8 @@ def stub_prepare_dataset(args: Namespace) -> None:
         "warnings": [],
     }
     write_json(args.outdir / f"{name}.facts.json", facts)
+    status = {"dataset": name, "embedding": "", "step": "prepare", "status": "ok", "reason": "", "reason_code": ""}
+    write_json(args.outdir / f"{name}.prepare.status.json", status)
     (args.outdir / f"{name}.dropped_cells.tsv").write_text("cell_id\treason\tdetail\n")
     prepared = ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs.set_index("cell_id")[["batch", "label"]])
     prepared.write_h5ad(args.outdir / f"{name}.prepared.h5ad")

@@ -54,7 +54,7 @@ workflow FETCH_DATA {
         FETCH_DATASET(
             ch_resolved.flatMap { _sheet, sources, _builds -> sources.collect { spec -> [[id: spec.key], spec] } },
             // a stub's file must never be found where a later run looks for the real one
-            stepSettings(options, 'fetch_dataset.py', ['cellxgene_api']) + [data_dir: workflow.stubRun ? null : options.data_dir],
+            stepSettings(options, 'fetch_dataset.py', ['cellxgene_api', 'allow_http']) + [data_dir: workflow.stubRun ? null : options.data_dir],
         )
         ch_source = FETCH_DATASET.out.source
         ch_fetched = ch_source

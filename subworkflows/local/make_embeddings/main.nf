@@ -79,7 +79,7 @@ workflow MAKE_EMBEDDINGS {
             .map { dataset, meta, _prepared, obs, _pca, _splits -> [[dataset, meta.method], meta, obs] }
             .combine(ch_imports.map { dataset, name, source, key -> [[dataset, name], source, key] }, by: 0)
             .map { _key, meta, obs, source, obsm_key -> [meta + [obsm_key: obsm_key], source, obs] },
-        stepSettings(options, 'import_embedding.py', ['on_method_error']),
+        stepSettings(options, 'import_embedding.py', ['on_method_error', 'max_embedding_dims']),
     )
 
     // models: shards as independent tasks, joined by cell id; one shard is the same path. A random twin is a task of its model.

@@ -59,7 +59,7 @@ workflow PREPARE_DATA {
         stepSettings(
             options,
             'prepare_dataset.py',
-            ['round_counts', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed'],
+            ['round_counts', 'missing_values', 'shared_genes', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed', 'on_method_error'],
         ),
     )
 
@@ -75,8 +75,9 @@ workflow PREPARE_DATA {
     check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
     model_settings = ch_check.map { _datasets, _plan, _messages, settings -> parseJson(settings) }
     plan = ch_check.flatMap { _datasets, plan, _messages, _settings -> plan.splitCsv(header: true, sep: '\t') }
-    dataset = PREPARE_DATASET.out.dataset.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
-    facts = PREPARE_DATASET.out.facts
+    // a data set that could not be prepared leaves empty files and a status with the reason; the others go on
+    dataset = PREPARE_DATASET.out.dataset.filter { _meta, prepared, _obs, _pca, _splits -> prepared.size() > 0 }.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
+    facts = PREPARE_DATASET.out.facts.filter { facts -> facts.size() > 0 }.mix(PREPARE_DATASET.out.status)
     imports = ch_imports
 
     emit:
@@ -84,7 +85,7 @@ workflow PREPARE_DATA {
     check   // channel: [ datasets.json, plan.tsv, input_warnings.json ]
     plan    // channel: row (map)
     dataset // channel: [ dataset, prepared, obs, pca, splits ]
-    facts   // channel: facts.json
+    facts   // channel: facts.json, prepare.status.json
     imports // channel: [ dataset, name, file, obsm key or '' ]
 }
 

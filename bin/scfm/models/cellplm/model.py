@@ -149,7 +149,7 @@ class CellPLM(CellPLMNetwork):
         """Decide which cells see each other: for the whole file, also where only some of its cells are asked for."""
         self.plan = plan_chunks(counts, self.settings.group_column, self.settings.cells_per_chunk)
         self.noise = Noise(self.seed) if self.latent == "gmvae" and self.settings.latent_draw == "sample" else None
-        self.is_fractional = bool(counts.scan().n_fractional)
+        self.is_fractional = bool(counts.scan().facts.n_fractional)
         asked = np.zeros(len(counts.cell_ids), dtype=bool)
         asked[counts.rows] = True
         computed = sum(len(rows) for rows in self.plan if asked[rows].any())

@@ -60,6 +60,7 @@ class Checkpoint:
                 f" there).{did_you_mean(name, self._tensors)} The file is not a checkpoint of this model, or of another"
                 " version of it."
             )
+        _check_numbers(self.path, name, self._tensors[name])
         return self._tensors[name]
 
     def take(self, name: str, *shape: int, init: float | str | None = None) -> "torch.Tensor":
@@ -122,6 +123,17 @@ class Checkpoint:
         """Return the names that were not used, without those that start with one of ``ignore`` (known heads)."""
         prefixes = tuple(ignore)
         return sorted(n for n in self._tensors if n not in self.used and not n.startswith(prefixes or ("\0",)))
+
+
+def _check_numbers(path: Path, name: str, tensor: "torch.Tensor") -> None:
+    """Refuse tensors that are no weights as a model was trained with: complex, quantised or of single bytes."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_complex() or tensor.is_quantized or (tensor.element_size() < 2):  # bytes of half
+        raise ScfmError(
+            f"{path}: the tensor '{name}' holds {kind} values; weights are floating-point numbers of 16 bits or more."
+            f" It"
+            " It may be a quantised copy of the model: get the official file."
+        )
 
 
 class RandomCheckpoint(Checkpoint):

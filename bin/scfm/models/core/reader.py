@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.io.counts import var_of
+from scfm.io.facts import MatrixFacts, tally
+from scfm.io.matrix import Matrix, key_of, matrix_in_memory, open_matrix
+from scfm.io.store import open_file
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -61,15 +65,19 @@ class Chunk:
 
 @dataclass
 class Scan:
-    """What one pass over the counts tells: found once, before any computing."""
+    """What one pass over the counts tells: found once, before any computing.
 
+    Attributes
+    ----------
+    facts
+        Tally of the values that are not zero.
+    cells_per_gene, genes_per_cell
+        Shape (n_genes,) and (n_cells,).
+    """
+
+    facts: MatrixFacts
     cells_per_gene: np.ndarray
-    n_values: int = 0
-    n_fractional: int = 0
-    fractional_example: float = 0.0
-    n_negative: int = 0
-    n_not_finite: int = 0
-    genes_per_cell: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    genes_per_cell: np.ndarray
 
     @property
     def detected(self) -> np.ndarray:
@@ -83,25 +91,27 @@ class Counts:
     Parameters
     ----------
     matrix
-        Anything that gives rows as CSR by ``matrix[start:stop]`` (AnnData's backed CSR, SciPy sparse) or a dense block.
+        From :mod:`scfm.io.matrix`; its structure is checked there, its values by :meth:`scan`.
     obs, var
         Tables of the AnnData; their indices are cell ids and ``var_names``.
-    name
-        File and place, for the sentences.
     layers
         Names of the layers that are there, for the sentences.
     """
 
-    def __init__(
-        self, matrix: Any, obs: "pd.DataFrame", var: "pd.DataFrame", *, name: str, layers: Sequence[str] = ()
-    ) -> None:
-        self._matrix, self.obs, self.var, self.name, self.layers = matrix, obs, var, name, list(layers)
+    def __init__(self, matrix: Matrix, obs: "pd.DataFrame", var: "pd.DataFrame", *, layers: Sequence[str] = ()) -> None:
+        self._matrix, self.obs, self.var, self.name, self.layers = matrix, obs, var, matrix.name, list(layers)
+        if matrix.shape != (len(obs), len(var)):
+            raise ScfmError(
+                f"{self.name}: has {matrix.shape[0]:,} rows and {matrix.shape[1]:,} columns, obs has {len(obs):,} rows"
+                f" and var {len(var):,}; the file is damaged."
+            )
         self.cell_ids = np.asarray(obs.index.astype(str), dtype=object)
         self._rows = np.arange(len(obs))
         repeated = obs.index[obs.index.duplicated()]
         if len(repeated):
             raise ScfmError(
-                f"{name}: {plural(len(repeated), 'cell id')} occur more than once (such as '{repeated[0]}'). Rows are"
+                f"{self.name}: {plural(len(repeated), 'cell id')} occur more than once (such as '{repeated[0]}'). Rows"
+                f" are"
                 " kept by cell id; make the ids unique (obs_names_make_unique) and try again."
             )
         self._scan: Scan | None = None
@@ -173,13 +183,11 @@ class Counts:
         from scipy import sparse
 
         order = np.argsort(rows, kind="stable")
-        ordered = rows[order]
-        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1
-        blocks = [
-            sparse.csr_matrix(self._matrix[int(b[0]) : int(b[-1]) + 1]) for b in np.split(ordered, breaks) if len(b)
-        ]
+        blocks = list(self._matrix.take(rows[order]))
+        if not blocks:
+            return sparse.csr_matrix((0, self._matrix.shape[1]), dtype=np.float32)
         counts = blocks[0] if len(blocks) == 1 else sparse.vstack(blocks, format="csr")
-        if not np.array_equal(ordered, rows):
+        if not np.array_equal(rows[order], rows):
             back = np.empty(len(order), dtype=np.int64)
             back[order] = np.arange(len(order))
             counts = counts[back]
@@ -188,37 +196,21 @@ class Counts:
     def scan(self) -> Scan:
         """Go over all counts of the file once: genes detected, cells per gene, odd values. The result is kept."""
         if self._scan is None:
-            scan = Scan(np.zeros(self.n_genes, np.int64), genes_per_cell=np.zeros(len(self.cell_ids), np.int64))
+            facts = MatrixFacts.of(self._matrix)
+            per_gene, per_cell = (np.zeros(n, np.int64) for n in (self.n_genes, len(self.cell_ids)))
             for start in range(0, len(self.cell_ids), SCAN_CELLS):
-                stop = min(start + SCAN_CELLS, len(self.cell_ids))
-                _add_to_scan(scan, self._read(np.arange(start, stop)), start)
-            self._scan = scan
+                counts = self._matrix.rows(start, min(start + SCAN_CELLS, len(self.cell_ids)))
+                there = counts.data != 0
+                facts = tally(facts, counts.data[there])
+                per_gene += np.bincount(counts.indices[there], minlength=len(per_gene))
+                running = np.concatenate([[0], np.cumsum(there)])
+                per_cell[start : start + counts.shape[0]] = np.diff(running[counts.indptr])
+            self._scan = Scan(facts, per_gene, per_cell)
         return self._scan
 
 
-def _add_to_scan(scan: Scan, counts: "csr_matrix", start: int) -> None:
-    """Add a block of rows to a scan, in place."""
-    data = counts.data
-    there = data != 0
-    scan.cells_per_gene += np.bincount(counts.indices[there], minlength=len(scan.cells_per_gene))
-    running = np.concatenate([[0], np.cumsum(there)])
-    scan.genes_per_cell[start : start + counts.shape[0]] = np.diff(running[counts.indptr])
-    scan.n_values += int(there.sum())
-    if data.dtype.kind != "f":
-        scan.n_negative += int((data < 0).sum()) if data.dtype.kind == "i" else 0
-        return
-    finite = np.isfinite(data)
-    scan.n_not_finite += int((~finite).sum())
-    scan.n_negative += int((data < 0).sum())
-    fractional = finite & (data != np.rint(data))
-    n = int(fractional.sum())
-    if n and not scan.n_fractional:
-        scan.fractional_example = float(data[int(np.argmax(fractional))])
-    scan.n_fractional += n
-
-
 def open_counts(path: Path | str, layer: str = "") -> Counts:
-    """Open an .h5ad file for reading in chunks.
+    """Open an .h5ad file (or zarr folder) for reading in chunks.
 
     Parameters
     ----------
@@ -230,40 +222,22 @@ def open_counts(path: Path | str, layer: str = "") -> Counts:
     Notes
     -----
     CSR and dense matrices are read chunk by chunk. A CSC matrix cannot be read by cells; it is converted in memory
-    once.
+    once. Columns of obs and var that can't be read are left out: a model that needs one says so.
     """
-    import h5py
-    from anndata.io import read_elem, sparse_dataset
-
-    path = Path(path)
-    if not path.is_file():
-        raise ScfmError(f"{path}: the input file does not exist.")
-    try:
-        handle = h5py.File(path, "r")
-    except OSError as error:
-        raise ScfmError(f"{path}: not readable as .h5ad (HDF5): {str(error).splitlines()[0][:120]}.") from error
-    layers = list(handle["layers"]) if "layers" in handle else []
-    place = {"": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")
-    if place not in handle:
+    store = open_file(path)
+    layers = store.keys("layers")
+    source = {"": "X", "raw": "raw"}.get(layer, f"layers/{layer}")
+    if key_of(source) not in store.root:
         raise ScfmError(
-            f"{path}: there is no {place} (setting input_layer).{did_you_mean(layer, layers)} It has"
-            f" X{''.join(f', layers/{n}' for n in layers)}{', raw/X' if 'raw/X' in handle else ''}."
+            f"{path}: there is no {key_of(source)} (setting input_layer).{did_you_mean(layer, layers)} It has"
+            f" X{''.join(f', layers/{n}' for n in layers)}{', raw/X' if 'raw/X' in store.root else ''}."
         )
-    node = handle[place]
-    if isinstance(node, h5py.Group):
-        matrix = sparse_dataset(node)
-        if node.attrs.get("encoding-type") == "csc_matrix":
-            matrix = matrix.to_memory().tocsr()
-    else:
-        matrix = node
-    var = read_elem(handle["raw/var" if layer == "raw" else "var"])
-    return Counts(matrix, read_elem(handle["obs"]), var, name=f"{path} ({place})", layers=layers)
+    (obs, _), (var, _) = store.frame("obs"), store.frame(var_of(source))
+    return Counts(open_matrix(store, source), obs, var, layers=layers)
 
 
 def counts_of(adata: "anndata.AnnData", layer: str = "") -> Counts:
     """Wrap an AnnData in memory (or backed); ``layer`` as in :func:`open_counts`."""
-    from scipy import sparse
-
     holder = adata.raw if layer == "raw" else adata
     if holder is None:
         raise ScfmError("The AnnData has no raw (setting input_layer=raw).")
@@ -272,6 +246,6 @@ def counts_of(adata: "anndata.AnnData", layer: str = "") -> Counts:
     matrix = holder.X if layer in ("", "raw") else adata.layers[layer]
     if matrix is None:
         raise ScfmError("The AnnData has no X; name a layer with input_layer.")
-    if sparse.issparse(matrix) and matrix.format != "csr":
-        matrix = matrix.tocsr()
-    return Counts(matrix, adata.obs, holder.var, name="the AnnData", layers=list(adata.layers))
+    return Counts(
+        matrix_in_memory(matrix, "the AnnData", layer or "X"), adata.obs, holder.var, layers=list(adata.layers)
+    )

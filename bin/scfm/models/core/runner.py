@@ -222,23 +222,29 @@ def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> Non
     hint = ""
     if "counts" in counts.layers and model.settings.input_layer != "counts":
         hint = " The file has a layer 'counts': use --set input_layer=counts."
-    if scan.n_not_finite:
+    facts = scan.facts
+    if facts.n_nan or facts.n_infinite:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_not_finite, 'value')} of {scan.n_values:,} are NaN or infinite; expected"
-            f" counts.{hint}"
+            f"{counts.name}: {plural(facts.n_nan + facts.n_infinite, 'value')} of {facts.n_stored:,} are NaN or"
+            f" infinite; expected counts.{hint}"
         )
-    if scan.n_negative:
+    if facts.n_large:
         raise ScfmError(
-            f"{counts.name}: {plural(scan.n_negative, 'value')} of {scan.n_values:,} are negative; expected counts, not"
-            f" scaled data.{hint}"
+            f"{counts.name}: {plural(facts.n_large, 'value')} of {facts.n_stored:,} are above 16,777,216 (up to"
+            f" {facts.maximum:.4g}), more than single precision holds exactly; expected counts.{hint}"
+        )
+    if facts.n_negative:
+        raise ScfmError(
+            f"{counts.name}: {plural(facts.n_negative, 'value')} of {facts.n_stored:,} are negative; expected counts,"
+            f" not scaled data.{hint}"
         )
     rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
-    if not scan.n_fractional or rule == "expected":
+    if not facts.n_fractional or rule == "expected":
         return
-    counted = f"{counts.name}: {scan.n_fractional:,} of {plural(scan.n_values, 'non-zero value')}"
+    counted = f"{counts.name}: {facts.n_fractional:,} of {plural(facts.n_stored, 'non-zero value')}"
     if rule == "error":
         raise ScfmError(
-            f"{counted} are fractional (such as {scan.fractional_example:.4g}); {model.name} needs raw counts,"
+            f"{counted} are fractional (such as {facts.example:.4g}); {model.name} needs raw counts,"
             f" normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'}"
             " If these are counts corrected for ambient RNA, say so: --set fractional=warn."
         )
@@ -246,9 +252,9 @@ def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> Non
         "W-MOD-02",
         model=model.name,
         counts=counted,
-        example=scan.fractional_example,
+        example=facts.example,
         hint=hint,
-        values={"n_fractional": scan.n_fractional},
+        values={"n_fractional": facts.n_fractional},
     )
 
 

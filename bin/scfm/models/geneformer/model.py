@@ -21,10 +21,9 @@ from scfm.models.core.bert import longest_sequence, read_bert_config, read_embed
 from scfm.models.core.pickles import load_dict
 from scfm.models.core.settings import ModelSettings
 from scfm.models.geneformer.files import find_dictionaries, find_model
-from scfm.text import plural
+from scfm.models.geneformer.totals import check_totals, row_sums, total_counts
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
     from scipy.sparse import csr_matrix
 
@@ -151,16 +150,27 @@ class Geneformer(EmbeddingModel):
         """Find the total counts; say where an official filter is not applied."""
         self.n_counts_column = self.settings.n_counts_column or ("n_counts" if "n_counts" in counts.obs.columns else "")
         if self.n_counts_column:
-            check_totals(counts, self.n_counts_column)
+            missing = check_totals(counts, self.n_counts_column)
+            if missing:
+                self.warn("W-MOD-24", column=self.n_counts_column, values={"n": missing})
         if "filter_pass" in counts.obs.columns and (n := int((counts.obs["filter_pass"] != 1).sum())):
             self.warn("W-MOD-19", values={"n": n})
+
+    def _totals(self, chunk: "Chunk") -> np.ndarray:
+        """Return the total count of each cell: the column's value, the sum of its counts where there is none."""
+        if not self.n_counts_column:
+            return row_sums(chunk.counts)
+        totals = total_counts(chunk.obs[self.n_counts_column])
+        if totals.dtype.kind == "f" and (missing := np.isnan(totals)).any():
+            totals = np.where(missing, row_sums(chunk.counts).astype(totals.dtype), totals)
+        return totals
 
     # ---- tokens ------------------------------------------------------------------------------------------------------
 
     def tokenize(self, chunk: "Chunk") -> tokens.Tokens:
         """Sort the genes of each cell by count / total * 10,000 / median, cut, and put specials around."""
         rows, ids = self._detected(chunk.counts)
-        totals = total_counts(chunk.obs[self.n_counts_column]) if self.n_counts_column else row_sums(chunk.counts)
+        totals = self._totals(chunk)
         with np.errstate(divide="ignore"):  # an empty cell may have total 0
             per_count = np.true_divide(1.0, totals)
         # the official code rounds these products to the type of counts and totals; the median is applied in float64
@@ -239,39 +249,6 @@ def summing_slots(ids: np.ndarray) -> np.ndarray:
     slot = np.full(len(ids), -1, np.int64)
     slot[known] = number[inverse]
     return slot
-
-
-def row_sums(counts: "csr_matrix") -> np.ndarray:
-    """Return the total count of each cell, shape (n_cells,), float64."""
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-
-
-def total_counts(column: "pd.Series") -> np.ndarray:
-    """Return a column of totals in its own type, which rounding depends on; nullable and boolean ones as float64."""
-    import pandas as pd
-
-    is_plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiu"
-    return column.to_numpy() if is_plain else pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def check_totals(counts: "Counts", column: str) -> None:
-    """Refuse totals that are no positive numbers in cells that have counts."""
-    import pandas as pd
-
-    totals = counts.obs_column(column)
-    if not pd.api.types.is_numeric_dtype(totals):
-        raise ScfmError(
-            f"{counts.name}: obs column '{column}' (setting n_counts_column) holds {totals.dtype} values, expected the"
-            " total count of each cell."
-        )
-    values = total_counts(totals).astype(np.float64)
-    bad = np.flatnonzero(~((values > 0) & np.isfinite(values)) & (counts.scan().genes_per_cell > 0))
-    if len(bad):
-        raise ScfmError(
-            f"{counts.name}: obs column '{column}' (setting n_counts_column) is {values[bad[0]]:g} in cell"
-            f" '{counts.cell_ids[bad[0]]}' and not a positive number in {plural(len(bad), 'cell')} of {len(values):,}"
-            " that have counts; expected the total count of each cell."
-        )
 
 
 def inner_rows(segments: "Segments") -> "Some":

@@ -177,7 +177,7 @@ class ScFoundation(EmbeddingModel):
         if self.settings.pre_normalized == "F":
             return
         scan = counts.scan()
-        if not scan.n_fractional:
+        if not scan.facts.n_fractional:
             self.warn("W-MOD-21", pre_normalized=self.settings.pre_normalized)
         if self.settings.pre_normalized == "A":
             check_totals(counts)

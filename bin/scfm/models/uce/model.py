@@ -143,7 +143,7 @@ class UCE(UCENetwork):
         names = counts.gene_names(self.gene_column(counts))[use]
         if s.species == "human" and genes.species_of(names) == "mouse":
             self.warn("W-MOD-16", gene=names[0])
-        if counts.scan().n_fractional:
+        if counts.scan().facts.n_fractional:
             self.warn("W-MOD-18")
         if not self.cells_apart and counts.n_cells < len(counts.cell_ids):
             self.warn("W-MOD-17")

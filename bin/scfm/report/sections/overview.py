@@ -145,8 +145,8 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     batch_key, label_key = primary_pair(row)
     batches, labels = facts.get("batches", {}), facts.get("labels", {})
     dropped = sum(
-        n for reason, n in facts.get("dropped", {}).items() if reason != "rare_genes"
-    )  # the only one that counts genes
+        n for reason, n in facts.get("dropped", {}).items() if reason not in {"rare_genes", "unshared_genes"}
+    )  # these two count genes
     parts = [
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),

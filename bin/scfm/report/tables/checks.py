@@ -10,7 +10,7 @@ from scfm.registries.messages import SEVERITIES, message
 from scfm.report.tables.names import Names
 from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.rank_checks import DISAGREEMENT_GAP, circular_scores, disagreeing_metrics
-from scfm.report.tables.status import NO_RESULT
+from scfm.report.tables.status import NO_RESULT, NOT_PREPARED
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -80,8 +80,18 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     """E-RUN-01: a step failed with a reason. E-RUN-02: a planned result is missing without one. Seeds share a
     message.
     """
-    found = []
     failed = status[status["status"] == "failed"]
+    unprepared = failed["reason_code"] == NOT_PREPARED
+    found = [
+        message(
+            "E-RUN-01/not_prepared",
+            reason=reason,
+            dataset=dataset,
+            values={"embeddings": sorted(rows["embedding"]), "step": "prepare", "reason_code": NOT_PREPARED},
+        )
+        for (dataset, reason), rows in failed[unprepared].groupby(["dataset", "reason"], sort=True)
+    ]
+    failed = failed[~unprepared]
     for (dataset, method, step, code, reason), rows in failed.groupby(
         ["dataset", "method", "step", "reason_code", "reason"], sort=True
     ):

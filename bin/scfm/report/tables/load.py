@@ -54,6 +54,8 @@ class Collected:
         The joined tables of the steps by name, in the columns of their schemas; also attributes (``found.scores``).
     facts
         ``{data set: facts}`` from PREPARE_DATASET.
+    preparations
+        ``{data set: status}`` of PREPARE_DATASET; one that failed has no facts.
     recipes, downloads
         ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
     messages
@@ -67,6 +69,7 @@ class Collected:
     sidecars: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -156,7 +159,10 @@ def _sort_json(path: Path, found: Collected) -> None:
     """Put one JSON file where it belongs; files that are none of ours are left alone."""
     content = read_json(path)
     if path.name.endswith(".status.json"):
-        found.statuses.append(content)
+        if content["step"] == "prepare":
+            found.preparations[content["dataset"]] = content
+        else:
+            found.statuses.append(content)
     elif path.name.endswith(".facts.json"):
         found.facts[path.name.removesuffix(".facts.json")] = content
     elif path.name.endswith(".recipe.json"):

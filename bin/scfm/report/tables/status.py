@@ -31,6 +31,7 @@ STEPS = ("embed", "correct", "validate", "neighbors", "score", "probe", "umap")
 SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
 
 NO_RESULT = "no_result"
+NOT_PREPARED = "not_prepared"
 EARLIER_FAILED = "earlier_step_failed"
 EARLIER_NOT_APPLICABLE = "earlier_step_not_applicable"
 SWITCHED_OFF = "switched_off"
@@ -160,6 +161,10 @@ def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[s
 
 def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[str, str], str]) -> dict[str, str]:
     """Return the failure of a step that left nothing, with what the preparation and the trace can say about it."""
+    left = found.preparations.get(row.dataset, {"status": "ok"})
+    if left["status"] != "ok":
+        reason = f"Data set '{row.dataset}' could not be prepared, so no step of it ran: {left['reason']}"
+        return {"status": "failed", "reason_code": NOT_PREPARED, "reason": reason}
     if row.dataset not in found.facts:
         reason = _NOT_PREPARED_TEXT.format(dataset=row.dataset)
     else:

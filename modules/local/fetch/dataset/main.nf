@@ -29,6 +29,7 @@ process FETCH_DATASET {
     ${launcher} fetch_dataset.py \\
         --spec spec.json \\
         --dest . \\
+        ${settings.allow_http ? '--allow_http' : ''} \\
         ${api} \\
         ${args}
     """

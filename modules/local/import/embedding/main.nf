@@ -28,6 +28,7 @@ process IMPORT_EMBEDDING {
         ${meta.obsm_key ? "--obsm_key ${shellWord(meta.obsm_key)}" : ''} \\
         --obs ${obs} \\
         --seed ${meta.seed} \\
+        --max_dims ${settings.max_embedding_dims} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\

@@ -17,6 +17,7 @@ process PREPARE_DATASET {
     tuple val(meta), path("${meta.id}.prepared.h5ad"), path("${meta.id}.obs.parquet"), path("${meta.id}.pca.parquet"), path("${meta.id}.splits.parquet"), emit: dataset
     path "${meta.id}.facts.json", emit: facts
     path "${meta.id}.dropped_cells.tsv", emit: dropped
+    path "${meta.id}.prepare.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -32,6 +33,7 @@ process PREPARE_DATASET {
         --params params.json \\
         ${hvg_exclude ? "--hvg_exclude ${hvg_exclude}" : ''} \\
         ${hvg_force ? "--hvg_force ${hvg_force}" : ''} \\
+        --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\
         ${args}
