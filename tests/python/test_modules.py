@@ -6,6 +6,7 @@ The inputs are committed, so that a step that breaks takes no other's test with 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -413,3 +414,21 @@ def test_the_committed_inputs_are_what_the_executables_write(tmp_path: Path) -> 
     for stem in (STEM, MODEL_STEM):
         ids, values = read_embedding(INPUTS / f"{stem}.parquet")
         np.testing.assert_allclose(rows_of(tmp_path / "modules" / f"{stem}.parquet", ids), values, atol=1e-2)
+
+
+def test_the_page_names_a_case_for_every_module() -> None:
+    rows = re.findall(r"^\| `([\w/]+)` \| `(\w+\.py)::(\w+)` \|$", (PROJECT / "docs" / "testing.md").read_text(), re.M)
+    folder = PROJECT / "modules" / "local"
+    assert [row[0] for row in rows] == sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("main.nf"))
+    for _module, file, case in rows:
+        assert f"def {case}(" in (PROJECT / "tests" / "python" / file).read_text(), case
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PROJECT.glob("modules/local/**/main.nf.test")), ids=lambda p: str(p.parents[1].name)
+)
+def test_every_module_has_an_nf_test_that_runs_its_script(path: Path) -> None:
+    tests = re.split(r"^    test\(", path.read_text(), flags=re.M)[1:]
+    scripts = [text for text in tests if 'options "-stub"' not in text]
+    assert scripts
+    assert any("process.out" in text or "process.trace" in text for text in scripts)
