@@ -34,9 +34,10 @@ demo-study: setup ## the study in miniature: six stand-ins from a local server t
 	@nextflow run . -profile test_study --outdir $(OUTDIR)_study -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)_study/report/scfmbench_report.html"
 
-lint: setup ## ruff (rules and format) and nextflow lint
+lint: setup ## ruff (rules and format), mypy on the core, nextflow lint
 	@ruff check bin tests benchmarks setup.py
 	@ruff format --check bin tests benchmarks setup.py
+	@mypy
 	@nextflow lint main.nf nextflow.config conf workflows subworkflows modules
 
 test-python: setup ## unit tests and every module's executable, on two cores
@@ -76,4 +77,4 @@ docs: setup ## write the parts of docs/ that are made from assets/
 	@make_docs.py
 
 clean: ## remove work, results and caches, keep the set-up
-	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache
+	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache .mypy_cache

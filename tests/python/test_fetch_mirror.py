@@ -359,7 +359,7 @@ def test_a_mirror_until_it_is_interrupted(folder) -> None:
         stdout=subprocess.PIPE,
         text=True,
         # a shell's background job ignores interrupts, and so would what it starts
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no thread is running)
     )
     assert running.stdout is not None
     api = running.stdout.readline().strip()

@@ -14,6 +14,7 @@ from scfm.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 _INDEX_NAMES = ("", "index", "Unnamed: 0", "__index_level_0__")
 _ID_ARRAYS = ("cell_id", "cell_ids", "obs_names")
@@ -95,7 +96,7 @@ def _read_text(path: Path) -> "tuple[np.ndarray, np.ndarray]":
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
-def _split_columns(table: "object", path: Path) -> "tuple[np.ndarray, np.ndarray]":
+def _split_columns(table: "pa.Table", path: Path) -> "tuple[np.ndarray, np.ndarray]":
     ids = _id_column(table.column_names, path)
     return column_of_ids(table.column(ids), path), numeric_columns(
         table, [c for c in table.column_names if c != ids], path
