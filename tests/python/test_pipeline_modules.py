@@ -92,9 +92,15 @@ def run(world: World) -> Run:
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-            os.kill(wait_for(rf"python.*score_embedding.py .*liver\.sccello\.raw\.{SEED}"), signal.SIGKILL)
-            status = process.wait(timeout=1500)
+            try:
+                task = wait_for(rf"python.*score_embedding.py .*liver\.sccello\.raw\.{SEED}", seconds=900)
+                os.kill(task, signal.SIGKILL)
+                status = process.wait(timeout=1500)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
     return Run(folder, folder / "out", status, log.read_text())
 
 
