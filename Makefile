@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
+.PHONY: help setup demo demo-models demo-study test test-full lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -23,7 +23,7 @@ demo: setup ## run the pipeline on embedded data and print where the report is
 	@nextflow run . -profile test --outdir $(OUTDIR) -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)/report/scfmbench_report.html"
 
-demo-models: setup ## the demo with all eight models, on made-up random weights (nothing is downloaded)
+demo-models: setup ## the demo with all eight models, on randomly initialised weights (nothing is downloaded)
 	@python -c "import anndata; v = anndata.read_h5ad('tests/data/demo.h5ad', backed='r').var; print(*(f'{s}\\t{e}' for s, e in zip(v.index, v['ensembl_id'])), sep='\\n')" > .tools/demo_genes.tsv
 	@test -e .tools/tiny_weights/nicheformer || make_tiny_weights.py --model all --genes .tools/demo_genes.tsv --dest .tools/tiny_weights
 	@nextflow run . -profile test --models all --random_init --weights_dir .tools/tiny_weights --model_options tests/data/demo_models.yml \
@@ -34,19 +34,21 @@ demo-study: setup ## the study in miniature: six stand-ins from a local server t
 	@nextflow run . -profile test_study --outdir $(OUTDIR)_study -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)_study/report/scfmbench_report.html"
 
-lint: setup ## ruff and nextflow lint
-	@ruff check bin tests benchmarks
+lint: setup ## ruff (rules and format), mypy on the core, nextflow lint
+	@ruff check bin tests benchmarks setup.py
+	@ruff format --check bin tests benchmarks setup.py
+	@mypy
 	@nextflow lint main.nf nextflow.config conf workflows subworkflows modules
 
-test-python: setup ## unit tests
-	@pytest -q -n 2 -m "not pipeline" --durations 15
+test-python: setup ## unit tests and every module's executable, on two cores
+	@pytest -q -n 2 -m "not pipeline and not slow" --durations 15
 
 test-models: setup ## golden fixtures of the foundation models: one table, then their tests
 	@python tests/python/models_table.py
 	@pytest -q tests/python/test_models_*.py
 
 test-pipeline: setup ## tests that run Nextflow and read the results back
-	@pytest -q -m pipeline --durations 15
+	@pytest -q -m "pipeline and not slow" --durations 15
 
 test-nf: setup ## nf-test, when it is on PATH
 ifdef NF_TEST
@@ -55,7 +57,11 @@ else
 	@echo "nf-test is not on PATH: the nf-test files in tests/, modules/ and subworkflows/ were NOT run"
 endif
 
-test: setup lint test-nf test-python test-pipeline ## everything
+test: setup lint test-nf test-python test-pipeline ## everything but the slow tests
+
+test-full: test ## the slow tests too: compiled references, real data sets, all scenarios, long trainings
+	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
+	@pytest -q -m "slow and pipeline" --durations 15
 
 containers: ## build the Docker images (needs Docker)
 	@bash scripts/build_images.sh docker
@@ -71,4 +77,4 @@ docs: setup ## write the parts of docs/ that are made from assets/
 	@make_docs.py
 
 clean: ## remove work, results and caches, keep the set-up
-	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache
+	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache .mypy_cache

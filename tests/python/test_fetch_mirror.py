@@ -355,7 +355,11 @@ def test_signals_reach_the_command(folder, number) -> None:
 
 def test_a_mirror_until_it_is_interrupted(folder) -> None:
     running = subprocess.Popen(
-        [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(BIN / "serve_mirror.py"), "--folder", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # a shell's background job ignores interrupts, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no thread is running)
     )
     assert running.stdout is not None
     api = running.stdout.readline().strip()

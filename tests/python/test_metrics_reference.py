@@ -100,6 +100,7 @@ def test_clusterings(scib, world: MetricInputs, ours) -> None:
     assert ours["kmeans_ari", "all"] == pytest.approx(expected["ari"], abs=LOOSE)
 
 
+@pytest.mark.slow  # compiles for a minute; test_metrics_core.py counts kBET's neighbours by hand
 def test_kbet_per_label(scib, world: MetricInputs, ours) -> None:
     labels, batches = _names(world)
     expected, table = scib.kbet_per_label(_neighbors(world, 50), batches, labels, return_df=True)
@@ -161,6 +162,7 @@ def pbmc():
     return adata
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_benchmarker_on_real_cells(scib, pbmc) -> None:
     """Every metric of the Benchmarker, per embedding, and its totals' direction."""

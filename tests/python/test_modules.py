@@ -6,6 +6,7 @@ The inputs are committed, so that a step that breaks takes no other's test with 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,8 @@ def test_score_embedding_agrees_with_scikit_learn_on_the_silhouette(tmp_path: Pa
     assert whole.loc["silhouette_label", "value"] == pytest.approx(expected, abs=1e-4)
     study = pd.read_csv(tmp_path / f"{STEM}.metrics_scib.csv", index_col=0)
     assert float(study.loc["X_emb", "Silhouette label"]) == pytest.approx(expected, abs=1e-4)
+    centroids = read_table(tmp_path / f"{STEM}.centroids.tsv")
+    assert len(centroids) == obs.groupby(["batch", "label"]).ngroups
     assert status_of(tmp_path, "score") == "ok"
 
 
@@ -289,7 +292,7 @@ def test_probe_embedding_tests_every_cell_once_and_beats_its_baseline(tmp_path: 
     assert rows.loc["mean", "value"] > rows.loc["mean", "baseline_majority"] + 0.2
 
 
-def test_draw_umaps_places_every_cell_and_its_centroids(tmp_path: Path, obs: pd.DataFrame) -> None:
+def test_draw_umaps_places_every_cell(tmp_path: Path, obs: pd.DataFrame) -> None:
     call(
         "draw_umaps",
         embeddings=[INPUTS / f"{STEM}.parquet"],
@@ -304,8 +307,6 @@ def test_draw_umaps_places_every_cell_and_its_centroids(tmp_path: Path, obs: pd.
     assert np.isfinite(table[["umap_1", "umap_2"]]).all(axis=None)
     assert status_of(tmp_path, "umap") == "ok"
     assert next(tmp_path.glob(f"{STEM}.umap_batch.png")).read_bytes().startswith(b"\x89PNG")
-    centroids = read_table(next(tmp_path.glob("*.centroids.tsv")))
-    assert len(centroids) == obs.groupby(["batch", "label"]).ngroups
 
 
 # ---- report ----------------------------------------------------------------------------------------------------------
@@ -413,3 +414,21 @@ def test_the_committed_inputs_are_what_the_executables_write(tmp_path: Path) -> 
     for stem in (STEM, MODEL_STEM):
         ids, values = read_embedding(INPUTS / f"{stem}.parquet")
         np.testing.assert_allclose(rows_of(tmp_path / "modules" / f"{stem}.parquet", ids), values, atol=1e-2)
+
+
+def test_the_page_names_a_case_for_every_module() -> None:
+    rows = re.findall(r"^\| `([\w/]+)` \| `(\w+\.py)::(\w+)` \|$", (PROJECT / "docs" / "testing.md").read_text(), re.M)
+    folder = PROJECT / "modules" / "local"
+    assert [row[0] for row in rows] == sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("main.nf"))
+    for _module, file, case in rows:
+        assert f"def {case}(" in (PROJECT / "tests" / "python" / file).read_text(), case
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PROJECT.glob("modules/local/**/main.nf.test")), ids=lambda p: str(p.parents[1].name)
+)
+def test_every_module_has_an_nf_test_that_runs_its_script(path: Path) -> None:
+    tests = re.split(r"^    test\(", path.read_text(), flags=re.M)[1:]
+    scripts = [text for text in tests if 'options "-stub"' not in text]
+    assert scripts
+    assert any("process.out" in text or "process.trace" in text for text in scripts)

@@ -146,6 +146,7 @@ def test_resume_of_a_finished_run_runs_nothing_again(demo: Run) -> None:
     assert len(names_of(again.trace(), "CACHED")) > 60
 
 
+@pytest.mark.slow
 def test_shuffled_rows_of_the_input_change_no_score(demo: Run, tmp_path: Path) -> None:
     import anndata as ad
     import numpy as np

@@ -9,6 +9,7 @@ from helpers_pipeline import PROJECT, Run, run_pipeline, valid_rows
 DATA = PROJECT.parent / "shared" / "data" / "pbmc_3tech.h5ad"
 pytestmark = [
     pytest.mark.pipeline,
+    pytest.mark.slow,
     pytest.mark.shared_data,
     pytest.mark.skipif(not DATA.exists(), reason="the real data sets are not beside the checkout (../shared/data)"),
 ]

@@ -37,6 +37,7 @@ def measure(folder: Path, n_cells: int, *shares: float) -> dict[float, dict]:
     return {run["share"]: run for run in json.loads((folder / "out.json").read_text())["runs"]}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/status").is_file(),
     reason="the largest resident memory of a process is read from /proc (Linux)",

@@ -7,6 +7,7 @@ import sys
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -128,7 +129,8 @@ def test_file_in_the_tree_is_what_the_generator_makes(demo):
     assert (stored.X != demo.X).nnz == 0
     assert stored.obs.astype(str).equals(demo.obs.astype(str))
     assert list(stored.var_names) == list(demo.var_names)
-    np.testing.assert_array_equal(stored.var.to_numpy(), demo.var.to_numpy())
+    # exponentials differ in the last digit between processors
+    pd.testing.assert_frame_equal(stored.var, demo.var, check_exact=False, rtol=1e-12, check_dtype=False)
 
 
 def _mixing(values: np.ndarray, batch: np.ndarray, k: int = 30) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.registries.messages import message
@@ -112,11 +112,11 @@ def check_embedding(
         kept = kept.astype(np.float32, copy=False)
     _check_finite(ids[rows], kept)
     checked = CheckedEmbedding(wanted[found].to_numpy(dtype=object), kept, list(wanted[~found]), list(extra))
-    about = {"dataset": dataset, "method": method, "embedding": embedding}
+    about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
     checked.warnings += _check_variation(kept, about)
     if checked.extra:
-        values = {"extra": len(extra), "first": checked.extra[:10]}
-        checked.warnings.append(message("W-ID-02", **about, values=values))
+        facts = {"extra": len(extra), "first": checked.extra[:10]}
+        checked.warnings.append(message("W-ID-02", **about, values=facts))
     return checked
 
 
@@ -205,7 +205,7 @@ def _check_finite(ids: "np.ndarray", values: "np.ndarray") -> None:
         )
 
 
-def _check_variation(values: "np.ndarray", about: dict[str, str]) -> list[dict]:
+def _check_variation(values: "np.ndarray", about: dict[str, Any]) -> list[dict]:
     """Refuse an embedding in which all cells are equal; warn of single constant dimensions."""
     import numpy as np
 

@@ -13,6 +13,7 @@ from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding, read_json, read_table
 
 if TYPE_CHECKING:
+    import h5py
     import numpy as np
 
 UNS_KEY = "scfmbench_embeddings"
@@ -114,7 +115,7 @@ def _umaps(paths: Iterable[Path], names: set[str]) -> "Iterable[tuple[str, np.nd
                 yield str(name), ids, part[["umap_1", "umap_2"]].to_numpy(dtype="float32"), path
 
 
-def _put(file: "object", key: str, values: "np.ndarray") -> None:
+def _put(file: "h5py.File", key: str, values: "np.ndarray") -> None:
     """Write an array in AnnData's encoding, compressed, in place of one of that name."""
     from anndata.io import write_elem
 

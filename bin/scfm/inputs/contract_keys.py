@@ -218,5 +218,6 @@ def _judge_sizes(report: Report, batch: "pd.Series", label: "pd.Series", limit: 
     scored = level_counts(batch[label.notna()])
     small = {b: scored.get(b, 0) for b in sizes if (other_key or sizes[b] >= MIN_BATCH) and scored.get(b, 0) < limit}
     if small:
-        row, named = ("W-BATCH-01/other", {"key": other_key}) if other_key else ("W-BATCH-01", {})
+        named: dict[str, Any] = {"key": other_key} if other_key else {}
+        row = "W-BATCH-01/other" if other_key else "W-BATCH-01"
         report.warnings.append(message(row, n_batches=len(small), sizes=small, **named, values=small, threshold=limit))

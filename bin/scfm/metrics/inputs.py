@@ -145,9 +145,9 @@ class MetricInputs:
                 self._kept[mark] = (compute(), None)
             except NotApplicable as error:
                 self._kept[mark] = (None, error)
-        value, error = self._kept[mark]
-        if error is not None:
-            raise error
+        value, why_not = self._kept[mark]
+        if why_not is not None:
+            raise why_not
         return value
 
     def with_groups(self, labels: Groups, batches: Groups) -> "MetricInputs":
