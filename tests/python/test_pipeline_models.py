@@ -164,7 +164,7 @@ def test_a_killed_shard_resumes_to_what_an_undisturbed_run_gives(run: Run, weigh
     resumed = run_pipeline(tmp_path / "killed", *options, "-resume")
     assert resumed.status == 0, resumed.log
     shards = {
-        row["name"].split("(")[1].rstrip(")"): row["status"] for row in resumed.trace() if "EMBED_CELLS" in row["name"]
+        row["name"].split("(")[1].rstrip(")"): row["status"] for row in resumed.trace() if ":SCCELLO " in row["name"]
     }
     assert len(shards) == 2
     assert sorted(shards.values()) == ["CACHED", "COMPLETED"]
