@@ -186,15 +186,14 @@ exec "$@"
 """
 OWN_CONFIG = """
 docker.enabled = true
-process.resourceLimits = [:]
 process {
     withName: SCVI {
-        memory      = 64.GB
+        memory      = 3.GB
         container   = 'my/scvi:2'
         accelerator = 2
     }
     withName: UCE {
-        memory      = 96.GB
+        memory      = 5.GB
         container   = 'my/uce:2'
         accelerator = 1
     }
@@ -226,25 +225,21 @@ def test_a_users_config_changes_one_method_and_one_model_alone(parser: str, tmp_
         "--skip_probing",
         "--skip_umap",
     ]
-    asked = ["--methods", "harmony,scvi", "--controls", "random", "--models", "scgpt,uce", "--corrections", "none"]
+    asked = ["--methods", "harmony,scvi", "--controls", "none", "--models", "scgpt,uce", "--corrections", "none"]
     run = run_pipeline(tmp_path, *options, *asked, parser=parser)
     assert run.status == 0, run.log
     done = set(names_of(run.trace(), "COMPLETED"))
-    assert {"HARMONY", "SCVI", "CONTROL", "SCGPT", "UCE"} <= done
-    assert not {"PCA", "COMBAT", "GENEFORMER"} & done  # stubs honour --methods and --models
+    assert {"HARMONY", "SCVI", "SCGPT", "UCE"} <= done
+    assert not {"PCA", "COMBAT", "CONTROL", "GENEFORMER"} & done  # stubs honour --methods and --models
     found = {}
     for path in tmp_path.glob("work/*/*/.command.run"):
         text = path.read_text()
-        process = re.search(r"^# NEXTFLOW TASK: .*:(\w+) ", text, re.MULTILINE)
-        launch = re.search(r"^ *docker run .*$", text, re.MULTILINE)
+        process = re.search(r"^### name: '.*:(\w+) ", text, re.MULTILINE)
+        launch = re.search(r"^ *docker run .* --memory (\d+)m .* ((?:scfmbench|my)/\S+) /bin/bash", text, re.MULTILINE)
         if process and launch and process[1] in FOLDERS:
-            image = re.search(r" ((?:scfmbench|my)/\S+) /bin/bash", launch[0])
-            memory = re.search(r"--memory (\d+m)", launch[0])
-            found[process[1]] = (memory and memory[1], image and image[1], "--gpus all" in launch[0])
-    assert found == {
-        "HARMONY": ("16384m", "scfmbench/harmony:0.1.0", False),
-        "SCVI": ("65536m", "my/scvi:2", True),
-        "CONTROL": ("4096m", "scfmbench/core:0.1.0", False),
-        "SCGPT": ("32768m", "scfmbench/models:0.1.0", False),
-        "UCE": ("98304m", "my/uce:2", True),
-    }
+            found[process[1]] = (int(launch[1]), launch[2], "--gpus all" in launch[0])
+    assert found["SCVI"] == (3072, "my/scvi:2", True)
+    assert found["UCE"] == (5120, "my/uce:2", True)
+    others = {name: (image, gpu) for name, (_, image, gpu) in found.items() if name not in {"SCVI", "UCE"}}
+    assert others == {"HARMONY": ("scfmbench/harmony:0.1.0", False), "SCGPT": ("scfmbench/models:0.1.0", False)}
+    assert not {memory for name, (memory, _, _) in found.items() if name in others} & {3072, 5120}
