@@ -4,6 +4,7 @@ truthful exit status.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from helpers_pipeline import (
     PROJECT,
@@ -67,6 +69,13 @@ def test_a_broken_embedding_fails_alone_and_the_run_says_so(tmp_path: Path) -> N
         assert tuple(steps.loc["umap", ["status", "reason_code"]]) == ("not_applicable", "switched_off")
     failed = status.loc[("theirs.raw.0", "validate")]
     assert failed["status"] == "failed"
+    assert not list((run.outdir / "demo" / "embeddings").glob("*theirs*"))  # 0 bytes are no result
+    assert all(path.stat().st_size for path in run.outdir.rglob("*") if path.is_file() and path.name != ".lock")
+    assert not list(run.outdir.rglob("versions.yml"))
+    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench finished with failures")
+    versions = yaml.safe_load((run.outdir / "pipeline_info" / "scfmbench_software_versions.yml").read_text())
+    assert {"harmonypy", "numpy", "python"} <= set(versions["HARMONY"]) and "igraph" in versions["SCORE_EMBEDDING"]
+    assert json.loads((run.outdir / "pipeline_info" / "params.json").read_text())["methods"] == "pca,harmony"
     assert "not finite" in failed["reason"] or "NaN" in failed["reason"] or "non-finite" in failed["reason"]
     assert status.loc[("theirs.raw.0", "score"), "reason_code"] == "earlier_step_failed"
     html = (run.outdir / "report" / "scfmbench_report.html").read_text()
