@@ -42,9 +42,10 @@ def test_what_a_step_without_an_exception_wrote_stays(tmp_path: Path) -> None:
 def test_no_main_output_of_a_module_is_optional() -> None:
     modules = (PROJECT / "modules" / "local").rglob("main.nf")
     optional = re.findall(r"^    path (\S+), optional: true", "\n".join(m.read_text() for m in modules), re.MULTILINE)
-    # pictures, what only some methods leave, and the tables of the paper profile
+    # pictures and maps, what only some methods leave, and the tables of the paper profile
     expected = [
         "'*.png'",
+        "'*.centroid_maps.tsv'",
         '"${meta.id}.history.csv"',
         '"${meta.id}.model"',
         '"${meta.id}.metrics_scib.csv"',
