@@ -1,12 +1,13 @@
 #!/usr/bin/env nextflow
 /*
  * scfmbench: how much batch effect is left in an embedding, where, and at what cost to biology?
- * Three acts: initialise, run, complete. The science is in workflows/scfmbench.nf.
+ * Initialise, run, complete; the analysis is in workflows/scfmbench.nf.
  */
 
 include { SCFMBENCH           } from './workflows/scfmbench'
-include { completionMessage   } from './subworkflows/local/utils_scfmbench'
+include { completionMessage   } from './subworkflows/local/utils_scfmbench/run'
 include { helpMessage         } from './subworkflows/local/utils_scfmbench'
+include { openOutdir          } from './subworkflows/local/utils_scfmbench/run'
 include { requireSamplesheet  } from './subworkflows/local/utils_scfmbench'
 
 workflow {
@@ -15,9 +16,12 @@ workflow {
         println(helpMessage(params))
         return
     }
-    SCFMBENCH(requireSamplesheet(params), params)
+    def samplesheet = requireSamplesheet(params)
+    def lock = openOutdir(params, samplesheet)
+    SCFMBENCH(samplesheet, params)
 
     workflow.onComplete = {
         log.info(completionMessage(workflow, params))
+        lock?.close()
     }
 }

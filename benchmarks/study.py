@@ -37,7 +37,7 @@ GENES, COUNTS, BATCHES, LABELS, WIDE = 33_159, 4_000, 16, 18, 1_152
 #: cells at which a step costs little but its start
 SMALL = 300
 #: powers that are known from what a step computes
-POWERS = {"FIND_NEIGHBORS": 2.0, "SCORE_EMBEDDING": 2.0, "INTEGRATE_CELLS scvi": 1.0}
+POWERS = {"FIND_NEIGHBORS": 2.0, "SCORE_EMBEDDING": 2.0, "SCVI": 1.0}
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 SIZES = {"KB": 1e-3, "MB": 1.0, "GB": 1e3}
 
@@ -143,11 +143,9 @@ def megabytes(text: str) -> float:
 
 
 def step_of(name: str) -> str:
-    """Return what is measured together: the process, with the method or the width of the embedding where it matters."""
+    """Return what is measured together: the process, with the width of the embedding where it matters."""
     process, _, tag = name.rpartition(":")[2].partition(" ")
     method = tag.strip("()").split(".")[1] if "." in tag else ""
-    if process == "INTEGRATE_CELLS":
-        return f"{process} {method}"
     if process in {"FIND_NEIGHBORS", "SCORE_EMBEDDING", "PROBE_EMBEDDING"}:
         return f"{process} {'1,152 dimensions' if method == 'wide' else '20 to 100 dimensions'}"
     return process
@@ -186,7 +184,7 @@ def extrapolate(
         entry: dict[str, Any] = {"power": power, "fitted_power": fitted}
         for target in targets:
             more = grown[-1] * (target / largest) ** power
-            if step == "INTEGRATE_CELLS scvi":
+            if step == "SCVI":
                 more *= default_epochs(target) / epochs
             entry[str(target)] = {
                 "seconds": start["seconds"] + float(more),

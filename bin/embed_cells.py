@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         embedding=f"{method}.raw.{args.seed}",
         outdir=args.output.parent,
         on_error=args.on_error,
+        outputs=(),  # the shard's folder is the output
     ):
         embed(args)
 

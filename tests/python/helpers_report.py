@@ -360,7 +360,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
         json.dumps({"metrics_profile": "full", "total_weights": "0.6,0.5", "seeds": "0,1"})
     )
     (root / "versions.yml").write_text(
-        'INTEGRATE_CELLS:\n  python: "3.11.7"\n  scvi-tools: "1.4.2"\nWorkflow:\n  scfmbench: "0.1.0"\n'
+        'SCVI:\n  python: "3.11.7"\n  scvi-tools: "1.4.2"\nWorkflow:\n  scfmbench: "0.1.0"\n'
     )
     (root / "trace.tsv").write_text(
         "task_id\tname\tstatus\texit\tattempt\trealtime\tpeak_rss\n"

@@ -202,7 +202,7 @@ def test_the_trace_of_a_killed_shard_explains_the_embedding(tmp_path) -> None:
         ("shard_002", "FAILED", 137, 3),
     ]
     rows = [
-        f"{i}\tX:EMBED_CELLS (pbmc.scgpt.raw.0 {s})\t{state}\t{code}\t{n}\t1s\t1 GB"
+        f"{i}\tX:SCGPT (pbmc.scgpt.raw.0 {s})\t{state}\t{code}\t{n}\t1s\t1 GB"
         for i, (s, state, code, n) in enumerate(lines)
     ]
     (tmp_path / "trace.tsv").write_text(head + "\n".join(rows) + "\n")

@@ -154,7 +154,11 @@ def test_what_must_not_pass_leaves_a_status_and_nothing_else(prepared, cells, tm
         status = status_of(folder / "out", "validate")
         assert (status["status"], status["reason_code"]) == ("failed", code), (name, status)
         assert words in status["reason"], name
-        assert [p.name for p in (folder / "out").iterdir()] == ["sim.toy.raw.0.validate.status.json"]
+        assert {p.name: p.stat().st_size > 0 for p in (folder / "out").iterdir()} == {
+            "sim.toy.raw.0.refused.parquet": False,
+            "sim.toy.raw.0.refused.json": False,
+            "sim.toy.raw.0.validate.status.json": True,
+        }
 
 
 def test_a_file_that_is_no_parquet_is_a_sentence(prepared, cells, tmp_path):
@@ -225,7 +229,11 @@ def test_a_failing_method_leaves_its_reason_and_no_embedding(prepared, params, t
     status = status_of(tmp_path / "out", "embed", "harmony.raw.0")
     assert status["status"] == "failed"
     assert "1 of 360 cells are not in it, e.g. ['unheard_of']" in status["reason"]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["sim.harmony.raw.0.embed.status.json"]
+    assert {p.name: p.stat().st_size > 0 for p in (tmp_path / "out").iterdir()} == {
+        "sim.harmony.raw.0.unchecked.parquet": False,
+        "sim.harmony.raw.0.unchecked.json": False,
+        "sim.harmony.raw.0.embed.status.json": True,
+    }
     with pytest.raises(ScfmError, match="unheard_of"):
         call("integrate_cells", **options, on_error="stop")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from helpers_modules import ASSETS, PROJECT, call
 from helpers_pipeline import Run, command, environment, kill_at, valid_rows, wait_for
@@ -147,6 +148,17 @@ def test_a_broken_embedding_fails_alone_and_the_run_says_so(run: Run, status: pd
     html = (run.outdir / "report" / "scfmbench_report.html").read_text()
     for text in ("theirs", "scCello", "CellPLM", "random weights"):
         assert text in html, text
+
+
+def test_nothing_empty_is_published_and_versions_and_parameters_are(run: Run) -> None:
+    assert not list((run.outdir / "liver" / "embeddings").glob("*theirs*"))
+    assert all(path.stat().st_size for path in run.outdir.rglob("*") if path.is_file() and path.name != ".lock")
+    assert not list(run.outdir.rglob("versions.yml"))
+    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench finished with failures")
+    versions = yaml.safe_load((run.outdir / "pipeline_info" / "scfmbench_software_versions.yml").read_text())
+    assert {"harmonypy", "numpy", "python"} <= set(versions["HARMONY"])
+    assert "igraph" in versions["SCORE_EMBEDDING"]
+    assert read_json(run.outdir / "pipeline_info" / "params.json")["methods"] == "pca,harmony"
 
 
 def test_a_broken_checkpoint_fails_its_model_alone(status: pd.DataFrame) -> None:

@@ -112,7 +112,7 @@ def test_a_bad_embedding_is_a_status_and_the_run_goes_on(folder, spoil, sentence
     status = read_json(folder / "toy.pca.raw.0.probe.status.json")
     assert status["status"] == "failed"
     assert sentence in status["reason"]
-    assert not (folder / "toy.pca.raw.0.probing.tsv").exists()
+    assert (folder / "toy.pca.raw.0.probing.tsv").stat().st_size == 0
     stopped = call(folder, "--on_error", "stop", check=False)
     assert stopped.returncode == 2
     assert sentence in stopped.stderr

@@ -95,6 +95,7 @@ def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, p
         tables = [centroid_table(data, identity | pair.names) for pair, data in pairs if data.n_cells]
         write_table(pd.concat(tables, ignore_index=True), path)
     except NotApplicable as error:
+        path.write_bytes(b"")
         return {"status": "not_applicable", "reason": str(error), "reason_code": error.code}
     except Exception as error:  # the documented failure policy, as for a metric
         if exit_code_of(error) == EXIT_RESOURCE:

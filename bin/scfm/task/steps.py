@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,16 @@ from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
 
 log = logging.getLogger(__name__)
 
+#: step -> endings of its main outputs, which are there whatever happens: of 0 bytes where the step failed
+MAIN_OUTPUTS = {
+    "embed": ("unchecked.parquet", "unchecked.json"),
+    "validate": ("refused.parquet", "refused.json"),  # under a name of their own: the others are published
+    "correct": ("unchecked.parquet", "unchecked.json"),
+    "neighbors": ("knn.npz",),
+    "score": ("scores.tsv", "centroids.tsv"),
+    "probe": ("probing.tsv",),
+}
+
 
 def embedding_id(dataset: str, method: str, correction: str, seed: int) -> str:
     """Return the stem of every file about one embedding: ``<dataset>.<method>.<correction>.<seed>``."""
@@ -21,7 +31,15 @@ def embedding_id(dataset: str, method: str, correction: str, seed: int) -> str:
 
 
 @contextmanager
-def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_error: str = "continue") -> Iterator[dict]:
+def step(
+    name: str,
+    *,
+    dataset: str,
+    embedding: str,
+    outdir: Path | str,
+    on_error: str = "continue",
+    outputs: Sequence[str] | None = None,
+) -> Iterator[dict]:
     """Run a step about one embedding and always leave its status file.
 
     A fault that would come back with the same input becomes a status file with the reason, and the executable
@@ -39,6 +57,10 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
         Where ``<dataset>.<embedding>.<name>.status.json`` is written.
     on_error
         ``continue`` or ``stop``.
+    outputs
+        Endings of the main outputs ``<dataset>.<embedding>.<ending>``; those of :data:`MAIN_OUTPUTS` where not given. A
+        step that raises leaves each with 0 bytes: none is optional, so that Nextflow makes again what somebody
+        deleted. A step that sets its status itself keeps what it has written.
 
     Yields
     ------
@@ -53,6 +75,8 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
         "reason": "",
         "reason_code": "",
     }
+    endings = MAIN_OUTPUTS.get(name, ()) if outputs is None else outputs
+    files = [Path(outdir) / f"{dataset}.{embedding}.{ending}" for ending in endings]
     watch = Stopwatch()
     try:
         yield status
@@ -68,6 +92,11 @@ def step(name: str, *, dataset: str, embedding: str, outdir: Path | str, on_erro
         )
         log.error("%s of %s failed: %s", name, embedding or dataset, describe_error(error))
         log.debug("traceback", exc_info=True)
+        for path in files:
+            path.write_bytes(b"")
+    if status["status"] != "ok":
+        for path in files:
+            path.touch()  # what is there stays: a table of reasons, the other metrics
     stem = f"{dataset}.{embedding}" if embedding else dataset
     measured = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()}
     write_json(Path(outdir) / f"{stem}.{name}.status.json", measured | status)

@@ -1,6 +1,6 @@
 /*
- * Contract: unchecked embeddings go in; every one passes the same door, is corrected in each way asked for (and passes
- * the door again), and is scored, probed and drawn. Nothing here knows who made an embedding.
+ * Contract: unchecked embeddings go in; every one passes the same validation gate, is corrected in each way asked for (and
+ * passes the gate again), and is scored, probed and drawn. Nothing here knows who made an embedding.
  */
 
 include { CORRECT_EMBEDDING                          } from '../../../modules/local/correct/embedding'
@@ -20,16 +20,17 @@ workflow EVALUATE_EMBEDDINGS {
     options // map: parameters
 
     main:
-    def door = stepSettings(options, 'validate_embedding.py', ['on_method_error'])
+    def gate = stepSettings(options, 'validate_embedding.py', ['on_method_error'])
     ch_obs = ch_dataset.map { dataset, _prepared, obs, _pca, _splits -> [dataset, obs] }
 
-    VALIDATE_UNCORRECTED(withDataset(ch_unchecked, ch_obs), door)
+    VALIDATE_UNCORRECTED(withDataset(ch_unchecked, ch_obs), gate)
+    ch_uncorrected = made(VALIDATE_UNCORRECTED.out.embedding)
 
     // one correction per planned row; the key is the whole identity, never the id alone
     ch_planned = ch_plan
         .filter { row -> row.correction != 'raw' && !row.status }
         .map { row -> [[row.dataset, row.method, row.seed], row + [id: "${row.dataset}.${row.embedding}".toString()]] }
-    ch_to_correct = VALIDATE_UNCORRECTED.out.embedding
+    ch_to_correct = ch_uncorrected
         .map { meta, parquet, sidecar -> [[meta.dataset, meta.method, meta.seed], parquet, sidecar] }
         .combine(ch_planned, by: 0)
         .map { _key, parquet, sidecar, meta -> [meta, parquet, sidecar] }
@@ -38,17 +39,18 @@ workflow EVALUATE_EMBEDDINGS {
         withDataset(ch_to_correct, ch_obs),
         stepSettings(options, 'correct_embedding.py', ['on_method_error'] + correctionParameters(), ['scfm/corrections/*.py']),
     )
-    VALIDATE_CORRECTED(withDataset(CORRECT_EMBEDDING.out.embedding, ch_obs), door)
+    VALIDATE_CORRECTED(withDataset(made(CORRECT_EMBEDDING.out.embedding), ch_obs), gate)
 
-    ch_embedding = VALIDATE_UNCORRECTED.out.embedding.mix(VALIDATE_CORRECTED.out.embedding) // channel: [ meta, parquet, sidecar ]
+    ch_embedding = ch_uncorrected.mix(made(VALIDATE_CORRECTED.out.embedding)) // channel: [ meta, parquet, sidecar ]
 
     FIND_NEIGHBORS(
         withDataset(ch_embedding, ch_obs),
         stepSettings(options, 'find_neighbors.py', ['on_method_error', 'neighbors_k', 'exact_neighbors_max_cells']),
     )
+    ch_neighbors = made(FIND_NEIGHBORS.out.neighbors)
 
     SCORE_EMBEDDING(
-        withDataset(FIND_NEIGHBORS.out.neighbors, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
+        withDataset(ch_neighbors, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
         files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
         stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'], ['scfm/metrics/*.py']),
     )
@@ -64,7 +66,7 @@ workflow EVALUATE_EMBEDDINGS {
     // UMAP takes longer to compile than to draw small data: whole families of a data set share a task, up to eight embeddings
     DRAW_UMAPS(
         withDataset(
-            FIND_NEIGHBORS.out.neighbors
+            ch_neighbors
                 .filter { _item -> !options.skip_umap }
                 .map { meta, parquet, sidecar, knn -> [meta.dataset, [meta.family, meta.id, parquet, sidecar, knn]] }
                 .groupTuple()
@@ -85,10 +87,9 @@ workflow EVALUATE_EMBEDDINGS {
         .mix(CORRECT_EMBEDDING.out.status)
         .mix(FIND_NEIGHBORS.out.status)
         .mix(SCORE_EMBEDDING.out.status)
-        .mix(SCORE_EMBEDDING.out.scores)
-        .mix(SCORE_EMBEDDING.out.centroids)
+        .mix(SCORE_EMBEDDING.out.scores.mix(SCORE_EMBEDDING.out.centroids).filter { table -> table.size() > 0 })
         .mix(PROBE_EMBEDDING.out.status)
-        .mix(PROBE_EMBEDDING.out.probing)
+        .mix(PROBE_EMBEDDING.out.probing.filter { table -> table.size() > 0 })
         .mix(DRAW_UMAPS.out.status)
         .mix(DRAW_UMAPS.out.centroid_maps)
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
@@ -119,6 +120,11 @@ def inBatches(items) {
             ? batches.init() + [batches.last() + family]
             : batches + [family]
     }
+}
+
+// Items whose last file the step has made: one that failed leaves its main outputs with 0 bytes, and its reason in the status.
+def made(ch_items) {
+    return ch_items.filter { item -> item.last().size() > 0 }
 }
 
 // Append a data set's files to everything about one of its embeddings.

@@ -157,7 +157,7 @@ workflow MAKE_EMBEDDINGS {
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
-    )
+    ).filter { _meta, parquet, _sidecar -> parquet.size() > 0 }
     status = channel.empty().mix(
         PCA.out.status,
         HARMONY.out.status,

@@ -39,11 +39,13 @@ workflow REPORT_RESULTS {
         stepSettings(options, 'write_dataset_h5ad.py', []),
     )
 
+    ch_files = byName(ch_results)
     COLLECT_RESULTS(
         ch_check,
-        byName(ch_results),
+        ch_files,
         files("${projectDir}/assets/{methods,metrics,models,tables}.tsv") + files("${projectDir}/assets/schema_*.json"),
         runSettings(options, 'collect_results.py'),
+        ch_files.map { _files -> failedTasks(options.outdir) },
     )
 
     BUILD_REPORT(
@@ -83,4 +85,17 @@ def byName(ch_files) {
 // Files in the order of their names.
 def inOrder(items) {
     return items.toSorted { item -> item.name }
+}
+
+// Rows of Nextflow's trace about tasks that did not complete, with its header: why an embedding left nothing.
+def failedTasks(outdir) {
+    def trace = file("${outdir}/pipeline_info/execution_trace.txt")
+    if (!trace.exists()) {
+        return []
+    }
+    sleep(1000) // the row of a task is written just after its end has reached the channels
+    def lines = trace.readLines()
+    def status = lines[0].split('\t').toList().indexOf('status')
+    def failed = lines.drop(1).findAll { line -> !(line.split('\t')[status] in ['COMPLETED', 'CACHED']) }
+    return failed ? [lines[0]] + failed : []
 }

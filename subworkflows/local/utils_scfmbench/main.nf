@@ -179,27 +179,10 @@ def helpMessage(params) {
         lines << group.title
         group.properties.each { name, property ->
             def choices = property['enum'] ? " [${property['enum'].join(', ')}]" : ''
-            def fallback = property.type == 'object' ? 'see conf/methods.config' : (params[name] == null ? 'none' : params[name])
+            def fallback = params[name] == null ? 'none' : params[name]
             lines << "  --${name.padRight(32)} ${property.description}${choices} (default: ${fallback})"
         }
         lines << ''
     }
     return lines.join('\n')
-}
-
-// What the user reads last.
-def completionMessage(run, params) {
-    def report = "${params.outdir}/report/scfmbench_report.html"
-    def verdict = file("${params.outdir}/tables/verdict.json")
-    if (run.success && params.fetch_only) {
-        return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
-    }
-    if (run.success) {
-        return "scfmbench finished in ${run.duration}. Report: ${report}"
-    }
-    if (verdict.exists() && file(report).exists()) {
-        def found = parseJson(verdict)
-        return "scfmbench finished with failures: ${found.message} Report: ${report}"
-    }
-    return 'scfmbench stopped before the report was written; the reason stands above.'
 }

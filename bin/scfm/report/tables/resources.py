@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
     from scfm.report.tables.load import Collected
 
-#: process -> step of one embedding (``docs/architecture.md``)
+#: process -> step of one embedding (``docs/architecture.md``); methods and models have processes of their own names
 STEP_OF_PROCESS = {
-    "INTEGRATE_CELLS": "embed",
-    "EMBED_CELLS": "embed",
+    "CONTROL": "embed",
     "IMPORT_EMBEDDING": "embed",
     "CORRECT_EMBEDDING": "correct",
     "VALIDATE_EMBEDDING": "validate",
@@ -96,6 +95,29 @@ def _from_status(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def step_of(process: str, tag: str) -> str | None:
+    """Return the step of one embedding that a task was, None for a task about something else.
+
+    Parameters
+    ----------
+    process
+        Last part of the process's name.
+    tag
+        Tag of the task: the embedding's id, for a model with the shard's name behind it.
+
+    Examples
+    --------
+    >>> step_of("HARMONY", "pbmc.harmony.raw.0"), step_of("UCE", "pbmc.uce_random.raw.0 shard_000")
+    ('embed', 'embed')
+    >>> step_of("MULTIQC", "report") is None
+    True
+    """
+    if process in STEP_OF_PROCESS:
+        return STEP_OF_PROCESS[process]
+    method = next(iter(tag.split(".")[1:]), "")
+    return "embed" if process.lower() in {method, method.removesuffix("_random")} else None
+
+
 def read_trace(path: Path | str) -> "pd.DataFrame":
     """Read Nextflow's trace (raw or formatted) into seconds and MiB.
 
@@ -158,7 +180,7 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """
     sentences: dict[tuple[str, str], str] = {}
     for row in trace.itertuples():
-        step = STEP_OF_PROCESS.get(row.process)
+        step = step_of(row.process, row.tag)
         if step is None:
             continue
         if row.status in {"COMPLETED", "CACHED"}:
@@ -187,7 +209,7 @@ def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any
                 "task": f"{row.process} ({row.tag}){attempt}" if row.tag else f"{row.process}{attempt}",
                 "dataset": dataset,
                 "embedding": embedding,
-                "step": STEP_OF_PROCESS.get(row.process, "") if embedding else "",
+                "step": (step_of(row.process, row.tag) or "") if embedding else "",
                 "seconds": row.seconds,
                 "peak_rss_mb": row.peak_rss_mb,
                 "peak_gpu_mb": None,

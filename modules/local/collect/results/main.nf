@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { shellWord } from '../../functions'
 
 // Tidy tables from what every step left, held against the plan: nothing disappears.
 process COLLECT_RESULTS {
@@ -13,6 +14,7 @@ process COLLECT_RESULTS {
     path results, stageAs: 'results/*'
     path assets
     val settings
+    val failed // rows of Nextflow's trace about tasks that did not complete, with its header; empty where there are none
 
     output:
     path 'tables', emit: tables
@@ -22,6 +24,7 @@ process COLLECT_RESULTS {
     def args = task.ext.args ?: ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
+    printf '%b' ${shellWord(failed.join('\\n'))} > failed_tasks.tsv
 
     collect_results.py \\
         --plan ${plan} \\
@@ -31,6 +34,7 @@ process COLLECT_RESULTS {
         --metrics_table metrics.tsv \\
         --methods_table methods.tsv \\
         --params params.json \\
+        ${failed ? '--trace failed_tasks.tsv' : ''} \\
         --outdir tables \\
         --process ${task.process} \\
         ${args}

@@ -14,7 +14,7 @@ process CORRECT_EMBEDDING {
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
+    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
     path "${meta.id}.correct.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 

@@ -14,7 +14,7 @@ process FIND_NEIGHBORS {
     val settings
 
     output:
-    tuple val(meta), path(embedding), path(sidecar), path("${meta.id}.knn.npz"), optional: true, emit: neighbors
+    tuple val(meta), path(embedding), path(sidecar), path("${meta.id}.knn.npz"), emit: neighbors // 0 bytes where the step failed
     path "${meta.id}.neighbors.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 

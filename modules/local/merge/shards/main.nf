@@ -12,7 +12,7 @@ process MERGE_SHARDS {
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), optional: true, emit: embedding
+    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
     path "${meta.id}.embed.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 

@@ -14,7 +14,7 @@ process PROBE_EMBEDDING {
     val settings
 
     output:
-    path "${meta.id}.probing.tsv", optional: true, emit: probing
+    path "${meta.id}.probing.tsv", emit: probing // 0 bytes where the step failed
     path "${meta.id}.probing_results*.csv", optional: true, emit: paper
     path "${meta.id}.probe.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions

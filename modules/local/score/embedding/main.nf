@@ -15,8 +15,8 @@ process SCORE_EMBEDDING {
     val settings
 
     output:
-    path "${meta.id}.scores.tsv", optional: true, emit: scores
-    path "${meta.id}.centroids.tsv", optional: true, emit: centroids
+    path "${meta.id}.scores.tsv", emit: scores // 0 bytes where the step failed
+    path "${meta.id}.centroids.tsv", emit: centroids // 0 bytes where there are none
     path "${meta.id}.metrics_scib.csv", optional: true, emit: paper
     path "${meta.id}.score.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions

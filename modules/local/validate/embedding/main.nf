@@ -14,7 +14,7 @@ process VALIDATE_EMBEDDING {
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.parquet"), path("${meta.id}.json"), optional: true, emit: embedding
+    tuple val(meta), path("${meta.id}{,.refused}.parquet"), path("${meta.id}{,.refused}.json"), emit: embedding // .refused: 0 bytes, the gate refused it
     path "${meta.id}.validate.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 

@@ -1,0 +1,94 @@
+/*
+ * Functions about the run as a whole: its output folder at the start, its last line at the end.
+ */
+
+include { findPath         } from './main'
+include { parseJson        } from './main'
+include { samplesheetPaths } from './main'
+
+// The output folder at the start of a run: it can be written, has room for the inputs, and no other run writes there. Parameters go to
+// pipeline_info/params.json. The verdict of an earlier run is set aside, so that nobody takes it for this one's.
+// Returns what must be kept until the end of the run: the lock (null for a remote folder).
+def openOutdir(params, samplesheet) {
+    def outdir = file(params.outdir)
+    def info = outdir.resolve('pipeline_info')
+    def lock = null
+    if (outdir.scheme == 'file') {
+        requireWritable(params.outdir, info)
+        requireSpace(params.outdir, info, samplesheet)
+        lock = lockFolder(params.outdir, info)
+    }
+    info.resolve('params.json').text = groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(params)) + '\n'
+    def verdict = outdir.resolve('tables/verdict.json')
+    if (verdict.exists()) {
+        verdict.moveTo(outdir.resolve('tables/verdict.previous.json'))
+    }
+    return lock
+}
+
+// A local folder that can be made and written, or an error that says what to do.
+def requireWritable(name, folder) {
+    def writable = false
+    try {
+        folder.mkdirs()
+        def probe = folder.resolve('.writable')
+        probe.text = ''
+        writable = probe.delete()
+    }
+    catch (IOException reason) {
+        log.debug("--outdir: ${reason}")
+    }
+    if (!writable) {
+        error("--outdir: the folder '${name}' can't be written. Nothing was computed. Choose another folder, or ask for the right to write there.")
+    }
+}
+
+// Room for a copy of every input beside the results; they are never smaller than a few megabytes.
+def requireSpace(name, folder, samplesheet) {
+    def paths = samplesheetPaths(samplesheet).collect { text -> findPath(samplesheet, text) }.findAll { path -> path }
+    def needed = 16L * 1024 * 1024 + (paths.collect { path -> path.isFile() ? path.size() : 0L }.sum() ?: 0L)
+    def free = folder.toFile().usableSpace
+    if (free < needed) {
+        error("--outdir: '${name}' has ${free.intdiv(1048576)} MB left, and this run needs ${needed.intdiv(1048576)} MB or more (the size of its inputs). Nothing was computed. Free some space or choose another folder.")
+    }
+}
+
+// A lock that the operating system takes back when the run ends, however it ends.
+def lockFolder(name, folder) {
+    def handle = new RandomAccessFile(folder.resolve('.lock').toFile(), 'rw')
+    def lock = null
+    try {
+        lock = handle.channel.tryLock()
+    }
+    catch (IOException reason) {
+        log.warn("--outdir: the file system of '${name}' has no locks (${reason.message}); don't start a second run with this folder.")
+        return handle
+    }
+    if (!lock) {
+        error("--outdir: another run is writing to '${name}'. Wait for its end, or give this one a folder of its own.")
+    }
+    return lock
+}
+
+// What the user reads last. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
+def completionMessage(run, params) {
+    def report = "${params.outdir}/report/scfmbench_report.html"
+    def written = file("${params.outdir}/tables/verdict.json")
+    def verdict = written.exists() ? parseJson(written) : null
+    if (run.success && params.fetch_only) {
+        return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
+    }
+    if (verdict && verdict.exit_status != 0 && file(report).exists()) {
+        return "scfmbench finished with failures: ${verdict.message} Report: ${report}"
+    }
+    if (run.success && run.stats.ignoredCount == 0) {
+        return "scfmbench finished in ${run.duration}. Report: ${report}"
+    }
+    if ("${run.errorMessage} ${run.errorReport}".contains('No space left on device')) {
+        return 'scfmbench stopped: no space is left on the device of the work or the output folder. Free some space and run the same command with -resume.'
+    }
+    if (verdict && run.stats.ignoredCount > 0) {
+        return "scfmbench finished with errors in ${run.stats.ignoredCount} tasks; see ${params.outdir}/pipeline_info/execution_trace.txt and the messages above. Report: ${report}"
+    }
+    return "scfmbench stopped before its end${verdict ? '' : ', before the tables were written'}; the reason is above."
+}
