@@ -34,11 +34,13 @@ demo-study: setup ## the study in miniature: six stand-ins from a local server t
 	@nextflow run . -profile test_study --outdir $(OUTDIR)_study -resume
 	@printf '\nReport: %s\n' "$(OUTDIR)_study/report/scfmbench_report.html"
 
-lint: setup ## ruff (rules and format), mypy on the core, nextflow lint
+lint: setup ## ruff (rules and format), mypy on the core, nextflow lint, nf-core's checks
+	@bash scripts/setup.sh lint
 	@ruff check bin tests benchmarks setup.py
 	@ruff format --check bin tests benchmarks setup.py
 	@mypy
 	@nextflow lint main.nf nextflow.config conf workflows subworkflows modules
+	@.tools/nf-core/bin/python scripts/nf_core_lint.py .
 
 test-python: setup ## unit tests and every module's executable, on two cores
 	@pytest -q -n 2 -m "not pipeline and not slow" --durations 15

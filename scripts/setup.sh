@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.8
 NEXTFLOW_MINIMUM=25.04.0
+NF_CORE_VERSION=4.2.1
 TOOLS=$PWD/.tools
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -21,6 +22,8 @@ install_packages() {
 
 find_python() {
     local candidate
+    # never the environment that is about to be replaced: make puts it first on PATH
+    local PATH=${PATH//"$PWD/.venv/bin:"/}
     for candidate in python3.11 python3.12 python3.13 python3; do
         if command -v "$candidate" > /dev/null &&
             "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null; then
@@ -96,5 +99,18 @@ setup_nextflow() {
     touch "$stamp"
 }
 
+# nf-core's checks have an environment of their own: their pins and ours do not fit together
+setup_lint() {
+    local stamp python
+    stamp=.tools/.nf-core-$NF_CORE_VERSION
+    if [ -e "$stamp" ]; then return; fi
+    say "installing nf-core $NF_CORE_VERSION for make lint"
+    python=$(find_python)
+    "$(find_uv "$python")" venv -q --clear --python "$python" .tools/nf-core
+    "$(find_uv "$python")" pip install -q --python .tools/nf-core/bin/python "nf-core==$NF_CORE_VERSION"
+    touch "$stamp"
+}
+
 setup_python
 setup_nextflow
+if [ "${1:-}" = lint ]; then setup_lint; fi

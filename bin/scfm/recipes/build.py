@@ -284,7 +284,8 @@ def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
     ids = np.asarray([i if i is not None else "" for i in source.genes.ids], dtype=object)
     columns = var.index.get_indexer(ids)
     columns[ids == ""] = -1
-    source.report["genes_kept"] = int((columns >= 0).sum())
+    kept = int((columns >= 0).sum())
+    source.report["genes_kept"] = kept
     facts = MatrixFacts.of(source.matrix)
     for rows in source.matrix.take(source.rows, columns, len(var)):
         facts = tally(facts, rows.data)
@@ -293,11 +294,4 @@ def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
     faults = counts_faults(facts, where=where) if len(source.rows) else []
     if faults:
         raise ScfmError("\n".join(faults))
-    log.info(
-        "%s: %d of %d cells, %d of %d genes",
-        where,
-        len(source.rows),
-        facts.shape[0],
-        source.report["genes_kept"],
-        facts.shape[1],
-    )
+    log.info("%s: %d of %d cells, %d of %d genes", where, len(source.rows), facts.shape[0], kept, facts.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def write_modules(modules: list[Module], outdir: Path, *, title: str) -> None:
             # not write_json: the order of rows and columns carries meaning here
             (outdir / f"{section_id}_mqc.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False))
     config = {
-        "title": title,
+        "title": html.escape(title),  # MultiQC writes it into the page as it is
         "report_section_order": order,
         "custom_content": {"order": [f"scfmbench_{slug(m.key)}" for m in modules]},
     }
