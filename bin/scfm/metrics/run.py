@@ -9,8 +9,9 @@ from typing import Any
 from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
 from scfm.io.tables import write_table
 from scfm.metrics.centroids import centroid_table
+from scfm.metrics.fingerprint import chosen_cells, fingerprint
 from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs
-from scfm.metrics.load import load_inputs
+from scfm.metrics.load import load_inputs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import IDENTITY, failures, score, study_table
 from scfm.task.cli import describe_error, exit_code_of
@@ -37,8 +38,9 @@ def score_files(
 
     Returns
     -------
-    Fields for the status file. Where single metrics or the centroids failed the step counts as failed, although
-    everything else is written: something unexplained is missing.
+    Fields for the status file; ``fingerprint`` is how COLLECT_RESULTS finds copies of other embeddings. Where single
+    metrics or the centroids failed the step counts as failed, although everything else is written: something
+    unexplained is missing.
 
     Raises
     ------
@@ -53,6 +55,9 @@ def score_files(
     if profile == "paper":
         study_table(scores, metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")
     facts: dict[str, Any] = {"n_cells": data.n_cells, "profile": profile, "n_metrics": len(metrics)}
+    if data.coordinates is not None:
+        chosen = chosen_cells(read_scored(obs).index)
+        facts["fingerprint"] = fingerprint(data.cell_ids, data.coordinates, chosen)
     facts["centroids"], broken = _write_centroids(data, sidecar, outdir / f"{stem}.centroids.tsv"), failures(scores)
     sentence = ""
     if broken:

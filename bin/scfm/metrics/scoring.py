@@ -19,7 +19,18 @@ log = logging.getLogger(__name__)
 
 ALL = "all"
 IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
-COLUMNS = (*IDENTITY, "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better")
+COLUMNS = (
+    *IDENTITY,
+    "metric",
+    "group",
+    "value",
+    "n_cells",
+    "n_labels",
+    "scaled",
+    "status",
+    "reason",
+    "higher_is_better",
+)
 
 
 def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
@@ -32,6 +43,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     """
     watch = Stopwatch()
     try:
+        if metric.group == "batch":
+            data.need_batches()
         result = metric.function()(data)
     except NotApplicable as error:
         log.info("%s: not applicable, %s", metric.name, error)
@@ -47,7 +60,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
 
 
 def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[str, Any]]:
-    """Yield the row of all cells, then one per label."""
+    """Yield the row of all cells, then one per label; ``scaled`` is known when the controls are (COLLECT_RESULTS)."""
+    known = sum(s.value is not None for s in result.by_label.values()) if result.by_label else None
     for group, score in ((ALL, result.overall), *((_group_name(n), s) for n, s in result.by_label.items())):
         state = status if group == ALL or score.value is not None else "not_applicable"
         yield {
@@ -55,6 +69,8 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
             "group": group,
             "value": score.value,
             "n_cells": score.n_cells,
+            "n_labels": known if group == ALL else None,
+            "scaled": None,
             "status": state,
             "reason": score.reason,
             "higher_is_better": metric.higher_is_better,
@@ -86,7 +102,7 @@ def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict) -> "pd.D
 
     who = {c: sidecar[c] for c in IDENTITY}
     rows = [who | row for metric in metrics for row in _rows(metric, *run_metric(metric, data))]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "scaled": float, "n_labels": "Int64"})
 
 
 def failures(scores: "pd.DataFrame") -> list[str]:

@@ -173,6 +173,8 @@ def stub_scores(args: Namespace) -> None:
         "group": "all",
         "value": 0.5,
         "n_cells": 4,
+        "n_labels": None,
+        "scaled": None,
         "status": "ok",
         "reason": "",
         "higher_is_better": True,
