@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.inputs.batch_role import role_question
 from scfm.inputs.keys import as_text, build_key, level_counts, split_key
 from scfm.io.store import Store
 from scfm.registries.messages import message
@@ -87,6 +88,7 @@ def check_keys(
                 report.warnings += _composite(store, column, row[column], keys[column])
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
+    report.warnings += role_question(row, keys)
     batch, label = keys.get("batch_key"), keys.get("label_key")
     if row.get("batch_key") and row.get("batch_key") == row.get("label_key"):
         report.faults.append(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from scfm.keyed import id_hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,8 @@ MIN_DISTANCES = 60
 
 def chosen_cells(cell_ids: Iterable[str], n: int = N_CELLS) -> list[str]:
     """Return n cells of a data set, the same in every embedding: those whose hashed ids come first."""
-    return sorted(cell_ids, key=lambda c: hashlib.blake2b(str(c).encode(), digest_size=16).digest())[:n]
+    ids = sorted(map(str, cell_ids))
+    return [ids[i] for i in id_hashes(ids).argsort(kind="stable")[:n]]
 
 
 def fingerprint(cell_ids: "np.ndarray", values: "np.ndarray", chosen: Sequence[str]) -> list[float | None]:

@@ -272,7 +272,7 @@ def _facts(
     """Return the facts of the data set for ``facts.json``, with every warning."""
     obs = prepared.obs
     scored = obs[obs["scored"]]
-    role = row.get("batch_role") or "technical"
+    role = row.get("batch_role") or ""
     notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=row["batch_key"])
     for entry in notes:
         entry["dataset"] = row["dataset"]
