@@ -31,7 +31,7 @@ def _table(*rows: dict) -> pd.DataFrame:
     defaults = {"is_control": False, "at_floor": False, "n_seeds": 1, "coverage": 1.0, "total_sd": np.nan}
     for column, value in defaults.items():
         given = table[column] if column in table else [None] * len(table)
-        table[column] = [value if v is None or v != v else v for v in given]
+        table[column] = [value if pd.isna(v) else v for v in given]
     for column in ("bio", "batch"):
         table[f"rank_{column}"] = table[column].where(table["coverage"] >= 0.9)
     table["rank_total"] = 0.6 * table["rank_bio"] + 0.4 * table["rank_batch"]
@@ -100,6 +100,7 @@ def _answer(role: str, reason: str) -> str:
     table = _table({"title": "A", "bio": 0.9, "batch": np.nan}, {"title": "B", "bio": 0.7, "batch": np.nan})
     data = SimpleNamespace(
         params={},
+        facts=lambda _: {},
         row=lambda _: {"batch_role": role},
         of=lambda *_: pd.DataFrame({"group": ["all"], "metric": ["bras"], "reason": [reason]}),
     )

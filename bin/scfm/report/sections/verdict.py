@@ -21,7 +21,7 @@ BIOLOGICAL = "biological"
 
 def role_of(data: "ReportData", dataset: str) -> str:
     """Return the declared role of the batches; empty where none is declared."""
-    return str(data.row(dataset).get("batch_role") or "")
+    return str(data.facts(dataset).get("batch_role") or data.row(dataset).get("batch_role") or "")
 
 
 def verdict(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[str]:

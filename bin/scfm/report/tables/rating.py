@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def roles_of(found: "Collected") -> dict[str, str]:
     """Return the declared role of the batches of every data set; empty where none is declared."""
-    return {row["dataset"]: str(row.get("batch_role") or "") for row in found.datasets}
+    declared = {row["dataset"]: str(row.get("batch_role") or "") for row in found.datasets}
+    return declared | {d: str(f["batch_role"]) for d, f in found.facts.items() if f.get("batch_role")}
 
 
 def rate(
