@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scfm.registries.messages import message
-from scfm.text import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +47,7 @@ def looks_like_conditions(
     for what, words in (("conditions", CONDITIONS), ("tissues", TISSUES)):
         named = sorted(v for v in levels if _words(v) & words)
         if len(named) >= 2 and len(named) >= _MIN_SHARE * len(levels):
-            signs.append(f"its levels are named like {what} ({listing(named, limit=6)})")
+            signs.append(f"its levels are named like {what} ({', '.join(named[:6])})")
     if donor is not None:
         table = pd.crosstab(donor.astype(object), batch.astype(object)).to_numpy()
         if min(table.shape, default=0) > 1 and (table > 0).all():

@@ -9,7 +9,6 @@ from scfm.metrics.anchors import TOO_CLOSE
 from scfm.metrics.fingerprint import difference
 from scfm.registries.messages import message
 from scfm.report.tables.names import Names
-from scfm.text import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +37,7 @@ def over_correction(
             message(
                 "W-MET-03",
                 title=names.method(method, correction),
-                shown=listing(shown),
+                shown=", ".join(shown),
                 dataset=dataset,
                 method=method,
                 values={"correction": correction, "metrics": means.to_dict("index")},
@@ -62,7 +61,7 @@ def close_anchors(anchors: "pd.DataFrame", names: Names, min_span: float) -> lis
         found.append(
             message(
                 "W-MET-05",
-                shown=listing(shown),
+                shown=", ".join(shown),
                 dataset=dataset,
                 values={r.metric: r.high - r.low for r in part.itertuples()},
                 threshold=min_span,
@@ -142,7 +141,7 @@ def little_batch_effect(scores: "pd.DataFrame") -> list[dict[str, Any]]:
             found.append(
                 message(
                     "W-MET-06",
-                    shown=listing(signs),
+                    shown=" and ".join(signs),
                     dataset=dataset,
                     values={"signs": signs},
                     threshold=MIXED_KBET,
@@ -168,7 +167,7 @@ def unit_length_gains(totals: "pd.DataFrame", names: Names, tolerance: float) ->
             message(
                 "W-COR-01",
                 n_methods=len(part),
-                shown=listing(shown),
+                shown=", ".join(shown),
                 dataset=dataset,
                 values=part.droplevel("dataset").to_dict("index"),
                 threshold=UNIT_LENGTH_SHARE,
