@@ -192,6 +192,7 @@ def test_a_label_called_na_is_a_label(tmp_path):
         "NA",
         "NA",
         "NA",
+        "NA",
         "not_applicable",
         "one_batch",
         "True",

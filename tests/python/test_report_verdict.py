@@ -12,6 +12,7 @@ from scfm.inputs.batch_role import looks_like_conditions, role_question
 from scfm.inputs.params import choose
 from scfm.metrics.anchors import find_anchors
 from scfm.metrics.ranking import add_ranks, coverage_of
+from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.reader import ASSETS
 from scfm.report.sections import verdict
@@ -28,15 +29,16 @@ NAMES = Names(methods={"pca": "PCA"}, controls=frozenset({"shuffled_within_label
 def _table(*rows: dict) -> pd.DataFrame:
     """Rows of summarise(): title, bio and batch are given; everything is ranked and no control."""
     table = pd.DataFrame(rows)
-    defaults = {"is_control": False, "at_floor": False, "n_seeds": 1, "coverage": 1.0, "total_sd": np.nan}
-    for column, value in defaults.items():
+    defaults = {"is_control": False, "at_floor": False, "reads_labels": False, "n_seeds": 1, "coverage": 1.0}
+    for column, value in (defaults | {"total_sd": np.nan}).items():
         given = table[column] if column in table else [None] * len(table)
         table[column] = [value if pd.isna(v) else v for v in given]
     for column in ("bio", "batch"):
-        table[f"rank_{column}"] = table[column].where(table["coverage"] >= 0.9)
+        table[f"rank_{column}"] = table[column].where((table["coverage"] >= 0.9) & ~table["reads_labels"].astype(bool))
     table["rank_total"] = 0.6 * table["rank_bio"] + 0.4 * table["rank_batch"]
     table["is_control"] = table["is_control"].astype(bool)
     table["at_floor"] = table["at_floor"].astype(bool)
+    table["reads_labels"] = table["reads_labels"].astype(bool)
     return table
 
 
@@ -73,6 +75,9 @@ def test_noise_and_incomplete_embeddings_are_no_candidates() -> None:
     )
     said = verdict.leaders(table, LIMITS)
     assert "noise" not in said and "half" not in said
+    circular = _table(*table.to_dict("records"), {"title": "circle", "bio": 1.0, "batch": 1.0, "reads_labels": True})
+    assert verdict.leaders(circular, LIMITS) == said
+    assert "circle made with the labels that score it" in verdict._left_out(circular, LIMITS)
     left_out = verdict._left_out(table, LIMITS)
     assert left_out == (
         "Scored, but no candidates: half with fewer than 90% of the scored cells; noise with labels kept no better"
@@ -123,6 +128,8 @@ def _totals(**totals: float) -> pd.DataFrame:
         {
             "dataset": "d",
             "embedding": list(totals),
+            "batch_key": "batch",
+            "label_key": "label",
             "family": ["control" if n == "shuffled" else "none" for n in totals],
             "scaling": "raw",
             "bio_weight": 0.5,
@@ -146,6 +153,10 @@ def test_incomplete_embeddings_have_no_rank_and_common_cells_are_ranked() -> Non
     found = add_ranks(totals, coverage_of(scores, {"d": 100}), common).set_index("embedding")
     assert found["rank_total"].dropna().to_dict() == {"pca": 0.52, "nearly": 0.51}
     assert found.loc["pca", "total"] == 0.497
+    given = {"other_keys": [False, False, True, True], "reads_labels": [True, False, True, False]}
+    found = add_ranks(totals, coverage_of(scores, {"d": 100}), **given).set_index("embedding")
+    reasons = {"pca": "reads_labels", "easy": "incomplete", "nearly": "other_keys", "shuffled": "control"}
+    assert found["rank_reason"].to_dict() == reasons and found["rank_total"].isna().all()
     strict = add_ranks(totals, coverage_of(scores, {"d": 100}), min_coverage=0.7).set_index("embedding")
     assert strict.loc["easy", "rank_total"] == 0.596
 
@@ -242,8 +253,11 @@ def test_a_gain_of_unit_length_alone_is_said() -> None:
 def test_l2_runs_beside_center_l2() -> None:
     methods = load_methods(ASSETS / "methods.tsv")
     given = {"methods": "pca", "controls": "none", "seeds": "0"}
-    assert choose({**given, "corrections": "center_l2"}, methods)[0].corrections == ["l2", "center_l2"]
-    assert choose({**given, "corrections": "center"}, methods)[0].corrections == ["center"]
+    assert choose({**given, "corrections": "center_l2"}, methods, load_corrections())[0].corrections == [
+        "l2",
+        "center_l2",
+    ]
+    assert choose({**given, "corrections": "center"}, methods, load_corrections())[0].corrections == ["center"]
 
 
 # --- the role of the batch -------------------------------------------------------------------------------------------

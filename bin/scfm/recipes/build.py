@@ -293,11 +293,5 @@ def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
     faults = counts_faults(facts, where=where) if len(source.rows) else []
     if faults:
         raise ScfmError("\n".join(faults))
-    log.info(
-        "%s: %d of %d cells, %d of %d genes",
-        where,
-        len(source.rows),
-        facts.shape[0],
-        source.report["genes_kept"],
-        facts.shape[1],
-    )
+    sizes = (len(source.rows), facts.shape[0], source.report["genes_kept"], facts.shape[1])
+    log.info("%s: %d of %d cells, %d of %d genes", where, *sizes)
