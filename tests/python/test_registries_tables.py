@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scfm.errors import ScfmError
+from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.io.tables import write_json
 from scfm.metrics import centroids, scoring, totals
 from scfm.probing import rows
@@ -37,7 +38,7 @@ def test_a_file_belongs_to_one_table() -> None:
     ("name", "columns"),
     [
         ("scores", list(scoring.COLUMNS)),
-        ("probing", [*scoring.IDENTITY, *rows.COLUMNS]),
+        ("probing", [*scoring.IDENTITY, *PAIR_COLUMNS, *rows.COLUMNS]),
         ("centroids", list(centroids.COLUMNS)),
         ("totals", list(totals.COLUMNS)),
     ],
