@@ -14,8 +14,10 @@ import pandas as pd
 
 from helpers_report import ASSETS, write_run
 from scfm.io.tables import read_json
+from scfm.metrics.ranking import add_ranks, coverage_of
 from scfm.metrics.totals import compute_totals
 from scfm.report.tables.collect import collect_results
+from scfm.report.tables.load import read_metrics
 from scfm.report.view.data import ReportData, load_report_data
 from scfm.study.published import METRICS, Published
 
@@ -69,6 +71,8 @@ def score_row(
         "value": value if status == "ok" else np.nan,
         "spread": np.nan,
         "n_cells": 100,
+        "n_labels": None,
+        "scaled": None,
         "status": status,
         "reason": "" if status == "ok" else "too_few_cells",
         "higher_is_better": True,
@@ -166,9 +170,13 @@ def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[st
     return replace(
         data.with_tables(
             scores=scores,
-            totals=compute_totals(scores, data.metrics, (0.5, 0.6), "paper"),
+            totals=add_ranks(
+                compute_totals(scores, read_metrics(ASSETS / "metrics.tsv", "paper"), (0.5, 0.6), "paper"),
+                coverage_of(scores, {}),
+            ),
             probing=probing_rows(scenario, data.published, dataset="pbmc", shift=0.015),
         ),
+        metrics=read_metrics(ASSETS / "metrics.tsv", "paper"),
         params={**data.params, "metrics_profile": "paper"},
         plan=pd.concat([data.plan, plan], ignore_index=True),
         datasets=datasets,

@@ -163,6 +163,8 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                     "value": value,
                     "spread": np.nan,
                     "n_cells": facts["labels"].get(group, sum(facts["labels"].values())),
+                    "n_labels": len(groups) - 1 if group == "all" and len(groups) > 1 else None,
+                    "scaled": None,
                     "status": state,
                     "reason": reason,
                     "higher_is_better": m.higher_is_better,
@@ -257,7 +259,7 @@ def load_metrics() -> pd.DataFrame:
     """Return the project's table of metrics."""
     from scfm.report.tables.load import read_metrics
 
-    return read_metrics(ASSETS / "metrics.tsv")
+    return read_metrics(ASSETS / "metrics.tsv", "full")
 
 
 def write_facts(results: Path, dataset: str) -> None:

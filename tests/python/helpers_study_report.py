@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers_report import ASSETS, load_metrics
+from helpers_report import ASSETS
+from scfm.metrics.ranking import add_ranks, coverage_of
 from scfm.metrics.totals import compute_totals
 from scfm.registries.reader import read_registry
 from scfm.registries.schemas import Schemas
+from scfm.report.tables.load import read_metrics
 from scfm.report.tables.names import Names, read_methods
 from scfm.report.view.data import ReportData, read_citations
 
@@ -32,16 +34,23 @@ def identify(frame: pd.DataFrame) -> pd.DataFrame:
 
 def study_scores(scenarios=SCENARIOS) -> pd.DataFrame:
     """Return the printed scores as ``scores.tsv``; the aggregates that are printed beside them are left out."""
-    metrics = load_metrics().set_index("name")
+    metrics = read_metrics(ASSETS / "metrics.tsv", "paper").set_index("name")
     printed = pd.read_csv(ASSETS / "published" / "scib.tsv", sep="\t")
     rows = identify(
         printed[printed["scenario"].isin(scenarios) & printed["metric"].isin(metrics.index)].rename(
             columns={"scenario": "dataset"}
         )
     )
-    return rows.assign(group="all", spread=np.nan, n_cells=1000, status="ok", reason="", higher_is_better=True)[
-        Schemas(ASSETS).columns("scores")
-    ]
+    return rows.assign(
+        group="all",
+        spread=np.nan,
+        n_cells=1000,
+        n_labels=None,
+        scaled=None,
+        status="ok",
+        reason="",
+        higher_is_better=True,
+    )[Schemas(ASSETS).columns("scores")]
 
 
 def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
@@ -116,7 +125,7 @@ def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int =
 def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **centroids) -> ReportData:
     """Return the report's data; ``centroids`` are the numbers of batches and labels."""
     scores = study_scores(scenarios) if scores is None else scores
-    metrics, methods = load_metrics(), read_methods(ASSETS / "methods.tsv")
+    metrics, methods = read_metrics(ASSETS / "metrics.tsv", "paper"), read_methods(ASSETS / "methods.tsv")
     embeddings = scores.drop_duplicates(["dataset", "embedding"])[IDENTITY].reset_index(drop=True)
     plan = embeddings.assign(
         is_control=embeddings["family"] == "control",
@@ -127,7 +136,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         reason="",
     )
     totals = (
-        compute_totals(scores, metrics, (0.6, 0.5), "paper")
+        add_ranks(compute_totals(scores, metrics, (0.6, 0.5), "paper"), coverage_of(scores, {}))
         if len(scores)
         else pd.DataFrame(columns=Schemas(ASSETS).columns("totals"))
     )

@@ -323,9 +323,9 @@ def test_explained_variance_equals_regression_of_every_component() -> None:
 
 
 def test_pcr_comparison_by_hand() -> None:
-    before = np.array([[1.0], [3.0], [5.0], [7.0]])  # between 16 of 20
-    after = np.array([[1.0], [3.0], [2.0], [4.0]])  # between 1 of 5
-    data = make_inputs(after, ["x"] * 4, ["a", "a", "b", "b"], pca=before)
+    before = np.array([[1.0], [3.0], [5.0], [7.0]] * 5)  # between 16 of 20, five times
+    after = np.array([[1.0], [3.0], [2.0], [4.0]] * 5)  # between 1 of 5
+    data = make_inputs(after, ["x"] * 20, ["a", "a", "b", "b"] * 5, pca=before)
     assert pcr.pcr_comparison(data).overall.value == pytest.approx((0.8 - 0.2) / 0.8)
 
 

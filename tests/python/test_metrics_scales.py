@@ -158,14 +158,13 @@ def test_one_batch() -> None:
     values, labels, _ = blobs(per_cell=40, n_batches=1)
     table = _table(make_inputs(values, labels, ["only"] * len(labels)))
     whole = table.xs("all", level="group")
-    needs_batches = set(BATCH) - {"graph_connectivity", "graph_connectivity_undirected"}
-    assert set(whole.index[whole["status"] == "not_applicable"]) == needs_batches
-    assert set(whole.loc[sorted(needs_batches), "reason"]) == {"one_batch"}
-    assert whole.loc[sorted(needs_batches), "value"].isna().all()
+    assert set(whole.index[whole["status"] == "not_applicable"]) == set(BATCH)
+    assert set(whole.loc[BATCH, "reason"]) == {"one_batch"}
+    assert whole.loc[BATCH, "value"].isna().all()
 
 
 def test_one_label() -> None:
-    values, _, batches = blobs(per_cell=40, n_labels=1)
+    values, _, batches = blobs(per_cell=40, n_labels=1, batch_shift=2)
     whole = _table(make_inputs(values, ["only"] * len(batches), batches)).xs("all", level="group")
     needs_labels = set(BIO) - {"neighborhood_preservation"}
     assert set(whole.index[whole["status"] == "not_applicable"]) == needs_labels

@@ -7,14 +7,18 @@ import pandas as pd
 import pytest
 
 from scfm.errors import ScfmError
+from scfm.metrics.anchors import find_anchors, scaled_values
 from scfm.metrics.registry import ASSETS, load_metrics
-from scfm.metrics.totals import COLUMNS, compute_totals
+from scfm.metrics.totals import COLUMNS, TotalRules, compute_totals
 from scfm.report.tables.load import read_metrics
 
-TABLE = read_metrics(ASSETS / "metrics.tsv")
+TABLE = read_metrics(ASSETS / "metrics.tsv", "paper")
+STANDARD = read_metrics(ASSETS / "metrics.tsv", "standard")
 CONTROLS = ("shuffled", "label_onehot", "shuffled_within_label")
 BIO = ["leiden_nmi", "leiden_ari", "silhouette_label"]
 BATCH = ["bras", "graph_connectivity"]
+BIO_STANDARD = list(STANDARD.query("in_total and group == 'bio'")["name"])
+BATCH_STANDARD = list(STANDARD.query("in_total and group == 'batch'")["name"])
 
 
 def _rows(
@@ -80,11 +84,15 @@ def test_means_weights_and_columns() -> None:
 
 def test_standard_and_full_have_the_same_total_and_labels_do_not_count() -> None:
     metrics = load_metrics()
-    values = {m.name: 0.5 if m.in_total else 0.0 for m in metrics.values()}
+    values = {m.name: 0.5 if "standard" in m.in_total else 0.0 for m in metrics.values()}
+    assert values["graph_connectivity"] == 0 and values["graph_connectivity_undirected"] == 0.5
     scores = _scores(_rows("m", values))
     parts = scores.assign(group="T cell", value=0.0)
     for profile in ("standard", "full"):
-        row = _one(compute_totals(pd.concat([scores, parts]), TABLE, (0.5,), profile), "m")
+        row = _one(
+            compute_totals(pd.concat([scores, parts]), read_metrics(ASSETS / "metrics.tsv", profile), (0.5,), profile),
+            "m",
+        )
         assert (row["total"], row["n_bio"], row["n_batch"]) == (0.5, 7, 5)
 
 
@@ -106,7 +114,10 @@ def test_scaled_between_fixed_controls() -> None:
     assert row["total"] == pytest.approx((0.5 + 0.45) / 2)
     assert _one(totals, "shuffled", "controls")["bio"] == pytest.approx(0)
     assert _one(totals, "label_onehot", "controls")["bio"] == pytest.approx(1)
-    assert _one(totals, "label_onehot", "controls")["batch"] > 1  # not clipped
+    assert _one(totals, "label_onehot", "controls")["batch"] == pytest.approx((1 + 0.9) / 2)  # 0.9 / 0.8 is capped
+    anchors = find_anchors(_anchored(), TABLE.set_index("name").loc[BIO + BATCH])
+    scaled = scaled_values(_anchored(), anchors)
+    assert scaled[_anchored().eval("method == 'label_onehot' and metric == 'bras'")].item() == pytest.approx(1.125)
 
 
 def test_who_else_is_in_the_table_changes_nothing() -> None:
@@ -149,7 +160,40 @@ def test_anchors_that_coincide() -> None:
     row = _one(compute_totals(scores, TABLE, (0.5,), "paper"), "shuffled", "controls")
     assert row["batch"] == pytest.approx((1 + 0.7) / 2)
     assert np.isnan(row["bio"])
-    assert "leiden_nmi:anchors_coincide" in row["reason"]
+    assert (row["reason"], row["missing"]) == ("no_bio_metric", ",".join(BIO))
+
+
+def test_a_short_span_leaves_a_metric_out_of_scaled_totals_for_all() -> None:
+    """Unequal composition: kBET of the high anchor is 0.05, so noise at 0.6 was scaled to 12 (issue 12, point 1)."""
+    values = {"m": (0.6, 0.04, 0.5), "noise": (0.1, 0.6, 0.9)}
+    scores = _scores(
+        _rows("shuffled", dict.fromkeys(BIO_STANDARD, 0.1) | dict.fromkeys(BATCH_STANDARD, 0.9)),
+        _rows("label_onehot", dict.fromkeys(BIO_STANDARD, 1.0) | dict.fromkeys(BATCH_STANDARD, 0.9)),
+        _rows(
+            "shuffled_within_label",
+            dict.fromkeys(BIO_STANDARD, 0.7) | dict.fromkeys(BATCH_STANDARD, 0.8) | {"kbet": 0.05, "ilisi": 0.099},
+        ),
+        *(
+            _rows(n, dict.fromkeys(BIO_STANDARD, a) | dict.fromkeys(BATCH_STANDARD, c) | {"kbet": b, "ilisi": b})
+            for n, (a, b, c) in values.items()
+        ),
+    )
+    totals = compute_totals(scores, STANDARD, (0.5,), "standard")
+    for method, bio, batch in (("m", 0.5 / 0.9, (0.5 / 0.8 * 2 + 0.5) / 3), ("noise", 0.0, (1 + 1 + 0.9) / 3)):
+        row = _one(totals, method, "controls")
+        assert (row["bio"], row["batch"]) == pytest.approx((bio, batch))
+        assert (row["missing"], row["n_batch"], row["status"]) == ("ilisi,kbet", 3, "ok")
+        assert _one(totals, method)["n_batch"] == 5
+    assert totals[["bio", "batch", "total"]].apply(lambda c: c.dropna().between(0, 1).all()).all()
+    wider = compute_totals(scores, STANDARD, (0.5,), "standard", TotalRules(min_span=0.01))
+    assert _one(wider, "noise", "controls")["n_batch"] == 5
+
+
+def test_a_biological_batch_has_no_batch_mean_and_no_total() -> None:
+    rules = TotalRules(roles={"d": "biological"})
+    row = _one(compute_totals(_scores(_rows("m", _full(0.6, 0.4))), TABLE, (0.5,), "paper", rules), "m")
+    assert (row["bio"], row["status"], row["reason"]) == (pytest.approx(0.6), "not_applicable", "batch_is_biology")
+    assert np.isnan(row["batch"]) and np.isnan(row["total"])
 
 
 def test_metric_missing_for_one_embedding_makes_its_total_na() -> None:

@@ -140,51 +140,16 @@ def test_pareto_front_by_definition(points):
 # ---------------------------------------------------------------- the answer in words
 
 
-def answer_of(rows: list[dict]) -> str:
-    """Return the leaders' sentence for a table made by hand."""
-    table = pd.DataFrame(rows).assign(
-        is_control=False, reads_labels=False, total=lambda t: 0.6 * t["bio"] + 0.4 * t["batch"]
-    )
-    return overview._leaders(table.assign(total_sd=table.get("total_sd", np.nan)))
-
-
-def test_no_single_winner_when_the_orders_conflict():
-    text = answer_of([{"title": "A", "bio": 0.9, "batch": 0.3}, {"title": "B", "bio": 0.6, "batch": 0.8}])
-    assert (
-        text.startswith("<b>No single winner.</b>")
-        and "<b>A</b> (bio 0.90, batch 0.30)" in text
-        and "<b>B</b> (bio 0.60, batch 0.80)" in text
-    )
-
-
-def test_one_leader_when_both_orders_agree():
-    text = answer_of([{"title": "A", "bio": 0.9, "batch": 0.8}, {"title": "B", "bio": 0.6, "batch": 0.3}])
-    assert text.startswith("<b>A</b> leads in both") and "No single winner" not in text
-
-
-def test_a_gap_within_the_spread_over_seeds_is_no_difference():
-    rows = [
-        {"title": "A", "bio": 0.9, "batch": 0.8, "total_sd": 0.05},
-        {"title": "B", "bio": 0.88, "batch": 0.8, "total_sd": np.nan},
-    ]
-    assert "within the spread over seeds (0.050), so not a difference" in answer_of(rows)
-    rows[0]["total_sd"] = 0.001
-    assert "within the spread" not in answer_of(rows)
-
-
-def test_one_embedding_or_none_is_not_ranked():
-    assert answer_of([{"title": "A", "bio": 0.9, "batch": 0.8}]).startswith("Only A was scored")
-    assert "nothing to rank" in answer_of([{"title": "A", "bio": np.nan, "batch": 0.8}])
-
-
 def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
     text = text_of(modules["overview"].sections[1])
     assert (
-        "1,200 cells, 1,767 genes, 3 batches by batch (technical), 4 labels by cell_type, 4 cells dropped from scoring."
-        in text
+        "1,200 cells, 1,767 genes, 3 batches by batch (declared technical), 4 labels by cell_type, 4 cells dropped"
+        " from scoring." in text
     )
     assert "Against uncorrected PCA" in text and "Best trade-offs" in text and "Scale: bio runs from" in text
     assert text.count("The batch is declared biological") == 1
+    ifnb = text[text.index("ifnb") : text.index("pbmc")]
+    assert "batch_is_biology" in ifnb and "Best trade-offs" not in ifnb and "By total" not in ifnb
 
 
 def test_failures_stand_first_with_their_reason_escaped(modules):

@@ -364,6 +364,7 @@ def test_mean_ranks_are_near_the_printed_ones(data):
 
 def test_a_method_that_lacks_a_data_set_comes_last():
     frame = pd.DataFrame({"title": ["a", "b"], "total": [0.9, 0.5], "bio": 0.5, "batch": 0.5, "total_other": 0.5})
+    frame["rank_total"] = frame["total"]
     cells = rank_table({"one": frame, "two": frame.iloc[1:]}).data
     assert list(cells) == ["b", "a"]
     assert (cells["b"]["rank"], cells["b"]["n"], cells["a"]["n"]) == (1.5, 2, 1)

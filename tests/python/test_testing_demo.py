@@ -7,7 +7,6 @@ import sys
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -129,8 +128,11 @@ def test_file_in_the_tree_is_what_the_generator_makes(demo):
     assert (stored.X != demo.X).nnz == 0
     assert stored.obs.astype(str).equals(demo.obs.astype(str))
     assert list(stored.var_names) == list(demo.var_names)
-    # exponentials differ in the last digit between processors
-    pd.testing.assert_frame_equal(stored.var, demo.var, check_exact=False, rtol=1e-12, check_dtype=False)
+    found, expected = stored.var.select_dtypes("float"), demo.var.select_dtypes("float")
+    assert list(stored.var) == list(demo.var) and list(found) == list(expected) != []
+    # exp, log and sums differ in the last bits between processors
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert stored.var.drop(columns=found).astype(str).equals(demo.var.drop(columns=expected).astype(str))
 
 
 def _mixing(values: np.ndarray, batch: np.ndarray, k: int = 30) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.inputs.batch_role import role_question
 from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
 from scfm.inputs.keys import (
     PAIR_COLUMNS,
@@ -135,6 +136,8 @@ def check_keys(
             _judge_sizes(report, batch, label, limit, other_key="" if is_primary else key)
     for key, values in found["label_key"].items():
         _judge_labels(store.name, report, key, values, is_primary=key == primary_label)
+    optional = {column: found[column].get(str(row.get(column))) for column in OPTIONAL_KEYS}
+    report.warnings += role_question(row, optional | {"batch_key": found["batch_key"].get(primary_batch)})
     return found["batch_key"].get(primary_batch)
 
 

@@ -198,6 +198,9 @@ def choose(
         "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
     )
     corrections, other = choose_names("corrections", params.get("corrections"), known_corrections, noun="correction")
+    if "center_l2" in corrections and "l2" not in corrections:
+        # what unit length does alone is shown beside it
+        corrections.insert(corrections.index("center_l2"), "l2")
     seeds, odd = read_seeds(params.get("seeds"))
     return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other + odd
 

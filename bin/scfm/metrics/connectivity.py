@@ -39,13 +39,16 @@ def largest_component(indices: "np.ndarray", cells: "np.ndarray", connection: st
 
 
 def _connectivity(data: MetricInputs, connection: str) -> MetricResult:
-    """Compute the share per label and the plain mean over labels."""
+    """Compute the share per label and the plain mean over labels of two cells or more."""
     import numpy as np
 
     indices = data.nearest(K).indices
     parts = {}
     for code, name in enumerate(data.labels.names):
         cells = np.flatnonzero(data.labels.codes == code)
+        if len(cells) < 2:  # a single cell hangs together with itself
+            parts[name] = Score(None, len(cells), "too_few_cells")
+            continue
         parts[name] = Score(largest_component(indices, cells, connection), len(cells))
     return mean_over_labels(parts, "Graph connectivity")
 

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
 
-#: neighbours, self not counted
+#: neighbours at most, self not counted
 K = 50
+#: neighbours at least; the entropy of fewer is mostly chance
+MIN_K = 10
 #: cells added to every batch of a label, so that a batch the label lacks has a small share instead of none
 PSEUDOCOUNT = 0.5
 
@@ -24,6 +27,39 @@ def batch_shares(indices: "np.ndarray", codes: "np.ndarray", n_batches: int) -> 
 
     near = codes[indices]
     return np.stack([(near == b).mean(axis=1) for b in range(n_batches)], axis=1)
+
+
+def neighborhood_size(sizes: "np.ndarray", n_known: int = K) -> int:
+    """Return how many neighbours are read in a label: 50, fewer in a label of fewer than 150 cells, 0 without power.
+
+    Parameters
+    ----------
+    sizes
+        Cells of every batch of the label, shape (n_batches,).
+    n_known
+        Neighbours that were searched, self not counted.
+    """
+    sizes = sizes[sizes > 0]
+    k = min(K, n_known, int(sizes.sum()) // MIN_NEIGHBORHOODS)
+    if k < MIN_K or len(sizes) < 2:
+        return 0
+    highest = shannon((sizes / sizes.sum())[None])
+    separated = shannon(separated_shares(sizes, k, counts_itself=False)) / highest
+    return k if can_tell(sizes, separated, 1.0) else 0
+
+
+def _shares_by_label(data: MetricInputs) -> "np.ndarray":
+    """Return the shares of batches in every cell's neighbourhood; NaN in labels without power or of a single batch."""
+    import numpy as np
+
+    near = data.nearest(K + 1, at_least=3).indices[:, 1:]
+    shares = np.full((data.n_cells, len(data.batches.names)), np.nan)
+    for code, sizes in enumerate(data.batches_per_label):
+        cells = np.flatnonzero(data.labels.codes == code)
+        k = neighborhood_size(sizes, near.shape[1])
+        if k:
+            shares[cells] = batch_shares(near[cells, :k], data.batches.codes, len(data.batches.names))
+    return shares
 
 
 def shannon(shares: "np.ndarray") -> "np.ndarray":
@@ -74,28 +110,28 @@ def divergence(shares: "np.ndarray", labels: "np.ndarray", counts: "np.ndarray")
 
 
 def _mean_by_cell(data: MetricInputs, measure: "Callable[..., np.ndarray]") -> MetricResult:
-    """Average a measure of neighbourhoods over the cells of labels that have two batches."""
+    """Average a measure of neighbourhoods over the cells of labels that have two batches and enough cells."""
     import numpy as np
 
     data.need_batches()
-    near = data.nearest(K + 1, at_least=3).indices[:, 1:]
-    shares = data.keep(
-        "batch_shares", lambda: batch_shares(near, data.batches.codes, len(data.batches.names)), of=("batches",)
-    )
+    shares = data.keep("batch_shares", lambda: _shares_by_label(data))
     per_cell = measure(shares, data.labels.codes, data.batches_per_label)
     known = np.isfinite(per_cell)
     if not known.any():
-        raise NotApplicable("Every label occurs in one batch only.", "label_in_one_batch")
+        reasons = sorted({data.why_without(code) for code in range(len(data.labels.names))})
+        raise NotApplicable("No label has two batches and enough cells.", reasons[0])
     return MetricResult(Score(float(per_cell[known].mean()), int(known.sum())), data.per_label(per_cell, np.mean))
 
 
 def batch_entropy(data: MetricInputs) -> MetricResult:
-    """Composition-aware entropy of the 50 nearest cells' batches, mean over cells; 0 to 1, higher is better mixing."""
+    """Composition-aware entropy of the nearest cells' batches (50; a third of a small label), mean over cells; 0 to 1,
+    higher is better mixing.
+    """
     return _mean_by_cell(data, composition_aware_entropy)
 
 
 def batch_kl(data: MetricInputs) -> MetricResult:
-    """Divergence of the 50 nearest cells' batches from the label's, mean over cells; 0 or more, lower is better
-    mixing.
+    """Divergence of the nearest cells' batches (50; a third of a small label) from the label's, mean over cells; 0 or
+    more, lower is better mixing.
     """
     return _mean_by_cell(data, divergence)

@@ -199,10 +199,13 @@ class MetricInputs:
             shape
         )
 
-    def per_label(self, per_cell: "np.ndarray", summary: Callable[["np.ndarray"], float]) -> dict[str, Score]:
+    def per_label(
+        self, per_cell: "np.ndarray", summary: Callable[["np.ndarray"], float], reason: str = ""
+    ) -> dict[str, Score]:
         """Summarise a value per cell inside every label; cells that are NaN do not count.
 
-        A label without any value is ``label_in_one_batch`` if it is, else ``too_few_cells``.
+        A label without any value has the reason given, by default ``label_in_one_batch`` if it is, else
+        ``too_few_cells``.
         """
         import numpy as np
 
@@ -211,7 +214,9 @@ class MetricInputs:
             part = per_cell[self.labels.codes == code]
             part = part[np.isfinite(part)]
             found[name] = (
-                Score(float(summary(part)), len(part)) if len(part) else Score(None, 0, self.why_without(code))
+                Score(float(summary(part)), len(part))
+                if len(part)
+                else Score(None, 0, reason or self.why_without(code))
             )
         return found
 

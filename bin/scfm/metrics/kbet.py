@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scfm.metrics.connectivities import umap_connectivities
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
+from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,9 +16,7 @@ K = 50
 ALPHA = 0.05
 MIN_CELLS = 10
 N_COMPONENTS = 100
-#: components of the graph smaller than this many neighbourhoods are left out ...
-_MIN_NEIGHBORHOODS = 3
-#: ... and if less than this share of the cells is left, the label is rejected
+#: components of fewer than MIN_NEIGHBORHOODS neighbourhoods are left out; a label needs this share of its cells
 _MIN_SHARE = 0.75
 _DENSE_CELLS = 400
 
@@ -85,15 +84,43 @@ def acceptance(indices: "np.ndarray", codes: "np.ndarray", alpha: float = ALPHA)
     0 (every neighbourhood differs) to about 1 - alpha (neighbourhoods are random draws); 0 with a single batch left.
     """
     import numpy as np
-    from scipy.special import chdtrc
 
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         return 0.0
-    expected = sizes / sizes.sum() * indices.shape[1]
     observed = np.stack([(codes[indices] == b).sum(axis=1) for b in range(len(sizes))], axis=1)
+    return float(_passes(observed, sizes, alpha).mean())
+
+
+def _passes(observed: "np.ndarray", sizes: "np.ndarray", alpha: float) -> "np.ndarray":
+    """Return which neighbourhoods (rows of counts per batch, equal sums) pass the test against the shares of sizes."""
+    from scipy.special import chdtrc
+
+    expected = sizes / sizes.sum() * observed.sum(axis=1, keepdims=True)
     statistic = ((observed - expected) ** 2 / expected).sum(axis=1)
-    return float((chdtrc(len(sizes) - 1, statistic) >= alpha).mean())
+    return chdtrc(len(sizes) - 1, statistic) >= alpha
+
+
+def neighborhood_size(sizes: "np.ndarray") -> int:
+    """Return the neighbours besides the cell itself: a quarter of the mean batch size of the label, 10 to 70."""
+    return min(70, max(10, int(sizes.sum() / len(sizes) / 4)))
+
+
+def has_power(sizes: "np.ndarray", alpha: float = ALPHA) -> bool:
+    """Return whether the test can reject in a label: three neighbourhoods of cells, and separated batches fail.
+
+    Parameters
+    ----------
+    sizes
+        Cells of every batch of the label, all positive, shape (n_batches,).
+    alpha
+        As in :func:`acceptance`.
+    """
+    k = neighborhood_size(sizes) + 1
+    if sizes.sum() < MIN_NEIGHBORHOODS * k:
+        return False
+    separated = k * separated_shares(sizes, k, counts_itself=True)
+    return can_tell(sizes, _passes(separated, sizes, alpha), 1.0)
 
 
 def label_acceptance(
@@ -124,11 +151,10 @@ def label_acceptance(
 
     from scfm.neighbors.search import find_neighbors
 
-    n_batches = len(np.unique(batches))
-    k0 = min(70, max(10, int(len(batches) / n_batches / 4)))
+    k0 = neighborhood_size(np.unique(batches, return_counts=True)[1])
     n_parts, part = connected_components(graph, directed=False)
     if n_parts > 1:
-        large = np.bincount(part) >= _MIN_NEIGHBORHOODS * k0
+        large = np.bincount(part) >= MIN_NEIGHBORHOODS * k0
         kept = np.flatnonzero(large[part])
         if len(kept) < _MIN_SHARE * len(batches):
             return 0.0, n_components
@@ -141,6 +167,8 @@ def label_acceptance(
 def kbet(data: MetricInputs) -> MetricResult:
     """kBET (Büttner et al. 2019, 10.1038/s41592-018-0254-1) per label, mean over labels; 0 to 1, higher is better
     mixing.
+
+    A label without power (:func:`has_power`) has no value and no part in the mean.
 
     As in scib-metrics 0.5.10, a label with fewer cells than diffusion components lowers their number for itself and for
     all labels after it in the alphabet. That is a slip there (a value depends on the names of other labels), kept
@@ -160,5 +188,6 @@ def kbet(data: MetricInputs) -> MetricResult:
             parts[name] = Score(None, len(cells), "label_in_one_batch" if single else "too_few_cells")
             continue
         value, n_components = label_acceptance(graph[cells][:, cells], batches, data.cell_ids[cells], n_components)
-        parts[name] = Score(value, len(cells))
+        powerful = has_power(np.unique(batches, return_counts=True)[1])
+        parts[name] = Score(value, len(cells)) if powerful else Score(None, len(cells), "too_few_cells")
     return mean_over_labels(parts, "kBET")

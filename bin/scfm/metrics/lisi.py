@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
 from scfm.metrics.silhouette import batches_inside
 
 if TYPE_CHECKING:
@@ -115,6 +116,25 @@ def lisi(
     return inverse_simpson(weights, indices, codes)
 
 
+def has_power(sizes: "np.ndarray", perplexity: int) -> bool:
+    """Return whether LISI tells separated batches from mixed ones in a label of at least three neighbourhoods.
+
+    Parameters
+    ----------
+    sizes
+        Cells of every batch of the label, all positive, at least two, shape (n_batches,).
+    perplexity
+        Effective number of neighbours, self not counted.
+    """
+    import numpy as np
+
+    if sizes.sum() < MIN_NEIGHBORHOODS * perplexity:
+        return False
+    separated = 1 / np.square(separated_shares(sizes, perplexity, counts_itself=False)).sum(axis=1)
+    mixed = 1 / np.square(sizes / sizes.sum()).sum()
+    return can_tell(sizes, separated - 1, mixed - 1)
+
+
 def _shared_weights(data: MetricInputs) -> "tuple[np.ndarray, np.ndarray]":
     """Return neighbours and weights at k = 90, computed once for batches and labels."""
     import numpy as np
@@ -127,13 +147,21 @@ def _shared_weights(data: MetricInputs) -> "tuple[np.ndarray, np.ndarray]":
 
 
 def ilisi(data: MetricInputs) -> MetricResult:
-    """(median LISI of batches - 1) / (number of batches - 1); 0 to 1, higher is better mixing."""
+    """(median LISI of batches - 1) / (number of batches - 1); 0 to 1, higher is better mixing.
+
+    The value over all cells is a median over cells; labels without power have no value of their own.
+    """
     import numpy as np
 
     data.need_batches()
     indices, weights = _shared_weights(data)
     per_cell = (inverse_simpson(weights, indices, data.batches.codes) - 1) / (len(data.batches.names) - 1)
-    return MetricResult(Score(float(np.nanmedian(per_cell)), data.n_cells), data.per_label(per_cell, np.median))
+    parts = data.per_label(per_cell, np.median)
+    for name, row in zip(data.labels.names, data.batches_per_label, strict=True):
+        sizes = row[row > 0]
+        if len(sizes) > 1 and not has_power(sizes, indices.shape[1] // 3):
+            parts[name] = Score(None, int(sizes.sum()), "too_few_cells")
+    return MetricResult(Score(float(np.nanmedian(per_cell)), data.n_cells), parts)
 
 
 def clisi(data: MetricInputs) -> MetricResult:
@@ -167,7 +195,7 @@ def cilisi(data: MetricInputs) -> MetricResult:
         except NotApplicable as error:
             parts[name] = Score(None, size, error.code)
             continue
-        if size < MIN_K:
+        if size < MIN_K or not has_power(np.bincount(batches), min(K, size) // 3):
             parts[name] = Score(None, size, "too_few_cells")
             continue
         near = find_neighbors(values[cells], data.cell_ids[cells], k=K)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: a total variance below this share of the mean square is rounding of a constant
 _ROUNDING = 1e-12
+#: share of groups drawn at random that explain more than the limit of chance_level
+ALPHA = 0.05
 
 
 def explained_variance(values: "np.ndarray", codes: "np.ndarray") -> float:
@@ -46,14 +48,54 @@ def explained_variance(values: "np.ndarray", codes: "np.ndarray") -> float:
     return float((sums**2 / counts[:, None]).sum() / total)
 
 
+def chance_level(values: "np.ndarray", codes: "np.ndarray", alpha: float = ALPHA) -> tuple[float, float]:
+    """Explained variance that groups drawn at random give: its mean and its upper limit.
+
+    The mean is (groups - 1) / (cells - 1) whatever the data. Around it the share is a sum of chi-square variables
+    weighted by the variances of the components, taken as one scaled chi-square variable of the same mean and variance
+    (Box 1954, 10.1214/aoms/1177728786).
+
+    Parameters
+    ----------
+    values
+        Shape (n_cells, n_dims), not constant.
+    codes
+        Group of every cell, shape (n_cells,), none empty.
+    alpha
+        Share of random draws above the limit.
+
+    Returns
+    -------
+    Mean and limit, both 0 to 1.
+    """
+    import numpy as np
+    from scipy.stats import chi2
+
+    centred = np.array(values, dtype=np.float64)
+    centred -= centred.mean(axis=0)
+    between = len(np.bincount(codes)) - 1
+    mean = between / (len(codes) - 1)
+    total = float(np.einsum("ij,ij->", centred, centred))
+    degrees = between * total**2 / float(np.square(centred.T @ centred).sum())
+    return mean, min(1.0, mean * float(chi2.ppf(1 - alpha, degrees)) / degrees)
+
+
 def pcr_comparison(data: MetricInputs) -> MetricResult:
     """max(0, (before - after) / before) of the variance explained by batch (Büttner et al. 2019); 0 to 1, higher is
     better.
+
+    Where the batches explain no more of the uncorrected PCA than groups drawn at random would (:func:`chance_level`)
+    there is nothing to remove and no value (``no_batch_effect``).
     """
     data.need_batches()
     values = data.values()
     before = explained_variance(data.uncorrected(), data.batches.codes)
     after = explained_variance(values, data.batches.codes)
-    if before <= 0:
-        raise NotApplicable("Batch explains no variance before correction.", "no_batch_effect")
+    mean, limit = chance_level(data.uncorrected(), data.batches.codes)
+    if before <= limit:
+        raise NotApplicable(
+            f"Batch explains {before:.2g} of the variance before correction, as groups drawn at random do"
+            f" (mean {mean:.2g}, 95 % below {limit:.2g}).",
+            "no_batch_effect",
+        )
     return MetricResult(Score(max(0.0, (before - after) / before), data.n_cells))

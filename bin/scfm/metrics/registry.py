@@ -24,7 +24,7 @@ class Metric:
     profile: tuple[str, ...]
     higher_is_better: bool
     range: str
-    in_total: bool
+    in_total: tuple[str, ...]
     clusters_or_tests: bool
     needs: tuple[str, ...]
     anchor_low: str

@@ -10,8 +10,9 @@ from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import write_table
 from scfm.metrics.centroids import centroid_table
+from scfm.metrics.fingerprint import chosen_cells, fingerprint
 from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
-from scfm.metrics.load import load_pairs
+from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import IDENTITY, failures, score, study_table
 from scfm.task.cli import describe_error, exit_code_of
@@ -39,8 +40,9 @@ def score_files(
 
     Returns
     -------
-    Fields for the status file. Where single metrics or the centroids failed the step counts as failed, although
-    everything else is written: something unexplained is missing.
+    Fields for the status file; ``fingerprint`` is how COLLECT_RESULTS finds copies of other embeddings. Where single
+    metrics or the centroids failed the step counts as failed, although everything else is written: something
+    unexplained is missing.
 
     Raises
     ------
@@ -65,13 +67,17 @@ def score_files(
     write_table(pd.concat(tables, ignore_index=True), outdir / f"{stem}.scores.tsv")
     if profile == "paper":
         study_table(tables[0], metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")
+    first = pairs[0][1]
     facts: dict[str, Any] = {
-        "n_cells": pairs[0][1].n_cells,
+        "n_cells": first.n_cells,
         "profile": profile,
         "n_metrics": len(metrics),
         "n_key_pairs": len(pairs),
         "centroids": _write_centroids(pairs, sidecar, outdir / f"{stem}.centroids.tsv"),
     }
+    if first.coordinates is not None:
+        chosen = chosen_cells(read_scored(obs).index)
+        facts["fingerprint"] = fingerprint(first.cell_ids, first.coordinates, chosen)
     broken = list(dict.fromkeys(reason for table in tables for reason in failures(table)))
     sentence = ""
     if broken:

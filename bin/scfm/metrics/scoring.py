@@ -23,7 +23,7 @@ ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
 IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
-OUTCOME = ("value", "spread", "n_cells", "status", "reason", "higher_is_better")
+OUTCOME = ("value", "spread", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
 COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 
 
@@ -37,6 +37,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     """
     watch = Stopwatch()
     try:
+        if metric.group == "batch":
+            data.need_batches()
         result = metric.function()(data)
     except NotApplicable as error:
         log.info("%s: not applicable, %s", metric.name, error)
@@ -52,7 +54,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
 
 
 def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[str, Any]]:
-    """Yield the row of all cells, then one per label."""
+    """Yield the row of all cells, then one per label; ``scaled`` is known when the controls are (COLLECT_RESULTS)."""
+    known = sum(s.value is not None for s in result.by_label.values()) if result.by_label else None
     for group, score in ((ALL, result.overall), *((_group_name(n), s) for n, s in result.by_label.items())):
         state = status if group == ALL or score.value is not None else "not_applicable"
         yield {
@@ -61,6 +64,8 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
             "value": score.value,
             "spread": score.spread,
             "n_cells": score.n_cells,
+            "n_labels": known if group == ALL else None,
+            "scaled": None,
             "status": state,
             "reason": score.reason,
             "higher_is_better": metric.higher_is_better,
@@ -95,13 +100,16 @@ def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict, pair: Ke
 
     who = {c: sidecar[c] for c in IDENTITY} | pair.names
     rows = [who | row for metric in metrics for row in _rows(metric, *_run_once(metric, data))]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "spread": float})
+    types = {"value": float, "spread": float, "scaled": float, "n_labels": "Int64"}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
 
 def _run_once(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     """Compute a metric, or return what was computed from the same groups."""
     if data.n_cells < 2:
         return "not_applicable", MetricResult(Score(None, data.n_cells, "too_few_cells"))
+    if metric.group == "batch" and len(data.batches.names) < 2:
+        return run_metric(metric, data)  # not kept: with other batch keys it may have a value
     reads = [part for part in ("labels", "batches") if part in metric.needs]
     outcome: tuple[str, MetricResult] = data.keep(f"metric {metric.name}", partial(run_metric, metric, data), of=reads)
     return outcome

@@ -103,20 +103,28 @@ def silhouette_label(data: MetricInputs) -> MetricResult:
     import numpy as np
 
     scaled = _of_labels(data)
-    return MetricResult(Score(float(scaled.mean()), data.n_cells), data.per_label(scaled, np.mean))
+    alone = (data.labels.sizes == 1)[data.labels.codes]  # their silhouette is 0 by definition
+    return MetricResult(
+        Score(float(scaled.mean()), data.n_cells),
+        data.per_label(np.where(alone, np.nan, scaled), np.mean, "too_few_cells"),
+    )
 
 
 def isolated_labels(data: MetricInputs) -> MetricResult:
     """Mean scaled silhouette of the labels found in the fewest batches; 0 to 1, higher is better.
 
-    Where every label is in every batch all of them are "isolated", as in scib-metrics.
+    Labels of a single cell do not count: their silhouette is 0 by definition. Where every label is in every batch all
+    of them are "isolated", as in scib-metrics.
     """
     scaled = _of_labels(data)
     present = (data.batches_per_label > 0).sum(axis=1)
+    several = data.labels.sizes > 1
+    if not several.any():
+        raise NotApplicable("Every label has a single cell.", "too_few_cells")
     parts = {
         name: Score(float(scaled[data.labels.codes == code].mean()), int(data.labels.sizes[code]))
         for code, name in enumerate(data.labels.names)
-        if present[code] == present.min()
+        if several[code] and present[code] == present[several].min()
     }
     return mean_over_labels(parts, "Isolated labels")
 

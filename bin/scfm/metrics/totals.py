@@ -3,16 +3,18 @@
 Raw totals use the metrics as they are. Totals scaled between controls first map every metric so that 0 and 1 mean the
 same for all: the anchors (columns ``anchor_low`` and ``anchor_high`` of ``assets/metrics.tsv``) are controls or numbers
 fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's
-number. Scaled values are not clipped: below 0 or above 1 is information.
+number. In a total every scaled value is capped to 0 to 1; uncapped it stands in ``scores.tsv``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.metrics.anchors import MIN_SPAN, TOO_CLOSE, find_anchors, scaled_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +39,47 @@ GROUPS = ("bio", "batch")
 DATASET_REASONS = frozenset(
     {"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "too_few_neighbors", "no_batch_effect"}
 )
-#: anchors closer than this can't carry a scale
-_MIN_SPAN = 1e-6
+#: the batch is declared biological: mixing is no merit, so there is no batch mean and no total
+BATCH_IS_BIOLOGY = "batch_is_biology"
+
+
+@dataclass(frozen=True)
+class TotalRules:
+    """What totals depend on besides the scores.
+
+    Attributes
+    ----------
+    min_span
+        Anchors closer than this can't carry a scale.
+    roles
+        ``{data set: batch_role}``; ``biological`` leaves no batch mean and no total. It is the primary batch key's.
+    primary
+        Primary batch key and label key per data set. Controls are made with these keys, so totals of other keys are
+        not scaled: NA with the reason ``controls_use_primary_keys``. A data set that is not in it has no other keys.
+    """
+
+    min_span: float = MIN_SPAN
+    roles: Mapping[str, str] = field(default_factory=dict)
+    primary: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+DEFAULT_RULES = TotalRules()
+#: values, metrics that count, metrics left out for all, reasons of the data set by metric
+_View = tuple["pd.DataFrame", "pd.DataFrame", list[str], dict[str, str]]
+
+
+def metrics_in_total(metrics: "pd.DataFrame", profile: str) -> "pd.DataFrame":
+    """Return the metrics that make up the totals of a profile, indexed by name.
+
+    Parameters
+    ----------
+    metrics
+        ``assets/metrics.tsv`` as ``report.tables.load.read_metrics`` returns it for this profile.
+    profile
+        ``paper``, ``standard`` or ``full``.
+    """
+    runs = metrics["profile"].map(lambda p: profile in [x.strip() for x in p.split(",")])
+    return metrics[metrics["in_total"].astype(bool) & runs].set_index("name")
 
 
 def compute_totals(
@@ -46,7 +87,7 @@ def compute_totals(
     metrics: "pd.DataFrame",
     bio_weights: Sequence[float] = (0.6, 0.5),
     profile: str = "standard",
-    primary: Mapping[str, tuple[str, str]] | None = None,
+    rules: TotalRules = DEFAULT_RULES,
 ) -> "pd.DataFrame":
     """Return the totals of all embeddings.
 
@@ -60,17 +101,16 @@ def compute_totals(
         Weights of the bio mean; the batch mean has the rest. 0.6 is scIB's, 0.5 the study's.
     profile
         Profile of the run: its metrics with ``in_total`` count, no others.
-    primary
-        Primary batch key and label key per data set. Controls are made with these keys, so totals of other keys are
-        not scaled: NA with the reason ``controls_use_primary_keys``. Without it every pair of keys is a primary one.
+    rules
+        Span of the anchors, role of the batches, primary keys.
 
     Returns
     -------
     One row per embedding, pair of keys, weight and scaling (``raw``, ``controls``), ``COLUMNS``. ``bio``, ``batch``,
-    ``total``: higher is better; raw ones lie in 0 to 1 (ARI may be slightly negative). ``missing`` lists metrics
-    without a value. A metric that is not defined for the whole data set is left out for all; one that only this
-    embedding lacks makes its mean and total NA, with a reason: a mean over fewer metrics than the others' is not
-    comparable.
+    ``total``: higher is better, 0 to 1 (raw ARI may be slightly negative). ``missing`` lists metrics without a value.
+    A metric that is not defined for the whole data set is left out for all, and so is, of the scaled total, one whose
+    anchors are too close; one that only this embedding lacks makes its mean and total NA, with a reason: a mean over
+    fewer metrics than the others' is not comparable.
 
     Raises
     ------
@@ -82,45 +122,37 @@ def compute_totals(
     wrong = [w for w in bio_weights if not 0 <= w <= 1]
     if wrong:
         raise ScfmError(f"Weights of the bio mean must lie between 0 and 1; got {', '.join(map(str, wrong))}.")
-    chosen = metrics[metrics["in_total"].astype(bool) & metrics["profile"].map(lambda p: profile in _names(p))]
-    chosen = chosen.set_index("name")
+    chosen = metrics_in_total(metrics, profile)
     whole = scores[(scores["group"] == "all") & scores["metric"].isin(chosen.index)]
     rows = []
-    for (dataset, *pair), part in whole.groupby(["dataset", *PAIR_COLUMNS], sort=True):
-        is_primary = primary is None or tuple(pair) == tuple(primary.get(dataset, pair))
-        rows += _totals_of_pair(part, chosen, bio_weights, profile, is_primary=is_primary)
+    for _, part in whole.groupby(["dataset", *PAIR_COLUMNS], sort=True):
+        rows += _totals_of_pair(part, chosen, bio_weights, profile, rules)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _names(profile: "str | Sequence[str]") -> list[str]:
-    """Return the profiles of a metric, from the text of the table or a list."""
-    return [p.strip() for p in profile.split(",")] if isinstance(profile, str) else list(profile)
-
-
 def _totals_of_pair(
-    part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str, *, is_primary: bool
+    part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str, rules: TotalRules
 ) -> "list[dict]":
     """Return the rows of one data set with one pair of keys."""
     embeddings = part.drop_duplicates("embedding")[IDENTITY].set_index("embedding", drop=False)
-    is_ok, is_failed = part["status"] == "ok", part["status"] == "failed"
-    tidy = part.assign(
-        value=part["value"].where(is_ok), reason=part["reason"].mask(is_failed, "failed").mask(is_ok, "")
-    )
-    # pivot, not pivot_table: a repeated key is a fault, not something to average
-    wide = tidy.pivot(index="embedding", columns="metric", values=["value", "reason"])  # noqa: PD010
-    values = wide["value"].astype(float).reindex(columns=chosen.index)
-    reasons = wide["reason"].reindex(columns=chosen.index).fillna("not_computed")
+    values, reasons = _wide(part, chosen)
     undefined = [m for m in chosen.index if set(reasons[m]) <= DATASET_REASONS]
     counted = chosen.drop(index=undefined)
-    if is_primary:
-        scaled, anchor_faults = _scale(values[counted.index], part, counted)
+    dataset, *pair = part[["dataset", *PAIR_COLUMNS]].iloc[0]
+    primary = rules.primary.get(dataset, tuple(pair))
+    if tuple(pair) == tuple(primary):
+        controls = _between_controls(part, counted, undefined, rules.min_span)
     else:
-        scaled = values[counted.index] * float("nan")
-        anchor_faults = dict.fromkeys(counted.index, "controls_use_primary_keys")
+        why = dict.fromkeys(counted.index, "controls_use_primary_keys")
+        controls = (values * float("nan"), counted, undefined, why)
+    is_biology = rules.roles.get(dataset) == "biological" and pair[0] == primary[0]
+    views: dict[str, _View] = {"raw": (values, counted, undefined, {}), "controls": controls}
     rows = []
     for name, who in embeddings.iterrows():
-        for scaling, table, faults in (("raw", values, {}), ("controls", scaled, anchor_faults)):
-            means = _means(table.loc[name], counted, undefined, reasons.loc[name].to_dict() | faults)
+        for scaling, (table, used, left_out, faults) in views.items():
+            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | faults)
+            if is_biology:
+                means |= {"batch": float("nan"), "n_batch": 0, "status": "not_applicable", "reason": BATCH_IS_BIOLOGY}
             rows += [
                 who.to_dict()
                 | {"profile": profile, "bio_weight": float(w), "scaling": scaling}
@@ -129,6 +161,27 @@ def _totals_of_pair(
                 for w in bio_weights
             ]
     return rows
+
+
+def _between_controls(part: "pd.DataFrame", counted: "pd.DataFrame", undefined: list[str], min_span: float) -> "_View":
+    """Return the values scaled between the controls and capped, without the metrics whose anchors are too close."""
+    anchors = find_anchors(part, counted, min_span)
+    capped, _ = _wide(part.assign(value=scaled_values(part, anchors).clip(0, 1)), counted)
+    why = anchors.set_index("metric")["reason"]
+    close = list(why.index[why == TOO_CLOSE])
+    return capped, counted.drop(index=close), undefined + close, dict(why[why != ""].drop(close))
+
+
+def _wide(part: "pd.DataFrame", chosen: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Return values and reasons, embedding by metric; a metric without a row has the reason ``not_computed``."""
+    is_ok, is_failed = part["status"] == "ok", part["status"] == "failed"
+    tidy = part.assign(
+        value=part["value"].where(is_ok), reason=part["reason"].mask(is_failed, "failed").mask(is_ok, "")
+    )
+    # pivot, not pivot_table: a repeated key is an error, not something to average
+    wide = tidy.pivot(index="embedding", columns="metric", values=["value", "reason"])  # noqa: PD010
+    values = wide["value"].astype(float).reindex(columns=chosen.index)
+    return values, wide["reason"].reindex(columns=chosen.index).fillna("not_computed")
 
 
 def _means(values: "pd.Series", counted: "pd.DataFrame", undefined: list[str], reasons: dict[str, str]) -> dict:
@@ -150,37 +203,3 @@ def _means(values: "pd.Series", counted: "pd.DataFrame", undefined: list[str], r
     means["missing"] = ",".join([*gone, *undefined])
     means["reason"] = ",".join(reason for reason, _ in why)
     return means
-
-
-def _scale(
-    values: "pd.DataFrame", part: "pd.DataFrame", counted: "pd.DataFrame"
-) -> "tuple[pd.DataFrame, dict[str, str]]":
-    """Scale every metric between its anchors; return also the metrics that can't be, with the reason."""
-    faults: dict[str, str] = {}
-    scaled = values.copy()
-    for metric, row in counted.iterrows():
-        low, high = (_anchor(str(row[c]), str(metric), part) for c in ("anchor_low", "anchor_high"))
-        if low is None or high is None:
-            absent = [str(row[c]) for c, v in (("anchor_low", low), ("anchor_high", high)) if v is None]
-            faults[str(metric)] = f"no_anchor_{'_'.join(absent)}"
-        elif high - low < _MIN_SPAN:
-            faults[str(metric)] = "anchors_coincide"
-        else:
-            scaled[metric] = (values[metric] - low) / (high - low)
-    scaled[list(faults)] = float("nan")
-    return scaled, faults
-
-
-def _anchor(text: str, metric: str, part: "pd.DataFrame") -> float | None:
-    """Return an anchor's value: the number itself, or the control's mean over seeds; None where it has none."""
-    try:
-        return float(text)
-    except ValueError:
-        found = part[
-            (part["method"] == text)
-            & (part["family"] == "control")
-            & (part["correction"] == "raw")
-            & (part["metric"] == metric)
-        ]
-        known = found.loc[found["status"] == "ok", "value"].dropna()
-        return float(known.mean()) if len(known) else None

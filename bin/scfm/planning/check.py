@@ -151,9 +151,7 @@ def _check_row(
             f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."
         )
     outcome.warnings += _advice(row, facts, params)
-    outcome.datasets.append(
-        {**row, "batch_role": row.get("batch_role", "technical"), **facts, "embeddings": embeddings}
-    )
+    outcome.datasets.append({**row, "batch_role": row.get("batch_role") or "", **facts, "embeddings": embeddings})
     outcome.plan += plan
     outcome.model_settings[row.get("dataset", "")] = {p.info.name: dict(p.settings) for p in planned}
 

@@ -54,14 +54,14 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
     batch, label
         Of the scored cells, no missing values.
     batch_role
-        ``technical``, ``biological`` or ``mixed``, as the samplesheet says.
+        ``technical``, ``biological`` or ``mixed``, as the samplesheet says; empty where it does not.
     batch_key
         Name of the key, for the text.
     """
     import pandas as pd
 
     found: list[dict] = []
-    if batch_role != "technical":
+    if batch_role not in {"", "technical"}:
         found.append(message("W-CONF-03", batch_key=batch_key, values={"batch_role": batch_role}))
     if batch.empty:
         return found

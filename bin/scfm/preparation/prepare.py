@@ -213,7 +213,7 @@ def _facts(
     """Return the facts of the data set for ``facts.json``, with every warning."""
     obs = prepared.obs
     scored = obs[obs["scored"]]
-    role = row.get("batch_role") or "technical"
+    role = row.get("batch_role") or ""
     batch_key, label_key = primary_pair(row)
     keys = {name: row.get(column) or "" for name, column in KEYS.items()} | {"batch": batch_key, "label": label_key}
     notes = notes + design_warnings(scored["batch"], scored["label"], batch_role=role, batch_key=batch_key)

@@ -183,6 +183,8 @@ def stub_scores(args: Namespace) -> None:
         "value": 0.5,
         "spread": None,
         "n_cells": 4,
+        "n_labels": None,
+        "scaled": None,
         "status": "ok",
         "reason": "",
         "higher_is_better": True,

@@ -34,7 +34,7 @@ def across_sections(data: "ReportData") -> list[Section]:
     """Return the sections over all data sets; of a single one what compares models: their sizes."""
     names = data.dataset_names()
     tables = {name: study_table(data, name).query("correction == @RAW", local_dict={"RAW": RAW}) for name in names}
-    tables = {name: t for name, t in tables.items() if t["total"].notna().any()}
+    tables = {name: t for name, t in tables.items() if t["rank_total"].notna().any()}
     sections = [totals_lines(tables), rank_table(tables)] if len(tables) > 1 else []
     return [*sections, *(probe_lines(data, names) if len(names) > 1 else []), *size_section(data, tables)]
 
@@ -94,8 +94,8 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
     """Return means over data sets and the mean rank by total, best first; methods that lack a data set come last."""
     import pandas as pd
 
-    rows = pd.concat([t.assign(dataset=name, rank=ranks(t["total"])) for name, t in tables.items()]).dropna(
-        subset=["total"]
+    rows = pd.concat([t.assign(dataset=name, rank=ranks(t["rank_total"])) for name, t in tables.items()]).dropna(
+        subset=["rank_total"]
     )
     means = rows.groupby("title").agg(
         rank=("rank", "mean"),
@@ -135,7 +135,8 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
         "table",
         cells,
         description=(
-            f"Raw methods over {plural(len(tables), 'data set')}. Ranks are among the methods that have a total in a"
+            f"Raw methods over {plural(len(tables), 'data set')}; data sets whose batch is declared biological and"
+            " embeddings that lack cells have no rank. Ranks are among the methods that have a total in a"
             " data set; methods that lack one come last, for their means are over other data sets."
         ),
         options={"col1_header": "Method", "sort_rows": False, "no_violin": True, "namespace": ""},

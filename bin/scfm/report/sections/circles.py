@@ -135,7 +135,7 @@ def _bar(value: float, group: str, x: float, y: float, tip: str) -> str:
 
 def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
     """Return the ranks of the uncorrected methods by total, with and without each metric; needs two methods."""
-    rows = table[(table["correction"] == "raw") & table["total"].notna()].reset_index(drop=True)
+    rows = table[(table["correction"] == "raw") & table["rank_total"].notna()].reset_index(drop=True)
     found = ranks_without(rows, metrics)
     if len(rows) < 2 or found.shape[1] < 2:
         return []
@@ -165,7 +165,7 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
             f" class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
             description=(
                 f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted"
-                " afterwards) that have a total, 1 is best; equal totals share a rank. A place that hangs on one"
+                " afterwards) that are ranked, 1 is best; equal totals share a rank. A place that hangs on one"
                 " metric says more about the metric than about the embedding. A metric that is alone in its half can't"
                 " be left out."
             ),

@@ -48,8 +48,9 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = facts.get("confounding") or []
     if scenario is None and not found:
         return []
-    role = facts.get("batch_role") or row.get("batch_role") or "technical"
-    lines = [f"<b>Batch: {esc(primary_pair(row)[0])}</b>, declared {_ROLES.get(role, esc(role))}."]
+    role = facts.get("batch_role") or row.get("batch_role") or ""
+    declared = f"declared {_ROLES.get(role, esc(role))}" if role else "its role is not declared (batch_role)"
+    lines = [f"<b>Batch: {esc(primary_pair(row)[0])}</b>, {declared}."]
     if scenario is not None:
         lines += [
             f"What it is: {esc(scenario.batch_is)}",

@@ -6,22 +6,19 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.keys import primary_pair
-from scfm.report.page.html import esc, number
+from scfm.report.page.html import esc
 from scfm.report.page.mqc import Section
 from scfm.report.page.style import CSS
+from scfm.report.sections.verdict import role_of, verdict
 from scfm.report.view.summary import summarise
 from scfm.text import plural
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scfm.report.view.data import ReportData
 
 _WORDS = {"error": "error", "warning": "warning", "info": "note"}
 #: characters of a message that are shown before it is unfolded
 _LINE = 250
-#: embeddings of a Pareto front that are named in the answer
-_NAMED = 6
 
 
 def overview(data: "ReportData") -> list[Section]:
@@ -129,8 +126,7 @@ def _split(text: str) -> tuple[str, str]:
 def dataset_answer(data: "ReportData", dataset: str) -> str:
     """Return one box: size of the data set, who stands where, and how to read it."""
     table = summarise(data, dataset)
-    points = [p for p in (_leaders(table), _front(table), _baseline(table), _scale(table), _role(data, dataset)) if p]
-    items = "".join(f"<li>{p}</li>" for p in points)
+    items = "".join(f"<li>{p}</li>" for p in verdict(data, dataset, table) if p)
     return (
         f"<div class='scfm-answer'><h4>{esc(dataset)}</h4><span"
         f" class='scfm-muted'>{describe_size(data, dataset)}</span><ul>{items}</ul></div>"
@@ -150,10 +146,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     parts = [
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),
-        (
-            f"{plural(len(batches), 'batch', 'batches')} by {esc(batch_key)}"
-            f" ({esc(facts.get('batch_role', 'technical'))})"
-        ),
+        (f"{plural(len(batches), 'batch', 'batches')} by {esc(batch_key)} ({_role(data, dataset)})"),
         f"{plural(len(labels), 'label')} by {esc(label_key)}",
     ]
     if dropped:
@@ -161,91 +154,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     return ", ".join(parts) + "."
 
 
-def _leaders(table: "pd.DataFrame") -> str:
-    """Return who leads in bio conservation and in batch removal; one winner only if both orders agree on it."""
-    rows = table[~table["is_control"] & ~table["reads_labels"]].dropna(subset=["bio", "batch"])
-    if rows.empty:
-        return "No embedding has both a bio and a batch score, so there is nothing to rank."
-    if len(rows) == 1:
-        only = rows.iloc[0]
-        return (
-            f"Only {esc(only['title'])} was scored (bio {number(only['bio'])}, batch {number(only['batch'])}): there is"
-            " nothing to compare it with."
-        )
-    bio, batch = rows.loc[rows["bio"].idxmax()], rows.loc[rows["batch"].idxmax()]
-    if bio["title"] == batch["title"]:
-        return (
-            f"<b>{esc(bio['title'])}</b> leads in both bio conservation ({number(bio['bio'])}) and batch removal"
-            f" ({number(bio['batch'])}).{_margin(rows)}"
-        )
-    return (
-        f"<b>No single winner.</b> Bio conservation is best kept by <b>{esc(bio['title'])}</b> (bio"
-        f" {number(bio['bio'])}, batch {number(bio['batch'])}), batches are best mixed by <b>{esc(batch['title'])}</b>"
-        f" (bio {number(batch['bio'])}, batch {number(batch['batch'])}).{_margin(rows)}"
-    )
-
-
-def _margin(rows: "pd.DataFrame") -> str:
-    """Return the best totals, and whether the order is settled by the seeds."""
-    best = rows.dropna(subset=["total"]).sort_values("total", ascending=False).head(2)
-    if len(best) < 2:
-        return ""
-    first, second = best.iloc[0], best.iloc[1]
-    gap = first["total"] - second["total"]
-    noise = best["total_sd"].max()
-    text = (
-        f" By total, {esc(first['title'])} is at {number(first['total'], 3)} and {esc(second['title'])} at"
-        f" {number(second['total'], 3)}"
-    )
-    if noise >= gap:  # false where there is one seed and the spread is not known
-        return (
-            text
-            + f": a gap of {number(gap, 3)}, within the spread over seeds ({number(noise, 3)}), so not a difference."
-        )
-    return text + "."
-
-
-def _front(table: "pd.DataFrame") -> str:
-    rows = table[table["front"]]
-    if len(rows) < 2:
-        return ""
-    named = rows.head(_NAMED).sort_values("bio", ascending=False)
-    names = "; ".join(f"{esc(r.title)} ({number(r.bio)} / {number(r.batch)})" for r in named.itertuples())
-    more = f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-    return f"Best trade-offs (bio / batch; nothing is better in both): {names}{more}."
-
-
-def _baseline(table: "pd.DataFrame") -> str:
-    """Return how the others stand against the uncorrected PCA."""
-    pca = table[(table["method"] == "pca") & (table["correction"] == "raw")].dropna(subset=["bio", "batch"])
-    rows = table[~table["is_control"] & ~table.index.isin(pca.index)].dropna(subset=["bio", "batch"])
-    if pca.empty or rows.empty:
-        return ""
-    base = pca.iloc[0]
-    mixed, kept = int((rows["batch"] > base["batch"]).sum()), int((rows["bio"] >= base["bio"] - 0.02).sum())
-    return (
-        f"Against uncorrected PCA (bio {number(base['bio'])}, batch {number(base['batch'])}): {mixed} of {len(rows)}"
-        f" embeddings mix batches better, {kept} of {len(rows)} keep at least as much biology (within 0.02)."
-    )
-
-
-def _scale(table: "pd.DataFrame") -> str:
-    rows = table[table["is_control"]].dropna(subset=["bio", "batch"])
-    if rows.empty:
-        return ""
-    low, high = rows.loc[rows["bio"].idxmin()], rows.loc[rows["bio"].idxmax()]
-    return (
-        f"Scale: bio runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])}"
-        f" ({esc(high['title'])}); batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all"
-        " embeddings here."
-    )
-
-
 def _role(data: "ReportData", dataset: str) -> str:
-    role = data.facts(dataset).get("batch_role", data.row(dataset).get("batch_role"))
-    if role != "biological":
-        return ""
-    return (
-        "<b>The batch is declared biological</b>: a perfect batch score would mean that this biology is gone."
-        " Read batch removal here as a loss, unless the difference is not wanted."
-    )
+    """Return the role of the batches in words."""
+    role = role_of(data, dataset)
+    return f"declared {esc(role)}" if role else "role not declared"

@@ -12,7 +12,8 @@ from scfm.registries.schemas import Schemas
 from scfm.report.tables import checks, resources, status
 from scfm.report.tables.load import Collected, collect, read_metrics
 from scfm.report.tables.names import Names, read_methods
-from scfm.text import split_list
+from scfm.report.tables.rating import rate, score_messages
+from scfm.report.tables.totals import Limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,33 +40,34 @@ def build_tables(
     metrics
         ``assets/metrics.tsv``.
     params
-        Parameters of the run; ``metrics_profile``, ``total_weights`` and the switches of
-        :data:`scfm.report.tables.status.SWITCHES` are read, and ``disagreement_gap``.
+        Parameters of the run; ``metrics_profile``, ``disagreement_gap``, those of
+        :class:`scfm.report.tables.totals.Limits` and the switches of :data:`scfm.report.tables.status.SWITCHES` are
+        read.
     names
         Titles for the messages.
     trace
         Nextflow's trace (``resources.read_trace``), if there is one.
     """
-    from scfm.metrics.totals import compute_totals
-
     attempts = resources.last_attempts(trace) if trace is not None else {}
-    weights = tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5")))
     steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
-    profile = params.get("metrics_profile", "standard")
-    totals = compute_totals(found.scores, metrics, weights, profile, found.primary)
+    limits = Limits.of(params)
+    scores, anchors, totals = rate(found, metrics, limits, names)
+    told = checks.all_messages(
+        found,
+        {"status": state, "totals": totals},
+        metrics,
+        names,
+        disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
+    )
+    told = checks.sort_messages([*told, *score_messages(found, anchors, totals, names, limits)])
     return {
         **found.tables,
+        "scores": scores,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "status": state,
         "resources": resources.build_resources(found, trace),
-        "warnings": checks.all_messages(
-            found,
-            {"status": state, "totals": totals},
-            metrics,
-            names,
-            disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
-        ),
+        "warnings": told,
         "datasets": describe_datasets(found),
         "verdict": status.verdict(state),
     }
@@ -121,7 +123,7 @@ def collect_results(
     The schemas are read from the folder of ``metrics_table``, where they are staged together.
     """
     found = collect(plan, datasets, results, schemas=Schemas(metrics_table.parent), messages=messages)
-    metrics = read_metrics(metrics_table)
+    metrics = read_metrics(metrics_table, params.get("metrics_profile", "standard"))
     tables = build_tables(
         found,
         metrics,

@@ -188,8 +188,11 @@ def _join(frames: list["pd.DataFrame"], name: str, schemas: Schemas) -> "pd.Data
     return joined.sort_values(schemas.key(name), kind="stable", ignore_index=True)
 
 
-def read_metrics(path: Path | str) -> "pd.DataFrame":
-    """Read ``assets/metrics.tsv`` (one row per metric); ``higher_is_better`` and ``in_total`` become booleans."""
+def read_metrics(path: Path | str, profile: str = "standard") -> "pd.DataFrame":
+    """Read ``assets/metrics.tsv``, one row per metric.
+
+    ``higher_is_better`` becomes a boolean; so does ``in_total``: whether the metric is in the totals of the profile.
+    """
     import pandas as pd
 
     metrics = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
@@ -197,6 +200,6 @@ def read_metrics(path: Path | str) -> "pd.DataFrame":
     missing = [c for c in needed if c not in metrics.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected the table of metrics.")
-    for column in ("higher_is_better", "in_total"):
-        metrics[column] = as_type(metrics[column], "boolean", f"{path}, column '{column}'")
+    metrics["higher_is_better"] = as_type(metrics["higher_is_better"], "boolean", f"{path}, column 'higher_is_better'")
+    metrics["in_total"] = [profile in [p.strip() for p in text.split(",")] for text in metrics["in_total"]]
     return metrics

@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scfm.metrics.anchors import MIN_SPAN
+from scfm.metrics.ranking import MIN_COVERAGE
 from scfm.text import split_list
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: totals closer than this (raw, 0 to 1) are a tie until there are intervals
+TIE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The parameters of a run that totals, ranks and verdicts depend on.
+
+    Attributes
+    ----------
+    profile
+        Profile of metrics.
+    bio_weights
+        Weights of bio in the totals.
+    min_span
+        ``--min_anchor_span``: anchors closer than this carry no scale.
+    min_coverage
+        ``--min_rank_coverage``: share of the scored cells below which an embedding is not ranked.
+    tie
+        ``--tie_tolerance``: differences up to this are called no difference.
+    """
+
+    profile: str = "standard"
+    bio_weights: tuple[float, ...] = (0.6, 0.5)
+    min_span: float = MIN_SPAN
+    min_coverage: float = MIN_COVERAGE
+    tie: float = TIE_TOLERANCE
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> "Limits":
+        """Take them from the parameters of a run; what is not given has its default."""
+        return cls(
+            profile=params.get("metrics_profile", cls.profile),
+            bio_weights=tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5"))),
+            min_span=float(params.get("min_anchor_span", cls.min_span)),
+            min_coverage=float(params.get("min_rank_coverage", cls.min_coverage)),
+            tie=float(params.get("tie_tolerance", cls.tie)),
+        )
 
 
 def weights_of(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> list[float]:

@@ -147,9 +147,10 @@ def load_report_data(
     schemas = Schemas(assets)
     messages = read_json(tables / "warnings.json")
     made_up = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
+    chosen = read_json(params)
     planned, metrics, methods = (
         read_plan(plan),
-        read_metrics(assets / "metrics.tsv"),
+        read_metrics(assets / "metrics.tsv", chosen.get("metrics_profile", "standard")),
         read_methods(assets / "methods.tsv"),
     )
     datasets = read_json(tables / "datasets.json")
@@ -162,7 +163,7 @@ def load_report_data(
         verdict=read_json(tables / "verdict.json"),
         metrics=metrics,
         methods=methods,
-        params=read_json(params),
+        params=chosen,
         versions=(yaml.safe_load(versions.read_text()) or {}) if versions else {},
         **read_citations(assets),
         plots=_files(plots, "*.png"),

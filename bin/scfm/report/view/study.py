@@ -42,7 +42,8 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     Returns
     -------
     Columns ``method, correction, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves)
-    and ``total_other`` (0.6 bio); means over seeds, NaN where there is none. Rows without any of them are left out.
+    and ``total_other`` (0.6 bio), ``rank_bio``, ``rank_batch`` and ``rank_total`` (on common cells, NaN where it is not
+    ranked); means over seeds, NaN where there is none. Rows without any of them are left out.
     """
     import pandas as pd
 
@@ -53,11 +54,12 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     scores = data.of("scores", dataset)
     scores = scores[(scores["group"] == "all") & scores["metric"].isin(names)]
     values = scores.pivot_table(index=key, columns="metric", values="value", aggfunc="mean").reindex(columns=names)
-    means = default_total(data.of("totals", dataset)).groupby(key)[["bio", "batch"]].mean()
+    means = default_total(data.of("totals", dataset)).groupby(key)[["bio", "batch", "rank_bio", "rank_batch"]].mean()
     table = table.merge(values, how="left", on=key).merge(means, how="left", on=key)
-    columns = [*names, "bio", "batch"]
+    columns = [*names, "bio", "batch", "rank_bio", "rank_batch"]
     table[columns] = table[columns].apply(pd.to_numeric).astype(float)
     table["total"] = BIO_WEIGHT * table["bio"] + (1 - BIO_WEIGHT) * table["batch"]
+    table["rank_total"] = BIO_WEIGHT * table["rank_bio"] + (1 - BIO_WEIGHT) * table["rank_batch"]
     table["total_other"] = OTHER_WEIGHT * table["bio"] + (1 - OTHER_WEIGHT) * table["batch"]
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     table = table[table[columns].notna().any(axis=1)]

@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.tables.totals import default_total, weights_of
+from scfm.report.tables.totals import Limits, default_total, weights_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scfm.report.view.data import ReportData
 
+#: controls without any relation to the labels: their bio mean is the floor
+_FLOOR_CONTROLS = ("shuffled", "random")
+_RANKED = ("coverage", "rank_bio", "rank_batch", "rank_total")
 _SCALINGS = {"raw": "Total", "controls": "Scaled"}
 
 
@@ -38,9 +41,10 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     Returns
     -------
     Columns ``title, method, correction, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
-    :func:`total_columns`, ``reads_labels`` (its label metrics are circular), ``front`` (on the Pareto front of what is
-    neither that nor a control) and ``outcome`` (``ok``, the steps that failed, or why it was not run). Numbers are NaN
-    where an embedding has no scores.
+    :func:`total_columns`, ``coverage, rank_bio, rank_batch, rank_total`` (NaN where it is not ranked), ``at_floor``
+    (bio no better than that of shuffled labels), ``reads_labels`` (its label metrics are circular), ``front`` (on the
+    Pareto front of the ranked that are neither of these) and ``outcome`` (``ok``, the steps that failed, or why it was
+    not run or not ranked). Numbers are NaN where an embedding has no scores.
     """
     import pandas as pd
 
@@ -51,7 +55,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     )
     totals = data.of("totals", dataset)
     first = default_total(totals, data.params).groupby(key)
-    for column in ("bio", "batch", "total"):
+    for column in ("bio", "batch", "total", *_RANKED):
         table = table.merge(first[column].mean().rename(column), how="left", on=key)
     table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
     for column in total_columns(data.totals, data.params):
@@ -61,7 +65,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
             & (totals["bio_weight"].map("{:g}".format) == weight)
         ]
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
-    numbers = ["bio", "batch", "total", "total_sd"]
+    numbers = ["bio", "batch", "total", "total_sd", *_RANKED]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     failed = (
@@ -78,12 +82,43 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["reads_labels"] = [
         data.names.reads_labels(m, v) for m, v in zip(table["method"], table["correction"], strict=True)
     ]
-    shown = table[~table["is_control"] & ~table["reads_labels"]]
-    table["front"] = pareto_front(shown["bio"], shown["batch"]).reindex(table.index, fill_value=False)
+    limits = Limits.of(data.params)
+    table["outcome"] = table["outcome"].mask(
+        (table["outcome"] == "ok") & (table["coverage"] < limits.min_coverage), "incomplete: not ranked"
+    )
+    table["at_floor"] = at_floor(table, data.of("scores", dataset), limits.tie)
+    shown = table[~table["is_control"] & ~table["at_floor"] & ~table["reads_labels"]]
+    table["front"] = pareto_front(shown["rank_bio"], shown["rank_batch"]).reindex(table.index, fill_value=False)
     order = table.assign(missing=table["total"].isna(), low=-table["total"].fillna(0))
     return table.loc[order.sort_values(["is_control", "missing", "low", "title"], kind="stable").index].reset_index(
         drop=True
     )
+
+
+def at_floor(table: "pd.DataFrame", scores: "pd.DataFrame", tolerance: float) -> "pd.Series":
+    """Return which rows keep the labels no better than chance does.
+
+    The floor is the bio mean of the controls that have no relation to the labels; without them it is an adjusted Rand
+    index of 0 (Leiden and k-means, whichever were computed).
+
+    Parameters
+    ----------
+    table
+        Rows with ``method, correction, is_control, bio``.
+    scores
+        Scores of the data set.
+    tolerance
+        What is no difference.
+    """
+    import pandas as pd
+
+    floor = table.loc[table["is_control"] & table["method"].isin(_FLOOR_CONTROLS), "bio"].max()
+    if not math.isnan(floor):
+        return table["bio"] <= floor + tolerance
+    ari = scores[(scores["group"] == "all") & scores["metric"].isin(["leiden_ari", "kmeans_ari"])]
+    best = ari.groupby(["method", "correction"])["value"].max()
+    keys = pd.MultiIndex.from_frame(table[["method", "correction"]])
+    return pd.Series((best.reindex(keys) <= tolerance).to_numpy(), index=table.index)
 
 
 def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str, str], str]) -> str:
@@ -95,6 +130,8 @@ def _outcome(row: dict, failed: dict[tuple[str, str], str], gone: dict[tuple[str
 
 def _why_no_total(reason: str) -> str:
     """Return in short why an embedding has no total, from the reason in ``totals.tsv``."""
+    if reason == "batch_is_biology":
+        return "no total: the batch is declared biological"
     metrics = [part.split(":")[0] for part in reason.split(",")]
     return f"no total: {metrics[0]}" + (f" and {len(metrics) - 1} more" if len(metrics) > 1 else "")
 

@@ -1,0 +1,82 @@
+"""From collected scores to totals, ranks and the messages about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.tables import score_checks
+from scfm.report.tables.names import Names
+from scfm.report.tables.pairs import is_primary
+from scfm.report.tables.totals import Limits, default_total
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.tables.load import Collected
+
+NAMELESS = Names()
+
+
+def roles_of(found: "Collected") -> dict[str, str]:
+    """Return the declared role of the batches of every data set; empty where none is declared."""
+    declared = {row["dataset"]: str(row.get("batch_role") or "") for row in found.datasets}
+    return declared | {d: str(f["batch_role"]) for d, f in found.facts.items() if f.get("batch_role")}
+
+
+def rate(
+    found: "Collected", metrics: "pd.DataFrame", limits: Limits, names: Names = NAMELESS
+) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
+    """Return scores with their scaled values, the anchors, and totals with ranks.
+
+    Parameters
+    ----------
+    found
+        Everything the steps left.
+    metrics
+        ``assets/metrics.tsv`` for the profile of the run.
+    limits
+        Parameters of the run.
+    names
+        Which methods and corrections read the labels.
+
+    Returns
+    -------
+    Scores, with ``scaled`` filled; anchors (:func:`scfm.metrics.anchors.find_anchors`) with ``batch_control``: whether
+    the high end is the control that shuffles cells within labels; totals.
+    """
+    from scfm.metrics.anchors import find_anchors, scaled_values
+    from scfm.metrics.ranking import add_ranks, coverage_of
+    from scfm.metrics.totals import TotalRules, compute_totals, metrics_in_total
+
+    rules = TotalRules(limits.min_span, roles_of(found), found.primary)
+    first = found.scores[is_primary(found.scores, found.primary)]
+    chosen = metrics_in_total(metrics, limits.profile)
+    anchors = find_anchors(first, chosen, limits.min_span)
+    anchors["batch_control"] = anchors["metric"].map(chosen["anchor_high"]) == "shuffled_within_label"
+    scores = found.scores.assign(scaled=scaled_values(first, anchors).reindex(found.scores.index))
+    n_scored = {name: int(facts.get("n_scored") or 0) for name, facts in found.facts.items()}
+    totals = compute_totals(found.scores, metrics, limits.bio_weights, limits.profile, rules)
+    ranked = add_ranks(
+        totals,
+        coverage_of(first, n_scored),
+        min_coverage=limits.min_coverage,
+        other_keys=~is_primary(totals, found.primary),
+        reads_labels=[names.reads_labels(m, v) for m, v in zip(totals["method"], totals["correction"], strict=True)],
+    )
+    return scores, anchors, ranked
+
+
+def score_messages(
+    found: "Collected", anchors: "pd.DataFrame", totals: "pd.DataFrame", names: Names, limits: Limits
+) -> list[dict[str, Any]]:
+    """Return the messages of :mod:`scfm.report.tables.score_checks`, about the primary keys."""
+    scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, totals))
+    return [
+        *score_checks.over_correction(scores, anchors, names, limits.tie),
+        *score_checks.one_batch(scores),
+        *score_checks.close_anchors(anchors, names, limits.min_span),
+        *score_checks.not_ranked(totals, names, limits.min_coverage),
+        *score_checks.same_embeddings(found.statuses, found.plan, names),
+        *score_checks.little_batch_effect(scores),
+        *score_checks.unit_length_gains(default_total(totals), names, limits.tie),
+    ]
