@@ -367,7 +367,7 @@ def test_executable_writes_its_four_files(tmp_path):
     assert json.loads((tmp_path / "out" / "datasets.json").read_text())[0]["h5ad"] == "far/away.h5ad"
     assert json.loads((tmp_path / "out" / "input_warnings.json").read_text()) == []
     plan = read_table(tmp_path / "out" / "plan.tsv")
-    assert len(plan) == 15  # 5 methods raw and centred, 5 controls
+    assert len(plan) == 20  # 5 methods raw, with l2 and with center_l2, 5 controls
     assert plan["is_control"].dtype == bool and plan["is_control"].sum() == 5
     assert isinstance(plan, pd.DataFrame) and list(plan.columns)[:2] == ["dataset", "embedding"]
 

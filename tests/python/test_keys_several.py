@@ -15,10 +15,11 @@ from helpers_report import ASSETS, write_run
 from scfm.inputs.keys import KeyPair, key_pairs, keys_of, primary_pair
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.metrics.load import load_pairs
+from scfm.metrics.ranking import add_ranks
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.run import score_files
 from scfm.metrics.scoring import run_metric, score
-from scfm.metrics.totals import compute_totals
+from scfm.metrics.totals import TotalRules, compute_totals
 from scfm.neighbors.search import find_neighbors
 from scfm.preparation.prepare import prepare
 from scfm.probing.run import probe_files
@@ -35,6 +36,8 @@ from scfm.umap.centroid_maps import centroid_maps
 PAIR = ["batch_key", "label_key"]
 PARAMS = {
     "round_counts": False,
+    "missing_values": "unknown",
+    "shared_genes": False,
     "min_genes_per_cell": 0,
     "min_cells_per_gene": 1,
     "min_cells_per_batch": 5,
@@ -404,10 +407,15 @@ def test_totals_of_other_keys_are_not_scaled_by_controls() -> None:
         )
         for m in metrics.loc[metrics["in_total"] & metrics["profile"].str.contains("paper"), "name"]
     ]
-    totals = compute_totals(pd.DataFrame(rows), metrics, (0.5,), "paper", {"d": ("batch", "cell_type")})
+    totals = compute_totals(
+        pd.DataFrame(rows), metrics, (0.5,), "paper", TotalRules(primary={"d": ("batch", "cell_type")})
+    )
     pca = totals[totals["method"] == "pca"].set_index(["batch_key", "scaling"])
     assert pca.loc[("batch", "controls"), "status"] == "ok" and pca.loc[("donor", "raw"), "total"] == 0.5
     scaled = pca.loc[("donor", "controls")]
     assert np.isnan(scaled["total"]) and scaled["status"] == "not_applicable"
     assert set(part.split(":")[1] for part in scaled["reason"].split(",")) == {"controls_use_primary_keys"}
-    Schemas().check(totals, "totals")
+    coverage = pd.Series([1.0], pd.MultiIndex.from_tuples([("d", "pca.raw.0")], names=["dataset", "embedding"]))
+    ranked = add_ranks(totals, coverage.rename("coverage"), other_keys=totals["batch_key"] != "batch")
+    assert set(ranked.loc[ranked["batch_key"] == "donor", "rank_reason"]) <= {"other_keys", "control"}
+    Schemas().check(ranked, "totals")

@@ -60,7 +60,9 @@ def world(request: pytest.FixtureRequest) -> MetricInputs:
 @pytest.fixture(scope="module")
 def ours(world: MetricInputs):
     frame = score(world, METRICS.values(), SIDECAR)
-    assert set(frame["status"]) == {"ok"}
+    without = frame[frame["status"] != "ok"]  # 90 neighbours have no power in a label of fewer than 90 cells
+    assert set(without["metric"]) <= {"ilisi"} and set(without["reason"]) <= {"too_few_cells"}
+    assert "all" not in set(without["group"]) and without["n_cells"].max() < 90
     return frame.set_index(["metric", "group"])["value"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.io.tables import write_json
-from scfm.metrics import centroids, scoring, totals
+from scfm.metrics import centroids, ranking, scoring, totals
 from scfm.probing import rows
 from scfm.registries.reader import ASSETS
 from scfm.registries.schemas import Schemas
@@ -40,7 +40,7 @@ def test_a_file_belongs_to_one_table() -> None:
         ("scores", list(scoring.COLUMNS)),
         ("probing", [*scoring.IDENTITY, *PAIR_COLUMNS, *rows.COLUMNS]),
         ("centroids", list(centroids.COLUMNS)),
-        ("totals", list(totals.COLUMNS)),
+        ("totals", [*totals.COLUMNS, *ranking.COLUMNS]),
     ],
 )
 def test_what_a_step_writes_are_the_columns_of_the_schema(name: str, columns: list[str]) -> None:
