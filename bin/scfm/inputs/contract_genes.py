@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.contract_keys import Report
 from scfm.inputs.genes import MIN_MAPPED, MIN_SPECIES, GeneNames, find_names, normal_organism, species_shares
@@ -110,15 +110,10 @@ def _judge_genes(name: str, report: Report, row: Mapping[str, str], names: GeneN
             "gene_id_column."
         )
     elif share < 0.9:
-        report.warnings.append(
-            message(
-                "W-IN-05/named" if named else "W-IN-05",
-                n_unmapped=len(var) - n_mapped,
-                values={"n_mapped": n_mapped, "n_genes": len(var)},
-                threshold=0.9,
-                **({"column": named} if named else {}),
-            )
-        )
+        parts: dict[str, Any] = {"n_unmapped": len(var) - n_mapped} | ({"column": named} if named else {})
+        numbers = {"n_mapped": n_mapped, "n_genes": len(var)}
+        row_id = "W-IN-05/named" if named else "W-IN-05"
+        report.warnings.append(message(row_id, values=numbers, threshold=0.9, **parts))
     declared = normal_organism(row.get("organism"))
     if declared and organism and declared != organism:
         report.warnings.append(message("W-IN-06", values={"declared": declared, "found": organism}))

@@ -116,7 +116,9 @@ class Matrix:
         if self.storage == "dense":
             return (block.first + np.arange(len(block.values))) // max(1, self.shape[1])
         if self.storage == "csc":
+            assert block.minor is not None
             return block.minor
+        assert self.indptr is not None
         last = block.first + len(block.values)
         low, high = np.searchsorted(self.indptr, [block.first, last], side="right") - 1
         ends = np.clip(self.indptr[low : high + 2], block.first, last)

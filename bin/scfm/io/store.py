@@ -77,7 +77,8 @@ class Store:
         index = self.root[frame].get(index_key(self.root[frame]))
         if hasattr(index, "keys"):
             index = index.get("codes")
-        return int(index.shape[0]) if index is not None and getattr(index, "shape", ()) else len(self.index(frame))
+        shape: tuple[int, ...] = getattr(index, "shape", ())
+        return int(shape[0]) if shape else len(self.index(frame))
 
     def column(self, frame: str, name: str) -> "pd.Series":
         """Return one column of a frame, without its index.

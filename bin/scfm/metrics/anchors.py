@@ -39,7 +39,7 @@ def find_anchors(scores: "pd.DataFrame", metrics: "pd.DataFrame", min_span: floa
             low, high = (_anchor(str(row[c]), str(metric), part) for c in ("anchor_low", "anchor_high"))
             absent = [str(row[c]) for c, v in (("anchor_low", low), ("anchor_high", high)) if v is None]
             reason = f"no_anchor_{'_'.join(absent)}" if absent else ""
-            if not absent and high - low < min_span:
+            if low is not None and high is not None and high - low < min_span:
                 reason = TOO_CLOSE
             rows.append({"dataset": dataset, "metric": metric, "low": low, "high": high, "reason": reason})
     return pd.DataFrame(rows, columns=COLUMNS).astype({"low": float, "high": float})
