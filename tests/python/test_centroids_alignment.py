@@ -236,7 +236,7 @@ def files_of(folder: Path, order=slice(None)) -> tuple[Path, dict, Path]:
 def test_maps_do_not_depend_on_the_order_of_rows(tmp_path):
     first, notes = centroid_maps(*files_of(tmp_path), maps=("umap", "tsne"))
     again, _ = centroid_maps(*files_of(tmp_path, np.random.default_rng(5).permutation(240)), maps=("umap", "tsne"))
-    assert list(first.columns) == ["dataset", "embedding", "batch", "label", *PLACES]
+    assert list(first.columns) == ["dataset", "embedding", "batch_key", "label_key", "batch", "label", *PLACES]
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     assert np.isfinite(first[list(PLACES)].to_numpy()).all()
     assert notes == []

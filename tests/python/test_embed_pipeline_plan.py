@@ -110,7 +110,7 @@ def test_the_report_reads_what_the_check_writes(folder, tmp_path) -> None:
     found = _check(folder, models="all", weights={"scgpt": None}, random_init=True)
     (tmp_path / "plan.tsv").write_text(plan_text(found.plan))
     plan = read_plan(tmp_path / "plan.tsv")
-    assert len(plan) == len(found.plan) == 8 * 3 and set(plan["status"]) == {"not_applicable"}
+    assert len(plan) == len(found.plan) == 8 * 4 and set(plan["status"]) == {"not_applicable"}
     assert list(plan["reason"]) == [r["reason"] for r in found.plan]
 
 
@@ -327,8 +327,8 @@ def test_names_of_models_are_taken(folder) -> None:
         ("uce:\n  species:\n", [("uce: setting species has no value",)]),
         ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' stands more than once",)]),
         ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' stands more than once",)]),
-        ("scgpt: {max_length: 5", [("not readable as YAML",)]),
-        ("!!python/object/apply:os.system ['true']", [("not readable as YAML",)]),
+        ("scgpt: {max_length: 5", [("not valid YAML",)]),
+        ("!!python/object/apply:os.system ['true']", [("not valid YAML",)]),
     ],
 )
 def test_every_fault_of_the_options_is_told(folder, text, sentences) -> None:

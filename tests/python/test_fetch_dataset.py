@@ -79,6 +79,7 @@ def test_a_data_set_by_its_id_and_what_is_written_down(remote, dest) -> None:
     assert path == dest / f"cellxgene_{HEALTHY}.h5ad" and path.read_bytes() == NEW
     record = record_of(path)
     assert record.pop("retrieved")[:2] == "20"
+    assert record.pop("versions")["python"]
     assert record == {
         "key": f"cellxgene_{HEALTHY}",
         "kind": "cellxgene",

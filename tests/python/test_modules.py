@@ -104,7 +104,7 @@ def test_check_inputs_plans_every_embedding(tmp_path: Path) -> None:
     assert (data["dataset"], data["n_cells"], data["n_genes"], data["counts_source"]) == ("tiny", N_CELLS, 200, "X")
     plan = read_table(tmp_path / "plan.tsv")
     methods = ("harmony", "sccello", "mine")
-    expected = [f"{method}.{correction}.0" for method in methods for correction in ("raw", "center_l2")]
+    expected = [f"{method}.{correction}.0" for method in methods for correction in ("raw", "l2", "center_l2")]
     assert sorted(plan["embedding"]) == sorted(expected)
     assert (plan["status"] == "").all()
 

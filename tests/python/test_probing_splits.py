@@ -74,7 +74,7 @@ def test_small_classes_keep_folds_and_are_named():
     splits = make_splits(obs, n_folds=5, seed=0)
     assert set(splits.loc[splits["target"] == "label", "cell_id"]) == set(obs["cell_id"])
     (entry,) = small_classes(obs, n_folds=5)
-    assert "rare (2)" in entry["text"]
+    assert "rare: 2" in entry["text"]
     assert entry["values"] == {"rare": 2}
     assert entry["threshold"] == 5
 

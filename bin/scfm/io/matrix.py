@@ -103,8 +103,7 @@ class Matrix:
         import numpy as np
 
         if self.storage == "dense":
-            cells, genes = np.divmod(block.first + at, max(1, self.shape[1]))
-            return cells, genes
+            return np.divmod(block.first + at, max(1, self.shape[1]))
         assert self.indptr is not None and block.minor is not None
         major = np.searchsorted(self.indptr, block.first + at, side="right") - 1
         return (major, block.minor[at]) if self.storage == "csr" else (block.minor[at], major)
@@ -119,9 +118,9 @@ class Matrix:
             assert block.minor is not None
             return block.minor
         assert self.indptr is not None
-        last = block.first + len(block.values)
-        low, high = np.searchsorted(self.indptr, [block.first, last], side="right") - 1
-        ends = np.clip(self.indptr[low : high + 2], block.first, last)
+        span = [block.first, block.first + len(block.values)]
+        low, high = np.searchsorted(self.indptr, span, side="right") - 1
+        ends = np.clip(self.indptr[low : high + 2], *span)
         return np.repeat(np.arange(low, low + len(ends) - 1), np.diff(ends))
 
     def rows(self, start: int, stop: int) -> "sparse.csr_matrix":
