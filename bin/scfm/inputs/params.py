@@ -198,8 +198,9 @@ def choose(
         "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")
     )
     corrections, other = choose_names("corrections", params.get("corrections"), known_corrections, noun="correction")
-    if "center_l2" in corrections and "l2" not in corrections:
-        # what unit length does alone is shown beside it
+    is_study = params.get("metrics_profile") == "paper"
+    if "center_l2" in corrections and "l2" not in corrections and not is_study:
+        # what unit length does alone is shown beside it; the paper profile keeps the study's embeddings
         corrections.insert(corrections.index("center_l2"), "l2")
     seeds, odd = read_seeds(params.get("seeds"))
     return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other + odd
