@@ -53,7 +53,7 @@ CASES = ModelCases(
     fixture="scfoundation",
     settings=BASE,
     golden=(
-        *(_golden(json.loads(str(text))) for text in read_expected("scfoundation")["cases"]),
+        *(_golden(json.loads(str(text))) for text in read_expected("scfoundation")["variants"]),
         Golden("default settings", BASE, "embedding"),
     ),
     tensors="models.ckpt",

@@ -455,7 +455,10 @@ def test_total_counts_come_from_the_column_or_the_counts(tiny) -> None:
         embed(load(folder), as_adata(counts, GENES, n_counts=nullable)).to_numpy(), plain.to_numpy()
     )
     nullable[3] = pd.NA
-    for gaps in (nullable, np.where(np.arange(5) == 2, np.nan, totals)):  # where there is no total, counts are summed
+    for gaps in (
+        nullable,
+        np.where(np.arange(5) == 2, np.nan, totals.astype(np.float64)),
+    ):  # where there is no total, counts are summed
         found = embed(load(folder), as_adata(counts, GENES, n_counts=gaps))
         np.testing.assert_array_equal(found.to_numpy(), plain.to_numpy())
         said = [w["text"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-24"]
