@@ -28,6 +28,7 @@ LAYERS = [
     "integration",
     "models.core",
     "models",
+    "simulation",
     "metrics",
     "umap",
     "probing",
