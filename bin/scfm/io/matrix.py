@@ -120,7 +120,7 @@ class Matrix:
         assert self.indptr is not None
         span = [block.first, block.first + len(block.values)]
         low, high = np.searchsorted(self.indptr, span, side="right") - 1
-        ends = np.clip(self.indptr[low : high + 2], *span)
+        ends = np.clip(self.indptr[low : high + 2], span[0], span[1])
         return np.repeat(np.arange(low, low + len(ends) - 1), np.diff(ends))
 
     def rows(self, start: int, stop: int) -> "sparse.csr_matrix":
