@@ -30,6 +30,7 @@ EXPECTED = {
 class Study(Run):
     """A finished run, the scenarios in it with their sizes, and its options."""
 
+    name: str
     scenarios: dict[str, tuple[int, int]]
     options: list[str]
 
@@ -61,7 +62,8 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         options.append("--skip_umap")
     run = run_pipeline(folder, *options)
     assert run.status == 0, run.log
-    return Study(run.folder, run.outdir, run.status, run.log, {n: EXPECTED[n] for n in request.param}, options)
+    name = "two" if request.param == FEW else "six"
+    return Study(run.folder, run.outdir, run.status, run.log, name, {n: EXPECTED[n] for n in request.param}, options)
 
 
 def test_scenarios_go_from_ids_to_scores(study: Study) -> None:
@@ -100,7 +102,13 @@ def test_recipes_gave_the_cells_genes_batches_and_labels_of_the_catalogue(study:
 
 
 def test_a_file_of_several_scenarios_was_downloaded_once_and_nothing_is_asked_for_again(study: Study) -> None:
-    n_files = len(set().union(*(load_catalogue()[name].dataset_ids for name in study.scenarios)))
+    records = [
+        source["record"]["key"]
+        for row in json.loads((study.outdir / "tables" / "datasets.json").read_text())
+        for source in row["recipe"]["sources"]
+    ]
+    n_files = len(set(records))
+    assert n_files == {"two": 3, "six": 5}[study.name]
     stored = sorted(path.name for path in (study.folder / "stand_ins").glob("*.h5ad"))
     assert len(stored) == n_files
     assert names_of(study.trace(), "COMPLETED").count("FETCH_DATASET") == n_files
@@ -120,7 +128,7 @@ def test_the_studys_own_tables_are_there_with_their_columns(study: Study) -> Non
             assert list(probing.columns) == ["model_name", "fold", "dataset", "accuracy", "f1_score", "support"]
 
 
-def test_totals_are_plain_means_with_both_weights(study: Study) -> None:
+def test_totals_are_plain_means_with_both_weights_and_none_where_the_batch_is_biology(study: Study) -> None:
     scores = study.table("scores")
     whole = scores[scores["group"] == "all"].pivot_table(
         index=["dataset", "embedding"], columns="metric", values="value"
@@ -129,13 +137,22 @@ def test_totals_are_plain_means_with_both_weights(study: Study) -> None:
         whole[["leiden_nmi", "leiden_ari", "silhouette_label"]].mean(axis=1),
         whole[["bras", "graph_connectivity"]].mean(axis=1),
     )
+    roles = {name: load_catalogue()[name].batch_role for name in study.scenarios}
+    technical = whole.index.get_level_values("dataset").map(roles) == "technical"
+    assert 0 < technical.sum() < len(technical)
     totals = study.table("totals")
     raw = totals[totals["scaling"] == "raw"]
     assert sorted(raw["bio_weight"].unique()) == [0.5, 0.6]
     for weight, rows in raw.groupby("bio_weight"):
-        found = rows.set_index(["dataset", "embedding"])["total"].sort_index()
-        expected = (weight * bio + (1 - weight) * batch).sort_index()
-        pd.testing.assert_series_equal(found, expected, check_names=False, rtol=1e-6)
+        found = rows.set_index(["dataset", "embedding"]).sort_index()
+        expected = (weight * bio + (1 - weight) * batch).where(technical).sort_index()
+        pd.testing.assert_series_equal(found["total"], expected, check_names=False, rtol=1e-6)
+        pd.testing.assert_series_equal(found["bio"], bio.sort_index(), check_names=False, rtol=1e-6)
+        assert set(found.loc[found["total"].isna(), "reason"]) == {"batch_is_biology"}
+    for dataset in study.scenarios:
+        table = pd.read_csv(study.outdir / dataset / "paper" / f"{dataset}.pca.raw.0.metrics_scib.csv", index_col=0)
+        key = (dataset, "pca.raw.0")
+        assert float(table.loc["X_emb", "Total"]) == pytest.approx((bio[key] + batch[key]) / 2, abs=1e-6)
 
 
 def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Study) -> None:
