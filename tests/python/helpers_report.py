@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from scfm.embeddings.gate import missing_cells_warning
-from scfm.io.tables import write_json, write_table
+from scfm.io.tables import IDENTITY, read_json, write_json, write_table
 from scfm.registries.messages import message
+from scfm.report.tables.collect import collect_results
+from scfm.report.view.data import ReportData, load_report_data
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -150,12 +153,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                 )
             rows.append(
                 {
-                    "dataset": row.dataset,
-                    "embedding": row.embedding,
-                    "method": row.method,
-                    "family": row.family,
-                    "correction": row.correction,
-                    "seed": row.seed,
+                    **identity(row),
                     "batch_key": "batch",
                     "label_key": "cell_type",
                     "metric": m.name,
@@ -191,12 +189,7 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                         value = 0.02 if fold == "sd" else float(np.clip(centre + rng.normal(0, 0.02), 0, 1))
                         rows.append(
                             {
-                                "dataset": row.dataset,
-                                "embedding": row.embedding,
-                                "method": row.method,
-                                "family": row.family,
-                                "correction": row.correction,
-                                "seed": row.seed,
+                                **identity(row),
                                 "batch_key": "batch",
                                 "label_key": "cell_type",
                                 "target": target,
@@ -403,3 +396,48 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
         write_table(score_rows(row, metrics, rng), results / f"{stem}.scores.tsv")
     write_table(probing_rows(row, rng), results / f"{stem}.probing.tsv")
     write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")
+
+
+def identity(row: tuple) -> dict[str, object]:
+    """Return which embedding a row of the plan is about."""
+    return {column: getattr(row, column) for column in IDENTITY}
+
+
+def collected(run: Run, tables: Path) -> ReportData:
+    """Collect the tables of a run into a folder and return the report data made from them."""
+    collect_results(
+        plan=run.plan,
+        datasets=run.datasets,
+        results=[run.results],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        messages=run.messages,
+        trace=run.trace,
+        outdir=tables,
+    )
+    return load_report_data(
+        tables=tables,
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=run.versions,
+        plots=run.plots,
+        histories=run.histories,
+    )
+
+
+def collect_command(run: Run, tables: Path) -> list[str]:
+    """Return the command line that collects the tables of a run into a folder, without a trace."""
+    options = {
+        "--plan": run.plan,
+        "--datasets": run.datasets,
+        "--messages": run.messages,
+        "--results": run.results,
+        "--metrics_table": ASSETS / "metrics.tsv",
+        "--methods_table": ASSETS / "methods.tsv",
+        "--params": run.params,
+        "--outdir": tables,
+    }
+    script = ASSETS.parent / "bin" / "collect_results.py"
+    return [sys.executable, str(script), *(str(word) for option in options.items() for word in option)]

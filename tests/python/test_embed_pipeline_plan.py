@@ -89,20 +89,16 @@ def test_rows_of_models_seeds_corrections_and_random_twins(folder) -> None:
     ]
     for row in found.plan:
         assert set(row) == set(COLUMNS) and row["status"] == row["reason"] == ""
-        assert (row["family"], row["uses_gpu"], row["is_control"]) == (
-            "foundation_model",
-            True,
-            row["method"].endswith("_random"),
-        )
+        assert (row["family"], row["is_control"]) == ("foundation_model", row["method"].endswith("_random"))
         assert row["model"] == row["method"].removesuffix("_random")
 
 
 def test_methods_have_the_columns_too(folder) -> None:
     rows = _check(folder, methods="scvi,pca", controls="random").plan
-    assert {(r["method"], r["uses_gpu"], r["model"], r["status"]) for r in rows} == {
-        ("scvi", True, "", ""),
-        ("pca", False, "", ""),
-        ("random", False, "", ""),
+    assert {(r["method"], r["model"], r["status"]) for r in rows} == {
+        ("scvi", "", ""),
+        ("pca", "", ""),
+        ("random", "", ""),
     }
 
 

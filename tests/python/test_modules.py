@@ -432,3 +432,16 @@ def test_every_module_has_an_nf_test_that_runs_its_script(path: Path) -> None:
     scripts = [text for text in tests if 'options "-stub"' not in text]
     assert scripts
     assert any("process.out" in text or "process.trace" in text for text in scripts)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PROJECT.glob("modules/local/**/main.nf.test")), ids=lambda p: str(p.parents[1].relative_to(PROJECT))
+)
+def test_an_nf_test_gives_the_process_as_many_inputs_as_it_declares(path: Path) -> None:
+    module = (path.parents[1] / "main.nf").read_text()
+    block = re.search(r"^    input:\n(.*?)\n\n", module, re.MULTILINE | re.DOTALL)
+    assert block
+    declared = len(re.findall(r"^    (?:tuple|path|val)\b", block[1], re.MULTILINE))
+    for test in path.read_text().split("\n    test(")[1:]:
+        given = [int(number) for number in re.findall(r"input\[(\d+)\] =", test)]
+        assert given == list(range(declared)), test.splitlines()[0]

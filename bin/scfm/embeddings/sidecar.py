@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import read_json, write_embedding, write_json
+from scfm.io.tables import IDENTITY, read_json, write_embedding, write_json
 from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
 from scfm.task.steps import embedding_id
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _REQUIRED = (
-    "dataset",
-    "embedding",
-    "method",
-    "family",
-    "correction",
-    "seed",
+    *IDENTITY,
     "is_control",
     "output_type",
     "settings",

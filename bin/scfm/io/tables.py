@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_ID = "cell_id"
+#: columns that say which embedding a row is about, in the order of every table
+IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
 #: rows of a row group of an embedding table
 GROUP_ROWS = 16384
 

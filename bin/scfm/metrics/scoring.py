@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import EXIT_RESOURCE, NotApplicable
 from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
+from scfm.io.tables import IDENTITY
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
 from scfm.metrics.registry import Metric
 from scfm.task.cli import describe_error, exit_code_of
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
-IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
 OUTCOME = ("value", "spread", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
 COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.io.tables import IDENTITY
 from scfm.metrics.anchors import MIN_SPAN, TOO_CLOSE, find_anchors, scaled_values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed", *PAIR_COLUMNS]
+KEYED = [*IDENTITY, *PAIR_COLUMNS]
 COLUMNS = [
-    *IDENTITY,
+    *KEYED,
     "profile",
     "bio_weight",
     "scaling",
@@ -134,7 +135,7 @@ def _totals_of_pair(
     part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str, rules: TotalRules
 ) -> "list[dict]":
     """Return the rows of one data set with one pair of keys."""
-    embeddings = part.drop_duplicates("embedding")[IDENTITY].set_index("embedding", drop=False)
+    embeddings = part.drop_duplicates("embedding")[KEYED].set_index("embedding", drop=False)
     values, reasons = _wide(part, chosen)
     undefined = [m for m in chosen.index if set(reasons[m]) <= DATASET_REASONS]
     counted = chosen.drop(index=undefined)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import read_json
+from scfm.io.tables import IDENTITY, read_json
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed
 from scfm.report.tables.maps import read_places, with_places
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PLAN_COLUMNS = (
-    "dataset",
-    "embedding",
-    "method",
-    "family",
-    "correction",
-    "seed",
+    *IDENTITY,
     "is_control",
     "output_type",
     "model",

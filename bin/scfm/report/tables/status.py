@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from scfm.io.tables import IDENTITY
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -94,12 +95,7 @@ def build_status(
             outcome[key] = result
             rows.append(
                 {
-                    "dataset": row.dataset,
-                    "embedding": row.embedding,
-                    "method": row.method,
-                    "family": row.family,
-                    "correction": row.correction,
-                    "seed": row.seed,
+                    **{column: getattr(row, column) for column in IDENTITY},
                     "is_control": row.is_control,
                     "step": step,
                     **result,
