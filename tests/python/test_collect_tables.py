@@ -183,7 +183,7 @@ def good_status() -> pd.DataFrame:
         ({"extra": 1}, r"columns not in the schema: extra"),
     ],
 )
-def test_a_table_against_its_schema_is_refused_with_every_fault(change, sentence):
+def test_a_table_against_its_schema_is_refused_with_every_error(change, sentence):
     SCHEMAS.check(good_status(), "status")
     with pytest.raises(ScfmError, match=sentence):
         SCHEMAS.check(good_status().assign(**change), "status")

@@ -256,12 +256,12 @@ def changed(**healthy: object) -> dict:
         (changed(previous=[{"dataset_version_id": uuid(77)}]), r"previous\[0\]: 'file' is missing"),
     ],
 )
-def test_a_folder_with_faults(tmp_path, content, sentence) -> None:
+def test_a_folder_with_errors(tmp_path, content, sentence) -> None:
     with pytest.raises(ScfmError, match=sentence):
         load_mirror(write_folder(tmp_path, content or {"x": 1}))
 
 
-def test_all_faults_of_a_folder_come_at_once(tmp_path) -> None:
+def test_all_errors_of_a_folder_come_at_once(tmp_path) -> None:
     with pytest.raises(ScfmError) as error:
         load_mirror(write_folder(tmp_path, changed(title="", file="no.h5ad", cell_count="many")))
     assert len(str(error.value).splitlines()) == 3

@@ -238,7 +238,7 @@ def test_a_failing_method_leaves_its_reason_and_no_embedding(prepared, params, t
         call("integrate_cells", **options, on_error="stop")
 
 
-def test_a_resource_fault_is_a_true_task_failure(prepared, params, tmp_path, monkeypatch):
+def test_a_resource_error_is_a_true_task_failure(prepared, params, tmp_path, monkeypatch):
     """Nextflow must see it to retry with more memory, so it is not turned into a status."""
     from scfm.integration import pca
 

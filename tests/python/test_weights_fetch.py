@@ -394,7 +394,7 @@ def test_addresses_are_official_and_pinned(table) -> None:
         (lambda t: t + "toy/a\tToy\t8\tsymbol\thuman\t\tFree\t\t10.1234/x\tA toy.\n", "has no file for toy/a"),
     ],
 )
-def test_faults_of_the_tables(edit, sentence, tmp_path) -> None:
+def test_errors_of_the_tables(edit, sentence, tmp_path) -> None:
     for name in ("weights.tsv", "weights_files.tsv", "schema_weights.json", "schema_weights_files.json"):
         shutil.copy(ASSETS / name, tmp_path / name)
     (tmp_path / "weights.tsv").write_text(edit((ASSETS / "weights.tsv").read_text()))
@@ -493,7 +493,7 @@ def test_the_executable_shows_lists_and_checks(tmp_path, capsys) -> None:
     assert "4 recorded now. The weights are made up." in capsys.readouterr().out
 
 
-def test_faults_have_no_traceback_and_an_exit_status(tmp_path) -> None:
+def test_errors_have_no_traceback_and_an_exit_status(tmp_path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--model", "scgpt", "--dest", str(tmp_path)],
         capture_output=True,

@@ -149,8 +149,8 @@ def _totals_of_pair(
     views: dict[str, _View] = {"raw": (values, counted, undefined, {}), "controls": controls}
     rows = []
     for name, who in embeddings.iterrows():
-        for scaling, (table, used, left_out, faults) in views.items():
-            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | faults)
+        for scaling, (table, used, left_out, errors) in views.items():
+            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | errors)
             if is_biology:
                 means |= {"batch": float("nan"), "n_batch": 0, "status": "not_applicable", "reason": BATCH_IS_BIOLOGY}
             rows += [

@@ -242,7 +242,7 @@ def choose_models(
     -------
     What to run; sentences about unknown names.
     """
-    chosen, faults = choose_names("models", params.get("models"), table, noun="model")
+    chosen, errors = choose_names("models", params.get("models"), table, noun="model")
     accepted, more = choose_names("accept_license", params.get("accept_license"), table, noun="model")
     models = Models(
         table,
@@ -254,7 +254,7 @@ def choose_models(
         frozenset(accepted),
         weights,
     )
-    return models, faults + more
+    return models, errors + more
 
 
 def describe(problems: Sequence[Problem]) -> tuple[str, str]:

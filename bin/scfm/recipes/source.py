@@ -26,14 +26,14 @@ class Document:
         Plain lists, dicts and values.
     lines
         Line (from 1) of every place.
-    faults
+    errors
         Sentences about keys that stand twice.
     """
 
     name: str
     content: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def where(self, place: Place) -> str:
         """Return how messages call a place: ``recipe.yml: line 4, sources.hlca.keep[0]``."""
@@ -81,7 +81,7 @@ def _visit(node: Any, place: Place, document: Document) -> None:
         for key, value in node.value:
             line, text = key.start_mark.line + 1, str(key.value)
             if text in seen:
-                document.faults.append(
+                document.errors.append(
                     f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} stands twice "
                     f"(first in line {seen[text]}); only one of them could count."
                 )

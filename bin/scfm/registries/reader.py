@@ -76,7 +76,7 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
     Raises
     ------
     ScfmError
-        Names row and column of the first fault.
+        Names row and column of the first error.
     """
     from jsonschema import Draft202012Validator
 

@@ -184,7 +184,7 @@ class MirrorHandler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that is quiet about a client that went away, and loud about a fault of its own."""
+    """A server that is quiet about a client that went away, and loud about an error of its own."""
 
     daemon_threads = True
 

@@ -81,7 +81,7 @@ def stub_check_inputs(args: Namespace) -> None:
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
     (args.outdir / "plan.tsv").write_text(plan_text(plan))
-    (args.outdir / "faults.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
+    (args.outdir / "errors.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
     write_json(args.outdir / "datasets.json", rows)
     write_json(args.outdir / "input_warnings.json", [])
     write_json(args.outdir / "model_settings.json", {})
