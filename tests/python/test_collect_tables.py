@@ -26,7 +26,7 @@ BIN = Path(__file__).resolve().parents[2] / "bin"
 
 
 def collect_run(run, outdir: Path, **changes) -> dict:
-    """Collect a made-up run."""
+    """Collect a synthetic run."""
     arguments = {
         "plan": run.plan,
         "datasets": run.datasets,
@@ -42,7 +42,7 @@ def collect_run(run, outdir: Path, **changes) -> dict:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A made-up run."""
+    """A synthetic run."""
     return write_run(tmp_path_factory.mktemp("run"))
 
 

@@ -153,7 +153,7 @@ def test_a_restricted_licence_must_be_accepted(folder) -> None:
     )
 
 
-def test_made_up_weights_need_no_licence_and_part_of_the_files_is_not_enough(folder) -> None:
+def test_random_weights_need_no_licence_and_part_of_the_files_is_not_enough(folder) -> None:
     listing = complete_listing()["scfoundation"]
     assert _status(_check(folder, models="scfoundation", weights={"scfoundation": [*listing, "RANDOM_WEIGHTS.txt"]}))[
         "scfoundation"
@@ -325,8 +325,8 @@ def test_names_of_models_are_taken(folder) -> None:
         ("- scgpt\n- uce", [("holds a list", "expected model names")]),
         ("scgpt: {max_length: [5, 6]}", [("setting max_length is a list; expected a single value",)]),
         ("uce:\n  species:\n", [("uce: setting species has no value",)]),
-        ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' stands more than once",)]),
-        ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' stands more than once",)]),
+        ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' occurs more than once",)]),
+        ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' occurs more than once",)]),
         ("scgpt: {max_length: 5", [("not valid YAML",)]),
         ("!!python/object/apply:os.system ['true']", [("not valid YAML",)]),
     ],

@@ -1,4 +1,6 @@
-"""The executables around the door, on files: validate, correct, import, h5ad, and what a failure leaves behind."""
+"""The executables around the validation gate, on files: validate, correct, import, h5ad, and what a failure leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def call(executable, **options):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("door"), order_seed=1)
+    return write_prepared(tmp_path_factory.mktemp("gate"), order_seed=1)
 
 
 @pytest.fixture(autouse=True)

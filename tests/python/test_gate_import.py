@@ -77,7 +77,7 @@ def test_every_format_gives_the_same_cells_and_values(kind, ids, values, tmp_pat
 
 def test_empty_rows_of_obsm_are_cells_that_were_not_embedded(ids, values, tmp_path):
     values[[2, 5]] = np.nan
-    values[7, 1] = np.nan  # half a row is an error, and stays for the door to find
+    values[7, 1] = np.nan  # half a row is an error, and stays for the validation gate
     got = read_source(write_source("a.h5ad", tmp_path, ids, values), "X_mine")
     assert [e["cell_id"] for e in got.not_embedded] == [ids[2], ids[5]]
     assert len(got.ids) == N - 2
@@ -141,7 +141,7 @@ def test_invalid_files_are_sentences(ids, values, tmp_path):
         assert name in str(caught.value)
 
 
-def test_the_executable_writes_for_the_door_or_leaves_a_reason(ids, values, tmp_path):
+def test_the_executable_writes_an_embedding_or_a_reason(ids, values, tmp_path):
     spec = importlib.util.spec_from_file_location(
         "import_embedding", Path(__file__).resolve().parents[2] / "bin" / "import_embedding.py"
     )

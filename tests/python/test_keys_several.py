@@ -319,7 +319,7 @@ def _with_other_key(frame: pd.DataFrame, **changes) -> pd.DataFrame:
 
 
 def _report(root: Path, *, several: bool):
-    """Collect a made-up run of one data set, with the scores of a second batch key where ``several``."""
+    """Collect a synthetic run of one data set, with the scores of a second batch key where ``several``."""
     run = write_run(root / "run", datasets=("pbmc",))
     if several:
         for kind in ("scores", "probing", "centroids"):

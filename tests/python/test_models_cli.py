@@ -140,7 +140,7 @@ def test_random_weights_and_bf16_are_in_the_sidecar(tmp_path) -> None:
     assert drift["cells"] == 24 and 0.98 < drift["cosine_min"] <= drift["cosine_median"] < 1
 
 
-def test_made_up_weights_are_marked(tmp_path) -> None:
+def test_random_weights_are_marked(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     (folder / "RANDOM_WEIGHTS.txt").write_text("made by a test\n")
     _main(*_command(tmp_path / "a.parquet", "--set", *SETTINGS, weights=folder))

@@ -509,7 +509,7 @@ def test_version_suffixes(tiny) -> None:
 
 
 def test_columns_of_one_gene_both_stay(tiny) -> None:
-    """As officially: the token stands twice."""
+    """As officially: the token occurs twice."""
     counts = np.array([[5, 0, 3, 0], [1, 2, 0, 0]], np.float32)
     found = tokens_of(
         load(tiny["folder"], gene_column="name", attend_padding=False),

@@ -566,7 +566,7 @@ def test_device_and_precision_are_checked(monkeypatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     folder = cases_of("scgpt").folder
-    with pytest.raises(ScfmError, match="sees no GPU"):
+    with pytest.raises(ScfmError, match="finds no GPU"):
         load_model("scgpt", folder, device="cuda")
     with pytest.raises(ScfmError, match="not one of auto"):
         load_model("scgpt", folder, device="tpu")
@@ -608,5 +608,5 @@ def test_an_error_of_the_table_names_row_and_column(tmp_path) -> None:
     with pytest.raises(ScfmError, match=r"row 2, column 'gene_ids'"):
         load_model_table(path)
     path.write_text(text + text.splitlines()[1] + "\n")
-    with pytest.raises(ScfmError, match="stands twice"):
+    with pytest.raises(ScfmError, match="is a duplicate"):
         load_model_table(path)

@@ -203,7 +203,7 @@ def test_all_errors_come_at_once_with_line_and_place(tmp_path: Path) -> None:
         ),
         (
             "sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: [v], d: [w, v]}}]}",
-            ["rules[0].map.d", "'v' stands under 'c' already"],
+            ["rules[0].map.d", "'v' is under 'c' already"],
         ),
     ],
 )
@@ -216,8 +216,8 @@ def test_every_error_is_one_sentence_that_names_the_place(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "stands twice (first in line 2)"]),
-        ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "stands twice"]),
+        ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "is a duplicate (first in line 2)"]),
+        ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "is a duplicate"]),
         ("sources: {a: &b {file: x}, c: *b}", ["line 2", "aliases"]),
         ("sources: {a: [}", ["line 2", "not valid YAML"]),
         (

@@ -1,5 +1,5 @@
-"""Made-up weights: every model loads every release with default settings, the names are those of the official files,
-seeds hold.
+"""Randomly initialised weights: every model loads every release with default settings, the names are those of the
+official files, seeds hold.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check_counts(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], batch: "pd.Series | None"
 ) -> MatrixFacts:
-    """Find the counts and judge them; ``batch`` of every cell tells where blocks of NaN lie."""
+    """Find and check the counts; ``batch`` (one value per cell) locates blocks of NaN."""
     rounding = bool(params.get("round_counts"))
     facts = find_counts(store, row.get("counts_layer"), round_counts=rounding)
     errors = counts_errors(store.name, facts, round_counts=rounding)

@@ -169,7 +169,7 @@ def choose_names(
     errors = []
     for name in dict.fromkeys(given):
         if name in {"all", "none"}:
-            errors.append(f"Parameter --{param}: '{name}' stands alone, it can't be combined with other names.")
+            errors.append(f"Parameter --{param}: '{name}' can't be combined with other names.")
         elif name in elsewhere:
             errors.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
         elif name not in names:

@@ -12,7 +12,7 @@ from typing import Any
 from scfm.errors import ScfmError
 from scfm.text import did_you_mean, listing, split_list
 
-#: endings of embedding tables; what they hold is judged at the door
+#: endings of embedding tables; their content is checked at the validation gate
 TABLE_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".npz")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
@@ -66,7 +66,7 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
     header = [cell.strip() for cell in lines[0]]
     twice = sorted({c for c in header if header.count(c) > 1})
     if twice:
-        raise ScfmError(f"{path.name}: the column {listing(twice)} stands more than once in the header.")
+        raise ScfmError(f"{path.name}: the column {listing(twice)} occurs more than once in the header.")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
             raise ScfmError(
@@ -125,7 +125,7 @@ def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], nam
                 )
     names = [row["dataset"] for row in rows if "dataset" in row]
     twice = sorted({n for n in names if names.count(n) > 1})
-    errors += [f"{name}: the dataset name '{n}' stands in {names.count(n)} rows; names must be unique." for n in twice]
+    errors += [f"{name}: the dataset name '{n}' is in {names.count(n)} rows; names must be unique." for n in twice]
     return errors
 
 
@@ -217,7 +217,7 @@ def _name_errors(key: str, target: str, taken: Sequence[str], found: Mapping[str
             f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}."
         )
     if key in found:
-        errors.append(f"{where}: the name '{key}' stands twice.")
+        errors.append(f"{where}: the name '{key}' is a duplicate; names must be unique.")
     if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
         errors.append(
             f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "

@@ -102,7 +102,7 @@ def check_positions(where: "np.ndarray", limit: int, name: str, storage: str) ->
         raise damaged(
             name,
             storage,
-            f"{plural(odd, 'value')} of {where.size:,} read at once stand in {what}s outside 0 to {limit - 1:,} "
+            f"{plural(odd, 'value')} of {where.size:,} read at once are in {what}s outside 0 to {limit - 1:,} "
             f"(from {int(where.min()):,} to {int(where.max()):,})",
         )
     return where

@@ -3,7 +3,7 @@
 Raw totals use the metrics as they are. Totals scaled between controls first map every metric so that 0 and 1 mean the
 same for all: the anchors (columns ``anchor_low`` and ``anchor_high`` of ``assets/metrics.tsv``) are controls or numbers
 fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's
-number. In a total every scaled value is capped to 0 to 1; uncapped it stands in ``scores.tsv``.
+number. In a total every scaled value is capped to 0 to 1; the uncapped value is in ``scores.tsv``.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _check_row(
 
 
 def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
-    """Return the obs columns that scVI was told to use, if it runs."""
+    """Return the obs columns that the parameters name for scVI, if it runs."""
     if "scvi" not in choice.methods:
         return []
     return [

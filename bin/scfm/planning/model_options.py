@@ -61,7 +61,7 @@ def read_options(
 
 
 def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Check and type the settings of one model, one by one, so that every error is told.
+    """Check and type the settings of one model, one by one, so that every error is reported.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def _load(path: Path, name: str) -> tuple[Any, list[str]]:
-    """Return the content of the file; sentences if it is no YAML, no map, or says a key twice."""
+    """Return the content of the file; sentences if it is no YAML, no map, or has a duplicate key."""
     try:
         read = read_yaml(path, name)
     except ScfmError as error:
@@ -94,11 +94,11 @@ def _load(path: Path, name: str) -> tuple[Any, list[str]]:
     if content is not None and not isinstance(content, dict):
         return None, [f"{name} holds {_kind(content)}; {_EXPECTED}."]
     twice = list(_repeated(read.node)) if read.node is not None else []
-    return content, [f"{name}: {listing(twice)} stands more than once on one level; say it once."] if twice else []
+    return content, [f"{name}: {listing(twice)} occurs more than once on one level; keep one of them."] if twice else []
 
 
 def _repeated(node: "yaml.Node") -> Iterator[str]:
-    """Yield keys that stand twice in one map: YAML would keep the last and say nothing."""
+    """Yield duplicate keys of one map: YAML would keep the last one silently."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):

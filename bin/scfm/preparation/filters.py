@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 DROPPED = ("cell_id", "reason", "detail")
-#: a gene without a count in a batch is told only where chance would give this many cells with one
+#: a gene without a count in a batch is reported only where chance would give this many cells with one
 EXPECTED_CELLS = 10.0
-#: a batch is told of when this share of such genes is silent in it
+#: a batch is reported when this share of such genes is silent in it
 SILENT_SHARE = 0.05
 
 

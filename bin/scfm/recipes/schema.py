@@ -24,8 +24,8 @@ _TYPES = {
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the schema, which ``assets/schema_recipe.json`` is a link to: a task in a container sees ``bin``, not
-    ``assets``.
+    """Return the schema, which ``assets/schema_recipe.json`` is a link to: ``bin`` is mounted in a task's container,
+    not ``assets``.
     """
     return read_json(Path(__file__).with_name("schema_recipe.json"))
 
@@ -214,7 +214,7 @@ def _label_errors(spec: dict, document: Document) -> Iterator[str]:
             for value in map(str, values):
                 if value in seen:
                     yield (
-                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under"
+                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' is under"
                         f" '{seen[value]}' already; a rule can give it one label only."
                     )
                 seen.setdefault(value, label)

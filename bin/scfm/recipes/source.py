@@ -1,4 +1,4 @@
-"""Read a recipe's YAML safely, and know where in the file everything stands."""
+"""Read a recipe's YAML safely, with the line of every key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Document:
     lines
         Line (from 1) of every place.
     errors
-        Sentences about keys that stand twice.
+        Sentences about duplicate keys.
     """
 
     name: str
@@ -69,7 +69,7 @@ def read_document(path: Path | str) -> Document:
 
 
 def _visit(node: Any, place: Place, document: Document) -> None:
-    """Note the line of a node and of all below it, and every key that stands twice."""
+    """Note the line of a node and of all below it, and every duplicate key."""
     import yaml
 
     document.lines.setdefault(place, node.start_mark.line + 1)
@@ -82,8 +82,8 @@ def _visit(node: Any, place: Place, document: Document) -> None:
             line, text = key.start_mark.line + 1, str(key.value)
             if text in seen:
                 document.errors.append(
-                    f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} stands twice "
-                    f"(first in line {seen[text]}); only one of them could count."
+                    f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} is a"
+                    f" duplicate (first in line {seen[text]}); only one of them could count."
                 )
             seen.setdefault(text, line)
             document.lines[(*place, text)] = line

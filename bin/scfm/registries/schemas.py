@@ -1,7 +1,7 @@
 """Check a table against its JSON schema in ``assets/`` (one schema per published table, the single source).
 
 The schemas describe a table as an array of row objects. Validating hundreds of thousands of rows one by one takes
-minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it knows the keywords in
+minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it supports the keywords in
 ``KEYWORDS`` and refuses a schema that uses another one, so that no rule is passed over in silence.
 """
 

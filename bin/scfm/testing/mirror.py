@@ -1,4 +1,4 @@
-"""A folder that speaks CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests
+"""A folder behind CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests
 without a connection.
 
 The folder holds h5ad files and ``mirror.json``::
@@ -140,8 +140,8 @@ def load_mirror(folder: Path | str) -> Mirror:
     Raises
     ------
     ScfmError
-        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or stand twice, files
-        that are not there.
+        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or are duplicates,
+        files that are not there.
     """
     folder = Path(folder)
     index = folder / INDEX
@@ -244,7 +244,7 @@ class _Reader:
         if not is_uuid(value):
             self.errors.append(f"{where}: '{key}' must be a UUID in small letters; found {value!r}.")
         elif (key, str(value)) in self.seen:
-            self.errors.append(f"{where}: '{key}' {value} stands twice.")
+            self.errors.append(f"{where}: '{key}' {value} is a duplicate.")
         self.seen.add((key, str(value)))
         return str(value)
 

@@ -151,7 +151,7 @@ def stub_embedding(args: Namespace) -> None:
 
 
 def stub_validated(args: Namespace) -> None:
-    """The same, past the door."""
+    """The same, after the validation gate."""
     import numpy as np
 
     write_embedding(args.outdir / f"{args.id}.parquet", CELLS, np.array(COORDINATES))

@@ -125,7 +125,7 @@ def centroid_maps(
         if kind in maps:
             try:
                 coordinates = map_centroids(found.means, kind)
-            except Exception as error:  # noqa: BLE001, documented above: a map that fails is told and costs no score
+            except Exception as error:  # noqa: BLE001, documented above: a map that fails is reported and no score is lost
                 notes.append(_map_error(error, kind, sidecar))
         table[f"{kind}_1"], table[f"{kind}_2"] = coordinates[:, 0], coordinates[:, 1]
     return table, notes

@@ -94,7 +94,7 @@ workflow FETCH_DATA {
     input = ch_input
     provenance = ch_provenance
     source = ch_source
-    // the step is kept in a storeDir: what it ran with stands in the record
+    // the step is kept in a storeDir: its settings are in the record
     versions = ch_source.map { _meta, _data, record -> fetchVersions(parseJson(record)) }
 
     emit:

@@ -159,8 +159,8 @@ def samplesheetPaths(samplesheet) {
     return named.findAll { text -> text }.unique()
 }
 
-// Every model's folder below --weights_dir -> the names of the files in it, so that the check knows what is missing
-// without a task that carries gigabytes.
+// Every model's folder below --weights_dir -> the names of the files in it, so that the check finds what is missing
+// without staging gigabytes.
 def weightFiles(weights_dir) {
     if (!weights_dir || !file(weights_dir).exists()) {
         return [:]

@@ -7,7 +7,7 @@ include { parseJson        } from './main'
 include { samplesheetPaths } from './main'
 
 // The output folder at the start of a run: it can be written, has room for the inputs, and no other run writes there. Parameters go to
-// pipeline_info/params.json. The verdict of an earlier run is set aside, so that nobody takes it for this one's.
+// pipeline_info/params.json. The verdict of an earlier run is set aside, so that it is not read as the verdict of this run.
 // Returns what must be kept until the end of the run: the lock (null for a remote folder).
 def openOutdir(params, samplesheet) {
     def outdir = file(params.outdir)

@@ -63,8 +63,9 @@ def generation_of(folder: Path) -> Generation | None:
 def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tuple[DictionaryFiles, dict[str, int]]:
     """Return the dictionaries that fit a model, and the token dictionary.
 
-    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are held against
-    the vocabulary size of the model, the special tokens of their generation, and the generation in the folder's name.
+    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are checked
+    against the vocabulary size of the model, the special tokens of their generation, and the generation in the folder's
+    name.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     first = load_dict(path)
     if species not in first:
         raise ScfmError(
-            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows"
+            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} Its species are"
             f" {listing(first, limit=20)}."
         )
     protein = _protein_file(top, species)
