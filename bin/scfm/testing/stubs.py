@@ -270,8 +270,9 @@ def stub_tables(args: Namespace) -> None:
 
 
 def stub_report(args: Namespace) -> None:
-    """An empty section."""
+    """An empty section and summary."""
     (args.outdir / "stub_mqc.html").write_text("<!-- id: stub -->\n<p>Stub run.</p>\n")
+    args.outdir.with_name("summary.txt").write_text("Stub run.\n")
 
 
 STUBS = {
