@@ -131,7 +131,7 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
 
 
 def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[str, Any] | None = None) -> ReportData:
-    """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published
+    """Return the report data of a synthetic run of the paper profile whose data set ``pbmc`` is a scenario: published
     values with seeded noise.
     """
     run = write_run(root / "run", datasets=("pbmc",))

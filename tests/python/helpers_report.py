@@ -47,7 +47,7 @@ FAILURE = (
 
 @dataclass
 class Run:
-    """Paths of a made-up run."""
+    """Paths of a synthetic run."""
 
     root: Path
     plan: Path
@@ -312,8 +312,8 @@ def write_history(path: Path, rng: np.random.Generator) -> None:
 def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     """Write a whole run.
 
-    In ``ifnb`` ComBat fails at ``embed`` with a reason; in ``pbmc`` the imported embedding passes the door but leaves
-    no scores at all, and Scanorama has lost seven cells.
+    In ``ifnb`` ComBat fails at ``embed`` with a reason; in ``pbmc`` the imported embedding passes the validation gate
+    but leaves no scores at all, and Scanorama has lost seven cells.
     """
     results, plots, histories = (root / name for name in ("results", "plots", "histories"))
     for folder in (results, plots, histories):

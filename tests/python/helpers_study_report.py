@@ -54,7 +54,7 @@ def study_scores(scenarios=SCENARIOS) -> pd.DataFrame:
 
 
 def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
-    """Return made-up probes: batch is read off uncorrected embeddings, and hardly off centred ones."""
+    """Return synthetic probes: batch is read off uncorrected embeddings, and hardly off centred ones."""
     rng, rows = np.random.default_rng(0), []
     for row in embeddings.to_dict("records"):
         for target in ("batch", "label"):
@@ -89,7 +89,7 @@ def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFram
 
 
 def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int = 6) -> pd.DataFrame:
-    """Return made-up centroids: batches are torn apart where nothing was corrected."""
+    """Return synthetic centroids: batches are torn apart where nothing was corrected."""
     rows = []
     for row in embeddings.to_dict("records"):
         rng = np.random.default_rng(len(row["embedding"]))

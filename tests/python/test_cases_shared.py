@@ -67,29 +67,29 @@ def _check(folder: Path, outdir: Path, **params: object) -> tuple[list[str], lis
         ["--params", str(outdir / "params.json"), "--input", str(sheet), "--outdir", str(outdir), "--quiet"]
     )
     read = [json.loads((outdir / f"{name}.json").read_text()) for name in ("input_warnings", "datasets")]
-    return (outdir / "faults.txt").read_text().splitlines(), *read
+    return (outdir / "errors.txt").read_text().splitlines(), *read
 
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_the_check_says_it(name: str, tmp_path: Path) -> None:
     params, words, messages = CHECKED[name]
-    faults, warnings, _ = _check(CASES / name, tmp_path, **params)
-    assert len(faults) == bool(words), faults
-    assert all(word in faults[0] for word in words), faults
+    errors, warnings, _ = _check(CASES / name, tmp_path, **params)
+    assert len(errors) == bool(words), errors
+    assert all(word in errors[0] for word in words), errors
     for code, text in messages.items():
         assert [w for w in warnings if w["code"] == code and text in w["text"]], warnings
 
 
 def test_an_old_file_is_one_sentence(tmp_path: Path) -> None:
-    faults, _, _ = _check(CASES / "wild/17-anndata-0.6", tmp_path)
-    of_file = [f for f in faults if "(d.h5ad)" in f]  # the case's name is no valid name of a data set either
+    errors, _, _ = _check(CASES / "wild/17-anndata-0.6", tmp_path)
+    of_file = [f for f in errors if "(d.h5ad)" in f]  # the case's name is no valid name of a data set either
     assert len(of_file) == 1 and "before 0.7" in of_file[0]
 
 
 def _prepare(name: str, outdir: Path, **params: object) -> tuple[dict, dict]:
     """Check and prepare a case; return status and facts."""
-    faults, _, datasets = _check(CASES / name, outdir, **params)
-    assert faults == []
+    errors, _, datasets = _check(CASES / name, outdir, **params)
+    assert errors == []
     dataset = datasets[0]["dataset"]
     options = {"dataset": dataset, "datasets": outdir / "datasets.json", "params": outdir / "all.json"}
     options |= {"h5ad": CASES / name / "d.h5ad", "outdir": outdir, "on_error": "continue"}

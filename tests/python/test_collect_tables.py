@@ -25,7 +25,7 @@ BIN = Path(__file__).resolve().parents[2] / "bin"
 
 
 def collect_run(run, outdir: Path, **changes) -> dict:
-    """Collect a made-up run."""
+    """Collect a synthetic run."""
     arguments = {
         "plan": run.plan,
         "datasets": run.datasets,
@@ -41,7 +41,7 @@ def collect_run(run, outdir: Path, **changes) -> dict:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A made-up run."""
+    """A synthetic run."""
     return write_run(tmp_path_factory.mktemp("run"))
 
 
@@ -163,7 +163,7 @@ def good_status() -> pd.DataFrame:
         ({"extra": 1}, r"columns not in the schema: extra"),
     ],
 )
-def test_a_table_against_its_schema_is_refused_with_every_fault(change, sentence):
+def test_a_table_against_its_schema_is_refused_with_every_error(change, sentence):
     SCHEMAS.check(good_status(), "status")
     with pytest.raises(ScfmError, match=sentence):
         SCHEMAS.check(good_status().assign(**change), "status")

@@ -95,14 +95,14 @@ def test_a_cell_without_a_key_is_not_scored_with_it() -> None:
 def test_every_key_is_checked_and_named(tmp_path: Path, row: dict, sentence: str) -> None:
     data = make_adata()
     data.obs["one"], data.obs["none"] = "x", np.nan
-    assert_says(check_one(tmp_path, data, row=row).faults, sentence)
+    assert_says(check_one(tmp_path, data, row=row).errors, sentence)
 
 
 def test_gaps_and_small_batches_of_other_keys_are_warnings(tmp_path: Path) -> None:
     data = make_adata()
     data.obs["site"] = [None] * 4 + ["s1"] * 2 + ["s2"] * (data.n_obs - 6)
     outcome = check_one(tmp_path, data, row={"batch_key": "batch;site"})
-    assert not outcome.faults
+    assert not outcome.errors
     texts = [w["text"] for w in outcome.warnings]
     assert any(
         "4 cells of 60 have no batch in 'site'. They are integrated, but not scored with this key" in t for t in texts
@@ -317,7 +317,7 @@ def _with_other_key(frame: pd.DataFrame, **changes) -> pd.DataFrame:
 
 
 def _report(root: Path, *, several: bool):
-    """Collect a made-up run of one data set, with the scores of a second batch key where ``several``."""
+    """Collect a synthetic run of one data set, with the scores of a second batch key where ``several``."""
     run = write_run(root / "run", datasets=("pbmc",))
     if several:
         for kind in ("scores", "probing", "centroids"):

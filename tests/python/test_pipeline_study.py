@@ -195,7 +195,7 @@ def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_study
     assert len(html) < 20_000_000
 
 
-def test_faults_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
+def test_errors_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
     (tmp_path / "odd.yml").write_text("name: odd\nsources:\n  all: {keep: [{column: x, equal: y}]}\n")
     (tmp_path / "sheet.csv").write_text(
         "dataset,h5ad,batch_key,label_key,recipe\na,scenario:livr,,,\nb,cellxgene:nothing,x,y,\nc,own.h5ad,x,y,odd.yml\n"

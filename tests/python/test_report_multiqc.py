@@ -44,7 +44,7 @@ def call(*command, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Plan, page and MultiQC's log of a made-up run."""
+    """Plan, page and MultiQC's log of a synthetic run."""
     pytest.importorskip("multiqc", reason="MultiQC is not installed in this environment")
     root = tmp_path_factory.mktemp("multiqc")
     run = write_run(root / "run")

@@ -34,7 +34,7 @@ from scfm.report.view.summary import pareto_front, summarise, total_columns
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The report data of a made-up run."""
+    """The report data of a synthetic run."""
     root = tmp_path_factory.mktemp("report")
     return collected(write_run(root / "run"), root / "tables")
 

@@ -44,22 +44,22 @@ class EmbeddingFiles:
 
     @property
     def unchecked_table(self) -> Path:
-        """Embedding table before the door."""
+        """Embedding table before the validation gate."""
         return self.folder / f"{self.id}.unchecked.parquet"
 
     @property
     def unchecked_sidecar(self) -> Path:
-        """Sidecar before the door."""
+        """Sidecar before the validation gate."""
         return self.folder / f"{self.id}.unchecked.json"
 
     @property
     def table(self) -> Path:
-        """Embedding table that has passed the door."""
+        """Embedding table that has passed the validation gate."""
         return self.folder / f"{self.id}.parquet"
 
     @property
     def sidecar(self) -> Path:
-        """Sidecar of the embedding that has passed the door."""
+        """Sidecar of the embedding that has passed the validation gate."""
         return self.folder / f"{self.id}.json"
 
 
@@ -145,6 +145,6 @@ def read_sidecar(path: Path | str) -> dict:
 
 
 def write_unchecked(files: EmbeddingFiles, cell_ids: "np.ndarray", values: "np.ndarray", sidecar: dict) -> None:
-    """Write an embedding for the door, the table last, so that a table never lies there without its sidecar."""
+    """Write an embedding for the validation gate, the table last, so that no table is without its sidecar."""
     write_json(files.unchecked_sidecar, sidecar)
     write_embedding(files.unchecked_table, cell_ids, values)

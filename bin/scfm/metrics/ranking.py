@@ -49,7 +49,7 @@ def add_ranks(
     other_keys: "Sequence[bool] | pd.Series | None" = None,
     reads_labels: "Sequence[bool] | pd.Series | None" = None,
 ) -> "pd.DataFrame":
-    """Return the totals with what ranks and verdicts stand on.
+    """Return the totals with the values that ranks and verdicts are based on.
 
     Parameters
     ----------

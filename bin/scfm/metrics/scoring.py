@@ -32,8 +32,9 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
 
     Returns
     -------
-    ``ok``, ``not_applicable`` or ``failed``, and the values. An unexpected fault touches this metric only and is told
-    as such: no other number takes its place. A lack of memory is raised, so that the task runs again with more.
+    ``ok``, ``not_applicable`` or ``failed``, and the values. An unexpected error affects this metric only and is
+    reported as such: no other number takes its place. A lack of memory is raised, so that the task runs again with
+    more.
     """
     watch = Stopwatch()
     try:

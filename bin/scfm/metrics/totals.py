@@ -3,7 +3,7 @@
 Raw totals use the metrics as they are. Totals scaled between controls first map every metric so that 0 and 1 mean the
 same for all: the anchors (columns ``anchor_low`` and ``anchor_high`` of ``assets/metrics.tsv``) are controls or numbers
 fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's
-number. In a total every scaled value is capped to 0 to 1; uncapped it stands in ``scores.tsv``.
+number. In a total every scaled value is capped to 0 to 1; the uncapped value is in ``scores.tsv``.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def _totals_of_pair(
     views: dict[str, _View] = {"raw": (values, counted, undefined, {}), "controls": controls}
     rows = []
     for name, who in embeddings.iterrows():
-        for scaling, (table, used, left_out, faults) in views.items():
-            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | faults)
+        for scaling, (table, used, left_out, errors) in views.items():
+            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | errors)
             if is_biology:
                 means |= {"batch": float("nan"), "n_batch": 0, "status": "not_applicable", "reason": BATCH_IS_BIOLOGY}
             rows += [

@@ -47,7 +47,7 @@ def plan_rows(
         Names of the data set's own embeddings.
     models
         Foundation models of the data set. One that can't run is planned all the same, with the reason: nothing that was
-        asked for disappears.
+        asked for is missing.
     """
     rows = []
     for name in [*choice.methods, *choice.controls]:

@@ -42,7 +42,7 @@ def step(
 ) -> Iterator[dict]:
     """Run a step about one embedding and always leave its status file.
 
-    A fault that would come back with the same input becomes a status file with the reason, and the executable
+    An error that would come back with the same input becomes a status file with the reason, and the executable
     ends normally so that other embeddings go on; ``on_error="stop"`` raises it instead. A lack of memory or disk
     is always raised: Nextflow retries the task with more. :class:`~scfm.errors.NotApplicable` gives the status
     ``not_applicable``.
@@ -82,7 +82,7 @@ def step(
         yield status
     except NotApplicable as error:
         status.update(status="not_applicable", reason=str(error), reason_code=error.code)
-    except Exception as error:  # the documented failure policy: a fault becomes a row of status.tsv
+    except Exception as error:  # the documented failure policy: an error becomes a row of status.tsv
         if on_error == "stop" or exit_code_of(error) == EXIT_RESOURCE:
             raise
         status.update(

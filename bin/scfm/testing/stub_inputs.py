@@ -34,7 +34,7 @@ def stub_resolve_inputs(args: Namespace) -> None:
         row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
     (args.outdir / "resolved").mkdir()
     write_samplesheet(args.outdir / "resolved" / args.input.name, rows)
-    (args.outdir / "faults.txt").write_text("")
+    (args.outdir / "errors.txt").write_text("")
     write_json(
         args.outdir / "sources.json",
         [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [],

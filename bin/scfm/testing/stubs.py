@@ -81,7 +81,7 @@ def stub_check_inputs(args: Namespace) -> None:
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
     (args.outdir / "plan.tsv").write_text(plan_text(plan))
-    (args.outdir / "faults.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
+    (args.outdir / "errors.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
     write_json(args.outdir / "datasets.json", rows)
     write_json(args.outdir / "input_warnings.json", [])
     write_json(args.outdir / "model_settings.json", {})
@@ -151,7 +151,7 @@ def stub_embedding(args: Namespace) -> None:
 
 
 def stub_validated(args: Namespace) -> None:
-    """The same, past the door."""
+    """The same, after the validation gate."""
     import numpy as np
 
     write_embedding(args.outdir / f"{args.id}.parquet", CELLS, np.array(COORDINATES))
@@ -270,8 +270,9 @@ def stub_tables(args: Namespace) -> None:
 
 
 def stub_report(args: Namespace) -> None:
-    """An empty section."""
+    """An empty section and summary."""
     (args.outdir / "stub_mqc.html").write_text("<!-- id: stub -->\n<p>Stub run.</p>\n")
+    args.outdir.with_name("summary.txt").write_text("Stub run.\n")
 
 
 STUBS = {

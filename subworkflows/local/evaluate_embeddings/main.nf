@@ -1,6 +1,6 @@
 /*
  * Contract: unchecked embeddings go in; every one passes the same validation gate, is corrected in each way asked for (and
- * passes the gate again), and is scored, probed and drawn. Nothing here knows who made an embedding.
+ * passes the gate again), and is scored, probed and drawn. Nothing here depends on the method that made an embedding.
  */
 
 include { CORRECT_EMBEDDING                          } from '../../../modules/local/correct/embedding'
