@@ -171,9 +171,9 @@ def test_imports(name: str, n_dims: int, text: str, tmp_path: Path) -> None:
 )
 def test_options_of_models_are_refused_in_a_sentence(name: str, text: str, tmp_path: Path) -> None:
     folder = CASES / "hostile/params" / name
-    faults, _, _ = _check(folder, tmp_path, models="scgpt", model_options=str(folder / "m.yml"))
-    said = [fault for fault in faults if "m.yml" in fault]
-    assert len(said) == 1 and text in said[0], faults
+    errors, _, _ = _check(folder, tmp_path, models="scgpt", model_options=str(folder / "m.yml"))
+    said = [error for error in errors if "m.yml" in error]
+    assert len(said) == 1 and text in said[0], errors
 
 
 @pytest.mark.parametrize(

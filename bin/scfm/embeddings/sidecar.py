@@ -144,6 +144,25 @@ def read_sidecar(path: Path | str) -> dict:
     return sidecar
 
 
+def pair_files(tables: Iterable[Path], sidecars: Iterable[Path]) -> list[tuple[dict, Path]]:
+    """Return every sidecar with its embedding table, joined by the embedding's id, sorted by it.
+
+    Raises
+    ------
+    ScfmError
+        A sidecar has no table, or a table no sidecar.
+    """
+    by_id = {path.name.removesuffix(".parquet"): path for path in tables}
+    read = {EmbeddingFiles.of(".", sidecar).id: sidecar for sidecar in map(read_sidecar, sidecars)}
+    alone = sorted(set(by_id) ^ set(read))
+    if alone:
+        raise ScfmError(
+            f"{len(alone)} embeddings have a table or a sidecar but not both, first: {alone[0]}. Give <id>.parquet and"
+            " <id>.json of every embedding."
+        )
+    return [(read[name], by_id[name]) for name in sorted(read)]
+
+
 def write_unchecked(files: EmbeddingFiles, cell_ids: "np.ndarray", values: "np.ndarray", sidecar: dict) -> None:
     """Write an embedding for the validation gate, the table last, so that no table is without its sidecar."""
     write_json(files.unchecked_sidecar, sidecar)

@@ -175,6 +175,14 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     return _split_columns(table)
 
 
+def read_ids(path: Path | str) -> list[str]:
+    """Return the column ``cell_id`` of a parquet table, in file order; nothing else is read."""
+    import pyarrow.parquet as pq
+
+    ids: list[str] = pq.read_table(path, columns=[CELL_ID]).column(CELL_ID).to_pylist()
+    return ids
+
+
 def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, str] | None = None) -> None:
     """Write a tidy table: parquet or TSV by the file's ending.
 

@@ -41,14 +41,19 @@ class Schemas:
         return load_tables(self.folder / "tables.tsv")
 
     def load(self, name: str) -> dict[str, Any]:
-        """Return the schema of a published table, or of ``warnings``."""
+        """Return the schema of a published table, or of ``warnings``.
+
+        One with ``x-like`` has the columns and the key of the schema named there.
+        """
         if name not in self._loaded:
             path = self.folder / f"schema_{name}.json"
             if not path.is_file():
                 raise ScfmError(
                     f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."
                 )
-            self._loaded[name] = read_json(path)
+            schema = read_json(path)
+            like = schema.get("x-like")
+            self._loaded[name] = self.load(like) | schema if like else schema
         return self._loaded[name]
 
     def rules(self, name: str) -> dict[str, dict[str, Any]]:
@@ -84,9 +89,12 @@ class Schemas:
 
     def describe(self, name: str) -> str:
         """Return the columns of a table as Markdown, for ``docs/output.md``."""
+        head = [f"### `{name}.tsv`", ""]
+        like = self.load(name).get("x-like")
+        if like:
+            return "\n".join([*head, f"{self.load(name)['description']} Key and columns: as `{like}.tsv`."]) + "\n"
         lines = [
-            f"### `{name}.tsv`",
-            "",
+            *head,
             f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.",
             "",
             "| column | type | meaning |",

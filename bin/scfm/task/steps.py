@@ -21,6 +21,7 @@ MAIN_OUTPUTS = {
     "correct": ("unchecked.parquet", "unchecked.json"),
     "neighbors": ("knn.npz",),
     "score": ("scores.tsv", "centroids.tsv"),
+    "score_common": ("scores_common.tsv",),
     "probe": ("probing.tsv",),
 }
 
@@ -50,7 +51,8 @@ def step(
     Parameters
     ----------
     name
-        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``probe`` or ``umap``.
+        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``, ``probe``
+        or ``umap``.
     dataset, embedding
         What it is about; no embedding where the step is about the whole data set (``prepare``).
     outdir
