@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from scfm.study.published import Published
 
 
+#: behind the title of an embedding that lacks too many cells to be ranked
+INCOMPLETE_MARK = " [incomplete]"
+
+
 @dataclass
 class ReportData:
     """The published tables and the registries.
@@ -103,6 +107,18 @@ class ReportData:
         frame = self.plan if table == "plan" else self.tables[table]
         return frame[frame["dataset"] == dataset]
 
+    @cached_property
+    def incomplete(self) -> set[tuple[str, str, str]]:
+        """Data set, method and correction of the embeddings that lack too many cells to be ranked."""
+        rows = self.tables["totals"]
+        rows = rows[rows["rank_reason"] == "incomplete"]
+        return set(zip(rows["dataset"], rows["method"], rows["correction"], strict=True))
+
+    def title(self, dataset: str, method: str, correction: str = "raw") -> str:
+        """Return the title of a method and correction in a data set; incomplete embeddings are marked."""
+        mark = INCOMPLETE_MARK if (dataset, method, correction) in self.incomplete else ""
+        return self.names.method(method, correction) + mark
+
     def facts(self, dataset: str) -> dict[str, Any]:
         """Return what the preparation found in a data set; empty where it left nothing."""
         return next((d.get("prepared") or {} for d in self.datasets if d["dataset"] == dataset), {})
@@ -112,8 +128,10 @@ class ReportData:
         return next((d for d in self.datasets if d["dataset"] == dataset), {"dataset": dataset})
 
     def dataset_names(self) -> list[str]:
-        """Return the data sets of the plan, sorted."""
-        return sorted(self.plan["dataset"].unique())
+        """Return the data sets of the plan in the order of the samplesheet."""
+        planned = list(self.plan["dataset"].unique())
+        listed = [d["dataset"] for d in self.datasets if d["dataset"] in planned]
+        return [*listed, *sorted(set(planned) - set(listed))]
 
 
 def load_report_data(
