@@ -58,8 +58,8 @@ def section_function(row: SectionRow) -> Callable[..., list[Section]]:
         return getattr(import_module(f"scfm.report.sections.{module}"), name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ScfmError(
-            f"sections.tsv: section '{row.name}', column 'function': {row.function} is not in"
-            f" bin/scfm/report/sections ({error})."
+            f"sections.tsv: section '{row.name}' names no function: {row.function} is not in bin/scfm/report/sections"
+            f" ({error})."
         ) from error
 
 

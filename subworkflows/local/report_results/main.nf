@@ -55,9 +55,9 @@ workflow REPORT_RESULTS {
         byName(ch_plots),
         byName(ch_history),
         ch_versions,
-        files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json"),
+        files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json") + [file("${projectDir}/nextflow_schema.json")],
         files("${projectDir}/assets/published/*.tsv"),
-        runSettings(options, 'build_report.py', ['scfm/report/sections/*.py', 'scfm/report/templates/*']),
+        runSettings(options, 'build_report.py', ['scfm/report/sections/*.py', 'scfm/report/templates/*']) + [run: runRecord()],
     )
     MULTIQC(
         BUILD_REPORT.out.content,
@@ -80,6 +80,19 @@ workflow REPORT_RESULTS {
 // Settings of a step that tells of the whole run: every parameter but where results go. `plugins`: files that it finds by name.
 def runSettings(options, executable, plugins) {
     return options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, executable, [], plugins)
+}
+
+// How the run was started, for the page. Without `-resume` and its id, so that a resumed run finds the same task.
+def runRecord() {
+    return [
+        command: workflow.commandLine.replaceAll(/ -resume( [0-9a-f-]{8,})?/, ''),
+        version: workflow.manifest.version,
+        revision: workflow.revision,
+        commit: workflow.commitId,
+        profile: workflow.profile,
+        container_engine: workflow.containerEngine,
+        nextflow: workflow.nextflow.version.toString(),
+    ]
 }
 
 // All files of a channel in one list, ordered by name so that a resumed run finds the same task.

@@ -73,6 +73,13 @@ main a,footer a{color:#0a58ca}
 .scfm-heading{font-size:1.15rem;margin:.9rem 0 .2rem}
 .scfm-intro p{margin:0 0 .3rem}
 .mqc-section-description{max-width:62rem;font-size:.92rem}
+.scfm-facts{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .8rem;margin:0 0 .6rem}
+.scfm-facts dd{margin:0;overflow-wrap:anywhere}
+.scfm-facts dt{font-weight:600}
+.scfm-facts ul{margin:0;padding-left:1.1rem}
+.scfm-state,.scfm-readers{margin:0 0 .4rem}
+.scfm-answer p{margin:0 0 .2rem}
+@media (max-width:767px){.scfm-facts{grid-template-columns:1fr}.scfm-facts dd{margin:0 0 .3rem}}
 .scfm-strong{font-weight:700}
 .scfm-bad{color:#a4161a;font-weight:600}
 .scfm-reasons li.scfm-bad{color:#a4161a;font-weight:400}
@@ -96,6 +103,7 @@ tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs
 @media (max-width:767px){.mainpage>.p-4{padding:.6rem!important}.scfm-grid{grid-template-columns:1fr}
   .scfm-heat{font-size:.78rem}}
 @media print{.side-nav-wrapper,.mqc-toolbox,.scfm-tool,.scfm-source,.footer,.scfm-wide::before{display:none!important}
-  .scfm-dataset,.scfm-panel{display:block!important}.scfm-on>.scfm-panel>.scfm-panel-title,
-  .scfm-on .scfm-dataset-name{position:static;width:auto;height:auto;clip-path:none}.scfm-scroll{overflow:visible}.mqc-section{break-inside:avoid-page}}
+  .scfm-dataset,.scfm-panel,.scfm-on>.scfm-panel>.scfm-panel-title{display:block!important}
+  .scfm-on .scfm-dataset-name{position:static;width:auto;height:auto;clip-path:none}
+  .scfm-scroll{overflow:visible}.mqc-section{break-inside:avoid-page}}
 """

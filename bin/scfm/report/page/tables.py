@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from markupsafe import Markup, escape
+
 from scfm.report.page.html import colour, signed
 from scfm.report.page.templates import render
 
@@ -55,7 +57,7 @@ class Heat:
 
 def data_table(
     columns: Sequence[Column | str], rows: Sequence[Row], *, corner: str = "", css: str = "scfm-table"
-) -> str:
+) -> Markup:
     """Return a table with names at the left; the page's script makes it sortable and offers it as TSV.
 
     Parameters
@@ -73,7 +75,7 @@ def data_table(
     return render("table.html.j2", columns=heads, rows=rows, corner=corner, css=css)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, css: str = "scfm-table") -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, css: str = "scfm-table") -> Markup:
     """Return a table of texts without names at the left."""
     body = [Row("", [Cell(text) for text in row]) for row in rows]
     return render("table.html.j2", columns=[Column(c) for c in columns], rows=body, corner=None, css=css)
@@ -101,7 +103,7 @@ def change_cell(value: float, *, reach: float = 0.2) -> Cell:
 
 def heat_table(
     rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float], heat: Heat | None = None
-) -> str:
+) -> Markup:
     """Return a table of numbers coloured from 0 (light) to 1 (dark); dark is good in every column.
 
     Parameters
@@ -131,6 +133,6 @@ def heat_table(
     return data_table(heads, body, corner=heat.corner, css="scfm-heat")
 
 
-def tabs(panels: Sequence[tuple[str, str]]) -> str:
+def tabs(panels: Sequence[tuple[str, str]]) -> Markup:
     """Return panels that a reader switches by buttons; the first is shown. A single one stands alone."""
-    return panels[0][1] if len(panels) == 1 else render("tabs.html.j2", panels=panels)
+    return escape(panels[0][1]) if len(panels) == 1 else render("tabs.html.j2", panels=panels)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from scfm.report.page.html import esc, number
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, table, tabs
@@ -228,7 +230,7 @@ def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list
                 )
             )
         rows.append([name, str(len(joined)), *cells])
-        panels.append((name, "".join(plots)))
+        panels.append((name, Markup("").join(plots)))
     if not rows:
         return []
     n = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(counts.pop())

@@ -246,12 +246,13 @@ def _probing(probes: "pd.DataFrame", data: "ReportData") -> list[Section]:
             panels.append((title, _panel(rows, data, title, max(r["tolerance"] for r in rows))))
     judged = probes[probes["difference"].notna()]
     near = int((judged["verdict"] == WITHIN).sum())
-    html = (
-        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no"
-        " tolerance is set for probing).</p>"
-        + _grid(probes, "probe", columns, data.names)
-        + tabs(panels)
-        + _rank_table(rank_agreement(probes), _PROBES)
+    html = render(
+        "published_probing.html.j2",
+        near=near,
+        judged=len(judged),
+        grid=_grid(probes, "probe", columns, data.names),
+        scatters=tabs(panels),
+        ranks=_rank_table(rank_agreement(probes), _PROBES),
     )
     return [
         Section(

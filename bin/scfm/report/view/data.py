@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.inputs.params import with_defaults
 from scfm.io.tables import read_json
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -56,6 +57,8 @@ class ReportData:
         Titles.
     assets
         Folder with the registries, the schemas and the study's published numbers (``published/``).
+    defaults
+        Defaults of the parameters; empty where they are not known.
     """
 
     plan: "pd.DataFrame"
@@ -73,6 +76,7 @@ class ReportData:
     histories: list[Path] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     assets: Path = ASSETS
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> "pd.DataFrame":
         return table_named(self, name)
@@ -143,6 +147,7 @@ def load_report_data(
     versions: Path | None,
     plots: Path | None,
     histories: Path | None,
+    schema: Path | None = None,
 ) -> ReportData:
     """Read the inputs of the report.
 
@@ -159,6 +164,8 @@ def load_report_data(
         JSON and YAML files.
     plots, histories
         Folders with ``*.png`` and ``*.history.csv``; None or empty where there are none.
+    schema
+        ``nextflow_schema.json``, for the defaults of the parameters.
     """
     import yaml
 
@@ -188,6 +195,7 @@ def load_report_data(
         histories=_files(histories, "*.history.csv"),
         names=Names.of(methods, metrics, planned, made_up),
         assets=assets,
+        defaults=with_defaults({}, read_json(schema)) if schema else {},
     )
 
 
