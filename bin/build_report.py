@@ -10,15 +10,14 @@ from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``*_mqc.json``, ``scfmbench_mqc_versions.yml`` and ``scfmbench_order.yml`` into a folder, and the
-    summary.
-    """
+    """Write ``*_mqc.json`` and ``scfmbench_order.yml`` into a folder, and the summary."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--tables", type=Path, required=True, help="folder written by collect_results.py")
     parser.add_argument("--plan", type=Path, required=True, help="plan.tsv: the embeddings the run should make")
     parser.add_argument("--plots", type=Path, help="folder with the pictures (*.png)")
     parser.add_argument("--histories", type=Path, help="folder with the loss histories (*.history.csv)")
     parser.add_argument("--params", type=Path, required=True, help="parameters of the run (JSON)")
+    parser.add_argument("--schema", type=Path, help="nextflow_schema.json: the defaults of the parameters")
     parser.add_argument("--versions", type=Path, help="versions of the packages by process (YAML or JSON)")
     parser.add_argument(
         "--assets",
@@ -42,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         versions=args.versions,
         plots=args.plots,
         histories=args.histories,
+        schema=args.schema,
     )
     build_report(data, args.outdir)
     args.summary.write_text(run_summary(data))

@@ -50,6 +50,7 @@ def _prepare(args: argparse.Namespace) -> None:
     from scfm.inputs.gene_lists import read_gene_list
     from scfm.inputs.left_out import left_out_warnings, needed_columns, unreadable
     from scfm.inputs.params import with_defaults
+    from scfm.io.checksums import describe_file
     from scfm.io.counts import load_counts
     from scfm.io.store import open_store
     from scfm.preparation.prepare import prepare, require
@@ -76,6 +77,7 @@ def _prepare(args: argparse.Namespace) -> None:
     notes = left_out_warnings({c: why for c, why in left_out.items() if c not in reported})
     notes += small_classes_of_keys(prepared.obs, n_folds=int(params["probe_folds"]))
     prepared.facts["warnings"] += [{**w, "dataset": args.dataset} for w in notes]
+    prepared.facts["input"] = describe_file(args.h5ad, row["h5ad"])
     splits = split_pairs(prepared.obs, n_folds=int(params["probe_folds"]), seed=int(params["probe_seed"]))
     write_prepared(prepared, splits, args.outdir)
     log.info(

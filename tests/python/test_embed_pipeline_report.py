@@ -13,7 +13,8 @@ import helpers_report
 from helpers_report import ASSETS, METHODS, plan_rows, sidecar_of, write_run
 from scfm.io.tables import read_json, read_table, write_json, write_table
 from scfm.report.sections.guide import methods_text
-from scfm.report.sections.overview import messages_html, verdict_line
+from scfm.report.sections.messages import messages_html
+from scfm.report.sections.overview import verdict_line
 from scfm.report.sections.run import status_matrix
 from scfm.report.sections.scores import tradeoff_plot
 from scfm.report.tables import checks
@@ -155,7 +156,7 @@ def test_the_random_twin_is_shown_and_judged_as_a_control(run) -> None:
     table = summarise(data, "pbmc")
     twin = table[table["method"] == "scgpt_random"]
     assert len(twin) == 1 and twin["is_control"].all() and not twin["front"].any()  # it scores best of all
-    methods_panel, all_panel = tradeoff_plot("pbmc", table).data.split("</svg>")[:2]
+    methods_panel, all_panel = tradeoff_plot(table).data.split("</svg>")[:2]
     assert "scGPT (random weights)" in all_panel and "scGPT (random weights)" not in methods_panel
     # a twin that beats every method by one metric and loses by another is no disagreement of methods
     assert not any(
@@ -183,7 +184,7 @@ def test_first_screen_does_not_claim_that_everything_ran(run) -> None:
     assert (
         verdict_line(data)
         == f"All {planned - 4} embeddings that can be made gave their results; 4 more can't be made here, for the"
-        " reasons in the messages below."
+        " reasons below."
     )
     shown = _text(messages_html(data.messages, data))
     assert "bin/fetch_weights.py --model scfoundation --dest w" in shown

@@ -76,8 +76,8 @@ def test_sections_stand_after_the_scores(data, sections):
         "published_ranks",
         "published_probing",
     ]
-    keys = [s.key for m in build_modules(data) if m.key == "data_pbmc" for s in m.sections]
-    assert keys.index("labels") < keys.index("published") and keys.index("published_probing") < keys.index("umaps")
+    across = next(m for m in build_modules(data) if m.key == "across")
+    assert [s.key for s in across.sections if s.dataset == "pbmc"] == [f"pbmc_{key}" for key in sections]
 
 
 @pytest.mark.parametrize("scenario", ["", None, "my_own"])

@@ -18,12 +18,16 @@ from helpers_report import ASSETS, collected, write_plot, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.messages import message
-from scfm.report.build import build_modules
-from scfm.report.page.html import colour, esc, heat_table, tabs
+from scfm.registries.sections import load_chapters, load_sections
+from scfm.registries.tables import load_tables
+from scfm.report.build import build_modules, section_function
+from scfm.report.page.html import colour, esc
 from scfm.report.page.mqc import Module, Section, slug, write_modules
+from scfm.report.page.tables import CONTROL, Heat, heat_table, tabs
 from scfm.report.plots.scatter import Point, scatter_svg
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
+from scfm.report.sections.messages import messages_html
 from scfm.report.sections.pictures import choose_plots, shrink, training_curves, training_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
@@ -121,111 +125,168 @@ def test_pareto_front_by_definition(points):
 
 
 def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
-    text = text_of(modules["overview"].sections[1])
-    assert (
-        "1,200 cells, 1,767 genes, 3 batches by batch (declared technical), 4 labels by cell_type, 4 cells dropped"
-        " from scoring." in text
-    )
+    text = text_of(modules["verdict"].sections[0])
+    assert "1,200 cells, 1,767 genes, 3 batches by batch, 4 labels by cell_type, 4 cells dropped from scoring." in text
+    assert "batch, declared technical." in text
     assert "Against uncorrected PCA" in text and "Best trade-offs" in text and "Scale: bio runs from" in text
     assert text.count("The batch is declared biological") == 1
-    ifnb = text[text.index("ifnb") : text.index("pbmc")]
+    ifnb = text[text.index("ifnb\n") :]
     assert "batch_is_biology" in ifnb and "Best trade-offs" not in ifnb and "By total" not in ifnb
 
 
 def test_failures_stand_first_with_their_reason_escaped(modules):
-    first = modules["overview"].sections[0]
-    assert first.key == "messages"
+    first = modules["verdict"].sections[0]
     assert "planned embeddings lack results: ComBat (ifnb), mymodel (pbmc)." in text_of(first)
-    assert "two cells per batch &amp; gene; batch &#x27;ctrl&#x27; &lt;has&gt; a gene" in first.data
+    assert "ComBat failed at embed</b>: ComBat needs at least two cells per batch &amp; gene" in first.data
+    assert "batch &#39;ctrl&#39; &lt;has&gt; a gene" in first.data
     assert "<has>" not in first.data
 
 
 def test_a_thousand_messages_are_a_few_lines(data):
     many = [message("W-BAL-01", reasons=f"Text {i}", absent="", dataset=f"d{i}") for i in range(1000)]
-    content = overview.messages_html(many, data)
+    content = messages_html(many, data)
     shown = re.sub(r"<ul>.*?</ul>", "", content)
-    assert "1000 warnings" in content and content.count("<details") == 2 and len(shown) < 2500
+    assert "<b>1000 warnings</b>" in content and content.count("<details") == 2 and len(shown) < 2500
     assert content.count("<li>") == 1000
 
 
 def test_a_clean_run_says_so(data):
     clean = data.status.assign(status="ok")
     copy = replace(data.with_tables(status=clean), verdict={"n_failed": 0})
-    assert re.search(r"All \d+ planned embeddings gave their results", overview.messages_html([], copy))
+    assert re.search(r"All \d+ planned embeddings gave their results", overview.verdict_sections(copy)[0].data)
+    assert "No warnings" in messages_html([], copy)
 
 
 # ---------------------------------------------------------------- sections
 
 
+def keys_of(module: Module, dataset: str) -> list[str]:
+    """Return the keys of the sections of one data set in a chapter."""
+    return [s.key.removeprefix(f"{dataset}_") for s in module.sections if s.dataset == dataset]
+
+
+def section_of(module: Module, key: str) -> Section:
+    return next(s for s in module.sections if s.key == key)
+
+
+def test_chapters_stand_in_the_order_of_the_registry(modules):
+    assert list(modules) == list(load_chapters())
+    assert [m.key for m in modules.values() if m.folded] == ["cards", "appendix"]
+
+
 def test_every_data_set_has_every_section(modules):
+    probes = ["probe_label", "probe_batch", "probe_table"]
     for name in ("ifnb", "pbmc"):
-        maps = ["centroid_maps"] if name == "pbmc" else []
-        # the batch of ifnb is declared biological: it has no total
-        ranks, changes = (["ranks"], ["slopes", "changes"]) if name == "pbmc" else ([], [])
-        assert [s.key for s in modules[f"data_{name}"].sections] == [
-            "summary",
-            "totals",
-            "tradeoff",
+        # the batch of ifnb is declared biological: it has no total, no trade-off and no changes of totals
+        has_total, maps = name == "pbmc", ["centroid_maps"] if name == "pbmc" else []
+        assert keys_of(modules["tradeoff"], name) == (["tradeoff"] if has_total else [])
+        assert keys_of(modules["trust"], name) == ["baselines", *(["ranks"] if has_total else []), "status"]
+        changes = ["slopes", "changes"] if has_total else []
+        assert keys_of(modules["appendix"], name) == [
             "metrics",
-            "labels",
-            "circles",
-            *ranks,
-            "probe_label",
-            "probe_batch",
-            "probe_table",
-            "baselines",
+            *(["totals"] if has_total else []),
+            *probes,
             *changes,
             "probe_centred",
-            "alignment",
             *maps,
             "umaps",
-            "training",
+            "resources",
         ]
     # one of the two has a biological batch: it counts in no total and no mean rank, and one alone is not compared
     assert [s.key for s in modules["across"].sections] == ["probing"]
 
 
+def test_data_sets_stand_in_the_order_of_the_samplesheet(data, modules):
+    assert data.dataset_names() == ["pbmc", "ifnb"]
+    assert list(dict.fromkeys(s.dataset for s in modules["appendix"].sections)) == ["", "pbmc", "ifnb"]
+
+
+def test_every_section_names_its_table_and_every_table_its_chapter(modules):
+    shown = {(m.key, s.table) for m in modules.values() for s in m.sections if s.table}
+    for table in load_tables().values():
+        assert (table.chapter, table.name) in shown, table.name
+
+
+def test_a_row_without_chapter_table_or_function_is_refused(tmp_path):
+    for name in ("chapters.tsv", "sections.tsv", "tables.tsv"):
+        (tmp_path / name).write_text((ASSETS / name).read_text())
+    rows = load_sections(tmp_path)
+    text = (tmp_path / "sections.tsv").read_text()
+    with pytest.raises(ScfmError, match=r"sections.tsv: section '\w+' names no function: run.no_such"):
+        section_function(replace(rows["status"], function="run.no_such"))
+    for old, new, said in (
+        ("\ttrust\t", "\tnowhere\t", "'nowhere' is no chapter"),
+        ("\tstatus\n", "\tnothing\n", "'nothing' is no published table"),
+    ):
+        (tmp_path / "sections.tsv").write_text(text.replace(old, new))
+        with pytest.raises(ScfmError, match=said):
+            load_sections(tmp_path)
+
+
+def test_every_section_function_is_in_the_registry():
+    """A function ``*_sections`` of a data set or a run that no row names would never be shown."""
+    used = {row.function for row in load_sections().values()}
+    written = {
+        f"{path.stem}.{name}"
+        for path in Path(overview.__file__).parent.glob("*.py")
+        for name in re.findall(r"^def ([a-z]\w*_sections)\(", path.read_text(), re.MULTILINE)
+    }
+    assert used == written
+
+
 def test_failed_method_is_a_row_of_the_summary_without_numbers(modules):
-    rows = modules["data_ifnb"].sections[0].data
-    assert rows["ComBat"]["outcome"] == "failed: embed" and "bio" not in rows["ComBat"]
-    assert rows["ComBat + center_l2"]["outcome"] == "no scores"
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", section_of(modules["figure"], "ifnb_summary").data, re.DOTALL)
+    combat = next(r for r in rows if ">ComBat</th>" in r)
+    assert "failed: embed" in combat and combat.count(">–<") == 4
+    assert "no scores" in next(r for r in rows if ">ComBat + center_l2</th>" in r)
+
+
+def test_controls_stay_last_and_are_marked_for_the_page_s_script(modules):
+    for key in ("figure/pbmc_summary", "appendix/pbmc_probe_table", "trust/pbmc_status"):
+        chapter, name = key.split("/")
+        classes = re.findall(r"<tr( class=\"[^\"]*\")?><th scope=\"row\">", section_of(modules[chapter], name).data)
+        kinds = [CONTROL in c for c in classes]
+        assert kinds == sorted(kinds) and 0 < sum(kinds) < len(kinds), key
 
 
 def test_the_status_matrix_has_every_planned_embedding(data, modules):
-    for section in modules["run"].sections[:2]:
-        dataset = section.key.removeprefix("status_")
+    for dataset in ("pbmc", "ifnb"):
+        section = section_of(modules["trust"], f"{dataset}_status")
         for name in data.plan.loc[data.plan["dataset"] == dataset, "embedding"]:
             assert name in section.data
-    assert "failed" in modules["run"].sections[0].data and "no_result" in modules["run"].sections[1].data
+    assert "no_result" in section_of(modules["trust"], "pbmc_status").data
+    assert "ComBat needs at least two cells" in section_of(modules["trust"], "ifnb_status").data
 
 
 def test_a_metric_says_direction_range_and_what_it_misses(data, modules):
     row = data.metrics[data.metrics["name"] == "batch_kl"].to_dict("records")[0]
     tip = metric_tip(row)
     assert "lower is better, range 0-inf, not in the total" in tip and row["misses"] in tip
-    heat = next(s for s in modules["data_pbmc"].sections if s.key == "metrics").data
+    heat = section_of(modules["appendix"], "pbmc_metrics").data
     guide = metric_guide(data).data
     for m in data.metrics.itertuples():
         assert esc(m.misses) in heat and esc(m.misses) in guide, m.name
-    assert "not defined: too_few_cells" in next(s for s in modules["data_ifnb"].sections if s.key == "metrics").data
+    assert "not defined: too_few_cells" in section_of(modules["appendix"], "ifnb_metrics").data
 
 
 def test_labels_show_where_a_metric_is_not_defined(modules):
-    section = next(s for s in modules["data_pbmc"].sections if s.key == "labels")
+    section = section_of(modules["fails"], "pbmc_labels")
     assert "HSC (50)" in section.data and "not defined: label_in_one_batch" in section.data
     assert section.data.index("BRAS") < section.data.index("Silhouette label")
 
 
 def test_probes_stand_beside_their_baselines(modules):
-    sections = {s.key: s for s in modules["data_pbmc"].sections}
+    sections = {s.key.removeprefix("pbmc_"): s for s in modules["appendix"].sections if s.dataset == "pbmc"}
     bars = sections["probe_label"].data[0]["Harmony"]
     assert set(bars) == {"kfold", "leave_one_batch_out", "majority", "permuted"} and bars["majority"] == 0.25
     assert set(sections["probe_batch"].data[0]["Harmony"]) == {"logistic", "knn", "majority", "permuted"}
     assert sections["probe_batch"].data[0]["Harmony"]["permuted"] == pytest.approx(1 / 3 + 0.01, abs=1e-4)
-    row = sections["probe_table"].data["PCA"]
-    assert "floor_label" in row
-    assert row["batch_kfold_knn_p"] in {0.002, 0.4}
-    assert "batch_kfold_logistic_p" not in row  # one permutation is no test
+    table = sections["probe_table"].data
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
+    assert "Batch (kNN, p)" in heads and "Batch (LR, p)" not in heads  # one permutation is no test
+    row = re.search(r"<tr><th scope=\"row\">PCA</th>(.*?)</tr>", table, re.DOTALL)[1]
+    values = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+    assert len(values) == len(heads) - 1 and values[heads.index("Batch (kNN, p)") - 1] in {"0.002", "0.400"}
     names = [label["name"] for label in sections["probe_batch"].options["data_labels"]]
     assert names == ["AUROC", "Balanced accuracy"]
 
@@ -293,8 +354,8 @@ def test_every_reference_of_the_registries_has_a_citation(data):
 def test_text_from_data_is_escaped_in_tables_tabs_and_plots():
     evil = "<script>alert('x')</script>"
     pieces = [
-        heat_table([evil], [evil], {(evil, evil): 0.5}, titles={(evil, evil): evil}, heads={evil: evil}, corner=evil),
-        tabs("k", [(evil, "a"), (evil, "b")]),
+        heat_table([evil], [evil], {(evil, evil): 0.5}, Heat(evil, tips={(evil, evil): evil}, heads={evil: evil})),
+        tabs([(evil, evil), (evil, "b")]),
         scatter_svg([Point(evil, 0.1, 0.2, "#000000", "method", True)], xlab=evil, ylab=evil, legend={evil: "#000000"}),
     ]
     for piece in pieces:
@@ -305,7 +366,7 @@ def test_colours_run_from_light_to_dark_and_are_capped():
     light, dark = colour(0.0), colour(1.0)
     assert (light[1], dark[1]) == ("#1a1a1a", "#fff")
     assert colour(-3) == light and colour(7) == dark
-    assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, lower_better={"c"}).count(light[0]) == 1
+    assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, Heat(lower_better={"c"})).count(light[0]) == 1
 
 
 def test_names_at_points_do_not_cover_each_other():
@@ -323,11 +384,11 @@ def test_order_of_sections_is_given_to_multiqc(tmp_path):
         Module("a", "A", [Section("x", "X", "html", "x")], "d"),
         Module("e", "E", [], "d"),
     ]
-    write_modules(parts, tmp_path, title="T")
+    write_modules(parts, tmp_path, title="T <b>")
     config = yaml.safe_load((tmp_path / "scfmbench_order.yml").read_text())
     order = {k: v["order"] for k, v in config["report_section_order"].items()}
     assert order["scfmbench_b"] > order["scfmbench_a"] and order["scfmbench_b_z"] < order["scfmbench_b_a"]
-    assert "scfmbench_e" not in order and config["title"] == "T"
+    assert "scfmbench_e" not in order and config["title"] == "T &lt;b&gt;"
     assert json.loads((tmp_path / "scfmbench_b_z_mqc.json").read_text())["parent_description"] == "d"
 
 
@@ -335,8 +396,9 @@ def test_slug_is_an_identifier():
     assert slug("PBMC 3' v2/β") == "PBMC_3_v2"
 
 
-def test_no_python_file_of_the_report_asks_for_something_from_elsewhere():
-    for path in (Path(overview.__file__).parent).glob("*.py"):
+def test_no_file_of_the_report_asks_for_something_from_elsewhere():
+    root = Path(overview.__file__).parents[1]
+    for path in [*root.rglob("*.py"), *root.rglob("*.j2"), *root.rglob("*.html"), *root.rglob("*.js")]:
         assert not re.search(r"(src|@import|url\()\s*=?\s*['\"]?https?:", path.read_text()), path.name
 
 
@@ -362,11 +424,11 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
         histories=None,
     )
     parts = {m.key: m for m in build_modules(bare)}
-    assert parts["data_pbmc"].sections == [] and len(parts["overview"].sections) == 2
-    first, second = parts["overview"].sections
-    assert "The preparation of data set" in first.data and "E-RUN-02" in first.data
-    assert "Its preparation left no result, so there is nothing to show." in second.data
-    assert "failed" in parts["run"].sections[0].data
+    assert [key for key, module in parts.items() if module.sections] == ["verdict", "trust", "provenance", "appendix"]
+    first, second = parts["verdict"].sections
+    assert "Its preparation left no result, so there is nothing to show." in first.data
+    assert "The preparation of data set" in second.data and "E-RUN-02" in second.data
+    assert "failed" in parts["trust"].sections[0].data
 
 
 def test_the_first_weight_given_orders_the_summary():

@@ -16,15 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers_study_report import ASSETS, identify, study_data, study_scores
+from helpers_study_report import ASSETS, SCENARIOS, identify, study_data, study_scores
 from scfm.report.build import build_modules
 from scfm.report.page.mqc import Section
 from scfm.report.plots.slopes import Slope, _spread, slopes_svg
-from scfm.report.sections.across import across_sections, rank_table
+from scfm.report.sections import across, centroids
+from scfm.report.sections.across import probe_sections, rank_table, size_sections
 from scfm.report.sections.centring import centring_sections
-from scfm.report.sections.centroids import alignment_rates, centroid_sections
-from scfm.report.sections.circles import circle_sections, rank_sentences
+from scfm.report.sections.centroids import alignment_rates, alignment_sections, map_sections
+from scfm.report.sections.circles import circle_sections
 from scfm.report.sections.design import baseline_sections, confounding_sentences, design_sections
+from scfm.report.sections.ranks import rank_sentences
 from scfm.report.view.study import counted_metrics, paired, pearson, ranks, ranks_without, study_table
 from scfm.text import ordinal
 
@@ -42,6 +44,12 @@ def by_key(sections: list[Section]) -> dict[str, Section]:
 def text_of(section: Section) -> str:
     """Return description and content without tags."""
     return re.sub(r"\s+", " ", re.sub(r"<title>.*?</title>|<[^>]+>", " ", f"{section.description} {section.data}"))
+
+
+def table_rows(html: str) -> dict[str, list[str]]:
+    """Return the texts of a table's cells by the name of the row."""
+    rows = re.findall(r"<th scope=\"row\">(.*?)</th>(.*?)</tr>", html, re.DOTALL)
+    return {name: re.findall(r"<td[^>]*>([^<]*)</td>", cells) for name, cells in rows}
 
 
 # ---------------------------------------------------------------- totals and ranks
@@ -101,8 +109,8 @@ def test_moves_of_three_places_are_said():
     found = pd.DataFrame({"all": [1, 6, 2], "m": [3, 3, 5], "n": [1, 8, 2]})
     said = rank_sentences(["<A>", "B", "C"], found, {"m": "Metric & m", "n": "n"})
     assert said == [
-        "<b>B</b> is 6th by all metrics, and 3rd without Metric &amp; m.",
-        "<b>C</b> is 2nd by all metrics, and 5th without Metric &amp; m.",
+        "B is 6th by all metrics, and 3rd without Metric & m.",
+        "C is 2nd by all metrics, and 5th without Metric & m.",
     ]
     assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 111)] == [
         "1st",
@@ -170,7 +178,8 @@ def test_names_are_escaped_and_long_ones_cut():
         *circle_sections(data, "liver"),
         *baseline_sections(data, "liver"),
         *centring_sections(data, "liver"),
-        *centroid_sections(data, "liver"),
+        *alignment_sections(data, "liver"),
+        *map_sections(data, "liver"),
         *design_sections(data, "liver"),
     ]:
         assert "<script" not in str(section.data) + section.description, section.key
@@ -245,7 +254,7 @@ def test_the_probes_before_and_after_stand_at_a_diagonal(data):
 
 def test_who_only_guesses_is_named(data):
     text = text_of(by_key(baseline_sections(data, "liver"))["baselines"])
-    assert "Batch , accuracy 0.10 0.18 0.10" in text
+    assert "Batch, accuracy 0.10 0.18 0.10" in text
     assert re.search(
         r"Batch, accuracy within 0.02 of always saying the largest class:[^.]*Geneformer \+ center_l2", text
     )
@@ -258,7 +267,7 @@ def test_the_batch_is_told_with_what_is_confounded(data):
     for part in (
         scenario.batch_is[:40],
         scenario.confounded_with[:40],
-        "Can't be told apart from the batch : study",
+        "Can&#39;t be told apart from the batch: study",
         "study_id",
         "10x &lt;v&gt;",
         "0.41",
@@ -296,11 +305,12 @@ def test_rates_are_means_over_seeds_and_leave_out_what_does_not_count():
     assert (found["rate"], found["chance"], found["counted"], found["centroids"]) == (0.75, 0.375, 2, 3)
 
 
-def test_the_maps_keep_to_their_budget_and_say_what_is_left_out(data):
-    whole = by_key(centroid_sections(data, "liver"))["centroid_maps"]
+def test_the_maps_keep_to_their_budget_and_say_what_is_left_out(data, monkeypatch):
+    whole = by_key(map_sections(data, "liver"))["centroid_maps"]
     assert whole.data.count("<figure") == 12
     assert whole.data.count("h0") == 20 * 2 * 24  # every centroid by label and by batch
-    small = by_key(centroid_sections(data, "liver", budget=10_000))["centroid_maps"]
+    monkeypatch.setattr(centroids, "MAP_BUDGET", 10_000 * len(SCENARIOS))
+    small = by_key(map_sections(data, "liver"))["centroid_maps"]
     assert 0 < small.data.count("<figure") < 12
     assert re.search(r"\d+ more methods left out to keep the report small", small.description)
 
@@ -308,13 +318,13 @@ def test_the_maps_keep_to_their_budget_and_say_what_is_left_out(data):
 def test_no_maps_and_no_rate_show_nothing(data):
     bare = study_data(("liver",))
     bare = bare.with_tables(centroids=bare.centroids.assign(umap_1=np.nan, umap_2=np.nan))
-    assert list(by_key(centroid_sections(bare, "liver"))) == ["alignment"]
+    assert map_sections(bare, "liver") == [] and list(by_key(alignment_sections(bare, "liver"))) == ["alignment"]
     bare = bare.with_tables(
         centroids=bare.centroids.assign(aligned=pd.array([pd.NA] * len(bare.centroids), dtype="boolean"))
     )
-    assert centroid_sections(bare, "liver") == []
+    assert map_sections(bare, "liver") == alignment_sections(bare, "liver") == []
     bare = bare.with_tables(centroids=bare.centroids.iloc[:0])
-    assert centroid_sections(bare, "liver") == []
+    assert map_sections(bare, "liver") == alignment_sections(bare, "liver") == []
 
 
 # ---------------------------------------------------------------- across data sets
@@ -342,7 +352,7 @@ def test_pearson_is_not_made_up():
 def test_correlations_with_size_are_the_printed_ones(data):
     """From scores of two decimals; the study's own come from unrounded totals."""
     printed = pd.read_csv(ASSETS / "published" / "scaling.tsv", sep="\t").set_index(["scenario", "x"])["pearson_r"]
-    section = by_key(across_sections(data))["sizes"]
+    section = size_sections(data)[0]
     rows = re.findall(
         r"<tr><td>(\w+)</td><td>8</td><td>(\S+) \((\S+)\)</td><td>(\S+) \((\S+)\)</td></tr>", section.data
     )
@@ -355,27 +365,29 @@ def test_correlations_with_size_are_the_printed_ones(data):
 
 
 def test_mean_ranks_are_near_the_printed_ones(data):
-    cells = by_key(across_sections(data))["mean_rank"].data
-    assert list(cells)[:4] == ["scVI", "Harmony", "scCello", "scGPT"]
+    section = across.rank_sections(data)[0]
+    rows = table_rows(section.data)
+    assert list(rows)[:4] == ["scVI", "Harmony", "scCello", "scGPT"]
     for title, rank in (("scVI", 1.2), ("Harmony", 1.8), ("scCello", 3.8), ("UCE", 8.7), ("GeneCompass", 10.7)):
-        assert cells[title]["rank"] == pytest.approx(rank, abs=0.45), title
-    assert cells["scVI"]["total"] == pytest.approx(0.762, abs=0.003)
+        assert float(rows[title][-2]) == pytest.approx(rank, abs=0.45), title
+    totals = [float(cell.split(" ")[0]) for cell in rows["scVI"][:-2]]
+    assert len(totals) == 6 and np.mean(totals) == pytest.approx(0.762, abs=0.005)
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", section.data)
+    assert heads[1:-2] == data.dataset_names()
+    assert "Over 6 data sets, scVI has the lowest mean rank" in section.description
 
 
 def test_a_method_that_lacks_a_data_set_comes_last():
     frame = pd.DataFrame({"title": ["a", "b"], "total": [0.9, 0.5], "bio": 0.5, "batch": 0.5, "total_other": 0.5})
     frame["rank_total"] = frame["total"]
-    cells = rank_table({"one": frame, "two": frame.iloc[1:]}).data
-    assert list(cells) == ["b", "a"]
-    assert (cells["b"]["rank"], cells["b"]["n"], cells["a"]["n"]) == (1.5, 2, 1)
+    rows = table_rows(rank_table({"one": frame, "two": frame.iloc[1:]}).data)
+    assert rows == {"b": ["0.50 (2)", "0.50 (1)", "1.5", "2 of 2"], "a": ["0.90 (1)", "–", "1.0", "1 of 2"]}
     assert ranks(pd.Series([0.3, np.nan, 0.3, 0.1])).tolist()[::2] == [1, 1]
 
 
 def test_lines_hold_every_data_set(data):
-    sections = by_key(across_sections(data))
-    totals = sections["totals"].data
-    assert len(totals) == 12 and all(set(line) == set(data.dataset_names()) for line in totals.values())
-    assert totals["scVI"]["liver"] == pytest.approx(0.78, abs=0.01)
+    sections = by_key(probe_sections(data))
+    assert all(set(line) == set(data.dataset_names()) for line in sections["probing"].data[0].values())
     assert [label["name"] for label in sections["probing"].options["data_labels"]] == [
         "Batch, macro-F1",
         "Batch, accuracy",
@@ -387,24 +399,23 @@ def test_lines_hold_every_data_set(data):
 
 def test_one_data_set_or_too_few_models_show_less():
     one = study_data(("liver",))
-    assert list(by_key(across_sections(one))) == ["sizes"]
-    titles = {module.key: module.name for module in build_modules(one)}
-    assert titles["across"] == "Across models"
+    assert list(by_key(size_sections(one))) == ["sizes"]
+    assert probe_sections(one) == across.rank_sections(one) == []
     six_made_up = replace(
         one,
         names=replace(
             one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
         ),
     )
-    assert across_sections(six_made_up) == []
+    assert size_sections(six_made_up) == []
     scores = study_scores(("liver", "limb"))
     plain = study_data(("liver", "limb"), scores=scores[scores["family"] != "foundation_model"])
-    assert list(by_key(across_sections(plain))) == ["totals", "mean_rank", "probing"]
+    assert list(by_key([*across.rank_sections(plain), *probe_sections(plain)])) == ["mean_rank", "probing"]
     two = study_data(("liver", "limb"), scores=scores[scores["method"].isin(["pca", "uce", "scgpt"])])
-    assert "sizes" not in by_key(across_sections(two))
+    assert size_sections(two) == []
     for row in plain.datasets:
         row.pop("scenario")
-    assert "exchanged" not in by_key(across_sections(plain))["probing"].description
+    assert "exchanged" not in by_key(probe_sections(plain))["probing"].description
 
 
 # ---------------------------------------------------------------- size
@@ -420,4 +431,4 @@ def test_fifty_embeddings_of_six_data_sets_stay_small_and_quick():
     modules = build_modules(data)
     assert time.perf_counter() - start < 60
     assert sum(len(str(s.data)) + len(s.description) for m in modules for s in m.sections) < 12_000_000
-    assert {m.key for m in modules} >= {"across", "data_liver"}
+    assert {s.dataset for m in modules for s in m.sections} == {"", *SCENARIOS}

@@ -9,6 +9,7 @@ process MULTIQC {
     input:
     path content
     path config
+    val code // digest of the page's code, so that a change of it makes the page anew
 
     output:
     path 'scfmbench_report.html', emit: report
@@ -18,21 +19,12 @@ process MULTIQC {
     script:
     def args = task.ext.args ?: ''
     """
-    multiqc \\
-        --force \\
+    write_page.py \\
+        --content ${content} \\
         --config ${config} \\
-        --config ${content}/scfmbench_order.yml \\
         --filename scfmbench_report.html \\
-        ${content} \\
+        --process ${task.process} \\
         ${args}
-
-    # MultiQC keeps a second copy of every section for a chat service, which nothing here calls: half of the page
-    sed -E -i 's/^( *aiReportMetadataBase64 = ")[^"]*"/\\1eyJ0b29scyI6e30sInNlY3Rpb25zIjp7fX0="/' scfmbench_report.html
-
-    cat <<-END_VERSIONS > versions.yml
-    "${task.process}":
-        multiqc: "\$(multiqc --version | sed 's/.*version //')"
-    END_VERSIONS
     """
 
     stub:

@@ -8,6 +8,7 @@ include { CHECK_VERDICT   } from '../../../modules/local/check/verdict'
 include { COLLECT_RESULTS } from '../../../modules/local/collect/results'
 include { MULTIQC         } from '../../../modules/local/multiqc'
 include { WRITE_DATASET   } from '../../../modules/local/write/dataset'
+include { codeDigest      } from '../utils_scfmbench'
 include { stepSettings    } from '../utils_scfmbench'
 
 workflow REPORT_RESULTS {
@@ -44,7 +45,7 @@ workflow REPORT_RESULTS {
         ch_check,
         ch_files,
         files("${projectDir}/assets/{methods,metrics,models,tables}.tsv") + files("${projectDir}/assets/schema_*.json"),
-        runSettings(options, 'collect_results.py'),
+        runSettings(options, 'collect_results.py', []),
         ch_files.map { _files -> failedTasks(options.outdir) },
     )
 
@@ -54,11 +55,15 @@ workflow REPORT_RESULTS {
         byName(ch_plots),
         byName(ch_history),
         ch_versions,
-        files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json"),
+        files("${projectDir}/assets/*.tsv") + files("${projectDir}/assets/*.json") + [file("${projectDir}/nextflow_schema.json")],
         files("${projectDir}/assets/published/*.tsv"),
-        runSettings(options, 'build_report.py'),
+        runSettings(options, 'build_report.py', ['scfm/report/sections/*.py', 'scfm/report/templates/*']) + [run: runRecord()],
     )
-    MULTIQC(BUILD_REPORT.out.content, file("${projectDir}/assets/multiqc_config.yml"))
+    MULTIQC(
+        BUILD_REPORT.out.content,
+        file("${projectDir}/assets/multiqc_config.yml"),
+        codeDigest('write_page.py', ['scfm/report/page/theme/*']),
+    )
     CHECK_VERDICT(COLLECT_RESULTS.out.tables, MULTIQC.out.report)
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
@@ -72,9 +77,22 @@ workflow REPORT_RESULTS {
     versions // channel: versions.yml of the steps that the report can't hold
 }
 
-// Settings of a step that reports on the whole run: every parameter but where results go.
-def runSettings(options, executable) {
-    return options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, executable, [])
+// Settings of a step that reports on the whole run: every parameter but where results go. `plugins`: files that it finds by name.
+def runSettings(options, executable, plugins) {
+    return options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, executable, [], plugins)
+}
+
+// How the run was started, for the page. Without `-resume` and its id, so that a resumed run finds the same task.
+def runRecord() {
+    return [
+        command: workflow.commandLine.replaceAll(/ -resume( [0-9a-f-]{8,})?/, ''),
+        version: workflow.manifest.version,
+        revision: workflow.revision,
+        commit: workflow.commitId,
+        profile: workflow.profile,
+        container_engine: workflow.containerEngine,
+        nextflow: workflow.nextflow.version.toString(),
+    ]
 }
 
 // All files of a channel in one list, ordered by name so that a resumed run finds the same task.

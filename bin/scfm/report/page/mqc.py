@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scfm.errors import ScfmError
+
 
 @dataclass
 class Section:
@@ -30,6 +32,10 @@ class Section:
         Plot options (``pconfig``).
     extra
         Other keys of the custom content (``headers``, ``xcats``, ``ycats``, ``categories``).
+    dataset
+        Data set that it is about; empty for the whole run.
+    table
+        Published table with its numbers; empty where there is none.
     """
 
     key: str
@@ -39,6 +45,8 @@ class Section:
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    table: str = ""
 
 
 @dataclass
@@ -52,6 +60,7 @@ class Module:
     name: str
     sections: list[Section]
     description: str
+    folded: bool = False
 
 
 def slug(text: str) -> str:
@@ -68,26 +77,35 @@ def slug(text: str) -> str:
 def write_modules(modules: list[Module], outdir: Path, *, title: str) -> None:
     """Write one ``*_mqc.json`` per section, and ``scfmbench_order.yml``, the configuration that orders them.
 
-    MultiQC sorts custom content by name; the order that a reader needs is given to it in the configuration.
-    Modules and sections without content are left out.
+    MultiQC sorts custom content by name; the order that a reader needs is given to it in the configuration, and so is
+    ``scfm_layout``, which the page's template reads: folded chapters, and data set and table of each section. Modules
+    and sections without content are left out.
     """
     import yaml
 
     outdir.mkdir(parents=True, exist_ok=True)
     modules = [m for m in modules if m.sections]
     order: dict[str, dict[str, int]] = {}
+    layout: dict[str, Any] = {"folded": [], "sections": {}}
     for number, module in enumerate(modules):
         module_id = f"scfmbench_{slug(module.key)}"
         order[module_id] = {"order": (len(modules) - number) * 1000}
+        layout["folded"] += [module_id] if module.folded else []
         for place, section in enumerate(module.sections, start=1):
             section_id = f"{module_id}_{slug(section.key)}"
+            if section_id in order:
+                raise ScfmError(
+                    f"Two sections of the report have the id '{section_id}'; keys must differ in a chapter."
+                )
             order[section_id] = {"order": place}
+            layout["sections"][section_id] = {"dataset": section.dataset, "table": section.table}
             content = _custom_content(module, module_id, section, section_id)
             # not write_json: the order of rows and columns carries meaning here
             (outdir / f"{section_id}_mqc.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False))
     config = {
         "title": html.escape(title),  # MultiQC writes it into the page as it is
         "report_section_order": order,
+        "scfm_layout": layout,
         "custom_content": {"order": [f"scfmbench_{slug(m.key)}" for m in modules]},
     }
     (outdir / "scfmbench_order.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -1,9 +1,13 @@
 """Style of the sections that scfmbench writes itself; the colours of the frame come from MultiQC's theme."""
 
 CSS = """
-#mqc_welcome{display:none!important}
-#page_title{float:right;margin:0}
-#page_title .multiqc-logo-wrapper svg{height:26px;width:auto}
+#page_title{font-size:1.45rem;margin:0 0 .2rem}
+.scfm-skip{position:absolute;left:-100rem}
+.scfm-skip:focus{left:.5rem;top:.5rem;z-index:2000;background:#fff;padding:.4rem .8rem}
+.mqc-nav a{color:var(--bs-body-color,#212529)}
+.mqc-nav a:hover,.mqc-nav a:focus{color:#08519c;text-decoration:underline}
+main a,footer a{color:#0a58ca}
+[data-bs-theme=dark] main a,[data-bs-theme=dark] footer a{color:#8bb9fe}
 .scfm-messages details details{margin:.25rem 0}
 .scfm-messages p{margin:.2rem 0}
 .scfm-svg{width:100%;max-width:1000px;min-width:560px;font-size:12px;font-family:inherit}
@@ -40,18 +44,49 @@ CSS = """
 .scfm-heat th{font-weight:500;padding:.15rem .5rem;white-space:nowrap;text-align:right}
 .scfm-heat thead th{vertical-align:bottom;text-align:center;white-space:normal;max-width:8rem;line-height:1.15}
 .scfm-heat tbody th{position:sticky;left:0;background:var(--bs-body-bg,#fff)}
-.scfm-heat td.scfm-none{background:var(--bs-tertiary-bg,#eee);color:var(--bs-secondary-color,#777)}
-.scfm-heat td.scfm-ok{background:#d5ecd9;color:#14532d}
-.scfm-heat td.scfm-failed{background:#c0392b;color:#fff;font-weight:600}
+.scfm-heat td.scfm-none{background:var(--bs-tertiary-bg,#eee);color:var(--bs-secondary-color,#565e64)}
+.scfm-heat td.scfm-ok{background:#deebf7;color:#08306b}
+.scfm-heat td.scfm-failed{background:#a4161a;color:#fff;font-weight:600}
 .scfm-heat td.scfm-na{background:#ececec;color:#555}
 .scfm-table{border-collapse:collapse;font-size:.88rem}
 .scfm-table td,.scfm-table th{padding:.25rem .6rem;border-bottom:1px solid var(--bs-border-color,#ddd);
   vertical-align:top;text-align:left}
-.scfm-tabs>input{position:absolute;opacity:0;pointer-events:none}
-.scfm-labels label{display:inline-block;border:1px solid var(--bs-border-color,#ccc);border-radius:3px;
-  padding:.12rem .6rem;margin:0 .3rem .5rem 0;cursor:pointer;font-size:.88rem}
-.scfm-tabs>input:focus-visible~.scfm-labels{outline:2px solid #2171b5;outline-offset:2px}
-.scfm-panels>div{display:none}
+.scfm-on>.scfm-panel>.scfm-panel-title{display:none}
+.scfm-on .scfm-dataset-name{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.mqc-toolbox-label{color:var(--bs-body-color,#212529)!important}
+.scfm-panel-title{font-weight:600;margin:.4rem 0 .2rem}
+.scfm-switch{display:flex;flex-wrap:wrap;gap:.3rem;align-items:center;margin:.2rem 0 .5rem}
+.scfm-tool,.scfm-sort{font:inherit;color:inherit;background:none;border:1px solid var(--bs-border-color,#adb5bd);
+  border-radius:3px;padding:.12rem .6rem;font-size:.88rem;cursor:pointer;text-align:inherit}
+.scfm-tool[aria-pressed=true]{background:#08519c;border-color:#08519c;color:#fff}
+.scfm-sort{border:0;padding:0;font-size:inherit;font-weight:inherit}
+.scfm-sort::after{content:" \\2195";opacity:.45}
+[aria-sort=ascending] .scfm-sort::after{content:" \\2191";opacity:1}
+[aria-sort=descending] .scfm-sort::after{content:" \\2193";opacity:1}
+.scfm-tools,.scfm-source{margin:-.3rem 0 .6rem;font-size:.85rem}
+.scfm-tools .scfm-tool{font-size:.8rem;padding:.05rem .45rem}
+.scfm-chapter :focus-visible{outline:3px solid #08519c;outline-offset:2px}
+.scfm-chapter{margin-top:1.6rem}
+.scfm-chapter h2{font-size:1.5rem;border-bottom:2px solid #08519c;padding-bottom:.2rem;margin:0 0 .3rem}
+.scfm-fold>summary{cursor:pointer}
+.scfm-fold>summary h2{display:inline-block;border:0}
+.scfm-heading{font-size:1.15rem;margin:.9rem 0 .2rem}
+.scfm-intro p{margin:0 0 .3rem}
+.mqc-section-description{max-width:62rem;font-size:.92rem}
+.scfm-facts{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .8rem;margin:0 0 .6rem}
+.scfm-facts dd{margin:0;overflow-wrap:anywhere}
+.scfm-facts dt{font-weight:600}
+.scfm-facts ul{margin:0;padding-left:1.1rem}
+.scfm-state,.scfm-readers{margin:0 0 .4rem}
+.scfm-answer p{margin:0 0 .2rem}
+@media (max-width:767px){.scfm-facts{grid-template-columns:1fr}.scfm-facts dd{margin:0 0 .3rem}}
+.scfm-strong{font-weight:700}
+.scfm-bad{color:#a4161a;font-weight:600}
+.scfm-reasons li.scfm-bad{color:#a4161a;font-weight:400}
+.scfm-control>*{font-style:italic}
+tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs-secondary-color,#6c757d)}
+.scfm-wide::before{content:"Wider than the page: scroll sideways \\2192";display:block;position:sticky;left:0;
+  font-size:.8rem;color:var(--bs-secondary-color,#565e64)}
 .scfm-figure{margin:0 0 1rem}
 .scfm-figure img{max-width:100%;height:auto;border:1px solid var(--bs-border-color,#ddd);background:#fff}
 .scfm-figure figcaption{font-size:.88rem;margin-bottom:.2rem}
@@ -65,4 +100,10 @@ CSS = """
 .scfm-heat td.scfm-far.scfm-soft{box-shadow:inset 0 0 0 2px #ef9b47}
 .scfm-cell{padding:0 .35rem;border-radius:2px}
 .scfm-band{fill:#2171b5;opacity:.1}
+@media (max-width:767px){.mainpage>.p-4{padding:.6rem!important}.scfm-grid{grid-template-columns:1fr}
+  .scfm-heat{font-size:.78rem}}
+@media print{.side-nav-wrapper,.mqc-toolbox,.scfm-tool,.scfm-source,.footer,.scfm-wide::before{display:none!important}
+  .scfm-dataset,.scfm-panel,.scfm-on>.scfm-panel>.scfm-panel-title{display:block!important}
+  .scfm-on .scfm-dataset-name{position:static;width:auto;height:auto;clip-path:none}
+  .scfm-scroll{overflow:visible}.mqc-section{break-inside:avoid-page}}
 """

@@ -10,6 +10,7 @@ from scfm.report.page.html import number, signed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
@@ -30,7 +31,7 @@ def _environment() -> "Environment":
     return found
 
 
-def render(template: str, /, **values: Any) -> str:
+def render(template: str, /, **values: Any) -> "Markup":
     """Return the HTML of one template.
 
     Parameters

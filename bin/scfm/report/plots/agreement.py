@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from scfm.report.page.html import esc
 from scfm.report.plots.scatter import span, ticks
 
@@ -30,7 +32,9 @@ class Pair:
     high: float | None = None
 
 
-def agreement_svg(pairs: Sequence[Pair], *, tolerance: float, xlab: str, ylab: str, legend: Mapping[str, str]) -> str:
+def agreement_svg(
+    pairs: Sequence[Pair], *, tolerance: float, xlab: str, ylab: str, legend: Mapping[str, str]
+) -> Markup:
     """Return the plot. Both axes have one scale, so equal numbers lie on the diagonal; names of the outliers are
     written.
     """
@@ -44,7 +48,7 @@ def agreement_svg(pairs: Sequence[Pair], *, tolerance: float, xlab: str, ylab: s
     keys = "".join(
         f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items()
     )
-    return (
+    return Markup(
         f"<div class='scfm-legend'>{keys}<span class='scfm-key'>● raw</span><span class='scfm-key'>○ centred</span>"
         f"<span class='scfm-key'>band: ±{tolerance:g}</span></div>"
         f"<div class='scfm-scroll'><svg class='scfm-svg' style='max-width:{SIZE}px;min-width:420px' viewBox='0 0 {SIZE}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from scfm.report.page.html import esc
 
 WIDTH, HEIGHT = 860, 520
@@ -50,7 +52,7 @@ def scatter_svg(
     marks: str = _MARKS,
     diagonal: bool = False,
     tips: tuple[str, str] = ("batch", "bio"),
-) -> str:
+) -> Markup:
     """Return the plot; axes span the points with a margin, inside 0 and 1 where the points are.
 
     Parameters
@@ -95,7 +97,7 @@ def scatter_svg(
     keys = " ".join(
         f"<span class='scfm-key'><i style='background:{esc(c)}'></i>{esc(t)}</span>" for t, c in legend.items()
     )
-    return (
+    return Markup(
         f"<div class='scfm-legend'>{keys} {marks}</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0"
         f" {WIDTH} {HEIGHT}' role='img' aria-label='{esc(ylab)} against"
         f" {esc(xlab)}'>{_axes(((x0, x1), (y0, y1)), place, xlab, ylab)}{equal}{line}{body}{names}</svg></div>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from scfm.report.page.html import esc, signed
 
 WIDTH, _LEFT, _NAMES, _TOP, _BOTTOM, _GAP = 330, 40, 150, 34, 26, 13.0
@@ -21,7 +23,7 @@ class Slope:
     after: float
 
 
-def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, reference: str) -> str:
+def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, reference: str) -> Markup:
     """Return panels side by side.
 
     Parameters
@@ -37,7 +39,7 @@ def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, r
         f"<g transform='translate({i * WIDTH} 0)'>{_panel(title, slopes, line, height, reference)}</g>"
         for i, (title, slopes, line) in enumerate(panels)
     )
-    return (
+    return Markup(
         f"<div class='scfm-legend'><span class='scfm-key'><i style='background:{RISES}'></i>rises</span><span"
         f" class='scfm-key'><i style='background:{FALLS}'></i>falls</span>"
         + (

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import esc, number, table, tabs
+from markupsafe import Markup
+
+from scfm.report.page.html import esc, number
 from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, table, tabs
 from scfm.report.plots.scatter import Point, scatter_svg
 from scfm.report.sections.scores import COLOURS
+from scfm.report.view.data import INCOMPLETE_MARK
 from scfm.report.view.study import RAW, pearson, probing_values, ranks, study_table
 from scfm.text import listing, plural
 from scfm.umap.plots import palette
@@ -30,13 +35,21 @@ MIN_MODELS = 3
 _GUESS = "Guess: largest class"
 
 
-def across_sections(data: "ReportData") -> list[Section]:
-    """Return the sections over all data sets; of a single one what compares models: their sizes."""
+def probe_sections(data: "ReportData") -> list[Section]:
+    """Return the probes over data sets; nothing of a single one."""
     names = data.dataset_names()
-    tables = {name: study_table(data, name).query("correction == @RAW", local_dict={"RAW": RAW}) for name in names}
-    tables = {name: t for name, t in tables.items() if t["rank_total"].notna().any()}
-    sections = [totals_lines(tables), rank_table(tables)] if len(tables) > 1 else []
-    return [*sections, *(probe_lines(data, names) if len(names) > 1 else []), *size_section(data, tables)]
+    return probe_lines(data, names) if len(names) > 1 else []
+
+
+def ranked_tables(data: "ReportData") -> "dict[str, pd.DataFrame]":
+    """Return the uncorrected rows of every data set in which something is ranked, by data set."""
+    found = {n: study_table(data, n).query("correction == @RAW", local_dict={"RAW": RAW}) for n in data.dataset_names()}
+    return {name: table for name, table in found.items() if table["rank_total"].notna().any()}
+
+
+def size_sections(data: "ReportData") -> list[Section]:
+    """Return size of models and corpora against the total."""
+    return size_section(data, ranked_tables(data))
 
 
 def _lines(frames: dict[str, "pd.DataFrame"], title: Callable[[dict], str], column: str) -> dict[str, dict[str, float]]:
@@ -68,80 +81,68 @@ def _swapped(data: "ReportData") -> str:
     )
 
 
-def totals_lines(tables: dict[str, "pd.DataFrame"]) -> Section:
-    """Return the total per data set, one line per uncorrected method."""
-    return Section(
-        "totals",
-        "Total per data set",
-        "linegraph",
-        _lines(tables, lambda r: r["title"], "total"),
-        description=(
-            "Total of equal halves (0.5 bio + 0.5 batch), raw methods (nothing subtracted afterwards), means over"
-            " seeds; higher is better. Lines join the points of one method only to be followed by eye: data sets have"
-            " no order."
-        ),
-        options={
-            "categories": True,
-            "xlab": "Data set",
-            "ylab": "Total",
-            "tt_decimals": 3,
-            **_style([r["title"] for t in tables.values() for r in t.to_dict("records")]),
-        },
-    )
+def rank_sections(data: "ReportData") -> list[Section]:
+    """Return every method on every data set: totals, ranks and the mean rank; nothing of a single data set."""
+    tables = ranked_tables(data)
+    return [rank_table(tables)] if len(tables) > 1 else []
 
 
 def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
-    """Return means over data sets and the mean rank by total, best first; methods that lack a data set come last."""
+    """Return method x data set: the total with the rank, and the mean rank, best first; methods that lack a data set
+    come last.
+    """
     import pandas as pd
 
     rows = pd.concat([t.assign(dataset=name, rank=ranks(t["rank_total"])) for name, t in tables.items()]).dropna(
         subset=["rank_total"]
     )
-    means = rows.groupby("title").agg(
-        rank=("rank", "mean"),
-        total=("total", "mean"),
-        bio=("bio", "mean"),
-        batch=("batch", "mean"),
-        total_other=("total_other", "mean"),
-        n=("dataset", "nunique"),
-    )
-    means = means.reset_index().sort_values(["n", "rank", "title"], ascending=[False, True, True])
-    score = {"min": 0, "max": 1, "format": "{:,.3f}", "scale": "Blues"}
-    headers = {
-        "rank": {
-            "title": "Mean rank",
-            "description": "Mean over data sets of the rank by total, equal halves (1 is best)",
-            "scale": False,
-            "format": "{:,.1f}",
-        },
-        "total": {"title": "Total 0.5/0.5", "description": "Mean total, equal halves (higher is better)", **score},
-        "bio": {"title": "Bio", "description": "Mean bio conservation (higher is better)", **score, "scale": "Greens"},
-        "batch": {"title": "Batch", "description": "Mean batch removal (higher is better)", **score},
-        "total_other": {"title": "Total 0.6/0.4", "description": "Mean total with 0.6 bio (higher is better)", **score},
-        "n": {
-            "title": "Data sets",
-            "description": f"Data sets with a total, of {len(tables)}; a mean over fewer is not comparable",
-            "scale": False,
-            "format": "{:,.0f}",
-        },
-    }
-    cells = {
-        r["title"]: {c: int(r[c]) if c == "n" else round(float(r[c]), 4) for c in headers}
-        for r in means.to_dict("records")
-    }
+    rows["method_title"] = rows["title"].str.removesuffix(INCOMPLETE_MARK)
+    cells = {(r["method_title"], r["dataset"]): r for r in rows.to_dict("records")}
+    means = rows.groupby("method_title").agg(rank=("rank", "mean"), n=("dataset", "nunique")).reset_index()
+    means = means.sort_values(["n", "rank", "method_title"], ascending=[False, True, True])
+    body = [
+        Row(
+            r.method_title,
+            [_rank_cell(cells.get((r.method_title, name))) for name in tables]
+            + [Cell(f"{r.rank:.1f}"), Cell(f"{r.n} of {len(tables)}", sort=int(r.n))],
+        )
+        for r in means.itertuples()
+    ]
+    heads = [Column(name) for name in tables] + [
+        Column("Mean rank", "Mean over data sets of the rank by total (1 is best)"),
+        Column("Data sets", "Data sets in which the method is ranked; a mean over fewer can't be compared"),
+    ]
     return Section(
         "mean_rank",
-        "Mean rank",
-        "table",
-        cells,
+        "Totals and ranks",
+        "html",
+        data_table(heads, body, corner="Method", css="scfm-heat"),
         description=(
-            f"Raw methods over {plural(len(tables), 'data set')}; data sets whose batch is declared biological and"
-            " embeddings that lack cells have no rank. Ranks are among the methods that have a total in a"
-            " data set; methods that lack one come last, for their means are over other data sets."
+            f"<b>{_overall(means, len(tables))}</b> Total and rank on each data set, in the order of the samplesheet,"
+            " methods without a correction. Data sets whose batch is declared biological and incomplete embeddings have"
+            " no rank; methods that lack a data set come last, since their mean is over other data sets."
         ),
-        options={"col1_header": "Method", "sort_rows": False, "no_violin": True, "namespace": ""},
-        extra={"headers": headers},
+        table="totals",
     )
+
+
+def _rank_cell(row: dict[str, Any] | None) -> Cell:
+    """Return the total and, in brackets, the rank."""
+    if row is None:
+        return Cell("–", css="scfm-none", sort="")
+    cell = heat_cell(row["total"])
+    return replace(cell, text=f"{row['total']:.2f} ({row['rank']:.0f})")
+
+
+def _overall(means: "pd.DataFrame", n: int) -> str:
+    """Return one sentence on all data sets."""
+    whole = means[means["n"] == n]
+    if whole.empty:
+        return "No method is ranked on every data set."
+    first = whole[whole["rank"] == whole["rank"].min()]
+    names = ", ".join(esc(t) for t in first["method_title"])
+    best = f"{names} {'has' if len(first) == 1 else 'have'} the lowest mean rank ({first['rank'].iloc[0]:.1f})"
+    return f"Over {plural(n, 'data set')}, {best} of {plural(len(whole), 'method')} ranked on all of them."
 
 
 def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:
@@ -228,13 +229,13 @@ def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list
                     tips=("log2", "total"),
                 )
             )
-        rows.append([esc(name), str(len(joined)), *cells])
-        panels.append((name, "".join(plots)))
+        rows.append([name, str(len(joined)), *cells])
+        panels.append((name, Markup("").join(plots)))
     if not rows:
         return []
     n = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(counts.pop())
     left = f" Not shown, for their sizes are not known: {esc(listing(sorted(unknown)))}." if unknown else ""
-    body = table(["Data set", "Models", *(f"{t}: Pearson r (p)" for _, t in _SIZES)], rows) + tabs("scfm_sizes", panels)
+    body = table(["Data set", "Models", *(f"{t}: Pearson r (p)" for _, t in _SIZES)], rows) + tabs(panels)
     return [
         Section(
             "sizes",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from scfm.report.page.html import esc, signed, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.html import esc, signed
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import CONTROL, Column, Row, change_cell, data_table, tabs
 from scfm.report.plots.scatter import Point, scatter_svg
 from scfm.report.plots.slopes import Slope, slopes_svg
 from scfm.report.sections.scores import COLOURS
@@ -68,22 +68,16 @@ def change_section(both: "pd.DataFrame", metrics: list[dict]) -> Section:
     """Return the change of every metric by centring, and the mean over the methods."""
     columns = [(m["name"], m["title"]) for m in metrics] + [("bio", "Bio"), ("batch", "Batch"), ("total", "Total")]
     changes = {c: both[f"{c}_centred"] - both[f"{c}_raw"] for c, _ in columns}
-    head = "".join(f"<th scope='col'>{esc(t)}</th>" for t in ["Method", *(t for _, t in columns)])
     rows = [
-        "<tr><th"
-        f" scope='row'>{esc(title)}</th>{''.join(_change_cell(float(changes[c].iloc[i])) for c, _ in columns)}</tr>"
+        Row(title, [change_cell(float(changes[c].iloc[i])) for c, _ in columns])
         for i, title in enumerate(both["title"])
     ]
-    rows.append(
-        "<tr><th scope='row'><b>Mean of"
-        f" {len(both)}</b></th>{''.join(_change_cell(float(changes[c].mean())) for c, _ in columns)}</tr>"
-    )
+    rows.append(Row(f"Mean of {len(both)}", [change_cell(float(changes[c].mean())) for c, _ in columns], CONTROL))
     return Section(
         "changes",
         "Change by centring, metric by metric",
         "html",
-        "<div class='scfm-scroll'><table"
-        f" class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+        data_table([Column(t) for _, t in columns], rows, corner="Method", css="scfm-heat"),
         description="Centred minus raw; blue is better, orange worse."
         + _mechanical({c: float(v.mean()) for c, v in changes.items()}, metrics),
     )
@@ -102,13 +96,6 @@ def _mechanical(means: dict[str, float], metrics: list[dict]) -> str:
         f" {signed(others)}. BRAS compares angles, and subtracting batch means changes angles by construction; where"
         " only BRAS rises, much of the gain is mechanical."
     )
-
-
-def _change_cell(value: float) -> str:
-    if math.isnan(value):
-        return "<td class='scfm-none'>–</td>"
-    tone = "33,113,181" if value > 0 else "217,95,14"
-    return f"<td style='background:rgba({tone},{min(0.6, abs(value) * 3):.2f})'>{signed(value)}</td>"
 
 
 def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[Section]:
@@ -156,7 +143,7 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
             "probe_centred",
             "Probes before and after centring",
             "html",
-            tabs(f"scfm_probe_centred_{slug(dataset)}", panels),
+            tabs(panels),
             description=(
                 "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points"
                 " under the line gained. Label: higher is better. Centring takes the linear part of a batch effect by"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.report.page.html import esc, heat_table, number, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.html import esc, number
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Heat, heat_table, tabs
 from scfm.report.view.study import CENTRED, RAW
 from scfm.report.view.summary import summarise
 from scfm.text import plural
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from scfm.report.view.data import ReportData
 
-#: bytes of all maps of centroids in a report together; MultiQC keeps every section twice, the second time as base64
+#: bytes of all maps of centroids in a report together
 MAP_BUDGET = 1_500_000
 _KINDS = {"umap": "UMAP", "tsne": "t-SNE"}
 _PANEL, _GAP, _CAPTION = 210, 14, 18
@@ -24,20 +25,26 @@ _PANEL, _GAP, _CAPTION = 210, 14, 18
 _LEGEND = 60
 
 
-def centroid_sections(data: "ReportData", dataset: str, *, budget: int = MAP_BUDGET) -> list[Section]:
-    """Return the alignment rates and the maps of one data set; nothing where no centroid counts.
+def alignment_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the alignment rates of one data set; nothing where no centroid counts."""
+    rows = data.of("centroids", dataset)
+    rates = alignment_rates(rows)
+    if rates["rate"].isna().all():
+        return []
+    return [rate_section(data, dataset, rows, rates, summarise(data, dataset))]
 
-    Parameters
-    ----------
-    budget
-        Bytes that the maps of this data set may take; the best totals come first and the rest is counted.
+
+def map_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the maps of centroids of one data set; nothing where no centroid counts.
+
+    All data sets share ``MAP_BUDGET``: the best totals come first and the rest is counted.
     """
     rows = data.of("centroids", dataset)
     rates = alignment_rates(rows)
     if rates["rate"].isna().all():
         return []
-    order = summarise(data, dataset)
-    return [rate_section(data, dataset, rows, rates, order), *map_section(data, rows, rates, order, budget=budget)]
+    budget = MAP_BUDGET // max(1, len(data.dataset_names()))
+    return map_section(data, rows, rates, summarise(data, dataset), budget=budget)
 
 
 def alignment_rates(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -59,14 +66,15 @@ def rate_section(
     for (method, correction), row in rates.iterrows():
         values[data.names.method(method), correction] = row["rate"]
         values[data.names.method(method), "Chance"] = row["chance"]
-    overall = heat_table([data.names.method(m) for m in methods], [*corrections, "Chance"], values, corner="Method")
+    heat = Heat(corner="Method", controls={data.names.method(m) for m in data.names.controls})
+    overall = heat_table([data.names.method(m) for m in methods], [*corrections, "Chance"], values, heat)
     panels = [("All labels", overall), ("By label", _by_label(data, dataset, rows, order))]
     kept = rates.dropna(subset=["rate"]).iloc[0]
     return Section(
         "alignment",
         "Centroid alignment",
         "html",
-        tabs(f"scfm_alignment_{slug(dataset)}", panels),
+        tabs(panels),
         description=(
             "The mean embedding of every batch and label: how often is the nearest one of <i>another</i> batch the"
             " same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the nearest were drawn at random"
@@ -91,7 +99,7 @@ def _by_label(data: "ReportData", dataset: str, rows: "pd.DataFrame", order: "pd
         labels,
         columns,
         {(x, titles[m, v]): value for (x, m, v), value in means.items() if (m, v) in titles},
-        corner="Label",
+        Heat(corner="Label"),
     )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from scfm.report.page.html import esc
 from scfm.report.page.mqc import Section
 from scfm.report.sections.scores import COLOURS, metric_tip
-from scfm.report.view.study import BIO_WEIGHT, OTHER_WEIGHT, counted_metrics, ranks_without, study_table
-from scfm.text import ordinal, plural
+from scfm.report.view.study import BIO_WEIGHT, OTHER_WEIGHT, counted_metrics, study_table
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,16 +23,14 @@ _RAMPS = {
     "total": ((236, 226, 240), (84, 39, 143)),
 }
 _ROW, _HEAD, _CIRCLE, _BAR, _LETTER = 25, 62, 80, 96, 6.6
-#: a rank that moves by so much when one metric is left out is said in words
-MOVED = 3
 
 
 def circle_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return the circle table and the ranks without each metric; nothing where there are no scores."""
+    """Return the circle table; nothing where there are no scores."""
     table, metrics = study_table(data, dataset), counted_metrics(data, dataset)
     if table.empty or not metrics:
         return []
-    return [circle_table(table, metrics), *rank_section(table, metrics)]
+    return [circle_table(table, metrics)]
 
 
 def shade(value: float, group: str) -> str:
@@ -131,68 +129,3 @@ def _bar(value: float, group: str, x: float, y: float, tip: str) -> str:
         f" fill='{shade(value, group)}'><title>{esc(tip)}: {value:.3f}</title></rect><text x='{x + length + 4:.1f}'"
         f" y='{y + 4:.1f}' font-size='11'>{value:.2f}</text>"
     )
-
-
-def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
-    """Return the ranks of the uncorrected methods by total, with and without each metric; needs two methods."""
-    rows = table[(table["correction"] == "raw") & table["rank_total"].notna()].reset_index(drop=True)
-    found = ranks_without(rows, metrics)
-    if len(rows) < 2 or found.shape[1] < 2:
-        return []
-    titles = {m["name"]: m["title"] for m in metrics}
-    head = "".join(
-        f"<th scope='col'>{esc(t)}</th>"
-        for t in ["Method", "All metrics", *(f"without {titles[c]}" for c in found.columns[1:])]
-    )
-    body = "".join(
-        "<tr><th"
-        f" scope='row'>{esc(row.title)}</th><td><b>{found.loc[i, 'all']:.0f}</b></td>"
-        f"{''.join(_rank_cell(found.loc[i, 'all'], found.loc[i, c]) for c in found.columns[1:])}</tr>"
-        for i, row in enumerate(rows.itertuples())
-    )
-    said = rank_sentences(rows["title"].tolist(), found, titles)
-    words = (
-        f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>"
-        if said
-        else f"<p>No rank moves by {MOVED} or more when one metric is left out.</p>"
-    )
-    return [
-        Section(
-            "ranks",
-            "Rank with and without each metric",
-            "html",
-            f"{words}<div class='scfm-scroll'><table"
-            f" class='scfm-heat'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-            description=(
-                f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted"
-                " afterwards) that are ranked, 1 is best; equal totals share a rank. A place that hangs on one"
-                " metric says more about the metric than about the embedding. A metric that is alone in its half can't"
-                " be left out."
-            ),
-        )
-    ]
-
-
-def _rank_cell(before: float, after: float) -> str:
-    if math.isnan(before) or math.isnan(after):  # a metric that the total holds and the scores lack
-        return "<td class='scfm-none'>–</td>"
-    moved = int(before - after)  # up is positive
-    if not moved:
-        return f"<td>{after:.0f}</td>"
-    arrow, tone = ("▲", "46,139,87") if moved > 0 else ("▼", "192,57,43")
-    return (
-        f"<td style='background:rgba({tone},{min(0.45, 0.08 * abs(moved) + 0.06):.2f})'>{after:.0f}"
-        f" <small>{arrow}{abs(moved)}</small></td>"
-    )
-
-
-def rank_sentences(titles: list[str], found: "pd.DataFrame", metrics: dict[str, str]) -> list[str]:
-    """Return a sentence per method (HTML) whose rank moves by at least 3 when one metric is left out."""
-    said = []
-    for i, title in enumerate(titles):
-        before = found.loc[i, "all"]
-        moves = [(c, found.loc[i, c]) for c in found.columns[1:] if abs(found.loc[i, c] - before) >= MOVED]
-        if moves:
-            ways = ", ".join(f"{ordinal(int(after))} without {esc(metrics[c])}" for c, after in moves)
-            said.append(f"<b>{esc(title)}</b> is {ordinal(int(before))} by all metrics, and {ways}.")
-    return said

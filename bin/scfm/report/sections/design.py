@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.keys import primary_pair
-from scfm.report.page.html import esc, number, table
+from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
+from scfm.report.page.tables import table
+from scfm.report.page.templates import render
 from scfm.report.view.study import CENTRED, RAW, probing_values
 from scfm.text import plural
 
@@ -27,6 +29,7 @@ _RELATIONS = {
     "partial": "overlaps in part: some combinations do not occur",
     "crossed": "crossed: every combination occurs",
 }
+_HEAD = ["Column of obs", "Levels", "To the batch", "Cramer's V", "Cells", "Splits the same way"]
 #: rows shown before the table is folded
 _SHOWN = 15
 #: a logistic probe this near to a baseline reads nothing; it has too few permutations for a test
@@ -49,15 +52,17 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     if scenario is None and not found:
         return []
     role = facts.get("batch_role") or row.get("batch_role") or ""
-    declared = f"declared {_ROLES.get(role, esc(role))}" if role else "its role is not declared (batch_role)"
-    lines = [f"<b>Batch: {esc(primary_pair(row)[0])}</b>, {declared}."]
-    if scenario is not None:
-        lines += [
-            f"What it is: {esc(scenario.batch_is)}",
-            f"Confounded with, by the catalogue: {esc(scenario.confounded_with)}",
-        ]
-    lines += confounding_sentences(found)
-    body = f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" + (_confounding_table(found) if found else "")
+    rows = [_confounding_row(e) for e in found]
+    body = render(
+        "design.html.j2",
+        batch=primary_pair(row)[0],
+        role=f"declared {_ROLES.get(role, role)}" if role else "its role is not declared (batch_role)",
+        scenario=scenario,
+        sentences=confounding_sentences(found),
+        table=table(_HEAD, rows[:_SHOWN]) if rows else "",
+        more=table(_HEAD, rows[_SHOWN:]) if len(rows) > _SHOWN else "",
+        rest=plural(len(rows) - _SHOWN, "more column"),
+    )
     return [
         Section(
             "design",
@@ -66,21 +71,20 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
             body,
             description=(
                 "A batch score can't tell technique from biology; the design can say what a removed difference was."
-                " Measured from obs: how each column lies to the batches, with Cramer's V (0 independent, 1 one tells"
-                " the other; bias-corrected)."
+                " Measured from obs: how each column is related to the batches, with Cramer's V (0 independent, 1 one"
+                " determines the other; bias-corrected)."
             ),
         )
     ]
 
 
 def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
-    """Return what can't be told apart from the batch, as sentences (HTML)."""
+    """Return what can't be told apart from the batch, as sentences."""
     said = []
     names = {kind: [_name(e) for e in found if e["relation"] == kind and e["key"] != "label"] for kind in _RELATIONS}
     if names["one_to_one"]:
         said.append(
-            f"<b>Can't be told apart from the batch</b>: {', '.join(names['one_to_one'])}. Removing one removes the"
-            " other."
+            f"Can't be told apart from the batch: {', '.join(names['one_to_one'])}. Removing one removes the other."
         )
     if names["batch_in_column"]:
         said.append(
@@ -102,29 +106,18 @@ def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    return f"<code>{esc(entry['column'])}</code>" + (f" ({entry['key']})" if entry["key"] else "")
+    return f"{entry['column']}" + (f" ({entry['key']})" if entry["key"] else "")
 
 
-def _confounding_table(found: list[dict[str, Any]]) -> str:
-    """Return all columns, strongest first; the tail is folded."""
-    rows = [
-        [
-            _name(e),
-            f"{e['levels']}",
-            _RELATIONS[e["relation"]],
-            number(e["cramers_v"]),
-            f"{e['n_cells']:,}",
-            esc(", ".join(e["same_as"])),
-        ]
-        for e in found
+def _confounding_row(entry: dict[str, Any]) -> list[str]:
+    return [
+        _name(entry),
+        f"{entry['levels']}",
+        _RELATIONS[entry["relation"]],
+        number(entry["cramers_v"]),
+        f"{entry['n_cells']:,}",
+        ", ".join(entry["same_as"]),
     ]
-    head = ["Column of obs", "Levels", "To the batch", "Cramer's V", "Cells", "Splits the same way"]
-    more = (
-        f"<details><summary>{plural(len(rows) - _SHOWN, 'more column')}</summary>{table(head, rows[_SHOWN:])}</details>"
-        if len(rows) > _SHOWN
-        else ""
-    )
-    return table(head, rows[:_SHOWN]) + more
 
 
 def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -147,7 +140,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
             ends = [part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]]
             lines.append(
                 [
-                    f"<b>{target.capitalize()}</b>, {title}",
+                    f"{target.capitalize()}, {title}",
                     chance,
                     number(part["baseline_majority"].mean()),
                     number(part["baseline_permuted"].mean()),
@@ -157,16 +150,13 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
                 ]
             )
         said += _tested(data, dataset, target) + _guesses(data, rows[rows["target"] == target], target)
-    words = f"<ul>{''.join(f'<li>{s}</li>' for s in said)}</ul>" if said else ""
+    head = ["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"]
     return [
         Section(
             "baselines",
             "Chance and majority",
             "html",
-            table(
-                ["Probe", "Guess at random", "Largest class", "Permuted targets", "Lowest", "Median", "Highest"], lines
-            )
-            + words,
+            render("baselines.html.j2", table=table(head, lines), sentences=said),
             description=(
                 "Logistic regression on random folds, raw and centred embeddings. The 15-NN probe, whose classes are"
                 " permuted many times, judges what is no better than guessing. A number means something only beside"
@@ -178,10 +168,7 @@ def baseline_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 
 def _end(data: "ReportData", row: "pd.Series") -> str:
-    return (
-        f"{number(row['value'])} <span"
-        f" class='scfm-muted'>{esc(data.names.method(row['method'], row['correction']))}</span>"
-    )
+    return f"{number(row['value'])} {data.names.method(row['method'], row['correction'])}"
 
 
 def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
@@ -200,7 +187,7 @@ def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
     if rows.empty:
         return []
     p = rows.groupby(["method", "correction"])["p_value"].min()
-    low = [esc(data.names.method(*key)) for key, value in p.items() if value > ALPHA]
+    low = [data.names.method(*key) for key, value in p.items() if value > ALPHA]
     who = ", ".join(low) if low else "none"
     return [f"{target.capitalize()}, 15-NN probe no better than guessing (p above {ALPHA:g} by permutation): {who}."]
 
@@ -209,7 +196,7 @@ def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]
     """Return who is not above the baselines, by accuracy against the largest class and by macro-F1 against both."""
 
     def names(part: "pd.DataFrame") -> str:
-        return ", ".join(esc(data.names.method(m, v)) for m, v in zip(part["method"], part["correction"], strict=True))
+        return ", ".join(data.names.method(m, v) for m, v in zip(part["method"], part["correction"], strict=True))
 
     said = []
     f1, accuracy = rows[rows["metric"] == "macro_f1"], rows[rows["metric"] == "accuracy"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from scfm.report.page.html import esc, table
 from scfm.report.page.mqc import Section
+from scfm.report.page.templates import render
 from scfm.text import split_list
 
 if TYPE_CHECKING:
@@ -16,31 +16,27 @@ _HVG = {"cell_ranger": "cell_ranger", "seurat_v3": "seurat_v3", "pearson_residua
 
 
 def guide_sections(data: "ReportData") -> list[Section]:
-    """Return the metric guide and the methods text."""
-    return [metric_guide(data), methods_text(data)]
+    """Return the metric guide."""
+    return [metric_guide(data)]
+
+
+def methods_sections(data: "ReportData") -> list[Section]:
+    """Return the text for a methods section."""
+    return [methods_text(data)]
 
 
 def metric_guide(data: "ReportData") -> Section:
     """Return, for every metric that was computed: direction, range, what it measures and what it misses."""
     used = set(data.scores["metric"])
-    rows = []
-    for m in data.metrics[data.metrics["name"].isin(used)].to_dict("records"):
-        direction = "higher is better ↑" if m["higher_is_better"] else "lower is better ↓"
-        part = m["group"] + ("" if m["in_total"] else ", not in the total")
-        rows.append(
-            [
-                f"<b>{esc(m['title'])}</b><br><code>{esc(m['name'])}</code>",
-                f"{direction}<br>{esc(m['range'])}<br>{esc(part)}",
-                esc(m["definition"]),
-                esc(m["misses"]),
-                _doi_links(m["reference"], data.citations) if m["reference"] else "this pipeline",
-            ]
-        )
+    metrics = [
+        {**m, "references": _links(m["reference"], data.citations)}
+        for m in data.metrics[data.metrics["name"].isin(used)].to_dict("records")
+    ]
     return Section(
         "guide",
         "What each metric says, and what it misses",
         "html",
-        table(["Metric", "Direction, range", "What it measures", "What it misses", "Reference"], rows),
+        render("guide.html.j2", metrics=metrics),
         description="No single metric is proof. Where two batch metrics disagree, the messages say so.",
     )
 
@@ -68,29 +64,28 @@ def methods_text(data: "ReportData") -> Section:
         sentences.append(
             f"UMAPs were drawn from the same neighbours, for looking only{cite(*used_by.get('umap', []))}."
         )
-    references = "".join(f"<li>{_reference(doi, data.citations)}</li>" for doi in cited)
-    text = " ".join(s for s in sentences if s)
+    references = [(doi, data.citations.get(doi, "")) for doi in cited]
     return Section(
         "methods",
         "Text for a methods section",
         "html",
-        f"<blockquote><p>{text}</p></blockquote><h4>References</h4><ol>{references}</ol>",
+        render("methods.html.j2", text=" ".join(s for s in sentences if s), references=references),
         description="Only what ran in this run is described and cited; adapt it before use.",
     )
 
 
 def _version(data: "ReportData") -> str:
     version = (data.versions.get("Workflow") or {}).get("scfmbench")
-    return f" {esc(version)}" if version else ""
+    return f" {version}" if version else ""
 
 
 def _preparation(data: "ReportData", cite) -> str:
     flavor = data.params.get("hvg_flavor", "cell_ranger")
     return (
-        f"Counts were scaled to 10,000 per cell and log-transformed; {esc(data.params.get('n_hvg', 2000))} variable"
+        f"Counts were scaled to 10,000 per cell and log-transformed; {data.params.get('n_hvg', 2000)} variable"
         " genes were chosen per batch"
-        f" ({esc(_HVG.get(flavor, flavor))}){cite(*data.citation_uses.get('hvg_' + flavor, []))}, and"
-        f" {esc(data.params.get('n_pcs', 50))} principal components were computed from them."
+        f" ({_HVG.get(flavor, flavor)}){cite(*data.citation_uses.get('hvg_' + flavor, []))}, and"
+        f" {data.params.get('n_pcs', 50)} principal components were computed from them."
     )
 
 
@@ -107,7 +102,7 @@ def _embeddings(data: "ReportData", cite) -> str:
             if rows["family"].iloc[0] == "imported"
             else "compared"
         )
-        groups[kind].append(esc(data.names.methods.get(method, method)) + cite(*split_list(references.get(method, ""))))
+        groups[kind].append(data.names.methods.get(method, method) + cite(*split_list(references.get(method, ""))))
     text = f"Embeddings compared: {_series(groups['compared'])}." if groups["compared"] else ""
     if groups["imported"]:
         text += f" Embeddings brought by the user: {_series(groups['imported'])}."
@@ -124,7 +119,7 @@ def _corrections(data: "ReportData", cite) -> str:
     if not corrections:
         return ""
     rows = [data.corrections[name] for name in corrections]
-    parts = [f"<i>{esc(row.name)}</i>: {esc(row.description)}{cite(row.reference)}" for row in rows]
+    parts = [f"{row.name}: {row.description}{cite(row.reference)}" for row in rows]
     return f"Embeddings were also corrected ({'; '.join(parts)})."
 
 
@@ -132,12 +127,12 @@ def _metrics(data: "ReportData", cite) -> str:
     used = data.metrics[data.metrics["name"].isin(data.scores.loc[data.scores["status"] == "ok", "metric"])]
     if used.empty:
         return ""
-    k = esc(data.params.get("neighbors_k", 90))
+    k = data.params.get("neighbors_k", 90)
     parts = []
     for group, words in (("bio", "Conservation of biology"), ("batch", "Removal of batch effects")):
         rows = used[used["group"] == group]
         if len(rows):
-            named = [esc(t) + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
+            named = [t + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
             parts.append(f"{words} was measured by {_series(named)}.")
     weights = split_list(data.params.get("total_weights", "0.6,0.5"))
     parts.append(
@@ -161,17 +156,12 @@ def _series(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
-def _reference(doi: str, citations: dict[str, str]) -> str:
-    link = f"<a href='https://doi.org/{esc(doi)}'>doi:{esc(doi)}</a>"
-    return f"{esc(citations[doi])} {link}" if doi in citations else link
-
-
-def _doi_links(reference: str, citations: dict[str, str]) -> str:
-    """Return links for a comma list of DOIs, named by author and year where the citation is known."""
+def _links(reference: str, citations: dict[str, str]) -> list[dict[str, str]]:
+    """Return DOI, citation and a short name (author and year where the citation is known) of a comma list of DOIs."""
     links = []
     for doi in split_list(reference):
         citation = citations.get(doi, "")
         year = re.search(r"\((\d{4})\)", citation)
         name = f"{re.split(r'[ ,]', citation)[0]} {year[1]}" if year else f"doi:{doi}"
-        links.append(f"<a href='https://doi.org/{esc(doi)}' title='{esc(citation)}'>{esc(name)}</a>")
-    return ", ".join(links)
+        links.append({"doi": doi, "citation": citation, "name": name})
+    return links

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.inputs.keys import PAIR_COLUMNS
-from scfm.report.page.html import esc, heat_table, number, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.html import number
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Heat, heat_table
+from scfm.report.page.templates import render
 from scfm.report.tables.totals import default_total
 from scfm.report.view.summary import summarise
 from scfm.text import plural
@@ -31,13 +33,13 @@ def key_sections(data: "ReportData", dataset: str) -> list[Section]:
     for pair in pairs:
         part = totals[(totals[list(PAIR_COLUMNS)] == [pair[c] for c in PAIR_COLUMNS]).all(axis=1)]
         title = f"{pair['batch_key']} with {pair['label_key']}"
-        panels.append((title, _describe(pair) + _table(part, rows)))
+        panels.append((title, _describe(pair), _table(part, rows)))
     return [
         Section(
             "other_keys",
             "Other keys",
             "html",
-            tabs(f"scfm_keys_{slug(dataset)}", panels) if len(panels) > 1 else f"<h5>{esc(title)}</h5>{panels[0][1]}",
+            render("keys.html.j2", pairs=panels),
             description=(
                 "The same embeddings scored with the other batch and label keys of the samplesheet, on the same"
                 " neighbours. Nothing is ranked by these totals: methods and controls used the primary keys, so there"
@@ -57,7 +59,7 @@ def _describe(pair: dict) -> str:
             plural(len(pair["labels"]), "label"),
         )
     )
-    return f"<p class='scfm-muted'>{counts}.</p>"
+    return f"{counts}."
 
 
 def _table(totals: "pd.DataFrame", rows: "pd.DataFrame") -> str:
@@ -75,4 +77,5 @@ def _table(totals: "pd.DataFrame", rows: "pd.DataFrame") -> str:
                 tips[row["title"], title] = f"not defined: {reasons[who]}"
             elif values[row["title"], title] == values[row["title"], title]:
                 tips[row["title"], title] = number(values[row["title"], title], 4)
-    return heat_table(list(rows["title"]), [*_COLUMNS.values(), _OF_PRIMARY], values, titles=tips)
+    heat = Heat(tips=tips, controls=set(rows.loc[rows["is_control"], "title"]))
+    return heat_table(list(rows["title"]), [*_COLUMNS.values(), _OF_PRIMARY], values, heat)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.report.page.html import heat_table, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Heat, heat_table, tabs
+from scfm.report.view.summary import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 
-def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[Section]:
+def label_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return label x embedding for every metric that has values by label, one behind a switch each."""
+    table = summarise(data, dataset)
     scores = data.of("scores", dataset)
     parts = scores[scores["group"] != "all"]
     if parts.empty:
@@ -36,8 +38,10 @@ def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
                     [shown[g] for g in labels if g in set(rows["group"])],
                     columns,
                     {(shown[g], titles[m, v]): x for (g, m, v), x in values.items()},
-                    titles={(shown[g], titles[m, v]): f"not defined: {x}" for (g, m, v), x in reasons.items()},
-                    corner="Label (cells)",
+                    Heat(
+                        corner="Label (cells)",
+                        tips={(shown[g], titles[m, v]): f"not defined: {x}" for (g, m, v), x in reasons.items()},
+                    ),
                 ),
             )
         )
@@ -46,7 +50,7 @@ def label_sections(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
             "labels",
             "By label",
             "html",
-            tabs(f"scfm_labels_{slug(dataset)}", panels),
+            tabs(panels),
             description=(
                 "Where a batch effect is left, and which labels suffer: one metric at a time, dark is high. Labels are"
                 " ordered by size; a dash is not defined (point at it for the reason)."

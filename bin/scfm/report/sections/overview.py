@@ -1,33 +1,49 @@
-"""The first screen: what went wrong, and the answer in words."""
+"""The first screen: what can be said about each data set, and what failed."""
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from scfm.inputs.keys import primary_pair
-from scfm.report.page.html import esc
 from scfm.report.page.mqc import Section
-from scfm.report.page.style import CSS
-from scfm.report.sections.verdict import role_of, verdict
+from scfm.report.page.templates import render
+from scfm.report.sections.design import confounding_sentences
+from scfm.report.sections.verdict import BIOLOGICAL, candidates, role_of, tolerance_of, verdict
+from scfm.report.tables.totals import Limits
+from scfm.report.view.rows import batch_probes, weakest_labels
 from scfm.report.view.summary import summarise
 from scfm.text import plural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scfm.report.view.data import ReportData
 
-_WORDS = {"error": "error", "warning": "warning", "info": "note"}
-#: characters of a message that are shown before it is unfolded
-_LINE = 250
+#: messages about the design of a data set
+_DESIGN = ("W-BAL", "W-BATCH", "W-CONF")
+_ROLES = {
+    "technical": "declared technical",
+    "biological": "declared biological",
+    "mixed": "declared mixed: no score can tell which part of a removed difference was technical",
+    "": "role not declared: whether a high batch score is good depends on what the batches are (`batch_role`)",
+}
+#: embeddings of the shortlist whose failures are told, design problems that are shown
+_SHOWN = 3
 
 
-def overview(data: "ReportData") -> list[Section]:
-    """Return the sections of the first screen."""
-    answer = "".join(dataset_answer(data, name) for name in data.dataset_names())
-    return [
-        Section("messages", "Messages", "html", f"<style>{CSS}</style>{messages_html(data.messages, data)}"),
-        Section("answer", "The answer in short", "html", answer),
-    ]
+def verdict_sections(data: "ReportData") -> list[Section]:
+    """Return the first screen: one box per data set."""
+    boxes = [data_set_box(data, name) for name in data.dataset_names()]
+    html = render(
+        "verdict.html.j2",
+        run=describe_run(data),
+        state=verdict_line(data),
+        failed=data.verdict["n_failed"],
+        boxes=boxes,
+    )
+    return [Section("verdict", "What to take from this run", "html", html)]
 
 
 def describe_run(data: "ReportData") -> str:
@@ -36,7 +52,7 @@ def describe_run(data: "ReportData") -> str:
     return (
         f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and"
         f" {plural(len(data.names.controls), 'control')} on {plural(len(data.dataset_names()), 'data set')}; metrics"
-        f" profile {esc(data.params.get('metrics_profile', 'standard'))}."
+        f" profile {data.params.get('metrics_profile', 'standard')}."
     )
 
 
@@ -47,90 +63,36 @@ def verdict_line(data: "ReportData") -> str:
     if failed.empty and idle:
         return (
             f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made"
-            " here, for the reasons in the messages below."
+            " here, for the reasons below."
         )
     if failed.empty:
         return f"All {plural(planned, 'planned embedding')} gave their results."
     broken = failed.drop_duplicates(["dataset", "embedding"])
     titles = sorted({f"{data.names.method(r.method, r.correction)} ({r.dataset})" for r in broken.itertuples()})
     return (
-        f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}."
-        " The reason stands in the messages below; what is shown is complete for all others."
+        f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}. The reasons are"
+        " below; all others are complete."
     )
 
 
-def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
-    """Return the verdict and the messages: one folded line per code, warnings and notes behind one line more."""
-    lines: dict[str, list[str]] = {severity: [] for severity in _WORDS}
-    for (severity, code), group in groupby(messages, key=lambda m: (m["severity"], m["code"])):
-        lines[severity].append(_group_line(severity, code, list(group), data))
-    counts = {s: sum(m["severity"] == s for m in messages) for s in _WORDS}
-    quiet = [plural(counts[s], _WORDS[s]) for s in ("warning", "info") if counts[s]]
-    rest = "".join(lines["warning"] + lines["info"])
-    folded = (
-        f"<details class='scfm-{'warning' if counts['warning'] else 'info'}'><summary><b>{' and '.join(quiet)}</b>"
-        " <span"
-        " class='scfm-muted'>("
-        f"{esc(', '.join(dict.fromkeys(m['code'] for m in messages if m['severity'] != 'error')))}):"
-        f" what may mislead you; click to read</span></summary>{rest}</details>"
-        if quiet
-        else "<p class='scfm-muted'>No warnings.</p>"
-    )
-    state = "error" if data.verdict["n_failed"] else "good"
-    return (
-        "<div class='scfm-messages'><div class='scfm-line"
-        f" scfm-{state}'><b>{esc(verdict_line(data))}</b></div>{''.join(lines['error'])}{folded}</div>"
-    )
-
-
-def _group_line(severity: str, code: str, entries: list[dict[str, Any]], data: "ReportData") -> str:
-    """Return the messages of one code: a line that unfolds to the whole sentences."""
-    badge = f"<span class='scfm-badge'>{esc(code)}</span>"
-    if len(entries) == 1:
-        text = _words(entries[0])
-        if len(text) <= _LINE:
-            return f"<div class='scfm-line scfm-{severity}'>{badge}{_message(entries[0])}</div>"
-        where = f"<b>{esc(entries[0]['dataset'])}</b>: " if entries[0]["dataset"] else ""
-        short, rest = _split(text)
-        return (
-            f"<details class='scfm-{severity}'><summary>{badge}{where}{esc(short)} …</summary><p>…"
-            f" {esc(rest)}</p></details>"
-        )
-    about = sorted({data.names.method(m["method"]) if m["method"] else m["dataset"] or "the run" for m in entries})
-    shown = ", ".join(about[:6]) + (f" and {len(about) - 6} more" if len(about) > 6 else "")
-    return (
-        f"<details class='scfm-{severity}'><summary>{badge}<b>{len(entries)} {_WORDS[severity]}s</b> about"
-        f" {esc(shown)}. <span class='scfm-muted'>First: {esc(_split(_words(entries[0]))[0])}"
-        f" …</span></summary><ul>{''.join(f'<li>{_message(m)}</li>' for m in entries)}</ul></details>"
-    )
-
-
-def _message(entry: dict[str, Any]) -> str:
-    where = f"<b>{esc(entry['dataset'])}</b>: " if entry["dataset"] else ""
-    return f"{where}{esc(_words(entry))}"
-
-
-def _words(entry: dict[str, Any]) -> str:
-    """Return the text of a message and what to do."""
-    return f"{entry['text']} {entry['advice']}".rstrip()
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Return the part of a text that fits on a line, and the rest."""
-    if len(text) <= _LINE:
-        return text, ""
-    short = text[:_LINE].rsplit(" ", 1)[0]
-    return short, text[len(short) :].strip()
-
-
-def dataset_answer(data: "ReportData", dataset: str) -> str:
-    """Return one box: size of the data set, who stands where, and how to read it."""
+def data_set_box(data: "ReportData", dataset: str) -> dict[str, Any]:
+    """Return what the box of a data set shows: size, batch, shortlist, where it fails, and what failed."""
     table = summarise(data, dataset)
-    items = "".join(f"<li>{p}</li>" for p in verdict(data, dataset, table) if p)
-    return (
-        f"<div class='scfm-answer'><h4>{esc(dataset)}</h4><span"
-        f" class='scfm-muted'>{describe_size(data, dataset)}</span><ul>{items}</ul></div>"
-    )
+    said = [Markup(sentence) for sentence in verdict(data, dataset, table)]
+    role = role_of(data, dataset)
+    first = 2 if role == BIOLOGICAL else 1
+    return {
+        "name": dataset,
+        "size": describe_size(data, dataset),
+        "batch": primary_pair(data.row(dataset))[0] if data.facts(dataset) else "",
+        "role": _ROLES.get(role, f"declared {role}"),
+        "design": design_problems(data, dataset)[:_SHOWN],
+        "shortlist": Markup(" ").join(said[:first]),
+        "more": said[first:],
+        "fails": [] if role == BIOLOGICAL else where_it_fails(data, dataset, table),
+        "lost": lost_embeddings(data, dataset, table),
+        "idle": idle_embeddings(data, dataset),
+    }
 
 
 def describe_size(data: "ReportData", dataset: str) -> str:
@@ -146,15 +108,63 @@ def describe_size(data: "ReportData", dataset: str) -> str:
     parts = [
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),
-        (f"{plural(len(batches), 'batch', 'batches')} by {esc(batch_key)} ({_role(data, dataset)})"),
-        f"{plural(len(labels), 'label')} by {esc(label_key)}",
+        f"{plural(len(batches), 'batch', 'batches')} by {batch_key}",
+        f"{plural(len(labels), 'label')} by {label_key}",
     ]
     if dropped:
         parts.append(f"{plural(dropped, 'cell')} dropped from scoring")
     return ", ".join(parts) + "."
 
 
-def _role(data: "ReportData", dataset: str) -> str:
-    """Return the role of the batches in words."""
-    role = role_of(data, dataset)
-    return f"declared {esc(role)}" if role else "role not declared"
+def design_problems(data: "ReportData", dataset: str) -> list[str]:
+    """Return what the design of a data set makes undecidable, and its warnings about batches."""
+    found = [
+        e for e in data.facts(dataset).get("confounding") or [] if e["relation"] in {"one_to_one", "batch_in_column"}
+    ]
+    warned = [m["text"] for m in data.messages if m["dataset"] == dataset and m["code"].startswith(_DESIGN)]
+    return [*confounding_sentences(found), *warned]
+
+
+def where_it_fails(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Return, for the embeddings that can't be told from the highest total, the label whose batches mix worst and what
+    a nearest-neighbour probe still finds of the batch.
+    """
+    rows = candidates(table).dropna(subset=["rank_total"]).sort_values("rank_total", ascending=False, kind="stable")
+    if rows.empty:
+        return []
+    tied = rows[rows["rank_total"] >= rows["rank_total"].iloc[0] - tolerance_of(rows, Limits.of(data.params))]
+    probes, weakest = batch_probes(data, dataset), weakest_labels(data, dataset)
+    told = []
+    for row in tied.head(_SHOWN).to_dict("records"):
+        key = (row["method"], row["correction"])
+        label = weakest.get(key)
+        told.append(
+            {
+                "title": row["title"],
+                "label": label,
+                "metric": data.names.metric(label.metric) if label else "",
+                "probe": probes.get(key),
+            }
+        )
+    return [t for t in told if t["label"] or t["probe"]]
+
+
+def lost_embeddings(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[dict[str, str]]:
+    """Return the failed embeddings with the first reason of each, and the incomplete ones with their share of cells."""
+    failed = data.of("status", dataset).query("status == 'failed'").drop_duplicates(["method", "correction"])
+    lost = [
+        {"title": data.names.method(r.method, r.correction), "what": f"failed at {r.step}", "reason": str(r.reason)}
+        for r in failed.itertuples()
+    ]
+    least = Limits.of(data.params).min_coverage
+    for row in table[~table["is_control"] & (table["coverage"] < least)].to_dict("records"):
+        share = f"{row['coverage']:.0%} of the scored cells; {least:.0%} are required to be ranked"
+        lost.append({"title": row["title"], "what": "incomplete, not ranked", "reason": share})
+    return lost
+
+
+def idle_embeddings(data: "ReportData", dataset: str) -> list[dict[str, str]]:
+    """Return the embeddings that can't be made here, with the reason."""
+    rows = data.of("plan", dataset).query("status == 'not_applicable' and correction == 'raw'")
+    rows = rows.drop_duplicates(["method"])
+    return [{"title": data.names.method(r.method), "reason": str(r.reason)} for r in rows.itertuples()]

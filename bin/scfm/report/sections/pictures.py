@@ -25,18 +25,15 @@ _CAUTION = (
 )
 
 
-def umap_sections(data: "ReportData", dataset: str, *, budget: int = PICTURE_BUDGET) -> list[Section]:
+def umap_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the UMAPs of one data set: galleries per family where there are some, else one picture per embedding.
 
-    Parameters
-    ----------
-    budget
-        Bytes that the pictures of this data set may take together; they are made smaller until they fit.
+    All data sets share ``PICTURE_BUDGET``: pictures are made smaller until they fit.
     """
     chosen = choose_plots(data, dataset)
     if not chosen:
         return []
-    pictures = shrink([path for path, _ in chosen], budget)
+    pictures = shrink([path for path, _ in chosen], PICTURE_BUDGET // max(1, len(data.dataset_names())))
     figures: dict[bool, list[str]] = {True: [], False: []}
     for (path, title), picture in zip(chosen, pictures, strict=True):
         figures["gallery" in path.name].append(

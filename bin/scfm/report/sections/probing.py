@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
+from scfm.report.page.tables import CONTROL, Cell, Column, Row, data_table, heat_cell
 from scfm.report.view.summary import summarise
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ def probing_sections(data: "ReportData", dataset: str) -> list[Section]:
     rows = probing_means(data, dataset)
     if rows.empty:
         return []
-    return [s for s in (label_plot(rows), batch_plot(rows), probing_table(rows)) if s]
+    order = summarise(data, dataset)
+    controls = set(order.loc[order["is_control"], "title"])
+    return [s for s in (label_plot(rows), batch_plot(rows), probing_table(rows, controls)) if s]
 
 
 def probing_means(data: "ReportData", dataset: str) -> "pd.DataFrame":
@@ -138,70 +142,41 @@ def _bar_options(labels: list[dict[str, str]]) -> dict[str, Any]:
     return {**options, "data_labels": labels} if len(labels) > 1 else options
 
 
-def probing_table(rows: "pd.DataFrame") -> Section:
-    """Return all probes as a table, with what is lost when a batch is held out."""
-    cells: dict[str, dict[str, Any]] = {}
-    headers: dict[str, dict[str, Any]] = {}
-    score = {"min": 0, "max": 1, "format": "{:,.2f}"}
+def probing_table(rows: "pd.DataFrame", controls: "set[str]") -> Section:
+    """Return all probes as a table: AUROC, and the p value where there is one."""
     combinations = (
         rows[["target", "scheme", "classifier"]]
         .drop_duplicates()
         .sort_values(["target", "scheme", "classifier"], ascending=[False, True, False])
     )
+    heads: list[Column] = []
+    columns: list[dict[str, Cell]] = []
     for target, scheme, classifier in combinations.itertuples(index=False):
         part = rows[(rows["target"] == target) & (rows["scheme"] == scheme) & (rows["classifier"] == classifier)]
+        part = part[part["metric"] == HEADLINE]
         what = f"{target.capitalize()}{', held out' if scheme != 'kfold' else ''}"
         short = "kNN" if classifier == "knn" else "LR"
         words = f"Predicting {target} by {_CLASSIFIERS.get(classifier, classifier)}, {_SCHEMES[scheme]}"
-        for metric, title in METRICS.items():
-            key = f"{target}_{scheme}_{classifier}_{metric}"
-            headers[key] = {
-                "title": f"{what} ({short}{', balanced' if metric != HEADLINE else ''})",
-                "description": f"{words}; {title} (0-1, {'higher' if target == 'label' else 'lower'} is better)",
-                "scale": "Greens" if target == "label" else "Reds",
-                "hidden": metric != HEADLINE,
-                **score,
-            }
-            for r in part[part["metric"] == metric].itertuples():
-                cells.setdefault(r.title, {})[key] = round(float(r.value), 4)
-        tested = part[(part["metric"] == HEADLINE) & part["p_value"].notna()]
+        lower = target == "batch"
+        heads.append(Column(f"{what} ({short})", f"{words}; AUROC (0-1, {'lower' if lower else 'higher'} is better)"))
+        columns.append({r.title: heat_cell(r.value, lower_better=lower) for r in part.itertuples()})
+        tested = part[part["p_value"].notna()]
         if len(tested):
-            key = f"{target}_{scheme}_{classifier}_p"
-            headers[key] = {
-                "title": f"{what} ({short}, p)",
-                "description": f"{words}: share of permutations with at least this AUROC; above 0.05 it is a guess",
-                "scale": False,
-                "min": 0,
-                "max": 1,
-                "format": "{:,.3f}",
-            }
-            for r in tested.itertuples():
-                cells.setdefault(r.title, {})[key] = round(float(r.p_value), 4)
-    for target, name in (("label", "Label chance"), ("batch", "Batch chance")):
-        floors = (
-            rows[(rows["target"] == target) & (rows["metric"] == "balanced_accuracy")]
-            .groupby("title", sort=False)[["baseline_majority", "baseline_permuted"]]
-            .mean()
-            .max(axis=1)
-        )
-        headers[f"floor_{target}"] = {
-            "title": name,
-            "description": "Balanced accuracy, the higher of the two baselines: largest class, permuted",
-            "hidden": True,
-            "scale": False,
-            **score,
-        }
-        for title, value in floors.dropna().items():
-            cells[str(title)][f"floor_{target}"] = round(float(value), 4)
+            tip = f"{words}: share of permutations with at least this AUROC; above 0.05 it is a guess"
+            heads.append(Column(f"{what} ({short}, p)", tip))
+            columns.append({r.title: Cell(number(r.p_value, 3)) for r in tested.itertuples()})
+    missing = Cell("–", css="scfm-none", sort="")
+    body = [
+        Row(str(title), [c.get(title, missing) for c in columns], CONTROL if title in controls else "")
+        for title in dict.fromkeys(rows["title"])
+    ]
     return Section(
         "probe_table",
         "All probes",
-        "table",
-        cells,
+        "html",
+        data_table(heads, body, corner="Embedding", css="scfm-heat"),
         description=(
-            "AUROC, 0.5 is chance; balanced accuracy and its chance level are hidden columns; accuracy, macro-F1 and"
-            " every class are in tables/probing.tsv."
+            "AUROC, 0.5 is chance; dark is good in every column. Balanced accuracy, accuracy, macro-F1, baselines and"
+            " every class are in the table of all values."
         ),
-        options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
-        extra={"headers": headers},
     )

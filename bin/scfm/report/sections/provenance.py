@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import esc, table
+from scfm.report.page.html import esc
 from scfm.report.page.mqc import Section
+from scfm.report.page.tables import table
+from scfm.report.page.templates import render
 from scfm.text import plural
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 
-def provenance_sections(data: "ReportData", dataset: str) -> list[Section]:
+_SOURCE_HEAD = ["Source", "File", "Cells in it", "Cells kept", "Genes in it", "Genes kept"]
+
+
+def source_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the section of one data set; none where the user's own file was taken as it is."""
     row = data.row(dataset)
     recipe, download = row.get("recipe"), row.get("download")
-    if recipe:
-        html = _sources(recipe) + _dropped(recipe) + _unmapped(recipe) + _to_cite(data, row)
-        return [_section(html, _summary(recipe))]
-    return [_section(_records([("", download)]), "The file was downloaded and taken as it is.")] if download else []
-
-
-def _section(html: str, description: str) -> Section:
-    return Section("provenance", "Where the cells come from", "html", html, description=description)
+    if not recipe and not download:
+        return []
+    scenario = data.catalogue[row["scenario"]] if recipe and row.get("scenario") else None
+    html = render(
+        "sources.html.j2",
+        sources=table(_SOURCE_HEAD, [_source(s) for s in recipe["sources"]]) if recipe else "",
+        records=_records([(s["name"], s.get("record")) for s in recipe["sources"]] if recipe else [("", download)]),
+        dropped=_dropped(recipe) if recipe else "",
+        unmapped=_unmapped(recipe) if recipe else None,
+        scenario=scenario,
+    )
+    description = _summary(recipe) if recipe else "The file was downloaded and taken as it is."
+    return [Section("provenance", "Where the cells come from", "html", html, description=description)]
 
 
 def _summary(recipe: dict[str, Any]) -> str:
@@ -35,71 +45,46 @@ def _summary(recipe: dict[str, Any]) -> str:
     )
 
 
-def _sources(recipe: dict[str, Any]) -> str:
-    """Return the sources with their cells and genes, and the records of what was downloaded."""
-    rows = [
-        [
-            esc(s["name"]),
-            esc(s["file"]),
-            f"{s['cells_in']:,}",
-            f"{s['cells_kept']:,}",
-            f"{s['genes_in']:,}",
-            f"{s['genes_kept']:,}",
-        ]
-        for s in recipe["sources"]
-    ]
-    html = table(["Source", "File", "Cells in it", "Cells kept", "Genes in it", "Genes kept"], rows)
-    return html + _records([(s["name"], s["record"]) for s in recipe["sources"] if s.get("record")])
+def _source(source: dict[str, Any]) -> list[str]:
+    """Return a source with its cells and genes."""
+    counts = [f"{source[c]:,}" for c in ("cells_in", "cells_kept", "genes_in", "genes_kept")]
+    return [source["name"], source["file"], *counts]
 
 
-def _to_cite(data: "ReportData", row: dict[str, Any]) -> str:
-    """Return whose data a scenario's are, and their licence."""
-    if not row.get("scenario"):
-        return ""
-    scenario = data.catalogue[row["scenario"]]
-    doi = f", doi {esc(scenario.reference)}" if scenario.reference else ""
-    return f"<p>To cite: {esc(scenario.citation)}{doi}. Licence of the data: {esc(scenario.licence)}.</p>"
-
-
-def _records(records: list[tuple[str, dict[str, Any]]]) -> str:
+def _records(records: list[tuple[str, dict[str, Any] | None]]) -> str:
     """Return what is known of each download: title, id, version, address, checksum."""
-    if not records:
-        return ""
     rows = [
         [
-            esc(name or record["key"]),
-            esc(record.get("title") or "–"),
-            esc(record.get("dataset_id") or "–"),
-            esc(record.get("dataset_version_id") or "–"),
-            esc(record.get("url") or "–"),
-            f"<code>{esc((record.get('sha256') or '')[:12])}</code>",
+            name or record["key"],
+            record.get("title") or "–",
+            record.get("dataset_id") or "–",
+            record.get("dataset_version_id") or "–",
+            record.get("url") or "–",
+            record.get("sha256") or "–",
         ]
         for name, record in records
+        if record
     ]
-    return table(["Download", "Title", "Data set id", "Version", "From", "SHA-256 begins"], rows)
+    return table(["Download", "Title", "Data set id", "Version", "From", "SHA-256"], rows) if rows else ""
 
 
 def _dropped(recipe: dict[str, Any]) -> str:
     """Return how many cells each filter dropped."""
-    rules = [(s["name"], f) for s in recipe["sources"] for f in s["filters"]] + [
-        ("all sources", f) for f in recipe["filters"]
-    ]
-    if not rules:
-        return ""
-    return table(
-        ["Source", "Cells are kept where", "Cells dropped"],
-        [[esc(name), esc(f["rule"]), f"{f['dropped']:,}"] for name, f in rules],
-    )
+    rules = [(s["name"], f) for s in recipe["sources"] for f in s["filters"]]
+    rules += [("all sources", f) for f in recipe["filters"]]
+    rows = [[name, f["rule"], f"{f['dropped']:,}"] for name, f in rules]
+    return table(["Source", "Cells are kept where", "Cells dropped"], rows) if rows else ""
 
 
-def _unmapped(recipe: dict[str, Any]) -> str:
-    """Return the source values that no label rule names, with their cells."""
+def _unmapped(recipe: dict[str, Any]) -> dict[str, str] | None:
+    """Return the source values that no label rule names, with their cells; None where there are none."""
     labels = recipe.get("labels") or {}
     unmapped = labels.get("unmapped") or {}
     if not unmapped:
-        return ""
-    total = sum(unmapped.values())
-    rows = [[esc(value), f"{n:,}"] for value, n in sorted(unmapped.items(), key=lambda item: (-item[1], item[0]))]
-    return f"<p>{plural(total, 'cell')} of no class of <code>{esc(labels['column'])}</code> were dropped:</p>" + table(
-        ["Value in the source", "Cells"], rows
-    )
+        return None
+    rows = [[value, f"{n:,}"] for value, n in sorted(unmapped.items(), key=lambda item: (-item[1], item[0]))]
+    return {
+        "cells": plural(sum(unmapped.values()), "cell"),
+        "column": labels["column"],
+        "table": table(["Value in the source", "Cells"], rows),
+    }

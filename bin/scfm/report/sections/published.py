@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import esc, number, table, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.html import esc, number
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Cell, Row, data_table, table, tabs
+from scfm.report.page.templates import render
 from scfm.report.plots.agreement import Pair, agreement_svg
 from scfm.report.sections.published_answer import answer, doubts, p_value, random_weights, warnings_of_the_study
 from scfm.report.sections.scores import COLOURS
@@ -44,7 +46,6 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
     probes = compare_probing(scenario, probing, data.published)
     if found["ours"].isna().all() and probes["ours"].isna().all():
         return []
-    key = slug(dataset)
     sentences = answer(found, scenario, data) + random_weights(found, data.names) + warnings_of_the_study()
     return [
         Section(
@@ -59,9 +60,9 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
             ),
         ),
         _scores_table(found, data.names),
-        *_scatters(found, data, key),
+        *_scatters(found, data),
         *_ranks(found, data.names),
-        *_probing(probes, data, key),
+        *_probing(probes, data),
     ]
 
 
@@ -89,35 +90,23 @@ _HOW_TO_READ = (
 def _grid(found: "pd.DataFrame", column: str, columns: dict[str, str], names: Names) -> str:
     """Return a table of rows (method, correction) by the values of a column, in the order of the comparison."""
     cells = {(r["method"], r["correction"], r[column]): r for r in found.to_dict("records")}
-    head = "".join(f"<th scope='col'>{esc(title)}</th>" for title in columns.values())
-    body = ""
+    rows = []
     for method, correction in dict.fromkeys((m, v) for m, v, _ in cells):
         title = names.method(method, correction)
-        body += (
-            "<tr><th"
-            f" scope='row'>{esc(title)}</th>"
-            f"{''.join(_cell(cells.get((method, correction, c)), title, t) for c, t in columns.items())}</tr>"
-        )
-    return (
-        "<div class='scfm-scroll'><table class='scfm-heat"
-        f" scfm-pairs'><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+        rows.append(Row(title, [_cell(cells.get((method, correction, c)), title, t) for c, t in columns.items()]))
+    return data_table(list(columns.values()), rows, corner="Embedding", css="scfm-heat scfm-pairs")
 
 
-def _cell(row: dict[str, Any] | None, title: str, column: str) -> str:
+def _cell(row: dict[str, Any] | None, title: str, column: str) -> Cell:
     """Return one cell; empty where neither side has a value."""
-    if row is None:
-        return "<td></td>"
-    ours, theirs = row["ours"], _published(row)
-    if math.isnan(ours) and not theirs:
-        return "<td></td>"
-    css = _CSS[row["verdict"]] + (
-        " scfm-soft" if row["basis"] == INFORMATIVE and row["verdict"] in (WITHIN, OUTSIDE) else ""
-    )
-    first = "–" if math.isnan(ours) else f"{ours:.3f}"
-    gap = "" if math.isnan(row["difference"]) else f" {_signed(row)}"
-    below = f"<br><span>{esc(theirs)}{gap}</span>" if theirs else ""
-    return f"<td class='{css}' title='{esc(_tip(row, title, column))}'><b>{first}</b>{below}</td>"
+    if row is None or (math.isnan(row["ours"]) and not _published(row)):
+        return Cell("")
+    soft = row["basis"] == INFORMATIVE and row["verdict"] in (WITHIN, OUTSIDE)
+    first = "–" if math.isnan(row["ours"]) else f"{row['ours']:.3f}"
+    gap = "" if math.isnan(row["difference"]) else _signed(row)
+    text = render("published_cell.html.j2", ours=first, published=_published(row), gap=gap)
+    sort = "" if math.isnan(row["ours"]) else float(row["ours"])
+    return Cell(text, _tip(row, title, column), _CSS[row["verdict"]] + (" scfm-soft" if soft else ""), sort=sort)
 
 
 def _tip(row: dict[str, Any], title: str, column: str) -> str:
@@ -151,7 +140,7 @@ def _signed(row: dict[str, Any]) -> str:
     return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}".replace("-", "−")
 
 
-def _scatters(found: "pd.DataFrame", data: "ReportData", key: str) -> list[Section]:
+def _scatters(found: "pd.DataFrame", data: "ReportData") -> list[Section]:
     """Return ours against published, one panel per score, the total first."""
     panels = []
     for metric in ("total", "bio", "batch", *METRICS):
@@ -166,7 +155,7 @@ def _scatters(found: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
             "published_scatter",
             "Ours against published",
             "html",
-            tabs(f"scfm_published_{key}", panels),
+            tabs(panels),
             description=(
                 "On the diagonal both are equal; the band is the tolerance. Names are written where a point leaves the"
                 " band; point at any for its numbers."
@@ -235,11 +224,11 @@ def _rank_table(ranks: "pd.DataFrame", titles: dict[str, str]) -> str:
     body = []
     for title, found in rows.items():
         shown = [(found[k].n, number(found[k].tau), p_value(found[k].p)) if k in found else ("", "", "") for k in kinds]
-        body.append([esc(title), *(str(c) for part in shown for c in part)])
+        body.append([title, *(str(c) for part in shown for c in part)])
     return table(head, body)
 
 
-def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Section]:
+def _probing(probes: "pd.DataFrame", data: "ReportData") -> list[Section]:
     """Return accuracy and macro-F1 of the linear probe beside what the study's plots show."""
     if probes["difference"].isna().all():
         return []
@@ -257,12 +246,13 @@ def _probing(probes: "pd.DataFrame", data: "ReportData", key: str) -> list[Secti
             panels.append((title, _panel(rows, data, title, max(r["tolerance"] for r in rows))))
     judged = probes[probes["difference"].notna()]
     near = int((judged["verdict"] == WITHIN).sum())
-    html = (
-        f"<p>{near} of {len(judged)} values within 0.03 and the error of reading the plot (informative only: no"
-        " tolerance is set for probing).</p>"
-        + _grid(probes, "probe", columns, data.names)
-        + tabs(f"scfm_probed_{key}", panels)
-        + _rank_table(rank_agreement(probes), _PROBES)
+    html = render(
+        "published_probing.html.j2",
+        near=near,
+        judged=len(judged),
+        grid=_grid(probes, "probe", columns, data.names),
+        scatters=tabs(panels),
+        ranks=_rank_table(rank_agreement(probes), _PROBES),
     )
     return [
         Section(

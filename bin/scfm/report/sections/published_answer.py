@@ -44,7 +44,7 @@ _WARNINGS = (
 
 
 def doubts(data: "ReportData", dataset: str, scenario: str) -> str:
-    """Return, loudly, why the numbers can't be held against each other, and softly what is not known."""
+    """Return why the numbers can't be compared, and what is not known."""
     known = data.catalogue.get(scenario)
     differs, unknown = cell_doubts(
         data.row(dataset), n_cells=known.n_cells if known else None, n_batches=known.n_batches if known else None
@@ -134,7 +134,7 @@ def _tau(ranks: "pd.DataFrame") -> list[str]:
     return [
         f"<b>Kendall's tau-b of the total</b> over {r.n}"
         f" {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}: {number(r.tau)} (p"
-        f" {p_value(r.p, '= ')}).{_power(r.n)}"
+        f" {esc(p_value(r.p, '= '))}).{_power(r.n)}"
         for r in ranks[ranks["metric"] == "total"].itertuples()
         if r.n > 1
     ]
@@ -143,11 +143,12 @@ def _tau(ranks: "pd.DataFrame") -> list[str]:
 def _power(n: int) -> str:
     """Return a warning where even perfect agreement would not be significant."""
     least = smallest_p(n)
-    return f" With {n} embeddings even perfect agreement has p {p_value(least, '= ')}." if least > 0.01 else ""
+    return f" With {n} embeddings even perfect agreement has p {esc(p_value(least, '= '))}." if least > 0.01 else ""
 
 
 def p_value(value: float, equals: str = "") -> str:
-    return f"{equals}–" if math.isnan(value) else "&lt; 0.001" if value < 0.001 else f"{equals}{value:.3f}"
+    """Return a p value for people, not escaped."""
+    return f"{equals}–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
 def random_weights(found: "pd.DataFrame", names: Names) -> str:
@@ -161,6 +162,7 @@ def random_weights(found: "pd.DataFrame", names: Names) -> str:
 
 
 def warnings_of_the_study() -> str:
+    """Return the folded list of what to know about the published values."""
     items = "".join(f"<li>{esc(w)}</li>" for w in _WARNINGS)
     return (
         "<div class='scfm-messages'><details class='scfm-warning'><summary>What to know about the published"

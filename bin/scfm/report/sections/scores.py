@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import heat_table, tabs
-from scfm.report.page.mqc import Section, slug
+from scfm.report.page.html import number
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import CONTROL, Cell, Column, Heat, Row, data_table, heat_cell, heat_table, tabs
 from scfm.report.plots.scatter import Point, scatter_svg
-from scfm.report.sections.labels import label_sections
 from scfm.report.view.summary import summarise, total_columns
 
 if TYPE_CHECKING:
@@ -28,110 +27,79 @@ COLOURS = {
 _KINDS = {"method": "#2171b5", "corrected": "#9ecae1", "control": "#bdbdbd"}
 
 
-def score_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return the score sections of one data set; one without any score has none."""
+def scored(data: "ReportData", dataset: str) -> "pd.DataFrame | None":
+    """Return the rows of :func:`scfm.report.view.summary.summarise`; None for a data set without any score."""
     table = summarise(data, dataset)
-    if table["bio"].isna().all() and table["batch"].isna().all():
-        return []
-    sections = [
-        summary_table(data, table),
-        totals_plot(data, table),
-        tradeoff_plot(dataset, table),
-        metrics_heatmap(data, dataset, table),
-    ]
-    return [*sections, *label_sections(data, dataset, table)]
+    return None if table["bio"].isna().all() and table["batch"].isna().all() else table
+
+
+def summary_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the summary of one data set."""
+    table = scored(data, dataset)
+    return [] if table is None else [summary_table(data, table)]
+
+
+def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return bio against batch of one data set; nothing where no embedding has both."""
+    table = scored(data, dataset)
+    known = table is not None and table[["bio", "batch"]].notna().all(axis=1).any()
+    return [tradeoff_plot(table)] if known else []
+
+
+def metric_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return all metrics of one data set."""
+    table = scored(data, dataset)
+    return [] if table is None else [metrics_heatmap(data, dataset, table)]
+
+
+def total_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the totals of one data set with every weight and scaling."""
+    table = scored(data, dataset)
+    return [] if table is None or table["total"].isna().all() else [totals_plot(data, table)]
 
 
 def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
     """Return the summary: one row per method and correction, best total first, controls last."""
-    totals = total_columns(data.totals, data.params)
-    rows = {}
+    total = next(iter(total_columns(data.totals, data.params).values()), "Total")
+    heads = [Column(t.format(total=total), tip) for t, tip in _SUMMARY.values()]
+    rows = []
     for row in table.to_dict("records"):
-        cells: dict[str, Any] = {"kind": kind_of(row)}
-        for column in ("bio", "batch", *totals, "total_sd"):
-            if not math.isnan(row[column]):  # MultiQC shows an empty cell for what is left out
-                cells[column] = round(float(row[column]), 4)
-        cells["seeds"] = int(row["n_seeds"])
-        cells["front"] = "yes" if row["front"] else ""
-        cells["outcome"] = row["outcome"]
-        rows[row["title"]] = cells
+        scores = [heat_cell(row[c]) for c in ("total", "bio", "batch")]
+        cells = [
+            *scores,
+            Cell(number(row["total_sd"], 3)),
+            Cell(str(int(row["n_seeds"]))),
+            Cell("yes" if row["front"] else ""),
+            Cell(row["outcome"], css="" if row["outcome"] == "ok" else "scfm-bad"),
+        ]
+        rows.append(Row(row["title"], cells, CONTROL if row["is_control"] else ""))
     return Section(
         "summary",
         "Summary",
-        "table",
-        rows,
+        "html",
+        data_table(heads, rows, corner="Embedding", css="scfm-heat"),
         description=(
-            "Means over seeds. <b>Bio</b> and <b>batch</b> are plain means of their metrics; higher is better in every"
-            " column. The best total comes first, controls last: they are no methods to choose but mark the ends of the"
-            " scale. A total hides the trade-off, so read it beside the plot of bio against batch."
+            "Means over seeds; higher is better, dark is high. Controls come last: they are no methods to choose but"
+            " mark the ends of the scale. A total hides the trade-off, so read it beside the plot of bio against batch."
+            " Other weights and scaled totals are in the appendix."
         ),
-        options={"col1_header": "Embedding", "sort_rows": False, "no_violin": True, "namespace": ""},
-        extra={"headers": _summary_headers(totals)},
     )
+
+
+_SUMMARY = {
+    "total": ("{total}", "Weighted mean of bio and batch, the first of --total_weights"),
+    "bio": ("Bio", "Bio conservation: mean of the bio metrics in the total (0-1, higher is better)"),
+    "batch": ("Batch", "Batch removal: mean of the batch metrics in the total (0-1, higher is better)"),
+    "total_sd": ("SD", "Standard deviation of the total over seeds; a dash with one seed"),
+    "seeds": ("Seeds", "Seeds run"),
+    "front": ("Front", "On the Pareto front: no other embedding is better in both bio and batch"),
+    "outcome": ("Outcome", "ok, the step that failed, or why it is not ranked"),
+}
 
 
 def kind_of(row: dict[str, Any]) -> str:
     """Return whether a row is a method, a corrected embedding or a control."""
     return "control" if row["is_control"] else "corrected" if row["correction"] != "raw" else "method"
-
-
-def _summary_headers(totals: dict[str, str]) -> dict[str, dict[str, Any]]:
-    score = {"min": 0, "max": 1, "format": "{:,.2f}"}
-    headers: dict[str, dict[str, Any]] = {
-        # every row has a kind: MultiQC orders rows by the first column that they have
-        "kind": {
-            "title": "Kind",
-            "description": "method, corrected (a correction applied to it) or control",
-            "scale": False,
-            "hidden": True,
-        },
-        "bio": {
-            "title": "Bio",
-            "description": "Bio conservation: mean of the bio metrics in the total (0-1, higher is better)",
-            "scale": "Greens",
-            **score,
-        },
-        "batch": {
-            "title": "Batch",
-            "description": "Batch removal: mean of the batch metrics in the total (0-1, higher is better)",
-            "scale": "Blues",
-            **score,
-        },
-        "front": {
-            "title": "Front",
-            "description": "On the Pareto front: no other embedding is better in both bio and batch",
-            "scale": False,
-            "cond_formatting_rules": {"pass": [{"s_eq": "yes"}]},
-        },
-    }
-    for column, title in totals.items():
-        how = "every metric scaled between its two fixed controls first" if "scaled" in column else "not scaled"
-        headers[column] = {
-            "title": title,
-            "description": f"Weighted mean of bio and batch, {how} (higher is better)",
-            "scale": "RdYlGn",
-            **score,
-        }
-    headers["total_sd"] = {
-        "title": "SD",
-        "description": "Standard deviation of the first total over seeds; empty with one seed",
-        "scale": False,
-        "format": "{:,.3f}",
-    }
-    headers["outcome"] = {
-        "title": "Outcome",
-        "description": "ok, or the step that failed; the reason is in the messages",
-        "scale": False,
-        "cond_formatting_rules": {"pass": [{"s_eq": "ok"}], "fail": [{"s_contains": "fail"}]},
-    }
-    headers["seeds"] = {
-        "title": "Seeds",
-        "description": "Seeds run",
-        "scale": False,
-        "format": "{:,.0f}",
-        "hidden": True,
-    }
-    return headers
 
 
 def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
@@ -169,7 +137,7 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
     )
 
 
-def tradeoff_plot(dataset: str, table: "pd.DataFrame") -> Section:
+def tradeoff_plot(table: "pd.DataFrame") -> Section:
     """Return bio against batch with names at the points: methods alone, and with the controls."""
     rows = table.dropna(subset=["bio", "batch"])
     rows = rows.assign(family=rows["family"].mask(rows["is_control"], "control"))  # a model with random weights is one
@@ -200,7 +168,7 @@ def tradeoff_plot(dataset: str, table: "pd.DataFrame") -> Section:
         "tradeoff",
         "Bio against batch",
         "html",
-        tabs(f"scfm_tradeoff_{slug(dataset)}", [p[:2] for p in panels]),
+        tabs([p[:2] for p in panels]),
         description=(
             "Means over seeds; up and right is better. The dashed line joins the Pareto front: no other embedding is"
             " better in both. The axes are cut to the points; point at one for its numbers."
@@ -222,21 +190,19 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
     for group, name in (("bio", "Bio conservation"), ("batch", "Batch removal")):
         chosen = [m for m in metrics if m["group"] == group]
         if chosen:
-            panels.append(
-                f"<h5>{name}</h5>"
-                + heat_table(
-                    rows,
-                    [m["title"] for m in chosen],
-                    {(titles[m, v], data.names.metric(x)): value for (m, v, x), value in values.items()},
-                    titles={
-                        (titles[m, v], data.names.metric(x)): text
-                        for notes in (spreads.map("clusterings differ by {:.3f}".format), "not defined: " + reasons)
-                        for (m, v, x), text in notes.items()
-                    },
-                    heads={m["title"]: metric_tip(m) for m in chosen},
-                    lower_better={m["title"] for m in chosen if not m["higher_is_better"]},
-                )
+            heat = Heat(
+                corner=name,
+                tips={
+                    (titles[m, v], data.names.metric(x)): text
+                    for notes in (spreads.map("clusterings differ by {:.3f}".format), "not defined: " + reasons)
+                    for (m, v, x), text in notes.items()
+                },
+                heads={m["title"]: metric_tip(m) for m in chosen},
+                lower_better={m["title"] for m in chosen if not m["higher_is_better"]},
+                controls=set(table.loc[table["is_control"], "title"]),
             )
+            found = {(titles[m, v], data.names.metric(x)): value for (m, v, x), value in values.items()}
+            panels.append(heat_table(rows, [m["title"] for m in chosen], found, heat))
     return Section(
         "metrics",
         "All metrics",

@@ -55,11 +55,14 @@ def tied(values: "pd.Series", tolerance: float) -> "pd.Series":
     return known[known >= known.iloc[0] - tolerance] if len(known) else known
 
 
+def candidates(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the embeddings that may be chosen: no controls, bio above the floor, made without the labels."""
+    return table[~table["is_control"] & ~table["at_floor"] & ~table["reads_labels"]]
+
+
 def leaders(table: "pd.DataFrame", limits: Limits) -> str:
     """Return who is highest by total, bio and batch, as groups within the tolerance, and how many seeds were run."""
-    rows = table[~table["is_control"] & ~table["at_floor"] & ~table["reads_labels"]].dropna(
-        subset=["rank_bio", "rank_batch"]
-    )
+    rows = candidates(table).dropna(subset=["rank_bio", "rank_batch"])
     rows = rows.set_index("title")
     if rows.empty:
         return "No embedding that keeps the labels better than chance can be ranked, so there is nothing to compare."
@@ -69,13 +72,13 @@ def leaders(table: "pd.DataFrame", limits: Limits) -> str:
             f"Only {esc(rows.index[0])} can be ranked (bio {number(only['rank_bio'])}, batch"
             f" {number(only['rank_batch'])}): there is nothing to compare it with."
         )
-    tolerance = _tolerance(rows, limits)
+    tolerance = tolerance_of(rows, limits)
     total = _group("total", rows["rank_total"], tolerance)
     halves = f"{_group('bio', rows['rank_bio'], tolerance)} {_group('batch', rows['rank_batch'], tolerance)}"
     return f"{total} {halves} {_seeds(rows, tolerance)}"
 
 
-def _tolerance(rows: "pd.DataFrame", limits: Limits) -> float:
+def tolerance_of(rows: "pd.DataFrame", limits: Limits) -> float:
     """Return the difference that is none: the parameter, or the largest spread over seeds where that is more."""
     spread = rows["total_sd"].max()
     return limits.tie if math.isnan(spread) else max(limits.tie, float(spread))
@@ -185,7 +188,7 @@ def _biological() -> str:
 
 def _by_bio(table: "pd.DataFrame", limits: Limits) -> str:
     """Return who agrees best with the cell-type labels, where that is all that can be compared."""
-    rows = table[~table["is_control"] & ~table["at_floor"] & ~table["reads_labels"]]
+    rows = candidates(table)
     rows = rows[rows["coverage"] >= limits.min_coverage]
     values = rows.dropna(subset=["bio"]).set_index("title")["bio"]
     if len(values) < 2:

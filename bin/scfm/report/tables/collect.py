@@ -81,7 +81,7 @@ def describe_datasets(found: Collected) -> list[dict[str, Any]]:
     taken as it is.
     """
     described = []
-    for row in sorted(found.datasets, key=lambda r: r["dataset"]):
+    for row in found.datasets:
         facts = {k: v for k, v in found.facts.get(row["dataset"], {}).items() if k != "warnings"}
         described.append(
             {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.inputs.params import with_defaults
 from scfm.io.tables import read_json
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from scfm.registries.corrections import Correction
     from scfm.registries.datasets import Scenario
     from scfm.study.published import Published
+
+
+#: behind the title of an embedding that lacks too many cells to be ranked
+INCOMPLETE_MARK = " [incomplete]"
 
 
 @dataclass
@@ -52,6 +57,8 @@ class ReportData:
         Titles.
     assets
         Folder with the registries, the schemas and the study's published numbers (``published/``).
+    defaults
+        Defaults of the parameters; empty where they are not known.
     """
 
     plan: "pd.DataFrame"
@@ -69,6 +76,7 @@ class ReportData:
     histories: list[Path] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     assets: Path = ASSETS
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> "pd.DataFrame":
         return table_named(self, name)
@@ -103,6 +111,18 @@ class ReportData:
         frame = self.plan if table == "plan" else self.tables[table]
         return frame[frame["dataset"] == dataset]
 
+    @cached_property
+    def incomplete(self) -> set[tuple[str, str, str]]:
+        """Data set, method and correction of the embeddings that lack too many cells to be ranked."""
+        rows = self.tables["totals"]
+        rows = rows[rows["rank_reason"] == "incomplete"]
+        return set(zip(rows["dataset"], rows["method"], rows["correction"], strict=True))
+
+    def title(self, dataset: str, method: str, correction: str = "raw") -> str:
+        """Return the title of a method and correction in a data set; incomplete embeddings are marked."""
+        mark = INCOMPLETE_MARK if (dataset, method, correction) in self.incomplete else ""
+        return self.names.method(method, correction) + mark
+
     def facts(self, dataset: str) -> dict[str, Any]:
         """Return what the preparation found in a data set; empty where it left nothing."""
         return next((d.get("prepared") or {} for d in self.datasets if d["dataset"] == dataset), {})
@@ -112,8 +132,10 @@ class ReportData:
         return next((d for d in self.datasets if d["dataset"] == dataset), {"dataset": dataset})
 
     def dataset_names(self) -> list[str]:
-        """Return the data sets of the plan, sorted."""
-        return sorted(self.plan["dataset"].unique())
+        """Return the data sets of the plan in the order of the samplesheet."""
+        planned = list(self.plan["dataset"].unique())
+        listed = [d["dataset"] for d in self.datasets if d["dataset"] in planned]
+        return [*listed, *sorted(set(planned) - set(listed))]
 
 
 def load_report_data(
@@ -125,6 +147,7 @@ def load_report_data(
     versions: Path | None,
     plots: Path | None,
     histories: Path | None,
+    schema: Path | None = None,
 ) -> ReportData:
     """Read the inputs of the report.
 
@@ -141,6 +164,8 @@ def load_report_data(
         JSON and YAML files.
     plots, histories
         Folders with ``*.png`` and ``*.history.csv``; None or empty where there are none.
+    schema
+        ``nextflow_schema.json``, for the defaults of the parameters.
     """
     import yaml
 
@@ -170,6 +195,7 @@ def load_report_data(
         histories=_files(histories, "*.history.csv"),
         names=Names.of(methods, metrics, planned, made_up),
         assets=assets,
+        defaults=with_defaults({}, read_json(schema)) if schema else {},
     )
 
 

@@ -61,7 +61,7 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     table["total"] = BIO_WEIGHT * table["bio"] + (1 - BIO_WEIGHT) * table["batch"]
     table["rank_total"] = BIO_WEIGHT * table["rank_bio"] + (1 - BIO_WEIGHT) * table["rank_batch"]
     table["total_other"] = OTHER_WEIGHT * table["bio"] + (1 - OTHER_WEIGHT) * table["batch"]
-    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
+    table["title"] = [data.title(dataset, m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     table = table[table[columns].notna().any(axis=1)]
     return table.sort_values(
         ["total", "title"], ascending=[False, True], na_position="last", kind="stable", ignore_index=True

@@ -67,7 +67,7 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
     numbers = ["bio", "batch", "total", "total_sd", *_RANKED]
     table[numbers] = table[numbers].apply(pd.to_numeric)
-    table["title"] = [data.names.method(m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
+    table["title"] = [data.title(dataset, m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     failed = (
         data.of("status", dataset)
         .query("status == 'failed'")

@@ -35,6 +35,7 @@ process BUILD_REPORT {
         --plots plots \\
         --histories histories \\
         --params params.json \\
+        --schema nextflow_schema.json \\
         --versions software_versions.json \\
         --assets . \\
         --outdir content \\

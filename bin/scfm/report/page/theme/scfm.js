@@ -1,0 +1,166 @@
+/* Tables that can be sorted and downloaded, panels of data sets, folded chapters. Nothing is fetched. */
+(() => {
+  "use strict";
+  const all = (query, within = document) => [...within.querySelectorAll(query)];
+  const make = (tag, properties, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+
+  // Value of a cell: what the table says in data-sort, else its text; numbers are compared as numbers.
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = !cell ? "" : (cell.dataset.sort ?? cell.innerText).trim();
+    const number = Number(text.replace(/,/g, "").replace(/^[+–-](?=\d)/, (sign) => (sign === "+" ? "" : "-")));
+    return text === "" || text === "–" ? null : Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+
+  // Sort the rows of a table. Controls and rows without a value stay last, whatever the direction.
+  const sortBy = (table, column, ascending) => {
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row, place) => ({ row, place, value: valueOf(row, column) }));
+    const last = ({ row, value }) => (row.classList.contains("scfm-control") ? 2 : value === null ? 1 : 0);
+    rows.sort((a, b) => {
+      const group = last(a) - last(b);
+      if (group !== 0 || a.value === null || b.value === null) return group || a.place - b.place;
+      const mixed = typeof a.value !== typeof b.value;
+      const [x, y] = mixed ? [String(a.value), String(b.value)] : [a.value, b.value];
+      return (x < y ? -1 : x > y ? 1 : 0) * (ascending ? 1 : -1) || a.place - b.place;
+    });
+    body.append(...rows.map(({ row }) => row));
+  };
+
+  const enableSort = (table) => {
+    all("thead th", table).forEach((head, column) => {
+      if (!head.textContent.trim()) return;
+      const button = make("button", { type: "button", className: "scfm-sort" });
+      button.append(...head.childNodes);
+      if (head.title) button.title = head.title;
+      head.append(button);
+      button.addEventListener("click", () => {
+        const ascending = head.ariaSort === "descending";
+        all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+        head.ariaSort = ascending ? "ascending" : "descending";
+        sortBy(table, column, ascending);
+      });
+    });
+  };
+
+  const asTsv = (table) =>
+    [...table.rows]
+      .map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " ")).join("\t"))
+      .join("\n") + "\n";
+
+  const enableDownload = (table, scroll) => {
+    const button = make("button", { type: "button", className: "scfm-tool" }, "Download this table (TSV)");
+    button.addEventListener("click", () => {
+      const link = make("a", { href: URL.createObjectURL(new Blob([asTsv(table)], { type: "text/tab-separated-values" })) });
+      link.download = `${(table.closest(".mqc-section")?.querySelector(".scfm-heading")?.id ?? "table")}.tsv`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
+    scroll.after(make("p", { className: "scfm-tools" }, button));
+  };
+
+  // A box that is wider than the page says so, and can be scrolled with the keyboard.
+  const enableScroll = (box) => {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("scfm-wide", wide);
+    if (wide) {
+      box.tabIndex = 0;
+      box.setAttribute("role", "region");
+      const heading = box.closest(".mqc-section")?.querySelector(".scfm-heading")?.id ?? "table";
+      box.setAttribute("aria-label", `${heading} ${all(".scfm-scroll").indexOf(box) + 1}: scroll sideways`);
+    }
+  };
+  const enableScrolls = () => all(".scfm-scroll").filter((box) => box.clientWidth).forEach(enableScroll);
+
+  // Panels with titles become tabs.
+  const enableTabs = (box) => {
+    const panels = all(":scope > .scfm-panel", box);
+    const choose = (chosen) => {
+      panels.forEach((panel) => (panel.hidden = panel !== chosen));
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(panels[i] === chosen)));
+      refresh();
+    };
+    const buttons = panels.map((panel) => {
+      const button = make("button", { type: "button", className: "scfm-tool" }, panel.dataset.title);
+      button.addEventListener("click", () => choose(panel));
+      return button;
+    });
+    const group = make("div", { className: "scfm-switch" }, ...buttons);
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "Shown");
+    box.prepend(group);
+    box.classList.add("scfm-on");
+    choose(panels[0]);
+  };
+
+  // One switch for all panels of data sets: the first is shown, the choice holds for the whole page.
+  const names = [...new Set(all(".scfm-dataset").map((panel) => panel.dataset.dataset))];
+  const show = (name) => {
+    all(".scfm-dataset").forEach((panel) => {
+      const siblings = all(":scope > .scfm-dataset, :scope > details > .scfm-dataset", panel.closest(".scfm-chapter"));
+      const has = siblings.some((other) => other.dataset.dataset === name);
+      panel.hidden = has ? panel.dataset.dataset !== name : panel !== siblings[0];
+    });
+    all(".scfm-switch button").forEach((button) => {
+      button.setAttribute("aria-pressed", String(button.dataset.dataset === name));
+    });
+    refresh();
+  };
+  const enableSwitches = () => {
+    all(".scfm-chapter").forEach((chapter) => {
+      const panels = all(".scfm-dataset", chapter);
+      if (panels.length < 2) return;
+      const buttons = panels.map((panel) => {
+        const button = make("button", { type: "button", className: "scfm-tool" }, panel.dataset.dataset);
+        button.dataset.dataset = panel.dataset.dataset;
+        button.addEventListener("click", () => show(panel.dataset.dataset));
+        return button;
+      });
+      const group = make("div", { className: "scfm-switch" }, make("span", {}, "Data set:"), ...buttons);
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", "Data set");
+      panels[0].before(group);
+      chapter.classList.add("scfm-on");
+    });
+    if (names.length > 1) show(names[0]);
+  };
+
+  // Plots and scroll hints are measured again when a part of the page appears.
+  function refresh() {
+    window.dispatchEvent(new Event("resize"));
+    enableScrolls();
+  }
+
+  // A link into a closed chapter, or into the panel of another data set, opens it.
+  const reveal = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let node = target; node; node = node.parentElement) {
+      if (node.tagName === "DETAILS") node.open = true;
+      if (node.classList?.contains("scfm-dataset") && node.hidden) show(node.dataset.dataset);
+    }
+    const own = target.closest("summary")?.parentElement;
+    if (own) own.open = true;
+    target.scrollIntoView();
+  };
+
+  const start = () => {
+    all(".scfm-chapter table").filter((table) => table.tHead && table.tBodies.length === 1).forEach((table) => {
+      if (table.tBodies[0].rows.length > 1) enableSort(table);
+      enableDownload(table, table.closest(".scfm-scroll") ?? table);
+    });
+    all(".scfm-tabs").forEach(enableTabs);
+    enableSwitches();
+    enableScrolls();
+    all("details").forEach((fold) => fold.addEventListener("toggle", refresh));
+    window.addEventListener("resize", enableScrolls);
+    window.addEventListener("hashchange", reveal);
+    window.addEventListener("beforeprint", () => all(".scfm-chapter details").forEach((fold) => (fold.open = true)));
+    reveal();
+  };
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+})();

@@ -1,0 +1,62 @@
+"""The messages of the run: errors first, warnings and notes folded, one line per code."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from scfm.report.page.mqc import Section
+from scfm.report.page.templates import render
+
+if TYPE_CHECKING:
+    from scfm.report.view.data import ReportData
+
+WORDS = {"error": "error", "warning": "warning", "info": "note"}
+#: names that a line shows
+_NAMED = 6
+
+
+def message_sections(data: "ReportData") -> list[Section]:
+    """Return every message of the run."""
+    return [Section("messages", "Messages", "html", messages_html(data.messages, data))]
+
+
+def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
+    """Return the messages: one line per code that unfolds to the whole sentences, errors open and the rest folded."""
+    groups = [
+        _group(severity, code, list(entries), data)
+        for (severity, code), entries in groupby(messages, key=lambda m: (m["severity"], m["code"]))
+    ]
+    quiet = [g for g in groups if g["severity"] != "error"]
+    return render(
+        "messages.html.j2",
+        errors=[g for g in groups if g["severity"] == "error"],
+        quiet=quiet,
+        counts={w: sum(m["severity"] == s for m in messages) for s, w in WORDS.items()},
+        codes=", ".join(g["code"] for g in quiet),
+    )
+
+
+def _group(severity: str, code: str, entries: list[dict[str, Any]], data: "ReportData") -> dict[str, Any]:
+    """Return one code with its entries, and whom they are about."""
+    about = sorted({_about(m, data) for m in entries})
+    return {
+        "severity": severity,
+        "code": code,
+        "word": WORDS[severity],
+        "entries": [{"where": _where(m, data), "text": m["text"], "advice": m["advice"]} for m in entries],
+        "about": ", ".join(about[:_NAMED]),
+        "more": max(0, len(about) - _NAMED),
+    }
+
+
+def _about(entry: dict[str, Any], data: "ReportData") -> str:
+    """Return the method, the data set or the run that a message is about."""
+    return data.names.method(entry["method"]) if entry["method"] else entry["dataset"] or "the run"
+
+
+def _where(entry: dict[str, Any], data: "ReportData") -> str:
+    """Return data set, method and seed of a message."""
+    method = data.names.method(entry["method"]) if entry["method"] else ""
+    seed = "" if entry["seed"] is None else f"seed {entry['seed']}"
+    return ", ".join(part for part in (entry["dataset"], method, seed) if part)
