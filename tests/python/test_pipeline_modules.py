@@ -56,7 +56,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Samplesheet, two embeddings to import (one lacks cells, one has a NaN), weights of two models (one cut off), none of a third."""
+    """Samplesheet, two imports (one lacks cells, one has a NaN), weights of two models (one cut off)."""
     import anndata as ad
 
     folder = tmp_path_factory.mktemp("modules")

@@ -10,7 +10,7 @@ include { samplesheetPaths } from './main'
 // pipeline_info/params.json. The verdict of an earlier run is set aside, so that nobody takes it for this one's.
 // Returns what must be kept until the end of the run: the lock (null for a remote folder).
 def openOutdir(params, samplesheet) {
-    def outdir = file(params.outdir)
+    def outdir = file(params.outdir, glob: false)
     def info = outdir.resolve('pipeline_info')
     def lock = null
     if (outdir.scheme == 'file') {
@@ -73,12 +73,12 @@ def lockFolder(name, folder) {
 // What the user reads last. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
 def completionMessage(run, params) {
     def report = "${params.outdir}/report/scfmbench_report.html"
-    def written = file("${params.outdir}/tables/verdict.json")
+    def written = file("${params.outdir}/tables/verdict.json", glob: false)
     def verdict = written.exists() ? parseJson(written) : null
     if (run.success && params.fetch_only) {
         return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
     }
-    if (verdict && verdict.exit_status != 0 && file(report).exists()) {
+    if (verdict && verdict.exit_status != 0 && file(report, glob: false).exists()) {
         return "scfmbench finished with failures: ${verdict.message} Report: ${report}"
     }
     if (run.success && run.stats.ignoredCount == 0) {
