@@ -25,13 +25,8 @@ COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
 
 def _split_id(name: str) -> dict:
     dataset, method, correction, seed = name.split(".")
-    return {
-        "dataset": dataset,
-        "embedding": f"{method}.{correction}.{seed}",
-        "method": method,
-        "correction": correction,
-        "seed": int(seed),
-    }
+    about = {"method": method, "correction": correction, "seed": int(seed)}
+    return {"dataset": dataset, "embedding": f"{method}.{correction}.{seed}", **about}
 
 
 def _status(args: Namespace, step: str, name: str | None = None) -> None:
