@@ -41,6 +41,11 @@ def signed(value: float, digits: int = 2) -> str:
     return text if float(text) else text[1:]
 
 
+def percent(share: float) -> str:
+    """Return a share of 0 to 1 as a percentage for a style (values beyond are capped)."""
+    return f"{100 * min(1.0, max(0.0, share)):.1f}"
+
+
 def heat_table(
     rows: Sequence[str],
     columns: Sequence[str],

@@ -1,6 +1,12 @@
 """Style of the sections that scfmbench writes itself; the colours of the frame come from MultiQC's theme."""
 
-CSS = """
+from __future__ import annotations
+
+from scfm.report.page.style_figures import FIGURE_CSS
+
+CSS = (
+    FIGURE_CSS
+    + """
 #mqc_welcome{display:none!important}
 #page_title{float:right;margin:0}
 #page_title .multiqc-logo-wrapper svg{height:26px;width:auto}
@@ -66,3 +72,4 @@ CSS = """
 .scfm-cell{padding:0 .35rem;border-radius:2px}
 .scfm-band{fill:#2171b5;opacity:.1}
 """
+)
