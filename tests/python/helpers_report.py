@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pandas as pd
 from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import write_json, write_table
 from scfm.registries.messages import message
+
+if TYPE_CHECKING:
+    from scfm.report.view.data import ReportData
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -403,3 +407,32 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
         write_table(score_rows(row, metrics, rng), results / f"{stem}.scores.tsv")
     write_table(probing_rows(row, rng), results / f"{stem}.probing.tsv")
     write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")
+
+
+def report_data(root: Path, **options) -> "ReportData":
+    """Write a run, collect it, and return what the report reads; ``options`` are those of :func:`write_run`."""
+    from scfm.io.tables import read_json
+    from scfm.report.tables.collect import collect_results
+    from scfm.report.view.data import load_report_data
+
+    run = write_run(root / "run", **options)
+    collect_results(
+        plan=run.plan,
+        datasets=run.datasets,
+        results=[run.results],
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        messages=run.messages,
+        trace=run.trace,
+        outdir=root / "tables",
+    )
+    return load_report_data(
+        tables=root / "tables",
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=run.versions,
+        plots=run.plots,
+        histories=run.histories,
+    )

@@ -203,6 +203,7 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["trust"], name) == ["baselines", *(["ranks"] if has_total else []), "status"]
         changes = ["slopes", "changes"] if has_total else []
         assert keys_of(modules["appendix"], name) == [
+            "summary",
             "metrics",
             *(["totals"] if has_total else []),
             *probes,
@@ -255,14 +256,14 @@ def test_every_section_function_is_in_the_registry():
 
 
 def test_failed_method_is_a_row_of_the_summary_without_numbers(modules):
-    rows = re.findall(r"<tr[^>]*>.*?</tr>", section_of(modules["figure"], "ifnb_summary").data, re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", section_of(modules["appendix"], "ifnb_summary").data, re.DOTALL)
     combat = next(r for r in rows if ">ComBat</th>" in r)
     assert "failed: embed" in combat and combat.count(">–<") == 4
     assert "no scores" in next(r for r in rows if ">ComBat + center_l2</th>" in r)
 
 
 def test_controls_stay_last_and_are_marked_for_the_page_s_script(modules):
-    for key in ("figure/pbmc_summary", "appendix/pbmc_probe_table", "trust/pbmc_status"):
+    for key in ("appendix/pbmc_summary", "appendix/pbmc_probe_table", "trust/pbmc_status"):
         chapter, name = key.split("/")
         classes = re.findall(r"<tr( class=\"[^\"]*\")?><th scope=\"row\">", section_of(modules[chapter], name).data)
         kinds = [CONTROL in c for c in classes]
@@ -384,7 +385,7 @@ def test_text_from_data_is_escaped_in_tables_tabs_and_plots():
 
 def test_colours_run_from_light_to_dark_and_are_capped():
     light, dark = colour(0.0), colour(1.0)
-    assert (light[1], dark[1]) == ("#1a1a1a", "#fff")
+    assert (light[1], dark[1]) == ("#000", "#fff")
     assert colour(-3) == light and colour(7) == dark
     assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, Heat(lower_better={"c"})).count(light[0]) == 1
 
