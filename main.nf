@@ -6,9 +6,12 @@
 
 include { SCFMBENCH           } from './workflows/scfmbench'
 include { completionMessage   } from './subworkflows/local/utils_scfmbench/run'
-include { helpMessage         } from './subworkflows/local/utils_scfmbench'
+include { helpMessage         } from './subworkflows/local/utils_scfmbench/help'
 include { openOutdir          } from './subworkflows/local/utils_scfmbench/run'
+include { parameterSummary    } from './subworkflows/local/utils_scfmbench/help'
 include { requireSamplesheet  } from './subworkflows/local/utils_scfmbench'
+include { versionMessage      } from './subworkflows/local/utils_scfmbench/help'
+include { withCommaLists      } from './subworkflows/local/utils_scfmbench/help'
 
 workflow {
     main:
@@ -16,12 +19,18 @@ workflow {
         println(helpMessage(params))
         return
     }
-    def samplesheet = requireSamplesheet(params)
-    def lock = openOutdir(params, samplesheet)
-    SCFMBENCH(samplesheet, params)
+    if (params.version) {
+        println(versionMessage())
+        return
+    }
+    def options = withCommaLists(params)
+    def samplesheet = requireSamplesheet(options)
+    log.info(parameterSummary(options, workflow))
+    def lock = openOutdir(options, samplesheet)
+    SCFMBENCH(samplesheet, options)
 
     workflow.onComplete = {
-        log.info(completionMessage(workflow, params))
+        log.info(completionMessage(workflow, options))
         lock?.close()
     }
 }

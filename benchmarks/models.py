@@ -2,10 +2,10 @@
 """Time the models at official size with random weights: tokenising and forward pass, peak memory, one process per
 model.
 
-No download: weights of the official layout are made up (in a temporary folder, or kept in ``--weights``), and so are
-cells whose sequences are as long as those of real ones (``make_cells`` in models_worker.py). With ``--official DIR``
-the official code runs beside ours on the same cells and weights, in turns (A B A B ...), each in its own process with
-the same number of threads. DIR holds clones: scGPT, Geneformer, scFoundation, UCE, nicheformer, scCello, CellPLM;
+No download: weights of the official layout are drawn at random (in a temporary folder, or kept in ``--weights``), and
+so are cells whose sequences are as long as those of real ones (``make_cells`` in models_worker.py). With ``--official
+DIR`` the official code runs beside ours on the same cells and weights, in turns (A B A B ...), each in its own process
+with the same number of threads. DIR holds clones: scGPT, Geneformer, scFoundation, UCE, nicheformer, scCello, CellPLM;
 ``--official_python`` is an interpreter that has what they import (torch, anndata, scanpy, pandas, transformers 4.46,
 datasets, einops, local_attention, torchmetrics, pytorch_lightning, numba). Examples::
 
@@ -58,7 +58,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--batch_tokens", type=int, help="padded tokens per batch (ours; by device where not given)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="keep made-up weights here for the next run")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="keep the random weights here for the next run")
     parser.add_argument("--official", type=Path, metavar="DIR", help="folder with clones of the official repositories")
     parser.add_argument("--official_python", default=sys.executable, help="interpreter for the official code")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure that the memory of an embedding run does not grow with the number of cells.
 
-Writes .h5ad files of made-up cells x 20,000 genes (uncompressed CSR, piece by piece), makes tiny weights of a model,
+Writes .h5ad files of synthetic cells x 20,000 genes (uncompressed CSR, piece by piece), makes tiny weights of a model,
 runs ``bin/embed_cells.py`` on each file and reads the largest resident memory of that process from ``/proc`` (Linux). A
 block of 2,000 cells is drawn (``make_cells`` of the benchmark of models) and repeated. Example::
 
@@ -33,7 +33,7 @@ BLOCK = 2000
 
 
 def write_file(path: Path, n: int, *, median_genes: float, seed: int) -> None:
-    """Write n made-up cells, a block at a time."""
+    """Write n synthetic cells, a block at a time."""
     import anndata
     import h5py
     import numpy as np

@@ -467,7 +467,7 @@ class ScCello(Official):
 
     def tokenize(self, n: int | None = None) -> Any:
         """Rank cell by cell, build the data set, cut it to 2,048 and measure lengths."""
-        return self.tokenizer.tokenize(self.process.from_h5ad_adata(self.adata[:n].copy(), "made up"))
+        return self.tokenizer.tokenize(self.process.from_h5ad_adata(self.adata[:n].copy(), "synthetic"))
 
     def forward(self) -> np.ndarray:
         """Pad each batch of 24 to its longest cell and keep ``<cls>`` of the last layer."""

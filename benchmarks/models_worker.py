@@ -1,4 +1,4 @@
-"""One process of the benchmark of models: our code, or the official code, on the same made-up cells; orders come as
+"""One process of the benchmark of models: our code, or the official code, on the same synthetic cells; orders come as
 JSON lines.
 
 A process holds one model on one side, so its peak memory is that of this model alone; the parent (``models.py``) lets
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import anndata
     import numpy as np
 
-#: genes of a made-up data set
+#: genes of a synthetic data set
 N_GENES = 20_000
 #: release of the weights and genes of the official vocabulary, by name in the benchmark
 VOCABULARY = {
@@ -38,7 +38,7 @@ VOCABULARY = {
 
 
 def gene_names(n: int) -> tuple[list[str], list[str]]:
-    """Return n made-up symbols and Ensembl ids."""
+    """Return n synthetic symbols and Ensembl ids."""
     return [f"GENE{i:05d}" for i in range(n)], [f"ENSG{i:011d}" for i in range(n)]
 
 
@@ -49,7 +49,7 @@ def make_cells(
 
     Detected genes per cell are log-normal (median ``median_genes``; ``spread`` is the standard deviation of the
     logarithm), cut to 200 .. 8000. Which genes these are follows a popularity per gene (log-normal, 1.5), counts are 1
-    + NB(0.2, 0.105): mean 2.7, 64 % ones. The two real data sets this was held against have a spread of 0.24 and 0.36,
+    + NB(0.2, 0.105): mean 2.7, 64 % ones. The two real data sets this was compared with have a spread of 0.24 and 0.36,
     and one (9,015 genes) a mean count of 2.7 and 69 % ones.
     """
     import anndata

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how much memory and time a recipe needs to take a part of the rows out of a big file.
 
-Writes an h5ad file of made-up cells x 20,000 genes (counts in ``raw.X``, compressed CSR, piece by piece) unless the
+Writes an h5ad file of synthetic cells x 20,000 genes (counts in ``raw.X``, compressed CSR, piece by piece) unless the
 folder holds it, then runs ``bin/apply_recipe.py`` in a process of its own for each share of rows and reads that
 process's largest resident memory. Rows are chosen at random over the whole file, the hardest case for reading.
 Example::
@@ -38,7 +38,7 @@ WORKER = (
 
 
 def write_file(path: Path, n_cells: int, nonzeros: int, shares: list[float]) -> None:
-    """Write made-up cells, a block at a time; the same block of counts is repeated. ``obs['p<share>']`` marks rows."""
+    """Write synthetic cells by blocks; the same block of counts is repeated. ``obs['p<share>']`` marks rows."""
     import anndata
     import h5py
     import numpy as np

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build the sections of the report, in the form MultiQC reads."""
+"""Build the sections of the report, in the form MultiQC reads, and the summary of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scfm.task.cli import make_parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``*_mqc.json`` and ``scfmbench_order.yml`` into a folder."""
+    """Write ``*_mqc.json`` and ``scfmbench_order.yml`` into a folder, and the summary."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--tables", type=Path, required=True, help="folder written by collect_results.py")
     parser.add_argument("--plan", type=Path, required=True, help="plan.tsv: the embeddings the run should make")
@@ -26,24 +26,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="folder with metrics.tsv, methods.tsv, citations.tsv and schema_*.json",
     )
     parser.add_argument("--outdir", type=Path, default=Path("content"), help="where the sections are written")
+    parser.add_argument("--summary", type=Path, default=Path("summary.txt"), help="where the summary is written")
     args = parser.parse_args(argv)
 
     from scfm.report.build import build_report
+    from scfm.report.summary import run_summary
     from scfm.report.view.data import load_report_data
 
-    build_report(
-        load_report_data(
-            tables=args.tables,
-            plan=args.plan,
-            assets=args.assets,
-            params=args.params,
-            versions=args.versions,
-            plots=args.plots,
-            histories=args.histories,
-            schema=args.schema,
-        ),
-        args.outdir,
+    data = load_report_data(
+        tables=args.tables,
+        plan=args.plan,
+        assets=args.assets,
+        params=args.params,
+        versions=args.versions,
+        plots=args.plots,
+        histories=args.histories,
+        schema=args.schema,
     )
+    build_report(data, args.outdir)
+    args.summary.write_text(run_summary(data))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check parameters, samplesheet and every input file, and print all faults at once."""
+"""Check parameters, samplesheet and every input file, and print all errors at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("check_inputs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the inputs and write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and
+    """Check the inputs and write ``errors.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and
     ``input_warnings.json``.
     """
     parser = make_parser(__doc__)
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null"
     )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
-    parser.add_argument("--fail", action="store_true", help="print all faults and exit with status 2 if there are any")
+    parser.add_argument("--fail", action="store_true", help="print all errors and exit with status 2 if there are any")
     args = parser.parse_args(argv)
 
     assets = args.models_assets or args.methods_table.parent
@@ -76,15 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     write_outcome(outcome, args.outdir)
     log.info(
-        "%d data sets, %d embeddings planned, %d faults, %d warnings",
+        "%d data sets, %d embeddings planned, %d errors, %d warnings",
         len(outcome.datasets),
         len(outcome.plan),
-        len(outcome.faults),
+        len(outcome.errors),
         len(outcome.warnings),
     )
-    if args.fail and outcome.faults:
-        for fault in outcome.faults:
-            print(f"FAULT: {fault}", file=sys.stderr)
+    if args.fail and outcome.errors:
+        for error in outcome.errors:
+            print(f"ERROR: {error}", file=sys.stderr)
         return EXIT_USER
     return 0
 

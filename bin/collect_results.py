@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Collect what all steps left into the published tables, held against the plan."""
+"""Collect what all steps left into the published tables, checked against the plan."""
 
 from __future__ import annotations
 

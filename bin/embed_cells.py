@@ -73,7 +73,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--on_error",
         choices=["continue", "stop"],
         default="continue",
-        help="with --dataset: a fault is a result, or stops",
+        help="with --dataset: an error is a result, or stops",
     )
     return parser.parse_args(argv)
 

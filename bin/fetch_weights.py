@@ -83,7 +83,7 @@ def check(table: object, args: argparse.Namespace) -> None:
     sys.stdout.write(
         f"{state.sentence} Checksums: {len(verdict.published)} as published, {len(verdict.recorded)} as recorded,"
         f" {len(verdict.new) + len(verdict.stand_ins)} recorded"
-        f" now.{' The weights are made up.' if state.is_random else ''}\n"
+        f" now.{' The weights are randomly initialised.' if state.is_random else ''}\n"
     )
 
 

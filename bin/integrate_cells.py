@@ -12,7 +12,7 @@ from scfm.task.resources import limit_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one method with one seed and write its embedding for the door."""
+    """Run one method with one seed and write its embedding for the validation gate."""
     parser = make_parser(__doc__)
     parser.add_argument("--method", required=True, help="name in the methods table")
     parser.add_argument("--dataset", required=True, help="name of the data set")

@@ -64,7 +64,7 @@ def _prepare(args: argparse.Namespace) -> None:
     with open_store(args.h5ad, row["h5ad"]) as store:
         obs, left_out = store.frame("obs")
         var, _ = read_var(store, row["counts_source"])
-        told = unreadable(store, "obs", needed_columns(row, [], list(obs.columns)))  # by the check of the inputs
+        reported = unreadable(store, "obs", needed_columns(row, [], list(obs.columns)))  # by the check of the inputs
     prepared = prepare(
         load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])),
         obs,
@@ -74,7 +74,7 @@ def _prepare(args: argparse.Namespace) -> None:
         exclude=read_gene_list(args.hvg_exclude) if args.hvg_exclude else None,
         force=read_gene_list(args.hvg_force) if args.hvg_force else None,
     )
-    notes = left_out_warnings({c: why for c, why in left_out.items() if c not in told})
+    notes = left_out_warnings({c: why for c, why in left_out.items() if c not in reported})
     notes += small_classes_of_keys(prepared.obs, n_folds=int(params["probe_folds"]))
     prepared.facts["warnings"] += [{**w, "dataset": args.dataset} for w in notes]
     prepared.facts["input"] = describe_file(args.h5ad, row["h5ad"])

@@ -20,7 +20,7 @@ log = logging.getLogger("resolve_inputs")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``faults.txt``, ``resolved/<samplesheet>``, ``sources.json`` and ``builds.json``."""
+    """Write ``errors.txt``, ``resolved/<samplesheet>``, ``sources.json`` and ``builds.json``."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--input", type=Path, required=True, help="samplesheet")
     parser.add_argument("--params", type=Path, required=True, help="JSON file of all Nextflow parameters")
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     write_resolved(resolved, args.outdir, args.input.name)
     log.info(
-        "%d to download, %d to build, %d faults", len(resolved.sources), len(resolved.builds), len(resolved.faults)
+        "%d to download, %d to build, %d errors", len(resolved.sources), len(resolved.builds), len(resolved.errors)
     )
 
 

@@ -17,7 +17,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--shard_cells", type=int, default=0, metavar="N", help="cells per shard; 0 = one shard with all cells"
     )
     parser.add_argument(
-        "--groups", type=on_off, default=False, metavar="true|false", help="cells see each other: keep groups whole"
+        "--groups",
+        type=on_off,
+        default=False,
+        metavar="true|false",
+        help="cells attend to each other: keep groups whole",
     )
     parser.add_argument(
         "--group_column", default="", metavar="NAME", help="with --groups: column of the obs table; none = one shard"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The door: check an embedding against the cells of its data set before anything is computed from it."""
+"""The validation gate: check an embedding against the cells of its data set before anything is computed from it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Copy the prepared file and add what was computed from it."""
     parser = make_parser(__doc__)
     parser.add_argument("--prepared", required=True, type=Path, help="<dataset>.prepared.h5ad")
-    parser.add_argument("--embeddings", nargs="*", default=[], type=Path, help="<id>.parquet that passed the door")
+    parser.add_argument(
+        "--embeddings", nargs="*", default=[], type=Path, help="<id>.parquet that passed the validation gate"
+    )
     parser.add_argument("--sidecars", nargs="*", default=[], type=Path, help="<id>.json of each of them")
     parser.add_argument("--umaps", nargs="*", default=[], type=Path, help="UMAP tables (*.umap.parquet)")
     parser.add_argument("--output", required=True, type=Path, help="<dataset>.h5ad")

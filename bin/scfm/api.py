@@ -208,8 +208,8 @@ def score(
     EmbeddingValidationError
         The embedding does not pass the validation gate.
     """
+    from scfm.io.tables import IDENTITY
     from scfm.metrics.registry import load_metrics, metrics_of
-    from scfm.metrics.scoring import IDENTITY
     from scfm.metrics.scoring import score as score_inputs
 
     metrics = metrics_of(load_metrics(), profile)

@@ -9,7 +9,7 @@ EXIT_RESOURCE = 137
 
 
 class ScfmError(Exception):
-    """A fault with a cause the user can mend.
+    """An error with a cause that the user can correct.
 
     The message is one or more whole sentences: what is wrong, in which file and column, how many,
     what was expected, what to do next. It is shown without a traceback.

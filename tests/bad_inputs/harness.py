@@ -54,7 +54,7 @@ def time_limit() -> Iterator[None]:
 
 
 def said(executable: str, argv: list[str], folder: Path) -> list[str]:
-    """Return the sentences of a run: an error's text, the faults of the check, or the reason in a status file.
+    """Return the sentences of a run: an error's text, the errors of the check, or the reason in a status file.
 
     An error that is no :class:`scfm.errors.ScfmError` comes back as the text a user would get, with its type.
     """
@@ -66,8 +66,8 @@ def said(executable: str, argv: list[str], folder: Path) -> list[str]:
             main(argv)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # what reaches the user is what is tested
         return [f"Unexpected exit {error.code}" if isinstance(error, SystemExit) else describe_error(error)]
-    faults = folder / "out" / "faults.txt"
-    if faults.exists():
-        return faults.read_text().splitlines()
+    errors = folder / "out" / "errors.txt"
+    if errors.exists():
+        return errors.read_text().splitlines()
     statuses = [json.loads(p.read_text()) for p in (folder / "out").glob("*.status.json")]
     return [s["reason"] for s in statuses if s["status"] == "failed"]

@@ -47,7 +47,7 @@ PARAMS: dict[str, tuple[dict[str, object], str]] = {
     "methods": ({"methods": "harmny"}, "Did you mean 'harmony'"),
     "controls": ({"controls": "pca"}, "belongs to --methods"),
     "corrections": ({"corrections": "centre"}, "unknown correction"),
-    "all_and_one": ({"methods": "all,pca"}, "stands alone"),
+    "all_and_one": ({"methods": "all,pca"}, "'all' can't be combined"),
     "models": ({"models": "gpt"}, "--models"),
     "unknown": ({"n_hvgs": 10}, "--n_hvg"),
     "type": ({"n_hvg": "many"}, "expected a whole number"),

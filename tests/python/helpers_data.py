@@ -1,4 +1,4 @@
-"""Small AnnData files with every storage and every fault, made on the fly."""
+"""Small AnnData files with every storage and every error, made on the fly."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def valid_rows(run: Run, name: str) -> int:
     schema = json.loads((PROJECT / "assets" / f"schema_{name}.json").read_text())
     rows = json.loads(run.table(name).to_json(orient="records", double_precision=15))
     check = jsonschema.Draft202012Validator(schema["items"])
-    faults = [fault.message for row in rows for fault in check.iter_errors(row)]
-    assert faults == [], faults[:3]
+    errors = [error.message for row in rows for error in check.iter_errors(row)]
+    assert errors == [], errors[:3]
     assert list(run.table(name).columns) == list(schema["items"]["properties"])
     return len(rows)

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers_report import ASSETS, write_run
-from scfm.io.tables import read_json
+from helpers_report import ASSETS, collected, write_run
+from scfm.io.tables import IDENTITY
 from scfm.metrics.ranking import add_ranks, coverage_of
 from scfm.metrics.totals import compute_totals
-from scfm.report.tables.collect import collect_results
 from scfm.report.tables.load import read_metrics
-from scfm.report.view.data import ReportData, load_report_data
+from scfm.report.view.data import ReportData
 from scfm.study.published import METRICS, Published
 
 FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_graph", "scvi": "generative"}
@@ -132,36 +131,15 @@ def probing_rows(scenario: str, published: Published, *, dataset: str = "own", s
 
 
 def study_report(root: Path, scenario: str, *, noise: float = 0.02, row: dict[str, Any] | None = None) -> ReportData:
-    """Return the report data of a made-up run of the paper profile whose data set ``pbmc`` is a scenario: published
+    """Return the report data of a synthetic run of the paper profile whose data set ``pbmc`` is a scenario: published
     values with seeded noise.
     """
     run = write_run(root / "run", datasets=("pbmc",))
-    collect_results(
-        plan=run.plan,
-        datasets=run.datasets,
-        results=[run.results],
-        metrics_table=ASSETS / "metrics.tsv",
-        methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params),
-        messages=run.messages,
-        trace=run.trace,
-        outdir=root / "tables",
-    )
-    data = load_report_data(
-        tables=root / "tables",
-        plan=run.plan,
-        assets=ASSETS,
-        params=run.params,
-        versions=run.versions,
-        plots=run.plots,
-        histories=run.histories,
-    )
+    data = collected(run, root / "tables")
     rng = np.random.default_rng(7)
     scores = score_rows(scenario, data.published, dataset="pbmc", shift=lambda *_: float(rng.normal(0, noise)))
     others = data.scores[~data.scores["method"].isin(FAMILIES) & data.scores["metric"].isin(METRICS)]
-    models = scores.loc[
-        scores["family"] == "foundation_model", ["dataset", "embedding", "method", "family", "correction", "seed"]
-    ].drop_duplicates()
+    models = scores.loc[scores["family"] == "foundation_model", list(IDENTITY)].drop_duplicates()
     plan = models.assign(
         is_control=False, output_type="embedding", model=models["method"], status="", reason_code="", reason=""
     )

@@ -28,7 +28,7 @@ SCENARIOS = {
 }
 
 
-def recipe_faults(path: Path | str) -> list[str]:
+def recipe_errors(path: Path | str) -> list[str]:
     """Return the sentences with which a recipe is refused; empty if it is right."""
     try:
         load_recipe(path)
@@ -44,9 +44,9 @@ def write_recipe(folder: Path, text: str, name: str = "recipe.yml") -> Path:
     return path
 
 
-def faults(folder: Path, text: str) -> list[str]:
-    """Return the faults of a recipe."""
-    return recipe_faults(write_recipe(folder, text))
+def errors(folder: Path, text: str) -> list[str]:
+    """Return the errors of a recipe."""
+    return recipe_errors(write_recipe(folder, text))
 
 
 def apply(folder: Path, text: str, **files: Path) -> tuple[dict, ad.AnnData]:

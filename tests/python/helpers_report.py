@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from scfm.embeddings.gate import missing_cells_warning
-from scfm.io.tables import write_json, write_table
+from scfm.io.tables import IDENTITY, read_json, write_json, write_table
 from scfm.registries.messages import message
+from scfm.report.tables.collect import collect_results
+from scfm.report.view.data import ReportData, load_report_data
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
@@ -48,7 +51,7 @@ FAILURE = (
 
 @dataclass
 class Run:
-    """Paths of a made-up run."""
+    """Paths of a synthetic run."""
 
     root: Path
     plan: Path
@@ -154,12 +157,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                 )
             rows.append(
                 {
-                    "dataset": row.dataset,
-                    "embedding": row.embedding,
-                    "method": row.method,
-                    "family": row.family,
-                    "correction": row.correction,
-                    "seed": row.seed,
+                    **identity(row),
                     "batch_key": "batch",
                     "label_key": "cell_type",
                     "metric": m.name,
@@ -195,12 +193,7 @@ def probing_rows(row, rng: np.random.Generator) -> pd.DataFrame:
                         value = 0.02 if fold == "sd" else float(np.clip(centre + rng.normal(0, 0.02), 0, 1))
                         rows.append(
                             {
-                                "dataset": row.dataset,
-                                "embedding": row.embedding,
-                                "method": row.method,
-                                "family": row.family,
-                                "correction": row.correction,
-                                "seed": row.seed,
+                                **identity(row),
                                 "batch_key": "batch",
                                 "label_key": "cell_type",
                                 "target": target,
@@ -323,8 +316,8 @@ def write_history(path: Path, rng: np.random.Generator) -> None:
 def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     """Write a whole run.
 
-    In ``ifnb`` ComBat fails at ``embed`` with a reason; in ``pbmc`` the imported embedding passes the door but leaves
-    no scores at all, and Scanorama has lost seven cells.
+    In ``ifnb`` ComBat fails at ``embed`` with a reason; in ``pbmc`` the imported embedding passes the validation gate
+    but leaves no scores at all, and Scanorama has lost seven cells.
     """
     results, plots, histories = (root / name for name in ("results", "plots", "histories"))
     for folder in (results, plots, histories):
@@ -409,6 +402,7 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
     write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")
 
 
+<<<<<<< HEAD
 def report_data(root: Path, **options) -> "ReportData":
     """Write a run, collect it, and return what the report reads; ``options`` are those of :func:`write_run`."""
     from scfm.io.tables import read_json
@@ -416,6 +410,15 @@ def report_data(root: Path, **options) -> "ReportData":
     from scfm.report.view.data import load_report_data
 
     run = write_run(root / "run", **options)
+=======
+def identity(row: tuple) -> dict[str, object]:
+    """Return which embedding a row of the plan is about."""
+    return {column: getattr(row, column) for column in IDENTITY}
+
+
+def collected(run: Run, tables: Path) -> ReportData:
+    """Collect the tables of a run into a folder and return the report data made from them."""
+>>>>>>> main
     collect_results(
         plan=run.plan,
         datasets=run.datasets,
@@ -425,10 +428,17 @@ def report_data(root: Path, **options) -> "ReportData":
         params=read_json(run.params),
         messages=run.messages,
         trace=run.trace,
+<<<<<<< HEAD
         outdir=root / "tables",
     )
     return load_report_data(
         tables=root / "tables",
+=======
+        outdir=tables,
+    )
+    return load_report_data(
+        tables=tables,
+>>>>>>> main
         plan=run.plan,
         assets=ASSETS,
         params=run.params,
@@ -436,3 +446,22 @@ def report_data(root: Path, **options) -> "ReportData":
         plots=run.plots,
         histories=run.histories,
     )
+<<<<<<< HEAD
+=======
+
+
+def collect_command(run: Run, tables: Path) -> list[str]:
+    """Return the command line that collects the tables of a run into a folder, without a trace."""
+    options = {
+        "--plan": run.plan,
+        "--datasets": run.datasets,
+        "--messages": run.messages,
+        "--results": run.results,
+        "--metrics_table": ASSETS / "metrics.tsv",
+        "--methods_table": ASSETS / "methods.tsv",
+        "--params": run.params,
+        "--outdir": tables,
+    }
+    script = ASSETS.parent / "bin" / "collect_results.py"
+    return [sys.executable, str(script), *(str(word) for option in options.items() for word in option)]
+>>>>>>> main

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers_report import ASSETS
+from scfm.io.tables import IDENTITY
 from scfm.metrics.ranking import add_ranks, coverage_of
 from scfm.metrics.totals import compute_totals
 from scfm.registries.reader import read_registry
@@ -18,7 +19,6 @@ from scfm.report.view.data import ReportData, read_citations
 
 FAMILIES = {"pca": "none", "harmony": "neighbor_graph", "scanorama": "neighbor_graph", "scvi": "generative"}
 SCENARIOS = ("limb", "liver", "Immune", "HLCA_assay", "HLCA_disease", "HLCA_sn")
-IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 
 
 def identify(frame: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def study_scores(scenarios=SCENARIOS) -> pd.DataFrame:
 
 
 def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
-    """Return made-up probes: batch is read off uncorrected embeddings, and hardly off centred ones."""
+    """Return synthetic probes: batch is read off uncorrected embeddings, and hardly off centred ones."""
     rng, rows = np.random.default_rng(0), []
     for row in embeddings.to_dict("records"):
         for target in ("batch", "label"):
@@ -89,7 +89,7 @@ def study_probing(embeddings: pd.DataFrame, *, classes: int = 10) -> pd.DataFram
 
 
 def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int = 6) -> pd.DataFrame:
-    """Return made-up centroids: batches are torn apart where nothing was corrected."""
+    """Return synthetic centroids: batches are torn apart where nothing was corrected."""
     rows = []
     for row in embeddings.to_dict("records"):
         rng = np.random.default_rng(len(row["embedding"]))
@@ -126,7 +126,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
     """Return the report's data; ``centroids`` are the numbers of batches and labels."""
     scores = study_scores(scenarios) if scores is None else scores
     metrics, methods = read_metrics(ASSETS / "metrics.tsv", "paper"), read_methods(ASSETS / "methods.tsv")
-    embeddings = scores.drop_duplicates(["dataset", "embedding"])[IDENTITY].reset_index(drop=True)
+    embeddings = scores.drop_duplicates(["dataset", "embedding"])[list(IDENTITY)].reset_index(drop=True)
     plan = embeddings.assign(
         is_control=embeddings["family"] == "control",
         output_type="embedding",

@@ -85,9 +85,9 @@ def write_data(folder: Path) -> None:
         weights=folder / "weights.json",
         outdir=folder,
     )
-    faults = (folder / "faults.txt").read_text()
-    if faults:
-        raise SystemExit(f"The small inputs have errors:\n{faults}")
+    errors = (folder / "errors.txt").read_text()
+    if errors:
+        raise SystemExit(f"The small inputs have errors:\n{errors}")
     call(
         "prepare_dataset",
         dataset="tiny",

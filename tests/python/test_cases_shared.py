@@ -6,16 +6,26 @@ Siblings that need no file are in ``test_bad_inputs.py`` and ``test_inputs_sibli
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import anndata as ad
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
+import apply_recipe
 import check_inputs
 import import_embedding
 import prepare_dataset
 from helpers_data import SCHEMA
+from helpers_modules import ASSETS, call
+from scfm.errors import ScfmError
 from scfm.inputs.params import with_defaults
+from scfm.metrics.registry import load_metrics
 
 CASES = next((p / "shared" / "cases" for p in Path(__file__).parents if (p / "shared" / "cases").is_dir()), Path())
 pytestmark = pytest.mark.skipif(not CASES.parts, reason="needs shared/cases beside the checkout")
@@ -57,29 +67,29 @@ def _check(folder: Path, outdir: Path, **params: object) -> tuple[list[str], lis
         ["--params", str(outdir / "params.json"), "--input", str(sheet), "--outdir", str(outdir), "--quiet"]
     )
     read = [json.loads((outdir / f"{name}.json").read_text()) for name in ("input_warnings", "datasets")]
-    return (outdir / "faults.txt").read_text().splitlines(), *read
+    return (outdir / "errors.txt").read_text().splitlines(), *read
 
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_the_check_says_it(name: str, tmp_path: Path) -> None:
     params, words, messages = CHECKED[name]
-    faults, warnings, _ = _check(CASES / name, tmp_path, **params)
-    assert len(faults) == bool(words), faults
-    assert all(word in faults[0] for word in words), faults
+    errors, warnings, _ = _check(CASES / name, tmp_path, **params)
+    assert len(errors) == bool(words), errors
+    assert all(word in errors[0] for word in words), errors
     for code, text in messages.items():
         assert [w for w in warnings if w["code"] == code and text in w["text"]], warnings
 
 
 def test_an_old_file_is_one_sentence(tmp_path: Path) -> None:
-    faults, _, _ = _check(CASES / "wild/17-anndata-0.6", tmp_path)
-    of_file = [f for f in faults if "(d.h5ad)" in f]  # the case's name is no valid name of a data set either
+    errors, _, _ = _check(CASES / "wild/17-anndata-0.6", tmp_path)
+    of_file = [f for f in errors if "(d.h5ad)" in f]  # the case's name is no valid name of a data set either
     assert len(of_file) == 1 and "before 0.7" in of_file[0]
 
 
 def _prepare(name: str, outdir: Path, **params: object) -> tuple[dict, dict]:
     """Check and prepare a case; return status and facts."""
-    faults, _, datasets = _check(CASES / name, outdir, **params)
-    assert faults == []
+    errors, _, datasets = _check(CASES / name, outdir, **params)
+    assert errors == []
     dataset = datasets[0]["dataset"]
     options = {"dataset": dataset, "datasets": outdir / "datasets.json", "params": outdir / "all.json"}
     options |= {"h5ad": CASES / name / "d.h5ad", "outdir": outdir, "on_error": "continue"}
@@ -96,8 +106,6 @@ def test_factors_are_their_names_and_gaps_are_missing(tmp_path: Path) -> None:
 
 
 def test_a_wide_old_file_keeps_its_columns(tmp_path: Path) -> None:
-    import anndata as ad
-
     status, _ = _prepare("wild/16-old-encoding-wide", tmp_path)
     assert status["status"] == "ok"
     obs = ad.read_h5ad(next(tmp_path.glob("*.prepared.h5ad")), backed="r").obs
@@ -150,3 +158,131 @@ def test_imports(name: str, n_dims: int, text: str, tmp_path: Path) -> None:
         return
     sidecar = json.loads((tmp_path / "d.e.raw.0.unchecked.json").read_text())
     assert sidecar["n_dims"] == n_dims and [w for w in sidecar["warnings"] if text in w["text"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("yaml_date", "a value can't be read"),
+        ("yaml_deep", "deeper than 20 levels"),
+        ("yaml_map_bomb", "aliases"),
+        ("yaml_recursive", "aliases"),
+    ],
+)
+def test_options_of_models_are_refused_in_a_sentence(name: str, text: str, tmp_path: Path) -> None:
+    folder = CASES / "hostile/params" / name
+    errors, _, _ = _check(folder, tmp_path, models="scgpt", model_options=str(folder / "m.yml"))
+    said = [error for error in errors if "m.yml" in error]
+    assert len(said) == 1 and text in said[0], errors
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("recipe/rename_id/r.yml", "'_index'"),
+        ("recipe/set_empty/r.yml", "set"),
+        ("recipe/src_csr_index_neg/r.yml", "damaged CSR matrix"),
+    ],
+)
+def test_recipes_are_refused_in_a_sentence(name: str, text: str, tmp_path: Path) -> None:
+    given = ["--recipe", str(CASES / "hostile" / name), "--dataset", "d", "--outdir", str(tmp_path)]
+    source = f"a={CASES / 'hostile/anndata/csr_index_neg/d.h5ad'}"
+    with pytest.raises(ScfmError) as refusal:
+        apply_recipe.main([*given, "--source", source])
+    assert text in str(refusal.value)
+
+
+def _scores(folder: Path, dataset: str) -> pd.DataFrame:
+    """Integrate and score a prepared data set; return the values over all cells, a column per method."""
+    found = {}
+    obs, pca = folder / f"{dataset}.obs.parquet", folder / f"{dataset}.pca.parquet"
+    for method in ("pca", "harmony"):
+        stem = f"{dataset}.{method}.raw.0"
+        call(
+            "integrate_cells",
+            method=method,
+            dataset=dataset,
+            prepared=folder / f"{dataset}.prepared.h5ad",
+            obs=obs,
+            pca=pca,
+            params=folder / "all.json",
+            methods_table=ASSETS / "methods.tsv",
+            outdir=folder,
+        )
+        unchecked = {"embedding": folder / f"{stem}.unchecked.parquet", "sidecar": folder / f"{stem}.unchecked.json"}
+        call("validate_embedding", **unchecked, obs=obs, outdir=folder)
+        of_one = {"embedding": folder / f"{stem}.parquet", "sidecar": folder / f"{stem}.json", "obs": obs}
+        call("find_neighbors", **of_one, k=90, outdir=folder)
+        call("score_embedding", **of_one, pca=pca, knn=folder / f"{stem}.knn.npz", profile="full", outdir=folder)
+        table = pd.read_csv(folder / f"{stem}.scores.tsv", sep="\t")
+        found[method] = table[table["group"] == "all"].set_index("metric")["value"]
+    return pd.DataFrame(found)
+
+
+def _seurat_twin(path: Path) -> ad.AnnData:
+    """Return a SeuratDisk file decoded here: names stand in ``__categories``, the smallest integer is a gap."""
+    with h5py.File(path) as file:
+        ids = file["obs/_index"].asstr()[()]
+        columns = {}
+        for name in ("orig.ident", "cell_type"):
+            levels = file["obs/__categories"][name].asstr()[()]
+            columns[name] = pd.Categorical([levels[c] if c >= 0 else None for c in file["obs"][name][()]])
+        counts, genes = file["raw/X"], file["raw/var/_index"].asstr()[()]
+        values = csr_matrix((counts["data"][()], counts["indices"][()], counts["indptr"][()]), (len(ids), len(genes)))
+    return ad.AnnData(values, obs=pd.DataFrame(columns, index=ids), var=pd.DataFrame(index=genes))
+
+
+def _labelled_twin(path: Path) -> ad.AnnData:
+    """Return the file with no label where it says that there is none."""
+    adata = ad.read_h5ad(path)
+    adata.obs["cell_type"] = adata.obs["cell_type"].cat.remove_categories(["Unknown", "unassigned"])
+    return adata
+
+
+def _shared_twin(path: Path) -> ad.AnnData:
+    """Return the file with the genes that have counts in every batch."""
+    adata = ad.read_h5ad(path)
+    seen = [
+        adata.X[(adata.obs["batch"] == batch).to_numpy()].sum(axis=0).A1 > 0 for batch in adata.obs["batch"].unique()
+    ]
+    return adata[:, np.logical_and.reduce(seen)].copy()
+
+
+@pytest.mark.parametrize(
+    ("name", "twin_of", "params"),
+    [
+        ("wild/07-seuratdisk-factors", _seurat_twin, {}),
+        ("wild/38-unknown-labels", _labelled_twin, {}),
+        ("wild/09-outer-join-zeros", _shared_twin, {"shared_genes": True}),
+    ],
+)
+def test_scores_are_those_of_a_clean_twin(name: str, twin_of: Callable, params: dict, tmp_path: Path) -> None:
+    case, twin = tmp_path / "case", tmp_path / "twin"
+    clean = tmp_path / "clean"
+    for folder in (case, twin, clean):
+        folder.mkdir()
+    twin_of(CASES / name / "d.h5ad").write_h5ad(clean / "d.h5ad")
+    shutil.copy(next((CASES / name).glob("*sheet.csv")), clean / "samplesheet.csv")
+    found = []
+    for source, folder, more in ((name, case, params), (str(clean), twin, {})):
+        status, facts = _prepare(source, folder, n_pcs=20, **more)
+        assert status["status"] == "ok"
+        found.append(_scores(folder, facts["dataset"]))
+    pd.testing.assert_frame_equal(*found)
+    batch, bio = found[0].loc["kbet"], found[0].loc["leiden_nmi"]
+    assert batch["harmony"] > batch["pca"] and bio["harmony"] > bio["pca"] - 0.05
+
+
+def test_labels_of_one_batch_give_no_batch_score(tmp_path: Path) -> None:
+    status, facts = _prepare("wild/51-one-batch-labelled", tmp_path)
+    assert status["status"] == "ok"
+    dataset = facts["dataset"]
+    _scores(tmp_path, dataset)
+    groups = load_metrics()
+    for method in ("pca", "harmony"):
+        table = pd.read_csv(tmp_path / f"{dataset}.{method}.raw.0.scores.tsv", sep="\t")
+        whole = table[table["group"] == "all"].set_index("metric")
+        batch = [name for name in whole.index if groups[name].group == "batch"]
+        assert batch and whole.loc[batch, "value"].isna().all()
+        assert set(whole.loc[batch, "reason"]) == {"one_batch"}
+        assert whole.loc["leiden_nmi", "status"] == "ok"

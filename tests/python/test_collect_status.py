@@ -1,4 +1,4 @@
-"""Results held against the plan: every planned step is there, explained."""
+"""Results checked against the plan: every planned step is there, explained."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_step_missing_without_any_explanation_is_failed_and_unexplained():
     steps = outcome(table, "harmony.raw.0")
     assert steps["neighbors"] == ("failed", "no_result")
     assert steps["score"] == steps["umap"] == ("not_applicable", "earlier_step_failed")
-    assert steps["probe"] == ("ok", "")  # probing needs the door only
+    assert steps["probe"] == ("ok", "")  # probing requires the validation gate only
     reason = table.loc[table["reason_code"] == "no_result", "reason"].item()
     assert reason.startswith(
         "The task left no result (killed or out of memory after all retries): see pipeline_info/execution_trace"

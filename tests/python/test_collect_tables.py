@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pandas as pd
 import pytest
 
-from helpers_report import ASSETS, write_run
+from helpers_report import ASSETS, collect_command, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.schemas import KEYWORDS, Schemas
@@ -26,7 +25,7 @@ BIN = Path(__file__).resolve().parents[2] / "bin"
 
 
 def collect_run(run, outdir: Path, **changes) -> dict:
-    """Collect a made-up run."""
+    """Collect a synthetic run."""
     arguments = {
         "plan": run.plan,
         "datasets": run.datasets,
@@ -42,7 +41,7 @@ def collect_run(run, outdir: Path, **changes) -> dict:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A made-up run."""
+    """A synthetic run."""
     return write_run(tmp_path_factory.mktemp("run"))
 
 
@@ -121,33 +120,14 @@ def test_a_run_that_left_nothing_still_gives_tables_and_a_verdict(run, tmp_path)
 
 
 def test_the_executable_writes_the_tables_and_says_what_is_wrong(run, tmp_path):
-    command = [
-        sys.executable,
-        BIN / "collect_results.py",
-        "--plan",
-        run.plan,
-        "--datasets",
-        run.datasets,
-        "--messages",
-        run.messages,
-        "--results",
-        run.results,
-        "--metrics_table",
-        ASSETS / "metrics.tsv",
-        "--methods_table",
-        ASSETS / "methods.tsv",
-        "--params",
-        run.params,
-        "--outdir",
-        tmp_path / "tables",
-    ]
+    command = collect_command(run, tmp_path / "tables")
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     assert "ERROR E-RUN-01 ifnb ComBat (combat.raw.0): the step 'embed' failed." in done.stderr
     assert (tmp_path / "tables" / "verdict.json").is_file()
-    broken = subprocess.run([*map(str, command), "--trace", str(run.plan)], capture_output=True, text=True, check=False)
+    broken = subprocess.run([*command, "--trace", str(run.plan)], capture_output=True, text=True, check=False)
     assert broken.returncode == 2 and "Expected Nextflow's execution trace" in broken.stderr
 
 
@@ -183,7 +163,7 @@ def good_status() -> pd.DataFrame:
         ({"extra": 1}, r"columns not in the schema: extra"),
     ],
 )
-def test_a_table_against_its_schema_is_refused_with_every_fault(change, sentence):
+def test_a_table_against_its_schema_is_refused_with_every_error(change, sentence):
     SCHEMAS.check(good_status(), "status")
     with pytest.raises(ScfmError, match=sentence):
         SCHEMAS.check(good_status().assign(**change), "status")

@@ -75,7 +75,7 @@ def _status(outcome: Outcome) -> dict[str, tuple[str, str]]:
 
 def test_rows_of_models_seeds_corrections_and_random_twins(folder) -> None:
     found = _check(folder, models="geneformer,uce", seeds="3,4", corrections="center,l2", random_init=True)
-    assert found.faults == []
+    assert found.errors == []
     names = [r["embedding"] for r in found.plan]
     assert names == [
         "geneformer.raw.3",
@@ -89,20 +89,16 @@ def test_rows_of_models_seeds_corrections_and_random_twins(folder) -> None:
     ]
     for row in found.plan:
         assert set(row) == set(COLUMNS) and row["status"] == row["reason"] == ""
-        assert (row["family"], row["uses_gpu"], row["is_control"]) == (
-            "foundation_model",
-            True,
-            row["method"].endswith("_random"),
-        )
+        assert (row["family"], row["is_control"]) == ("foundation_model", row["method"].endswith("_random"))
         assert row["model"] == row["method"].removesuffix("_random")
 
 
 def test_methods_have_the_columns_too(folder) -> None:
     rows = _check(folder, methods="scvi,pca", controls="random").plan
-    assert {(r["method"], r["uses_gpu"], r["model"], r["status"]) for r in rows} == {
-        ("scvi", True, "", ""),
-        ("pca", False, "", ""),
-        ("random", False, "", ""),
+    assert {(r["method"], r["model"], r["status"]) for r in rows} == {
+        ("scvi", "", ""),
+        ("pca", "", ""),
+        ("random", "", ""),
     }
 
 
@@ -124,7 +120,7 @@ def test_reasons_with_tabs_stay_on_one_line() -> None:
 
 def test_all_models_can_run_on_human_cells_with_both_kinds_of_names(folder) -> None:
     found = _check(folder, models="all", row={"organism": "Homo sapiens"}, accept_license="scfoundation")
-    assert found.faults == [] and _status(found) == dict.fromkeys(TABLE, ("", ""))
+    assert found.errors == [] and _status(found) == dict.fromkeys(TABLE, ("", ""))
 
 
 @pytest.mark.parametrize("weights", [{}, {"scgpt": None}, {"scgpt": []}, {"scgpt": ["readme.txt"]}])
@@ -153,7 +149,7 @@ def test_a_restricted_licence_must_be_accepted(folder) -> None:
     )
 
 
-def test_made_up_weights_need_no_licence_and_part_of_the_files_is_not_enough(folder) -> None:
+def test_random_weights_need_no_licence_and_part_of_the_files_is_not_enough(folder) -> None:
     listing = complete_listing()["scfoundation"]
     assert _status(_check(folder, models="scfoundation", weights={"scfoundation": [*listing, "RANDOM_WEIGHTS.txt"]}))[
         "scfoundation"
@@ -249,7 +245,7 @@ def test_own_settings_win(folder) -> None:
         "uce: {species: chicken, gene_column: mine}\nscgpt:\n  max_length: none\n  normalize: no\n"
     )
     found = _check(folder, models="uce,scgpt", row={"organism": "chicken"}, model_options=str(folder / "o.yml"))
-    assert found.faults == []
+    assert found.errors == []
     assert _status(found) == {
         "uce": ("", ""),
         "scgpt": ("not_applicable", "organism_not_supported"),
@@ -284,25 +280,25 @@ def test_groups_of_cellplm(column, prepared, shards) -> None:
     assert _shards_follow(TABLE["scgpt"], settings, row) == ""
 
 
-# --- faults -----------------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_names(folder) -> None:
-    found = _check(folder, models="scgtp,uce", accept_license="scfundation").faults
+    found = _check(folder, models="scgtp,uce", accept_license="scfundation").errors
     assert_says(found, "--models: unknown model 'scgtp'", "Did you mean 'scgpt'?")
     assert_says(found, "--accept_license: unknown model 'scfundation'", "Did you mean 'scfoundation'?")
 
 
 def test_nothing_to_do_names_the_models(folder) -> None:
-    assert_says(_check(folder, models="none").faults, "nothing to do", "--models")
-    assert _check(folder, models="uce").faults == []
+    assert_says(_check(folder, models="none").errors, "nothing to do", "--models")
+    assert _check(folder, models="uce").errors == []
 
 
 def test_names_of_models_are_taken(folder) -> None:
     for name in ("scgpt", "uce_random"):
         (folder / f"{name}.csv").write_text("cell_id,dim_0\n")
         assert_says(
-            _check(folder, models="none", methods="pca", row={"embeddings": f"{name}.csv"}).faults,
+            _check(folder, models="none", methods="pca", row={"embeddings": f"{name}.csv"}).errors,
             f"'{name}' is the name of a method",
         )
 
@@ -325,24 +321,24 @@ def test_names_of_models_are_taken(folder) -> None:
         ("- scgpt\n- uce", [("holds a list", "expected model names")]),
         ("scgpt: {max_length: [5, 6]}", [("setting max_length is a list; expected a single value",)]),
         ("uce:\n  species:\n", [("uce: setting species has no value",)]),
-        ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' stands more than once",)]),
-        ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' stands more than once",)]),
+        ("scgpt: {max_length: 5}\nscgpt: {max_length: 6}", [("'scgpt' occurs more than once",)]),
+        ("scgpt: {max_length: 5, max_length: 6}", [("'max_length' occurs more than once",)]),
         ("scgpt: {max_length: 5", [("not valid YAML",)]),
         ("!!python/object/apply:os.system ['true']", [("not valid YAML",)]),
     ],
 )
-def test_every_fault_of_the_options_is_told(folder, text, sentences) -> None:
+def test_every_error_of_the_options_is_told(folder, text, sentences) -> None:
     (folder / "o.yaml").write_text(text)
-    faults = _check(folder, models="scgpt,uce", model_options=str(folder / "o.yaml")).faults
+    errors = _check(folder, models="scgpt,uce", model_options=str(folder / "o.yaml")).errors
     for parts in sentences:
-        assert "o.yaml" in assert_says(faults, *parts)
-    assert len(faults) == len(sentences)
+        assert "o.yaml" in assert_says(errors, *parts)
+    assert len(errors) == len(sentences)
 
 
 def test_options_that_are_not_there(folder) -> None:
     for staged in (None, {"d.h5ad": str(folder / "d.h5ad")}, {"d.h5ad": str(folder / "d.h5ad"), "far.yml": ""}):
         assert_says(
-            _check(folder, models="uce", model_options="far.yml", staged=staged).faults,
+            _check(folder, models="uce", model_options="far.yml", staged=staged).errors,
             "--model_options",
             "'far.yml' does not exist",
         )

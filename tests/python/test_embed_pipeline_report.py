@@ -1,4 +1,6 @@
-"""Models in the report: what did not run and why, made-up weights, bf16, random twins among the controls, citations."""
+"""Models in the report: what did not run and why, randomly initialised weights, bf16, random twins among the controls,
+citations.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ MODELS = {
     "scfoundation": ("foundation_model", False, 0.5, 0.5),
 }
 REASONS = {
-    "uce": ("organism_not_supported", "UCE knows the genes of human; this data set is of 'axolotl'."),
+    "uce": ("organism_not_supported", "UCE has a vocabulary for human; this data set is of 'axolotl'."),
     "scfoundation": (
         "weights_missing",
         (
@@ -42,8 +44,8 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of one data set with a model on made-up weights in bf16, its random twin, and two models that could not
-    run.
+    """A run of one data set with a model on randomly initialised weights in bf16, its random twin, and two models that
+    could not run.
     """
     with pytest.MonkeyPatch.context() as patch:
         kept = {name: METHODS[name] for name in ("pca", "harmony", "combat", "random", "label_onehot")} | MODELS
@@ -109,8 +111,8 @@ def test_messages_say_what_to_do(run) -> None:
     assert missing["severity"] == "warning" and missing["dataset"] == "pbmc"
     assert missing["text"] == f"scFoundation did not run. {REASONS['scfoundation'][1]}"
     assert told["I-MOD-01", "uce"]["severity"] == "info"
-    made_up = told["W-MOD-05", "scgpt"]
-    assert "scGPT ran with randomly initialised weights" in made_up["text"]
+    random = told["W-MOD-05", "scgpt"]
+    assert "scGPT ran with randomly initialised weights" in random["text"]
     assert ("W-MOD-05", "scgpt_random") not in told  # weights of a control are random by definition
     drift = told["W-MOD-06", "scgpt"]
     assert "cosine of 0.99990 (median) and 0.97000 (lowest)" in drift["text"] and "--precision fp32" in drift["advice"]

@@ -237,31 +237,31 @@ def changed(**healthy: object) -> dict:
             "'collection_id' must be a UUID in small letters; found 'liver'",
         ),
         ({"collections": [{"collection_id": LIVER.upper(), "datasets": []}]}, "must be a UUID in small letters"),
-        ({"collections": [{"collection_id": LIVER, "datasets": []}] * 2}, f"'collection_id' {LIVER} stands twice"),
+        ({"collections": [{"collection_id": LIVER, "datasets": []}] * 2}, f"'collection_id' {LIVER} is a duplicate"),
         ({"collections": [], "files": ["no.csv"]}, "files: the file 'no.csv' does not exist"),
         (changed(file="no.h5ad"), r"collections\[0\].datasets\[0\]: the file 'no.h5ad' does not exist"),
         (changed(file=""), "'file' is missing"),
         (changed(file="../x.h5ad"), "must be named by a path inside the folder"),
         (changed(title=""), "'title' is missing"),
         (changed(titel="x"), "unknown keys 'titel'"),
-        (changed(dataset_id=ALL), f"'dataset_id' {ALL} stands twice"),
+        (changed(dataset_id=ALL), f"'dataset_id' {ALL} is a duplicate"),
         (changed(organism="Homo sapiens"), "'organism' must be a list of labels; found 'Homo sapiens'"),
         (changed(cell_count=-1), "'cell_count' must be"),
         (changed(tombstone="yes"), "'tombstone' must be true or false"),
         (changed(dataset_version_id=None), "'dataset_version_id' must be a UUID"),
         (
             changed(previous=[{"dataset_version_id": HEALTHY_NEW, "file": "healthy_old.h5ad"}]),
-            f"'dataset_version_id' {HEALTHY_NEW} stands twice",
+            f"'dataset_version_id' {HEALTHY_NEW} is a duplicate",
         ),
         (changed(previous=[{"dataset_version_id": uuid(77)}]), r"previous\[0\]: 'file' is missing"),
     ],
 )
-def test_a_folder_with_faults(tmp_path, content, sentence) -> None:
+def test_a_folder_with_errors(tmp_path, content, sentence) -> None:
     with pytest.raises(ScfmError, match=sentence):
         load_mirror(write_folder(tmp_path, content or {"x": 1}))
 
 
-def test_all_faults_of_a_folder_come_at_once(tmp_path) -> None:
+def test_all_errors_of_a_folder_come_at_once(tmp_path) -> None:
     with pytest.raises(ScfmError) as error:
         load_mirror(write_folder(tmp_path, changed(title="", file="no.h5ad", cell_count="many")))
     assert len(str(error.value).splitlines()) == 3

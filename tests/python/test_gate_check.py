@@ -1,4 +1,4 @@
-"""The door: good embeddings pass unchanged, adversarial ones are refused by name."""
+"""The validation gate: good embeddings pass unchanged, adversarial ones are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The executables around the door, on files: validate, correct, import, h5ad, and what a failure leaves behind."""
+"""The executables around the validation gate, on files: validate, correct, import, h5ad, and what a failure leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def call(executable, **options):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("door"), order_seed=1)
+    return write_prepared(tmp_path_factory.mktemp("gate"), order_seed=1)
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +240,7 @@ def test_a_failing_method_leaves_its_reason_and_no_embedding(prepared, params, t
         call("integrate_cells", **options, on_error="stop")
 
 
-def test_a_resource_fault_is_a_true_task_failure(prepared, params, tmp_path, monkeypatch):
+def test_a_resource_error_is_a_true_task_failure(prepared, params, tmp_path, monkeypatch):
     """Nextflow must see it to retry with more memory, so it is not turned into a status."""
     from scfm.integration import pca
 

@@ -1,4 +1,4 @@
-"""Import of users' embeddings: every format gives the same cells and values, faulty files give sentences."""
+"""Import of users' embeddings: every format gives the same cells and values, invalid files give sentences."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_format_gives_the_same_cells_and_values(kind, ids, values, tmp_pat
 
 def test_empty_rows_of_obsm_are_cells_that_were_not_embedded(ids, values, tmp_path):
     values[[2, 5]] = np.nan
-    values[7, 1] = np.nan  # half a row is a fault, and stays for the door to find
+    values[7, 1] = np.nan  # half a row is an error, and stays for the validation gate
     got = read_source(write_source("a.h5ad", tmp_path, ids, values), "X_mine")
     assert [e["cell_id"] for e in got.not_embedded] == [ids[2], ids[5]]
     assert len(got.ids) == N - 2
@@ -89,7 +89,7 @@ def test_numeric_ids_of_a_parquet_become_text(values, tmp_path):
     assert read_source(tmp_path / "e.parquet").ids.tolist() == [str(i) for i in range(N)]
 
 
-def faulty_files(folder, ids, values):
+def invalid_files(folder, ids, values):
     """Give (path, obsm key, sentence) of files that can't be imported."""
     frame = pd.DataFrame(values, columns=[f"d{j}" for j in range(D)])
 
@@ -134,14 +134,14 @@ def faulty_files(folder, ids, values):
     yield "ragged.csv", None, "is no table that can be read"
 
 
-def test_faulty_files_are_sentences(ids, values, tmp_path):
-    for name, key, sentence in faulty_files(tmp_path, ids, values):
+def test_invalid_files_are_sentences(ids, values, tmp_path):
+    for name, key, sentence in invalid_files(tmp_path, ids, values):
         with pytest.raises(ScfmError, match=sentence) as caught:
             read_source(tmp_path / name, key)
         assert name in str(caught.value)
 
 
-def test_the_executable_writes_for_the_door_or_leaves_a_reason(ids, values, tmp_path):
+def test_the_executable_writes_an_embedding_or_a_reason(ids, values, tmp_path):
     spec = importlib.util.spec_from_file_location(
         "import_embedding", Path(__file__).resolve().parents[2] / "bin" / "import_embedding.py"
     )

@@ -1,4 +1,4 @@
-"""The input contract: every fault of a file is found and said; every valid storage is accepted."""
+"""The input contract: every error of a file is found and said; every valid storage is accepted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from helpers_data import SHARED, assert_says, check, check_one, make_adata, make
 @pytest.mark.parametrize("file", ["d.h5ad", "d.zarr"])
 @pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
 @pytest.mark.parametrize("dtype", ["float32", "int32", "float64"])
-def test_valid_storage_has_no_fault(tmp_path, file, storage, dtype):
+def test_valid_storage_has_no_error(tmp_path, file, storage, dtype):
     outcome = check_one(tmp_path, make_adata(storage=storage, dtype=dtype), file=file)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["counts_source"] == "X"
     assert outcome.datasets[0]["counts_storage"] == storage
     assert (outcome.datasets[0]["n_cells"], outcome.datasets[0]["n_genes"]) == (60, 40)
@@ -24,7 +24,7 @@ def test_valid_storage_has_no_fault(tmp_path, file, storage, dtype):
 
 def test_zarr_of_format_3(tmp_path):
     with ad.settings.override(zarr_write_format=3):
-        assert check_one(tmp_path, make_adata(storage="csc"), file="d.zarr").faults == []
+        assert check_one(tmp_path, make_adata(storage="csc"), file="d.zarr").errors == []
 
 
 def _logged(data: ad.AnnData) -> ad.AnnData:
@@ -51,7 +51,7 @@ def test_counts_are_found_where_they_are(tmp_path, place, row, expected):
     else:
         data.layers["umi" if place == "layer" else "counts"] = counts
     outcome = check_one(tmp_path, _logged(data), row=row)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["counts_source"] == expected
     assert outcome.datasets[0]["n_genes"] == 40  # raw keeps the genes that X has lost
 
@@ -60,7 +60,7 @@ def test_counts_layer_with_log_data_is_passed_over_with_a_warning(tmp_path):
     data = make_adata()
     data.layers["counts"] = np.log1p(data.X)
     outcome = check_one(tmp_path, data)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["counts_source"] == "X"
     assert [w["code"] for w in outcome.warnings if w["code"].startswith("W-IN")] == ["W-IN-04"]
 
@@ -69,7 +69,7 @@ def test_log_data_is_refused_even_with_rounding(tmp_path):
     for rounding in (False, True):
         outcome = check_one(tmp_path, _logged(make_adata()), round_counts=rounding)
         said = assert_says(
-            outcome.faults,
+            outcome.errors,
             "d (d.h5ad): X looks log-transformed (E-IN-02)",
             f"a maximum of {np.log1p(make_counts().max()):.4g}",
         )
@@ -80,10 +80,10 @@ def test_fractions_are_refused_and_can_be_rounded(tmp_path):
     data = make_adata()
     data.X.data[:7] += 0.25
     outcome = check_one(tmp_path, data)
-    said = assert_says(outcome.faults, "X holds fractions (E-IN-01): 7 values of", "0.25 from a whole number")
+    said = assert_says(outcome.errors, "X holds fractions (E-IN-01): 7 values of", "0.25 from a whole number")
     assert "--round_counts" in said
     rounded = check_one(tmp_path, data, round_counts=True)
-    assert rounded.faults == []
+    assert rounded.errors == []
     assert [w["values"]["n_fractional"] for w in rounded.warnings if w["code"] == "E-IN-01"] == [7]
 
 
@@ -95,8 +95,8 @@ def test_bad_values_are_counted(tmp_path, storage, value, words):
     counts = make_counts()
     counts[[1, 2, 3], [4, 5, 6]] = value
     outcome = check_one(tmp_path, make_adata(counts, storage=storage))
-    assert_says(outcome.faults, f"d (d.h5ad): X holds {words}")
-    assert len(outcome.faults) == 1
+    assert_says(outcome.errors, f"d (d.h5ad): X holds {words}")
+    assert len(outcome.errors) == 1
 
 
 def test_values_are_streamed_block_by_block(tmp_path, monkeypatch):
@@ -105,12 +105,12 @@ def test_values_are_streamed_block_by_block(tmp_path, monkeypatch):
     counts[-1, -1] = 3.5  # in the last block only
     for storage in ("csr", "csc", "dense"):
         outcome = check_one(tmp_path, make_adata(counts, storage=storage))
-        assert_says(outcome.faults, "fractions (E-IN-01): 1 value of")
+        assert_says(outcome.errors, "fractions (E-IN-01): 1 value of")
 
 
 def test_all_zero_is_no_count(tmp_path):
     outcome = check_one(tmp_path, make_adata(np.zeros((30, 20), dtype=np.float32)))
-    assert_says(outcome.faults, "X holds no counts: no value is above zero")
+    assert_says(outcome.errors, "X holds no counts: no value is above zero")
 
 
 def test_duplicate_ids(tmp_path):
@@ -119,31 +119,31 @@ def test_duplicate_ids(tmp_path):
     data.var_names = ["ACTB", "ACTB", *data.var_names[2:]]
     outcome = check_one(tmp_path, data)
     assert_says(
-        outcome.faults,
+        outcome.errors,
         "1 cell id of the index of obs occurs more than once",
         "2 surplus rows",
         "'same'",
         "obs_names_make_unique()",
     )
-    assert_says(outcome.faults, "1 gene id of the index of var occurs more than once", "1 surplus row", "'ACTB'")
+    assert_says(outcome.errors, "1 gene id of the index of var occurs more than once", "1 surplus row", "'ACTB'")
 
 
 def test_missing_columns_offer_the_nearest(tmp_path):
     row = {"batch_key": "bach", "label_key": "celltype", "donor_key": "patient", "gene_symbol_column": "sym"}
     outcome = check_one(tmp_path, make_adata(), row=row)
-    assert_says(outcome.faults, "obs has no column 'bach' (column batch_key of the samplesheet). Did you mean 'batch'?")
-    assert_says(outcome.faults, "obs has no column 'celltype'", "Did you mean 'cell_type'?")
-    assert_says(outcome.faults, "obs has no column 'patient' (column donor_key")
-    assert_says(outcome.faults, "var has no column 'sym' (column gene_symbol_column")
+    assert_says(outcome.errors, "obs has no column 'bach' (column batch_key of the samplesheet). Did you mean 'batch'?")
+    assert_says(outcome.errors, "obs has no column 'celltype'", "Did you mean 'cell_type'?")
+    assert_says(outcome.errors, "obs has no column 'patient' (column donor_key")
+    assert_says(outcome.errors, "var has no column 'sym' (column gene_symbol_column")
 
 
 def test_missing_layer_offers_the_nearest(tmp_path):
     data = make_adata()
     data.layers["counts_raw"] = data.X.copy()
     outcome = check_one(tmp_path, data, row={"counts_layer": "count_raw"})
-    assert_says(outcome.faults, "there is no layer 'count_raw'", "Did you mean 'counts_raw'?")
+    assert_says(outcome.errors, "there is no layer 'count_raw'", "Did you mean 'counts_raw'?")
     assert_says(
-        check_one(tmp_path, make_adata(), row={"counts_layer": "raw"}).faults,
+        check_one(tmp_path, make_adata(), row={"counts_layer": "raw"}).errors,
         "asks for counts in 'raw', and the file has none",
     )
 
@@ -157,29 +157,29 @@ def test_cells_without_label_are_a_counted_warning(tmp_path, gap):
         pd.Categorical(labels) if gap is None else pd.Series(labels, index=data.obs_names, dtype=object)
     )
     outcome = check_one(tmp_path, data)
-    assert outcome.faults == []
+    assert outcome.errors == []
     warning = next(w for w in outcome.warnings if w["code"] == "E-IN-03")
     assert (warning["severity"], warning["dataset"], warning["values"]["n_missing"]) == ("warning", "d", 4)
     assert "4 cells of 60 have no label in 'cell_type'" in warning["text"]
 
 
-def test_no_label_at_all_is_a_fault(tmp_path):
+def test_no_label_at_all_is_an_error(tmp_path):
     data = make_adata()
     data.obs["cell_type"] = np.nan
-    assert_says(check_one(tmp_path, data).faults, "obs column 'cell_type' (label_key) is empty for all 60 cells")
+    assert_says(check_one(tmp_path, data).errors, "obs column 'cell_type' (label_key) is empty for all 60 cells")
 
 
 def test_one_batch_only(tmp_path):
     data = make_adata()
     data.obs["batch"] = "only"
-    assert_says(check_one(tmp_path, data).faults, "obs column 'batch' (batch_key) has one batch only ('only')")
+    assert_says(check_one(tmp_path, data).errors, "obs column 'batch' (batch_key) has one batch only ('only')")
 
 
 def test_one_label_is_a_warning(tmp_path):
     data = make_adata()
     data.obs["cell_type"] = "T"
     outcome = check_one(tmp_path, data)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert "one label only ('T')" in next(w["text"] for w in outcome.warnings if w["code"] == "W-MET-02")
 
 
@@ -189,7 +189,7 @@ def test_too_few_cells_in_a_batch(tmp_path):
     batch[:2], batch[2:7] = "tiny", "small"
     data.obs["batch"] = batch
     outcome = check_one(tmp_path, data)
-    assert_says(outcome.faults, "1 batch has fewer than 3 cells ('tiny: 2')")
+    assert_says(outcome.errors, "1 batch has fewer than 3 cells ('tiny: 2')")
     warning = next(w for w in outcome.warnings if w["code"] == "W-BATCH-01")
     assert (warning["values"], warning["threshold"]) == ({"small": 5}, 10)
 
@@ -197,7 +197,7 @@ def test_too_few_cells_in_a_batch(tmp_path):
 @pytest.mark.parametrize("row", [{"label_key": "batch"}, {"batch_key": "donor;batch", "label_key": "cell_type;batch"}])
 def test_batch_as_label_is_an_error(tmp_path, row):
     assert_says(
-        check_one(tmp_path, make_adata(), row=row).faults,
+        check_one(tmp_path, make_adata(), row=row).errors,
         "'batch' is listed in batch_key and in label_key; the batch can't be the label.",
     )
 
@@ -205,11 +205,11 @@ def test_batch_as_label_is_an_error(tmp_path, row):
 def test_genes_without_a_name(tmp_path):
     data = make_adata()
     data.var_names = [f"gene_{i}" for i in range(40)]
-    said = assert_says(check_one(tmp_path, data).faults, "0 of 40 genes have a gene symbol or an Ensembl id")
+    said = assert_says(check_one(tmp_path, data).errors, "0 of 40 genes have a gene symbol or an Ensembl id")
     assert "'gene_0', 'gene_1', 'gene_2'" in said
     data.var["feature_name"] = [f"ABC{i}" for i in range(40)]
     outcome = check_one(tmp_path, data)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["genes"]["symbols_from"] == "feature_name"
 
 
@@ -217,7 +217,7 @@ def test_organism_is_held_against_the_ids(tmp_path):
     data = make_adata()
     data.var_names = [f"ENSMUSG{i:011d}.3" for i in range(40)]
     outcome = check_one(tmp_path, data, row={"organism": "Homo sapiens"})
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert [w["values"] for w in outcome.warnings if w["code"] == "W-IN-06"] == [
         {"declared": "human", "found": "mouse"}
     ]
@@ -226,7 +226,7 @@ def test_organism_is_held_against_the_ids(tmp_path):
 
 def test_composite_keys(tmp_path):
     outcome = check_one(tmp_path, make_adata(), row={"batch_key": "donor+time"})
-    assert outcome.faults == []
+    assert outcome.errors == []
     note = next(w for w in outcome.warnings if w["code"] == "I-KEY-01")
     assert note["values"] == {
         "parts": {"donor": 2, "time": 3},
@@ -234,7 +234,7 @@ def test_composite_keys(tmp_path):
     }
     assert outcome.datasets[0]["batches"]["d0+1"] == 10
     outcome = check_one(tmp_path, make_adata(), row={"batch_key": "donor+tme"})
-    assert_says(outcome.faults, "obs has no column 'tme'", "Did you mean 'time'?")
+    assert_says(outcome.errors, "obs has no column 'tme'", "Did you mean 'time'?")
 
 
 def test_unreadable_files(tmp_path):
@@ -248,13 +248,13 @@ def test_unreadable_files(tmp_path):
         {"dataset": n.split(".")[0], "h5ad": n, "batch_key": "batch", "label_key": "cell_type"}
         for n in ("text.h5ad", "cut.h5ad", "other.h5ad", "empty.zarr", "absent.h5ad")
     ]
-    faults = check(tmp_path, rows).faults
-    assert_says(faults, "text (text.h5ad): not a readable h5ad file")
-    assert_says(faults, "cut (cut.h5ad): not a readable h5ad file")
-    assert_says(faults, "other (other.h5ad): there is no 'obs', 'var' in the file; it is not an AnnData object")
-    assert_says(faults, "empty (empty.zarr): not a readable zarr folder")
-    assert_says(faults, "row 6, column 'h5ad': the file 'absent.h5ad' does not exist")
-    assert len(faults) == 5
+    errors = check(tmp_path, rows).errors
+    assert_says(errors, "text (text.h5ad): not a readable h5ad file")
+    assert_says(errors, "cut (cut.h5ad): not a readable h5ad file")
+    assert_says(errors, "other (other.h5ad): there is no 'obs', 'var' in the file; it is not an AnnData object")
+    assert_says(errors, "empty (empty.zarr): not a readable zarr folder")
+    assert_says(errors, "row 6, column 'h5ad': the file 'absent.h5ad' does not exist")
+    assert len(errors) == 5
 
 
 def test_damaged_column_and_wrong_shapes_are_named(tmp_path):
@@ -263,14 +263,14 @@ def test_damaged_column_and_wrong_shapes_are_named(tmp_path):
         del handle["obs/cell_type"]  # still listed in column-order
         del handle["X"]
         handle["X"] = np.ones((59, 40))
-    faults = check(
+    errors = check(
         tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type"}]
-    ).faults
-    assert_says(faults, "'obs/cell_type' can't be read")
-    assert_says(faults, "X has 59 rows and obs 60; the file is damaged")
+    ).errors
+    assert_says(errors, "'obs/cell_type' can't be read")
+    assert_says(errors, "X has 59 rows and obs 60; the file is damaged")
 
 
-def test_damaged_values_are_one_fault_and_the_other_checks_run(tmp_path):
+def test_damaged_values_are_one_error_and_the_other_checks_run(tmp_path):
     data = make_adata()
     data.write_h5ad(tmp_path / "d.h5ad", compression="gzip")
     with h5py.File(tmp_path / "d.h5ad") as handle:
@@ -279,10 +279,10 @@ def test_damaged_values_are_one_fault_and_the_other_checks_run(tmp_path):
     with (tmp_path / "d.h5ad").open("r+b") as handle:
         handle.seek(offset)
         handle.write(b"\x00" * size)
-    faults = check(tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "nope"}]).faults
-    assert_says(faults, "d (d.h5ad): a part of the file can't be read")
-    assert_says(faults, "obs has no column 'nope'")
-    assert len(faults) == 2
+    errors = check(tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "nope"}]).errors
+    assert_says(errors, "d (d.h5ad): a part of the file can't be read")
+    assert_says(errors, "obs has no column 'nope'")
+    assert len(errors) == 2
 
 
 def test_object_without_x(tmp_path):
@@ -291,7 +291,7 @@ def test_object_without_x(tmp_path):
     assert check_one(tmp_path, empty).datasets[0]["counts_source"] == "layers/counts"
     empty.layers = None
     assert_says(
-        check_one(tmp_path, empty).faults, "there are no counts: neither layers['counts'] nor raw.X nor X exists"
+        check_one(tmp_path, empty).errors, "there are no counts: neither layers['counts'] nor raw.X nor X exists"
     )
 
 
@@ -307,17 +307,17 @@ def test_file_of_anndata_0_7_keeps_its_categories(tmp_path):
         obs["batch"].attrs["categories"] = obs["__categories/batch"].ref
         obs.attrs["encoding-version"] = "0.1.0"
     outcome = check(tmp_path, [{"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type"}])
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["batches"] == {"b0": 20, "b1": 20, "b2": 20}
 
 
 def test_covariates_of_scvi_must_exist(tmp_path):
-    faults = check_one(tmp_path, make_adata(), scvi_continuous_covariates="covariate,covariat").faults
-    assert_says(faults, "obs has no column 'covariat'. Did you mean 'covariate'?")
-    assert check_one(tmp_path, make_adata(), scvi_continuous_covariates="covariat", methods="pca").faults == []
+    errors = check_one(tmp_path, make_adata(), scvi_continuous_covariates="covariate,covariat").errors
+    assert_says(errors, "obs has no column 'covariat'. Did you mean 'covariate'?")
+    assert check_one(tmp_path, make_adata(), scvi_continuous_covariates="covariat", methods="pca").errors == []
 
 
-def test_all_faults_of_all_files_in_one_run(tmp_path):
+def test_all_errors_of_all_files_in_one_run(tmp_path):
     bad = _logged(make_adata())
     bad.obs_names = ["same"] * 2 + list(bad.obs_names[2:])
     bad.obs["batch"] = "one"
@@ -330,7 +330,7 @@ def test_all_faults_of_all_files_in_one_run(tmp_path):
         {"dataset": "worse", "h5ad": "worse.zarr", "batch_key": "nope", "label_key": "cell_type"},
         {"dataset": "worse", "h5ad": "gone.h5ad", "batch_key": "batch", "label_key": "cell_type"},
     ]
-    faults = check(tmp_path, rows, methods="harmny", n_hvg="many", sees=1).faults
+    errors = check(tmp_path, rows, methods="harmny", n_hvg="many", sees=1).errors
     for parts in (
         ("Unknown parameter '--sees'. Did you mean '--seeds'?",),
         ("--n_hvg is 'many'; expected a whole number, at least 10",),
@@ -347,8 +347,8 @@ def test_all_faults_of_all_files_in_one_run(tmp_path):
         ("1 negative value;",),
         ("'gone.h5ad' does not exist",),
     ):
-        assert_says(faults, *parts)
-    assert len(faults) == 14
+        assert_says(errors, *parts)
+    assert len(errors) == 14
 
 
 @pytest.mark.shared_data
@@ -364,7 +364,7 @@ def test_real_data_pass(tmp_path):
         },
     ]
     outcome = check(tmp_path, rows)
-    assert outcome.faults == []
+    assert outcome.errors == []
     tech = outcome.datasets[0]
     assert (tech["n_cells"], tech["n_genes"], tech["counts_source"]) == (1200, 1767, "X")
     assert tech["batches"] == {"3pv1": 290, "3pv2": 480, "5p": 430}

@@ -78,11 +78,11 @@ def test_blocks_of_nan_are_an_outer_join(tmp_path, storage):
     counts[np.ix_(np.arange(60) % 3 == 1, range(5, 12))] = np.nan
     outcome = check_one(tmp_path, make_adata(counts, storage=storage))
     said = assert_says(
-        outcome.faults, "7 in batch 'b1'", "as an outer join", "Keep the 33 genes that all batches share"
+        outcome.errors, "7 in batch 'b1'", "as an outer join", "Keep the 33 genes that all batches share"
     )
     assert "b0" not in said
     counts[0, 0] = np.nan  # one more that no join explains
-    assert_says(check_one(tmp_path, make_adata(counts, storage=storage)).faults, "141 NaN values")
+    assert_says(check_one(tmp_path, make_adata(counts, storage=storage)).errors, "141 NaN values")
 
 
 @pytest.mark.parametrize("storage", ["csr", "csc", "dense"])
@@ -107,9 +107,9 @@ def test_logarithms_are_told_from_fractions():
 def test_low_fractions_are_rounded_on_request(tmp_path):
     counts = np.minimum(make_counts(), 20) * 0.93 + np.random.default_rng(1).uniform(0, 0.05, (60, 40))
     data = make_adata(counts.astype(np.float32))
-    assert_says(check_one(tmp_path, data).faults, "E-IN-02", "E-IN-01", "--round_counts")
+    assert_says(check_one(tmp_path, data).errors, "E-IN-02", "E-IN-01", "--round_counts")
     rounded = check_one(tmp_path, data, round_counts=True)
-    assert rounded.faults == [] and "none above 25" in _codes(rounded)["E-IN-01"]
+    assert rounded.errors == [] and "none above 25" in _codes(rounded)["E-IN-01"]
     loaded = load_counts(tmp_path / "d.h5ad", "X", round_counts=True).toarray()
     np.testing.assert_array_equal(loaded, np.rint(counts.astype(np.float32)))
 
@@ -118,7 +118,7 @@ def test_counts_in_another_layer_are_named(tmp_path):
     data = make_adata()
     data.layers["umi"], data.layers["scaled"] = data.X.copy(), data.X * 0.3
     data.X = np.log1p(data.X)
-    assert assert_says(check_one(tmp_path, data).faults, "the layer 'umi'").count("scaled") == 0
+    assert assert_says(check_one(tmp_path, data).errors, "the layer 'umi'").count("scaled") == 0
 
 
 def test_placeholders_are_missing_and_counted(tmp_path):
@@ -148,9 +148,9 @@ def test_a_named_gene_column_is_taken_whatever_it_holds(tmp_path):
     data = make_adata()
     data.var_names = [f"Gene{i}" for i in range(40)]
     data.var["mine"] = data.var_names
-    assert_says(check_one(tmp_path, data).faults, "0 of 40 genes have a gene symbol")
+    assert_says(check_one(tmp_path, data).errors, "0 of 40 genes have a gene symbol")
     outcome = check_one(tmp_path, data, row={"gene_symbol_column": "mine"})
-    assert outcome.faults == [] and "'mine', which is taken as you name it" in _codes(outcome)["W-IN-05"]
+    assert outcome.errors == [] and "'mine', which is taken as you name it" in _codes(outcome)["W-IN-05"]
 
 
 def test_counts_of_every_storage_and_kind_are_the_same(tmp_path):

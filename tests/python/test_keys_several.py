@@ -11,7 +11,7 @@ import pytest
 
 from helpers_data import assert_says, check_one, make_adata
 from helpers_metrics import SIDECAR, uneven
-from helpers_report import ASSETS, write_run
+from helpers_report import ASSETS, collected, write_run
 from scfm.inputs.keys import KeyPair, key_pairs, keys_of, primary_pair
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.metrics.load import load_pairs
@@ -27,10 +27,8 @@ from scfm.probing.splits import split_pairs
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
 from scfm.report.sections.keys import key_sections
-from scfm.report.tables.collect import collect_results
 from scfm.report.tables.load import read_metrics
 from scfm.report.tables.maps import read_places, with_places
-from scfm.report.view.data import load_report_data
 from scfm.umap.centroid_maps import centroid_maps
 
 PAIR = ["batch_key", "label_key"]
@@ -97,14 +95,14 @@ def test_a_cell_without_a_key_is_not_scored_with_it() -> None:
 def test_every_key_is_checked_and_named(tmp_path: Path, row: dict, sentence: str) -> None:
     data = make_adata()
     data.obs["one"], data.obs["none"] = "x", np.nan
-    assert_says(check_one(tmp_path, data, row=row).faults, sentence)
+    assert_says(check_one(tmp_path, data, row=row).errors, sentence)
 
 
 def test_gaps_and_small_batches_of_other_keys_are_warnings(tmp_path: Path) -> None:
     data = make_adata()
     data.obs["site"] = [None] * 4 + ["s1"] * 2 + ["s2"] * (data.n_obs - 6)
     outcome = check_one(tmp_path, data, row={"batch_key": "batch;site"})
-    assert not outcome.faults
+    assert not outcome.errors
     texts = [w["text"] for w in outcome.warnings]
     assert any(
         "4 cells of 60 have no batch in 'site'. They are integrated, but not scored with this key" in t for t in texts
@@ -319,7 +317,7 @@ def _with_other_key(frame: pd.DataFrame, **changes) -> pd.DataFrame:
 
 
 def _report(root: Path, *, several: bool):
-    """Collect a made-up run of one data set, with the scores of a second batch key where ``several``."""
+    """Collect a synthetic run of one data set, with the scores of a second batch key where ``several``."""
     run = write_run(root / "run", datasets=("pbmc",))
     if several:
         for kind in ("scores", "probing", "centroids"):
@@ -334,26 +332,7 @@ def _report(root: Path, *, several: bool):
         facts = read_json(run.results / "pbmc.facts.json")
         facts["key_pairs"].append(facts["key_pairs"][0] | {"batch_key": "<donor>", "is_primary": False})
         write_json(run.results / "pbmc.facts.json", facts)
-    collect_results(
-        plan=run.plan,
-        datasets=run.datasets,
-        results=[run.results],
-        metrics_table=ASSETS / "metrics.tsv",
-        methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params),
-        messages=run.messages,
-        trace=run.trace,
-        outdir=root / "tables",
-    )
-    return load_report_data(
-        tables=root / "tables",
-        plan=run.plan,
-        assets=ASSETS,
-        params=run.params,
-        versions=run.versions,
-        plots=run.plots,
-        histories=run.histories,
-    )
+    return collected(run, root / "tables")
 
 
 def test_the_report_stands_on_the_primary_keys_and_shows_the_others_apart(tmp_path: Path, monkeypatch) -> None:

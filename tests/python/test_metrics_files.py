@@ -72,7 +72,7 @@ def _score(folder: Path, files: dict[str, Path], *extra: str) -> pd.DataFrame:
 
 
 def _check(frame: pd.DataFrame, name: str) -> None:
-    """Hold a table against its schema, row by row."""
+    """Check a table against its schema, row by row."""
     rows = [{c: None if pd.isna(v) else v for c, v in row.items()} for row in frame.to_dict("records")]
     jsonschema.validate(rows, read_json(ASSETS / f"schema_{name}.json"))
 
@@ -103,7 +103,7 @@ def test_the_report_reads_the_same_table() -> None:
         ("\ttrue\t", "\tyes\t", r"row 2, column 'higher_is_better': 'yes' is not of type 'boolean'"),
         ("leiden.leiden_nmi", "os.system(1)", r"row 2, column 'code'"),
         ("definition", "meaning", r"the header lacks \['definition'\] and has unknown \['meaning'\]"),
-        ("\nleiden_ari\t", "\nleiden_nmi\t", r"'leiden_nmi' stands twice"),
+        ("\nleiden_ari\t", "\nleiden_nmi\t", r"'leiden_nmi' is a duplicate"),
     ],
 )
 def test_a_broken_table_is_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""CellPLM: which cells see each other, flow attention against the formula, stages of the official run, odd files."""
+"""CellPLM: which cells attend to each other, flow attention and its formula, stages of the official run, odd files."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_tokens_equal_a_slow_reading(data) -> None:
         assert dict(zip(found.fields["ids"][at].tolist(), found.fields["values"][at].tolist(), strict=True)) == slow
 
 
-# ---- which cells see each other --------------------------------------------------------------------------------------
+# ---- which cells attend to each other --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [{"group_column": "batch"}, {}], ids=str)

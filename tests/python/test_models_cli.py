@@ -140,14 +140,14 @@ def test_random_weights_and_bf16_are_in_the_sidecar(tmp_path) -> None:
     assert drift["cells"] == 24 and 0.98 < drift["cosine_min"] <= drift["cosine_median"] < 1
 
 
-def test_made_up_weights_are_marked(tmp_path) -> None:
+def test_random_weights_are_marked(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     (folder / "RANDOM_WEIGHTS.txt").write_text("made by a test\n")
     _main(*_command(tmp_path / "a.parquet", "--set", *SETTINGS, weights=folder))
     assert json.loads((tmp_path / "a.json").read_text())["weights_random"] is True
 
 
-def test_in_the_pipeline_a_fault_is_a_result(tmp_path) -> None:
+def test_in_the_pipeline_an_error_is_a_result(tmp_path) -> None:
     _main(*_command(tmp_path / "pbmc.scgpt.raw.0.parquet", "--set", *SETTINGS, "--dataset", "pbmc"))
     assert json.loads((tmp_path / "pbmc.scgpt.raw.0.embed.status.json").read_text())["status"] == "ok"
     assert json.loads((tmp_path / "pbmc.scgpt.raw.0.json").read_text())["dataset"] == "pbmc"
@@ -163,7 +163,7 @@ def test_in_the_pipeline_a_fault_is_a_result(tmp_path) -> None:
         _main(*_command(out / "pbmc.scgpt.raw.0.parquet", "--dataset", "pbmc", "--on_error", "stop"))
 
 
-def test_a_fault_is_a_sentence_and_debug_shows_the_traceback(tmp_path) -> None:
+def test_an_error_is_a_sentence_and_debug_shows_the_traceback(tmp_path) -> None:
     done = _run(*_command(tmp_path / "a.parquet"))
     assert done.returncode == 2
     assert done.stderr.count("ERROR:") == 1 and "Traceback" not in done.stderr

@@ -312,21 +312,21 @@ def test_odd_dictionaries(cases, name, damage, tmp_path) -> None:
 
 
 @MODELS
-@pytest.mark.parametrize("fault", ["missing", "misshapen", "not finite"])
-def test_a_tensor_that_is_needed(cases, fault, tmp_path) -> None:
+@pytest.mark.parametrize("error", ["missing", "misshapen", "not finite"])
+def test_a_tensor_that_is_needed(cases, error, tmp_path) -> None:
     folder = copy_fixture(cases, tmp_path)
 
     def edit(tensors: dict) -> None:
         tensor = tensors.pop(cases.needed)
-        if fault == "misshapen":
+        if error == "misshapen":
             tensors[cases.needed] = tensor[:-1].clone()
-        elif fault == "not finite":
+        elif error == "not finite":
             tensors[cases.needed] = tensor * float("nan")
 
     edit_tensors(cases, folder, edit)
-    with pytest.raises(ScfmError, match=fault.replace("misshapen", "shape")) as error:
+    with pytest.raises(ScfmError, match=error.replace("misshapen", "shape")) as raised:
         cases.load(folder)
-    assert cases.needed.split(".")[-1].split("_")[-1] in str(error.value)
+    assert cases.needed.split(".")[-1].split("_")[-1] in str(raised.value)
 
 
 @MODELS

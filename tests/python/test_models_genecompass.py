@@ -1,4 +1,4 @@
-"""GeneCompass: tokeniser and encoder against slow references, both species, tables from checkpoint or pickles, faults
+"""GeneCompass: tokeniser and encoder against slow references, both species, tables from checkpoint or pickles, errors
 of its files.
 """
 
@@ -327,7 +327,7 @@ def _without_tables(top: Path) -> None:
         (lambda p: (p / "gene_list" / NAMES).unlink(), f"{NAMES}: the file is missing"),
     ],
 )
-def test_faults_of_the_prior_knowledge(spoil, sentence, tmp_path) -> None:
+def test_errors_of_the_prior_knowledge(spoil, sentence, tmp_path) -> None:
     _without_tables(tmp_path)
     spoil(tmp_path / "prior_knowledge")
     with pytest.raises(ScfmError, match=sentence):
@@ -378,7 +378,7 @@ def test_which_model_of_several(tiny, tmp_path) -> None:
         ({"type_vocab_size": 2}, "token_type_embeddings.*shape"),
     ],
 )
-def test_faults_of_the_configuration(change, sentence, tmp_path) -> None:
+def test_errors_of_the_configuration(change, sentence, tmp_path) -> None:
     write_tiny(tmp_path)
     path = tmp_path / "GeneCompass_Tiny/config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -417,7 +417,7 @@ def test_a_model_without_one_kind_of_knowledge(tmp_path) -> None:
         ("dict/human_gene_median_after_filter.pickle", {HUMAN[0]: "x"}, "Ensembl id -> number"),
     ],
 )
-def test_faults_of_the_dictionaries(name, content, sentence, tmp_path) -> None:
+def test_errors_of_the_dictionaries(name, content, sentence, tmp_path) -> None:
     write_tiny(tmp_path)
     dump(tmp_path / name, content)
     with pytest.raises(ScfmError, match=sentence):
@@ -509,7 +509,7 @@ def test_version_suffixes(tiny) -> None:
 
 
 def test_columns_of_one_gene_both_stay(tiny) -> None:
-    """As officially: the token stands twice."""
+    """As officially: the token occurs twice."""
     counts = np.array([[5, 0, 3, 0], [1, 2, 0, 0]], np.float32)
     found = tokens_of(
         load(tiny["folder"], gene_column="name", attend_padding=False),

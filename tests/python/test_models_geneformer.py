@@ -362,7 +362,7 @@ def test_the_last_layer_is_needed_only_where_it_is_read(tmp_path) -> None:
         ({"max_position_embeddings": 128}, "position_embeddings.*shape"),
     ],
 )
-def test_faults_of_the_configuration(change, sentence, tmp_path) -> None:
+def test_errors_of_the_configuration(change, sentence, tmp_path) -> None:
     folder = tmp_path / V2
     shutil.copytree(DATA / V2, folder)
     path = folder / "Geneformer-V2-104M/config.json"
@@ -383,7 +383,7 @@ def test_faults_of_the_configuration(change, sentence, tmp_path) -> None:
         ("token_dictionary", lambda d: d.update({7: 99}), "not texts"),
     ],
 )
-def test_faults_of_the_dictionaries(name, edit, sentence, tmp_path) -> None:
+def test_errors_of_the_dictionaries(name, edit, sentence, tmp_path) -> None:
     write_tiny(tmp_path)
     path = tmp_path / f"geneformer/{name}_gc104M.pkl"
     content = pickle.loads(path.read_bytes())

@@ -544,10 +544,10 @@ def test_chunks_tokenised_ahead_are_those_tokenised_in_turn(monkeypatch) -> None
         np.testing.assert_array_equal(one.fields["ids"], two.fields["ids"])
 
     def broken(chunk):
-        raise ScfmError("a fault of the tokeniser")
+        raise ScfmError("an error of the tokeniser")
 
     monkeypatch.setattr(model, "tokenize", broken)
-    with pytest.raises(ScfmError, match="a fault of the tokeniser"):
+    with pytest.raises(ScfmError, match="an error of the tokeniser"):
         list(Runner(model, options).chunks(counts))
 
 
@@ -566,7 +566,7 @@ def test_device_and_precision_are_checked(monkeypatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     folder = cases_of("scgpt").folder
-    with pytest.raises(ScfmError, match="sees no GPU"):
+    with pytest.raises(ScfmError, match="finds no GPU"):
         load_model("scgpt", folder, device="cuda")
     with pytest.raises(ScfmError, match="not one of auto"):
         load_model("scgpt", folder, device="tpu")
@@ -599,7 +599,7 @@ def test_the_table_knows_every_model() -> None:
         assert cls.gene_ids == table[name].gene_ids
 
 
-def test_a_fault_of_the_table_names_row_and_column(tmp_path) -> None:
+def test_an_error_of_the_table_names_row_and_column(tmp_path) -> None:
     from scfm.registries.models import load_model_table
 
     text = (REPO / "assets" / "models.tsv").read_text()
@@ -608,5 +608,5 @@ def test_a_fault_of_the_table_names_row_and_column(tmp_path) -> None:
     with pytest.raises(ScfmError, match=r"row 2, column 'gene_ids'"):
         load_model_table(path)
     path.write_text(text + text.splitlines()[1] + "\n")
-    with pytest.raises(ScfmError, match="stands twice"):
+    with pytest.raises(ScfmError, match="is a duplicate"):
         load_model_table(path)

@@ -1,4 +1,4 @@
-"""scFoundation: tokeniser and encoder against slow references, modes of the input, depth tokens that vanish, faults of
+"""scFoundation: tokeniser and encoder against slow references, modes of the input, depth tokens that vanish, errors of
 its files.
 """
 
@@ -417,7 +417,7 @@ def _edit(folder: Path, edit) -> None:
         (lambda c: c["dataset_config"]["rnaseq"].update(seq_len=30), r"lists 25 genes, .* seq_len 30"),
     ],
 )
-def test_faults_of_the_configuration(edit, sentence, tmp_path) -> None:
+def test_errors_of_the_configuration(edit, sentence, tmp_path) -> None:
     _edit(tmp_path, edit)
     with pytest.raises(ScfmError, match=sentence):
         load(tmp_path)
@@ -434,7 +434,7 @@ def test_faults_of_the_configuration(edit, sentence, tmp_path) -> None:
         (lambda text: "", "not readable as a table"),
     ],
 )
-def test_faults_of_the_gene_list(change, sentence, tmp_path) -> None:
+def test_errors_of_the_gene_list(change, sentence, tmp_path) -> None:
     write_tiny(tmp_path)
     (tmp_path / LIST).write_text(change((tmp_path / LIST).read_text()))
     with pytest.raises(ScfmError, match=sentence):

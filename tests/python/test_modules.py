@@ -49,7 +49,7 @@ def obs() -> pd.DataFrame:
 def test_resolve_inputs_names_the_download_and_the_recipe_of_a_scenario(tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_text("dataset,h5ad,batch_key,label_key,recipe\nliver,scenario:liver,,,\n")
     call("resolve_inputs", input=tmp_path / "sheet.csv", params=PARAMS, outdir=tmp_path)
-    assert (tmp_path / "faults.txt").read_text() == ""
+    assert (tmp_path / "errors.txt").read_text() == ""
     source, build = read_json(tmp_path / "sources.json")[0], read_json(tmp_path / "builds.json")[0]
     assert source["kind"] == "cellxgene"
     assert build["dataset"] == "liver"
@@ -99,7 +99,7 @@ def test_check_inputs_plans_every_embedding(tmp_path: Path) -> None:
         weights=INPUTS / "weights.json",
         outdir=tmp_path,
     )
-    assert (tmp_path / "faults.txt").read_text() == ""
+    assert (tmp_path / "errors.txt").read_text() == ""
     data = read_json(tmp_path / "datasets.json")[0]
     assert (data["dataset"], data["n_cells"], data["n_genes"], data["counts_source"]) == ("tiny", N_CELLS, 200, "X")
     plan = read_table(tmp_path / "plan.tsv")
@@ -432,3 +432,16 @@ def test_every_module_has_an_nf_test_that_runs_its_script(path: Path) -> None:
     scripts = [text for text in tests if 'options "-stub"' not in text]
     assert scripts
     assert any("process.out" in text or "process.trace" in text for text in scripts)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PROJECT.glob("modules/local/**/main.nf.test")), ids=lambda p: str(p.parents[1].relative_to(PROJECT))
+)
+def test_an_nf_test_gives_the_process_as_many_inputs_as_it_declares(path: Path) -> None:
+    module = (path.parents[1] / "main.nf").read_text()
+    block = re.search(r"^    input:\n(.*?)\n\n", module, re.MULTILINE | re.DOTALL)
+    assert block
+    declared = len(re.findall(r"^    (?:tuple|path|val)\b", block[1], re.MULTILINE))
+    for test in path.read_text().split("\n    test(")[1:]:
+        given = [int(number) for number in re.findall(r"input\[(\d+)\] =", test)]
+        assert given == list(range(declared)), test.splitlines()[0]

@@ -28,6 +28,10 @@ from scfm.testing.serve import serve
 
 pytestmark = pytest.mark.pipeline
 STUDY = PROJECT / "tests" / "data" / "study"
+#: one probe ends with a status that is not tried again, and leaves nothing
+CONFIG = (
+    "process { withName: PROBE_EMBEDDING { ext.args = { meta.id.contains('.mine.l2.') ? '--no_such_option' : '' } } }"
+)
 #: a seed of its own makes the command lines unlike those of any other run on this machine
 SEED = 7417
 
@@ -46,13 +50,13 @@ class World:
             *("-profile", "test", "--input", str(self.folder / "sheet.csv"), "--data_dir", str(self.folder / "kept")),
             *("--methods", "pca,harmony", "--controls", "none", "--n_hvg", "150", "--n_pcs", "20"),
             *("--models", "sccello,cellplm,scgpt", "--random_init", "--weights_dir", str(self.folder / "weights")),
-            *("--shard_cells", "250", "--seeds", str(SEED)),
+            *("--shard_cells", "250", "--seeds", str(SEED), "-c", str(self.folder / "own.config")),
         ]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Samplesheet, two embeddings to import (one with a NaN), weights of two models (one cut off), none of a third."""
+    """Samplesheet, two embeddings to import (one lacks cells, one has a NaN), weights of two models (one cut off)."""
     import anndata as ad
 
     folder = tmp_path_factory.mktemp("modules")
@@ -64,8 +68,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     good = pd.DataFrame(np.random.default_rng(0).normal(size=(data.n_obs, 4)), data.obs_names).rename_axis("cell_id")
     broken = good.copy()
     broken.iloc[3, 1] = np.nan
-    good.sample(frac=1, random_state=1).to_csv(folder / "good.csv")
+    # without five of its cells: ranks stand on the others
+    good.iloc[5:].sample(frac=1, random_state=1).to_csv(folder / "good.csv")
     broken.to_csv(folder / "broken.csv")
+    (folder / "own.config").write_text(CONFIG)
     row = "liver,scenario:liver,mine=good.csv;theirs=broken.csv\n"
     (folder / "sheet.csv").write_text("dataset,h5ad,embeddings\n" + row)
     names = zip(data.var["feature_name"], data.var_names, strict=True)
@@ -205,10 +211,32 @@ def test_resumed_shards_were_joined_to_what_one_task_gives(run: Run, world: Worl
 
 def test_a_task_killed_for_memory_was_tried_again(run: Run, status: pd.DataFrame) -> None:
     tries = [
-        row for row in run.trace() if row["name"].endswith(f"(liver.sccello.raw.{SEED})") and "SCORE" in row["name"]
+        row
+        for row in run.trace()
+        if row["name"].endswith(f"(liver.sccello.raw.{SEED})") and "SCORE_EMBEDDING" in row["name"]
     ]
     assert [(row["exit"], row["attempt"]) for row in tries] == [("137", "1"), ("0", "2")]
     assert status.loc[("sccello.raw", "score"), "status"] == "ok"
+
+
+def test_a_task_that_left_nothing_is_named_with_exit_status_and_attempt(run: Run, status: pd.DataFrame) -> None:
+    row = status.loc[("mine.l2", "probe")]
+    assert (row["status"], row["reason_code"]) == ("failed", "no_result")
+    assert "failed with exit status 2 in attempt 1" in row["reason"]
+    messages = read_json(run.outdir / "tables" / "warnings.json")
+    told = [m["text"] for m in messages if m["code"] == "E-RUN-02"]
+    assert len(told) == 1 and f"mine.l2.{SEED}" in told[0] and "exit status 2 in attempt 1" in told[0]
+
+
+def test_ranks_stand_on_the_cells_that_all_ranked_embeddings_have(run: Run, world: World) -> None:
+    again = run.table("scores_common")
+    ranked = run.table("totals").query("rank_reason == ''")
+    assert set(again["embedding"]) >= set(ranked["embedding"]) >= {f"mine.raw.{SEED}", f"pca.center_l2.{SEED}"}
+    assert set(again.query("group == 'all' and metric == 'ilisi'")["n_cells"]) == {len(world.cells) - 5}
+    own = run.table("scores").query("group == 'all' and metric == 'ilisi'").set_index("embedding")["n_cells"]
+    assert own[f"pca.raw.{SEED}"] == len(world.cells) and own[f"mine.raw.{SEED}"] == len(world.cells) - 5
+    messages = read_json(run.outdir / "tables" / "warnings.json")
+    assert "387 of 392 scored cells" in next(m["text"] for m in messages if m["code"] == "I-RANK-01")
 
 
 def test_tables_are_valid_against_their_schemas(run: Run) -> None:

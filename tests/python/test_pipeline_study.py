@@ -30,6 +30,8 @@ EXPECTED = {
 class Study(Run):
     """A finished run, the scenarios in it with their sizes, and its options."""
 
+    name: str
+    methods: list[str]
     scenarios: dict[str, tuple[int, int]]
     options: list[str]
 
@@ -58,17 +60,19 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (folder / "sheet.csv").write_text("dataset,h5ad\n" + "".join(f"{n},scenario:{n}\n" for n in request.param))
     options = ["-profile", "test_study", "--input", str(folder / "sheet.csv")]
     if request.param == FEW:
-        options.append("--skip_umap")
+        options += ["--skip_umap", "--methods", "pca,harmony"]
     run = run_pipeline(folder, *options)
     assert run.status == 0, run.log
-    return Study(run.folder, run.outdir, run.status, run.log, {n: EXPECTED[n] for n in request.param}, options)
+    name, methods = ("two", METHODS[:2]) if request.param == FEW else ("six", METHODS)
+    scenarios = {n: EXPECTED[n] for n in request.param}
+    return Study(run.folder, run.outdir, run.status, run.log, name, methods, scenarios, options)
 
 
 def test_scenarios_go_from_ids_to_scores(study: Study) -> None:
     status = study.table("status")
     assert set(status.loc[status["step"] != "umap", "status"]) == {"ok"}
     assert set(status["dataset"]) == set(study.scenarios)
-    expected = {f"{method}.{correction}.0" for method in METHODS for correction in ("raw", "center_l2")}
+    expected = {f"{method}.{correction}.0" for method in study.methods for correction in ("raw", "center_l2")}
     for dataset, rows in study.table("scores").groupby("dataset"):
         assert set(rows["embedding"]) == expected, dataset
         assert set(rows["metric"]) == {"leiden_nmi", "leiden_ari", "silhouette_label", "bras", "graph_connectivity"}
@@ -100,7 +104,13 @@ def test_recipes_gave_the_cells_genes_batches_and_labels_of_the_catalogue(study:
 
 
 def test_a_file_of_several_scenarios_was_downloaded_once_and_nothing_is_asked_for_again(study: Study) -> None:
-    n_files = len(set().union(*(load_catalogue()[name].dataset_ids for name in study.scenarios)))
+    records = [
+        source["record"]["key"]
+        for row in json.loads((study.outdir / "tables" / "datasets.json").read_text())
+        for source in row["recipe"]["sources"]
+    ]
+    n_files = len(set(records))
+    assert n_files == {"two": 3, "six": 5}[study.name]
     stored = sorted(path.name for path in (study.folder / "stand_ins").glob("*.h5ad"))
     assert len(stored) == n_files
     assert names_of(study.trace(), "COMPLETED").count("FETCH_DATASET") == n_files
@@ -112,7 +122,7 @@ def test_a_file_of_several_scenarios_was_downloaded_once_and_nothing_is_asked_fo
 
 def test_the_studys_own_tables_are_there_with_their_columns(study: Study) -> None:
     for dataset in study.scenarios:
-        for method in METHODS:
+        for method in study.methods:
             folder = study.outdir / dataset / "paper"
             scib = pd.read_csv(folder / f"{dataset}.{method}.raw.0.metrics_scib.csv", index_col=0)
             assert list(scib.columns) == SCIB
@@ -120,7 +130,7 @@ def test_the_studys_own_tables_are_there_with_their_columns(study: Study) -> Non
             assert list(probing.columns) == ["model_name", "fold", "dataset", "accuracy", "f1_score", "support"]
 
 
-def test_totals_are_plain_means_with_both_weights(study: Study) -> None:
+def test_totals_are_plain_means_with_both_weights_and_none_where_the_batch_is_biology(study: Study) -> None:
     scores = study.table("scores")
     whole = scores[scores["group"] == "all"].pivot_table(
         index=["dataset", "embedding"], columns="metric", values="value"
@@ -129,13 +139,22 @@ def test_totals_are_plain_means_with_both_weights(study: Study) -> None:
         whole[["leiden_nmi", "leiden_ari", "silhouette_label"]].mean(axis=1),
         whole[["bras", "graph_connectivity"]].mean(axis=1),
     )
+    roles = {name: load_catalogue()[name].batch_role for name in study.scenarios}
+    technical = whole.index.get_level_values("dataset").map(roles) == "technical"
+    assert 0 < technical.sum() < len(technical)
     totals = study.table("totals")
     raw = totals[totals["scaling"] == "raw"]
     assert sorted(raw["bio_weight"].unique()) == [0.5, 0.6]
     for weight, rows in raw.groupby("bio_weight"):
-        found = rows.set_index(["dataset", "embedding"])["total"].sort_index()
-        expected = (weight * bio + (1 - weight) * batch).sort_index()
-        pd.testing.assert_series_equal(found, expected, check_names=False, rtol=1e-6)
+        found = rows.set_index(["dataset", "embedding"]).sort_index()
+        expected = (weight * bio + (1 - weight) * batch).where(technical).sort_index()
+        pd.testing.assert_series_equal(found["total"], expected, check_names=False, rtol=1e-6)
+        pd.testing.assert_series_equal(found["bio"], bio.sort_index(), check_names=False, rtol=1e-6)
+        assert set(found.loc[found["total"].isna(), "reason"]) == {"batch_is_biology"}
+    for dataset in study.scenarios:
+        table = pd.read_csv(study.outdir / dataset / "paper" / f"{dataset}.pca.raw.0.metrics_scib.csv", index_col=0)
+        key = (dataset, "pca.raw.0")
+        assert float(table.loc["X_emb", "Total"]) == pytest.approx((bio[key] + batch[key]) / 2, abs=1e-6)
 
 
 def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Study) -> None:
@@ -176,7 +195,7 @@ def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_study
     assert len(html) < 20_000_000
 
 
-def test_faults_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
+def test_errors_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
     (tmp_path / "odd.yml").write_text("name: odd\nsources:\n  all: {keep: [{column: x, equal: y}]}\n")
     (tmp_path / "sheet.csv").write_text(
         "dataset,h5ad,batch_key,label_key,recipe\na,scenario:livr,,,\nb,cellxgene:nothing,x,y,\nc,own.h5ad,x,y,odd.yml\n"

@@ -453,7 +453,7 @@ def test_executable_writes_the_contract(tmp_path):
     data.obs["label"] = "something else"
     data.obs["gaps"] = pd.Categorical(["x", None] * 30)
     outcome = check(tmp_path, [{**ROW, "h5ad": write(data, tmp_path / "d.h5ad").name}])
-    assert outcome.faults == []
+    assert outcome.errors == []
     done = _run(tmp_path, "d", tmp_path / "d.h5ad", outcome.datasets, n_hvg=20, n_pcs=5)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"

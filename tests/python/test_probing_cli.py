@@ -13,10 +13,9 @@ import pytest
 
 from helpers_probing import study
 from scfm.inputs.keys import PAIR_COLUMNS
-from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
+from scfm.io.tables import IDENTITY, read_json, read_table, write_embedding, write_json, write_table
 from scfm.probing.paper import paper_table
 from scfm.probing.rows import COLUMNS
-from scfm.probing.run import IDENTITY
 from scfm.probing.splits import split_pairs
 
 BIN = Path(__file__).resolve().parents[2] / "bin"

@@ -4,12 +4,12 @@ changes one process alone.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import stat
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +37,12 @@ def _blocks(name: str) -> dict[str, str]:
     return {process: line + lines for process, line, lines in found}
 
 
+@cache
 def _images() -> dict[str, list[str]]:
-    with (PROJECT / "containers" / "images.tsv").open() as handle:
-        return {row["image"]: row["environments"].split() for row in csv.DictReader(handle, delimiter="\t")}
+    """Image -> environments that go into it, as ``scripts/build_images.sh`` finds them."""
+    script = PROJECT / "scripts" / "build_images.sh"
+    done = subprocess.run(["bash", str(script), "list"], capture_output=True, text=True, check=True)
+    return {image: names.split() for image, names in (line.split("\t") for line in done.stdout.splitlines())}
 
 
 def _packages(path: Path) -> set[str]:

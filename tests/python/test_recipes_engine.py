@@ -112,7 +112,7 @@ def test_every_filter_counts_what_it_drops_itself(tmp_path: Path, six: Path) -> 
         ("sources: {one: {counts: layer}}", ["there is no layer 'layer' (key 'counts')", "Layers: none"]),
         (
             "sources: {one: , two: {file: six.h5ad}}",
-            ["6 cell ids of 'one', 'two' stand more than once", "cell_ids: {prefix: cell_}"],
+            ["6 cell ids of 'one', 'two' occur more than once", "cell_ids: {prefix: cell_}"],
         ),
         ("sources: {two: }", ["--source one=…: the recipe has none of that name", "'two'"]),
         ("sources: {one: , two: {file: absent.h5ad}}", ["absent.h5ad: the file does not exist"]),

@@ -1,4 +1,4 @@
-"""The format of recipes: the schema holds, every fault is a sentence with its place, and all of them come at once."""
+"""The format of recipes: the schema holds, every error is a sentence with its place, and all of them come at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from helpers_data import assert_says
-from helpers_recipes import RECIPES, ROOT, SCENARIOS, faults, recipe_faults, write_recipe
+from helpers_recipes import RECIPES, ROOT, SCENARIOS, errors, recipe_errors, write_recipe
 from scfm.errors import ScfmError
 from scfm.recipes.recipe import Filter, load_recipe
 from scfm.recipes.schema import recipe_schema
@@ -44,7 +44,7 @@ def test_the_schema_is_a_schema_and_describes_every_key() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_studys_recipes_are_right_and_agree_with_the_catalogue(scenario: str) -> None:
     path = RECIPES / f"{scenario}.yml"
-    assert recipe_faults(path) == []
+    assert recipe_errors(path) == []
     recipe, known = load_recipe(path), load_catalogue()[scenario]
     assert recipe.name == scenario
     assert known.recipe == f"recipes/{scenario}.yml"
@@ -108,8 +108,8 @@ def test_a_recipe_is_read_as_it_is_written(tmp_path: Path) -> None:
     )
 
 
-def test_all_faults_come_at_once_with_line_and_place(tmp_path: Path) -> None:
-    found = faults(
+def test_all_errors_come_at_once_with_line_and_place(tmp_path: Path) -> None:
+    found = errors(
         tmp_path,
         """
         sources:
@@ -203,12 +203,12 @@ def test_all_faults_come_at_once_with_line_and_place(tmp_path: Path) -> None:
         ),
         (
             "sources: {a: {file: x}}\nlabels: {column: x, rules: [{from: a, map: {c: [v], d: [w, v]}}]}",
-            ["rules[0].map.d", "'v' stands under 'c' already"],
+            ["rules[0].map.d", "'v' is under 'c' already"],
         ),
     ],
 )
-def test_every_fault_is_one_sentence_that_names_the_place(tmp_path: Path, text: str, parts: list[str]) -> None:
-    found = faults(tmp_path, text)
+def test_every_error_is_one_sentence_that_names_the_place(tmp_path: Path, text: str, parts: list[str]) -> None:
+    found = errors(tmp_path, text)
     assert len(found) == 1, found
     assert_says(found, "recipe.yml: line ", *parts)
 
@@ -216,8 +216,8 @@ def test_every_fault_is_one_sentence_that_names_the_place(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "stands twice (first in line 2)"]),
-        ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "stands twice"]),
+        ("sources: {a: {file: x}}\nsources: {b: {file: y}}", ["line 3, sources", "is a duplicate (first in line 2)"]),
+        ("sources:\n  a:\n    file: x\n    file: y", ["line 5, sources.a.file", "is a duplicate"]),
         ("sources: {a: &b {file: x}, c: *b}", ["line 2", "aliases"]),
         ("sources: {a: [}", ["line 2", "not valid YAML"]),
         (
@@ -227,18 +227,18 @@ def test_every_fault_is_one_sentence_that_names_the_place(tmp_path: Path, text: 
     ],
 )
 def test_yaml_that_would_be_misread_is_refused(tmp_path: Path, text: str, parts: list[str]) -> None:
-    assert_says(faults(tmp_path, text), *parts)
+    assert_says(errors(tmp_path, text), *parts)
 
 
 def test_empty_missing_and_binary_files_are_sentences(tmp_path: Path) -> None:
     empty, binary = tmp_path / "empty.yml", tmp_path / "binary.yml"
     empty.write_text("# nothing\n")
     binary.write_bytes(b"\xff\xfe\x00")
-    assert_says(recipe_faults(empty), "the recipe is empty")
-    assert_says(recipe_faults(binary), "not text in UTF-8")
-    assert_says(recipe_faults(tmp_path / "absent.yml"), "does not exist")
+    assert_says(recipe_errors(empty), "the recipe is empty")
+    assert_says(recipe_errors(binary), "not text in UTF-8")
+    assert_says(recipe_errors(tmp_path / "absent.yml"), "does not exist")
     (tmp_path / "list.yml").write_text("- a\n")
-    assert_says(recipe_faults(tmp_path / "list.yml"), "expected keys with values, found a list")
+    assert_says(recipe_errors(tmp_path / "list.yml"), "expected keys with values, found a list")
 
 
 def test_the_examples_of_the_docs_are_right_and_every_key_is_explained(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_the_examples_of_the_docs_are_right_and_every_key_is_explained(tmp_path:
     for number, example in enumerate(examples):
         path = tmp_path / f"{number}.yml"
         path.write_text(example)
-        assert recipe_faults(path) == []
+        assert recipe_errors(path) == []
     schema = recipe_schema()
     parts = [schema, *(schema["$defs"][name] for name in ("source", "filter", "labels", "rule", "table"))]
     keys = {key for part in parts for key in part["properties"]} | set(

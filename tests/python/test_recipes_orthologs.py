@@ -108,7 +108,7 @@ def test_gene_ids_that_a_file_repeats_get_numbers(tmp_path: Path) -> None:
         ("", ["truncated"]),
         ("Mouse,Humann\nm1,h1\n[success]\n", ["there is no column 'Human'", "Did you mean 'Humann'?"]),
         ("Mouse,Human\nm1,\n[success]\n", ["no row has a value in all of 'human_id', 'mouse_id'"]),
-        ("Mouse,Human,Human\nm1,h1,h2\n[success]\n", ["the column 'Human' stands more than once"]),
+        ("Mouse,Human,Human\nm1,h1,h2\n[success]\n", ["the column 'Human' occurs more than once"]),
         ("Mouse,Human\nq1,h1\n[success]\n", ["m.h5ad (source 'mouse'): none of the 7 genes", "column 'mouse_id'"]),
         ("Mouse,Human\nm1,h3\nm2,q1\n[success]\nmore\n", ["truncated"]),
         (

@@ -9,7 +9,7 @@ import pytest
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
-from scfm.io.tables import write_json
+from scfm.io.tables import IDENTITY, write_json
 from scfm.metrics import centroids, ranking, scoring, totals
 from scfm.probing import rows
 from scfm.registries.reader import ASSETS
@@ -38,7 +38,7 @@ def test_a_file_belongs_to_one_table() -> None:
     ("name", "columns"),
     [
         ("scores", list(scoring.COLUMNS)),
-        ("probing", [*scoring.IDENTITY, *PAIR_COLUMNS, *rows.COLUMNS]),
+        ("probing", [*IDENTITY, *PAIR_COLUMNS, *rows.COLUMNS]),
         ("centroids", list(centroids.COLUMNS)),
         ("totals", [*totals.COLUMNS, *ranking.COLUMNS]),
     ],

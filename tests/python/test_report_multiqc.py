@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from helpers_report import ASSETS, write_run
+from helpers_report import ASSETS, collect_command, write_run
 from scfm.registries.tables import load_tables
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
@@ -47,33 +47,11 @@ def call(*command, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Plan, page and MultiQC's log of a made-up run."""
+    """Plan, page and MultiQC's log of a synthetic run."""
     pytest.importorskip("multiqc", reason="MultiQC is not installed in this environment")
     root = tmp_path_factory.mktemp("multiqc")
     run = write_run(root / "run")
-    call(
-        sys.executable,
-        BIN / "collect_results.py",
-        "--plan",
-        run.plan,
-        "--datasets",
-        run.datasets,
-        "--messages",
-        run.messages,
-        "--results",
-        run.results,
-        "--metrics_table",
-        ASSETS / "metrics.tsv",
-        "--methods_table",
-        ASSETS / "methods.tsv",
-        "--params",
-        run.params,
-        "--trace",
-        run.trace,
-        "--outdir",
-        root / "tables",
-        cwd=root,
-    )
+    call(*collect_command(run, root / "tables"), "--trace", run.trace, cwd=root)
     call(
         sys.executable,
         BIN / "build_report.py",

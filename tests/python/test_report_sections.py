@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers_report import ASSETS, write_plot, write_run
+from helpers_report import ASSETS, collected, write_plot, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.messages import message
@@ -38,29 +38,9 @@ from scfm.report.view.summary import pareto_front, summarise, total_columns
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The report data of a made-up run."""
+    """The report data of a synthetic run."""
     root = tmp_path_factory.mktemp("report")
-    run = write_run(root / "run")
-    collect_results(
-        plan=run.plan,
-        datasets=run.datasets,
-        results=[run.results],
-        metrics_table=ASSETS / "metrics.tsv",
-        methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params),
-        messages=run.messages,
-        trace=run.trace,
-        outdir=root / "tables",
-    )
-    return load_report_data(
-        tables=root / "tables",
-        plan=run.plan,
-        assets=ASSETS,
-        params=run.params,
-        versions=run.versions,
-        plots=run.plots,
-        histories=run.histories,
-    )
+    return collected(write_run(root / "run"), root / "tables")
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,7 @@ def _totals(**totals: float) -> pd.DataFrame:
             "embedding": list(totals),
             "batch_key": "batch",
             "label_key": "label",
+            "method": list(totals),
             "family": ["control" if n == "shuffled" else "none" for n in totals],
             "scaling": "raw",
             "bio_weight": 0.5,
@@ -150,9 +151,18 @@ def test_incomplete_embeddings_have_no_rank_and_common_cells_are_ranked() -> Non
     assert found["rank_reason"].to_dict() == {"pca": "", "easy": "incomplete", "nearly": "", "shuffled": "control"}
     assert found["rank_total"].dropna().to_dict() == {"pca": 0.497, "nearly": 0.51}
     common = _totals(pca=0.52, nearly=0.51)
-    found = add_ranks(totals, coverage_of(scores, {"d": 100}), common).set_index("embedding")
+    found = add_ranks(totals, coverage_of(scores, {"d": 100}), common, scored_again={"d"}).set_index("embedding")
     assert found["rank_total"].dropna().to_dict() == {"pca": 0.52, "nearly": 0.51}
     assert found.loc["pca", "total"] == 0.497
+    found = add_ranks(totals, coverage_of(scores, {"d": 100}), common[:1], scored_again={"d"}).set_index("embedding")
+    assert found["rank_reason"].to_dict() | {"easy": ""} == {
+        "pca": "",
+        "easy": "",
+        "nearly": "no_common_total",
+        "shuffled": "control",
+    }
+    found = add_ranks(totals, coverage_of(scores, {"d": 100}), controls={"nearly"}).set_index("embedding")
+    assert found.loc["nearly", "rank_reason"] == "control"
     given = {"other_keys": [False, False, True, True], "reads_labels": [True, False, True, False]}
     found = add_ranks(totals, coverage_of(scores, {"d": 100}), **given).set_index("embedding")
     reasons = {"pca": "reads_labels", "easy": "incomplete", "nearly": "other_keys", "shuffled": "control"}

@@ -31,7 +31,7 @@ def resolve(folder: Path, sheet: str, *, ortholog_table: str = "", params: dict 
 
 def test_scenarios_take_keys_and_role_from_the_catalogue(tmp_path: Path) -> None:
     found = resolve(tmp_path, "dataset,h5ad\nmine,scenario:Immune\n")
-    assert found.faults == []
+    assert found.errors == []
     row = found.rows[0]
     assert row["h5ad"] == "mine.recipe.h5ad"
     assert (row["batch_key"], row["label_key"], row["batch_role"], row["scenario"]) == (
@@ -72,7 +72,7 @@ def test_ids_and_addresses_need_no_recipe(tmp_path: Path) -> None:
         tmp_path,
         f"dataset,h5ad,batch_key,label_key\na,cellxgene:{HLCA},b,l\nb,https://example.org/x/cells.h5ad?v=2,b,l\nc,own.h5ad,b,l\n",
     )
-    assert found.faults == []
+    assert found.errors == []
     assert found.builds == []
     assert [
         row["h5ad"].startswith(start)
@@ -85,7 +85,7 @@ def test_ids_and_addresses_need_no_recipe(tmp_path: Path) -> None:
 def test_a_recipe_of_the_user_takes_the_rows_own_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yml").write_text("name: mine\nsources:\n  cells:\n    keep: [{column: donor, equals: A}]\n")
     found = resolve(tmp_path, "dataset,h5ad,batch_key,label_key,recipe\na,own.h5ad,b,l,mine.yml\n")
-    assert found.faults == []
+    assert found.errors == []
     assert found.builds[0]["sources"] == [{"name": "cells", "path": "own.h5ad", "relative_to": "samplesheet"}]
     assert found.rows[0]["h5ad"] == "a.recipe.h5ad"
     assert "recipe" not in found.rows[0]
@@ -94,7 +94,7 @@ def test_a_recipe_of_the_user_takes_the_rows_own_file(tmp_path: Path) -> None:
 def test_a_recipe_with_places_of_its_own_needs_no_h5ad(tmp_path: Path) -> None:
     (tmp_path / "mine.yml").write_text("name: mine\nsources:\n  cells: {file: data/x.h5ad}\n")
     found = resolve(tmp_path, "dataset,h5ad,batch_key,label_key,recipe\na,,b,l,mine.yml\n")
-    assert found.faults == []
+    assert found.errors == []
     assert found.builds[0]["sources"] == [{"name": "cells", "path": "data/x.h5ad", "relative_to": "recipe"}]
 
 
@@ -110,21 +110,21 @@ def test_a_recipe_with_places_of_its_own_needs_no_h5ad(tmp_path: Path) -> None:
         ("a,own.h5ad,b,l,broken.yml", "broken.yml"),
     ],
 )
-def test_each_fault_is_a_sentence_with_its_row(tmp_path: Path, row: str, sentence: str) -> None:
+def test_each_error_is_a_sentence_with_its_row(tmp_path: Path, row: str, sentence: str) -> None:
     (tmp_path / "placed.yml").write_text("name: placed\nsources:\n  cells: {file: data/x.h5ad}\n")
     (tmp_path / "open.yml").write_text("name: open\nsources:\n  cells: {}\n")
     (tmp_path / "broken.yml").write_text("name: broken\nsorces: {}\n")
     found = resolve(tmp_path, f"dataset,h5ad,batch_key,label_key,recipe\n{row}\n")
-    assert any(sentence in fault and fault.startswith("sheet.csv: row 2: ") for fault in found.faults), found.faults
+    assert any(sentence in error and error.startswith("sheet.csv: row 2: ") for error in found.errors), found.errors
 
 
-def test_faults_of_parameters_and_of_every_row_are_told_together(tmp_path: Path) -> None:
+def test_errors_of_parameters_and_of_every_row_are_told_together(tmp_path: Path) -> None:
     found = resolve(
         tmp_path,
         "dataset,h5ad\na,scenario:x\nb,cellxgene:y\n",
         params={"input": "s.csv", "outdir": "o", "methods": "harmny"},
     )
-    text = "\n".join(found.faults)
+    text = "\n".join(found.errors)
     assert "harmny" in text
     assert "row 2" in text
     assert "row 3" in text
@@ -132,13 +132,13 @@ def test_faults_of_parameters_and_of_every_row_are_told_together(tmp_path: Path)
 
 def test_the_resolved_sheet_passes_the_samplesheets_own_check(tmp_path: Path) -> None:
     found = resolve(tmp_path, "dataset,h5ad,batch_key\na,own.h5ad,b\n")
-    assert any("label_key" in fault for fault in found.faults)
+    assert any("label_key" in error for error in found.errors)
 
 
 def test_what_is_written_can_be_read_again(tmp_path: Path) -> None:
     found = resolve(tmp_path, "dataset,h5ad\nliver,scenario:liver\nlung,scenario:HLCA_sn\n")
     write_resolved(found, tmp_path / "out", "sheet.csv")
-    assert (tmp_path / "out" / "faults.txt").read_text() == ""
+    assert (tmp_path / "out" / "errors.txt").read_text() == ""
     sources = json.loads((tmp_path / "out" / "sources.json").read_text())
     assert [s["key"] for s in sources] == sorted(s["key"] for s in sources)
     assert [b["dataset"] for b in json.loads((tmp_path / "out" / "builds.json").read_text())] == ["liver", "lung"]

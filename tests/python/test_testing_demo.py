@@ -195,6 +195,6 @@ def test_executable_makes_a_file_the_check_accepts(tmp_path):
         "organism": "human",
     }
     outcome = check(tmp_path, [row])
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.datasets[0]["batches"] == {"batch_1": 252, "batch_2": 248, "batch_3": 200}
     assert_says([w["text"] for w in outcome.warnings] or ["none"], "none")

@@ -79,7 +79,7 @@ def test_row_order_of_any_file_changes_nothing_but_the_seed_does(toy, tmp_path):
     assert not np.allclose(first["umap_1"], drawn(tmp_path, stem, seed=1)["umap_1"])
 
 
-def test_identical_cells_are_no_fault(toy, tmp_path):
+def test_identical_cells_are_no_error(toy, tmp_path):
     ids, _, values = toy
     table = drawn(tmp_path, write_files(tmp_path, "label_onehot.raw.0", ids, np.round(values / 30)))
     assert np.isfinite(table[["umap_1", "umap_2"]].to_numpy()).all()

@@ -320,7 +320,7 @@ def test_files_without_an_address_are_asked_of_a_person(remote, tmp_path) -> Non
     run(table, tmp_path)
 
 
-def test_nothing_happens_unconfirmed_or_into_made_up_weights(remote, tmp_path) -> None:
+def test_nothing_happens_unconfirmed_or_into_random_weights(remote, tmp_path) -> None:
     table = make_table(remote)
     shown: list[str] = []
     with pytest.raises(ScfmError, match="not confirmed"):
@@ -332,8 +332,8 @@ def test_nothing_happens_unconfirmed_or_into_made_up_weights(remote, tmp_path) -
     )
     assert remote.asked == [] and only(tmp_path) == []
     (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "RANDOM_WEIGHTS.txt").write_text("made up")
-    with pytest.raises(ScfmError, match="made-up weights"):
+    (tmp_path / "toy" / "RANDOM_WEIGHTS.txt").write_text("random")
+    with pytest.raises(ScfmError, match="randomly initialised weights"):
         run(table, tmp_path)
 
 
@@ -389,12 +389,12 @@ def test_addresses_are_official_and_pinned(table) -> None:
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda t: t.replace("scgpt/brain", "scgpt/whole-human"), "stands twice"),
+        (lambda t: t.replace("scgpt/brain", "scgpt/whole-human"), "is a duplicate"),
         (lambda t: t.replace("\tsymbol\t", "\tname\t", 1), "gene_ids"),
         (lambda t: t + "toy/a\tToy\t8\tsymbol\thuman\t\tFree\t\t10.1234/x\tA toy.\n", "has no file for toy/a"),
     ],
 )
-def test_faults_of_the_tables(edit, sentence, tmp_path) -> None:
+def test_errors_of_the_tables(edit, sentence, tmp_path) -> None:
     for name in ("weights.tsv", "weights_files.tsv", "schema_weights.json", "schema_weights_files.json"):
         shutil.copy(ASSETS / name, tmp_path / name)
     (tmp_path / "weights.tsv").write_text(edit((ASSETS / "weights.tsv").read_text()))
@@ -413,7 +413,7 @@ def test_unknown_names(table) -> None:
 
 
 @pytest.mark.parametrize("model", available_models())
-def test_made_up_weights_are_complete(table, model, tmp_path) -> None:
+def test_random_weights_are_complete(table, model, tmp_path) -> None:
     folder = make_tiny(model, gene_table(["A", "B", "C"]), tmp_path / model)
     state = check_folder(table, model, folder)
     assert state.is_complete and state.is_random
@@ -490,10 +490,10 @@ def test_the_executable_shows_lists_and_checks(tmp_path, capsys) -> None:
         main("--model", "uce", "--check", "--dest", str(tmp_path))
     make_tiny("uce", gene_table(["A"]), tmp_path / "uce")
     main("--model", "uce", "--check", "--dest", str(tmp_path))
-    assert "4 recorded now. The weights are made up." in capsys.readouterr().out
+    assert "4 recorded now. The weights are randomly initialised." in capsys.readouterr().out
 
 
-def test_faults_have_no_traceback_and_an_exit_status(tmp_path) -> None:
+def test_errors_have_no_traceback_and_an_exit_status(tmp_path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--model", "scgpt", "--dest", str(tmp_path)],
         capture_output=True,

@@ -1,5 +1,5 @@
-"""Made-up weights: every model loads every release with default settings, the names are those of the official files,
-seeds hold.
+"""Randomly initialised weights: every model loads every release with default settings, the names are those of the
+official files, seeds hold.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def test_other_files_are_never_replaced(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "scgpt"]
 
 
-def test_faults_are_sentences(tmp_path) -> None:
+def test_errors_are_sentences(tmp_path) -> None:
     genes = gene_table(["A", "B"])
     with pytest.raises(ScfmError, match=r"Unknown model 'scgp'. Did you mean 'scgpt'"):
         make_tiny("scgp", genes, tmp_path / "x")

@@ -1,1 +1,1 @@
-"""Embeddings after they were made: the door, import, corrections and the final h5ad."""
+"""Embeddings after they were made: the validation gate, import, corrections and the final h5ad."""

@@ -1,6 +1,7 @@
-"""The door: what every embedding must pass before anything is computed from it.
+"""The validation gate: the checks that every embedding must pass before anything is computed from it.
 
-:func:`check_embedding` works on arrays; :func:`open_door` reads, checks and writes one embedding.
+:func:`check_embedding` works on arrays; :func:`scfm.embeddings.validate.validate_embedding` reads, checks and writes
+one embedding.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def write_dataset_h5ad(
     prepared
         ``<dataset>.prepared.h5ad``.
     embeddings, sidecars
-        ``<id>.parquet`` and ``<id>.json`` that passed the door, each embedding with its sidecar, in any order.
+        ``<id>.parquet`` and ``<id>.json`` that passed the validation gate, each embedding with its sidecar, in any
+        order.
     umaps
         Tables ``cell_id, embedding, umap_1, umap_2``; embeddings that are not given are passed over.
     output

@@ -117,7 +117,7 @@ def _read_text(path: Path, max_dims: int) -> Source:
     separator = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
     try:
         first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
-        check_width(len(first) - 1, max_dims, path)  # before pandas renames what stands twice, which takes minutes
+        check_width(len(first) - 1, max_dims, path)  # before pandas renames duplicates, which takes minutes
         check_names(first, path)
         header = list(pd.read_csv(path, sep=separator, nrows=0).columns)
         ids = id_column(header, path)

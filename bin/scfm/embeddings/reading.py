@@ -1,4 +1,4 @@
-"""Reading embedding tables that nobody has checked: column names and kinds first, then values."""
+"""Reading unchecked embedding tables: column names and kinds first, then values."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import read_json, write_embedding, write_json
+from scfm.io.tables import IDENTITY, read_json, write_embedding, write_json
 from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
 from scfm.task.steps import embedding_id
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _REQUIRED = (
-    "dataset",
-    "embedding",
-    "method",
-    "family",
-    "correction",
-    "seed",
+    *IDENTITY,
     "is_control",
     "output_type",
     "settings",
@@ -49,22 +44,22 @@ class EmbeddingFiles:
 
     @property
     def unchecked_table(self) -> Path:
-        """Embedding table before the door."""
+        """Embedding table before the validation gate."""
         return self.folder / f"{self.id}.unchecked.parquet"
 
     @property
     def unchecked_sidecar(self) -> Path:
-        """Sidecar before the door."""
+        """Sidecar before the validation gate."""
         return self.folder / f"{self.id}.unchecked.json"
 
     @property
     def table(self) -> Path:
-        """Embedding table that has passed the door."""
+        """Embedding table that has passed the validation gate."""
         return self.folder / f"{self.id}.parquet"
 
     @property
     def sidecar(self) -> Path:
-        """Sidecar of the embedding that has passed the door."""
+        """Sidecar of the embedding that has passed the validation gate."""
         return self.folder / f"{self.id}.json"
 
 
@@ -149,7 +144,26 @@ def read_sidecar(path: Path | str) -> dict:
     return sidecar
 
 
+def pair_files(tables: Iterable[Path], sidecars: Iterable[Path]) -> list[tuple[dict, Path]]:
+    """Return every sidecar with its embedding table, joined by the embedding's id, sorted by it.
+
+    Raises
+    ------
+    ScfmError
+        A sidecar has no table, or a table no sidecar.
+    """
+    by_id = {path.name.removesuffix(".parquet"): path for path in tables}
+    read = {EmbeddingFiles.of(".", sidecar).id: sidecar for sidecar in map(read_sidecar, sidecars)}
+    alone = sorted(set(by_id) ^ set(read))
+    if alone:
+        raise ScfmError(
+            f"{len(alone)} embeddings have a table or a sidecar but not both, first: {alone[0]}. Give <id>.parquet and"
+            " <id>.json of every embedding."
+        )
+    return [(read[name], by_id[name]) for name in sorted(read)]
+
+
 def write_unchecked(files: EmbeddingFiles, cell_ids: "np.ndarray", values: "np.ndarray", sidecar: dict) -> None:
-    """Write an embedding for the door, the table last, so that a table never lies there without its sidecar."""
+    """Write an embedding for the validation gate, the table last, so that no table is without its sidecar."""
     write_json(files.unchecked_sidecar, sidecar)
     write_embedding(files.unchecked_table, cell_ids, values)

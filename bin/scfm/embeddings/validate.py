@@ -1,4 +1,4 @@
-"""Pass one embedding through the door: read, check, write in the order of the data set."""
+"""Pass one embedding through the validation gate: read, check, write in the order of the data set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def validate_embedding(table: Path, sidecar: dict, obs_path: Path, outdir: Path)
 
     Returns
     -------
-    The sidecar with ``cells_in``, ``cells_out``, ``n_dims``, ``not_embedded``, ``extra_cells`` and the door's warnings.
+    The sidecar with ``cells_in``, ``cells_out``, ``n_dims``, ``not_embedded``, ``extra_cells`` and the warnings of the
+    validation gate.
 
     Raises
     ------

@@ -64,9 +64,9 @@ class Spec:
     ending: str = ".h5ad"
 
     def __post_init__(self) -> None:
-        faults = list(_faults(self))
-        if faults:
-            raise ScfmError("\n".join(f"download '{self.key}': {fault}" for fault in faults))
+        errors = list(_errors(self))
+        if errors:
+            raise ScfmError("\n".join(f"download '{self.key}': {error}" for error in errors))
 
     @classmethod
     def of(cls, content: "Mapping[str, Any] | Spec") -> "Spec":
@@ -97,55 +97,55 @@ class Spec:
         return asdict(self)
 
 
-def _faults(spec: Spec) -> "list[str]":
+def _errors(spec: Spec) -> "list[str]":
     """Return what is wrong with a spec, as sentences."""
-    faults = [
+    errors = [
         f"'{name}' must be a text; found {getattr(spec, name)!r}."
         for name in ("key", "kind", "collection_id", "dataset_id", "version", "url", "sha256", "ending")
         if not isinstance(getattr(spec, name), str)
     ]
-    if faults:
-        return faults
+    if errors:
+        return errors
     if not _KEY.fullmatch(spec.key):
-        faults.append("'key' is the stem of a file: letters, digits, '.', '_' and '-' only.")
+        errors.append("'key' is the stem of a file: letters, digits, '.', '_' and '-' only.")
     if spec.kind not in KINDS:
-        faults.append(f"'kind' is '{spec.kind}'; known are {listing(KINDS)}.")
+        errors.append(f"'kind' is '{spec.kind}'; known are {listing(KINDS)}.")
     if spec.ending not in ENDINGS:
-        faults.append(f"'ending' is '{spec.ending}'; known are {listing(ENDINGS)}.")
-    faults += [
+        errors.append(f"'ending' is '{spec.ending}'; known are {listing(ENDINGS)}.")
+    errors += [
         f"'{name}' is '{value}', which is no id of CELLxGENE Discover (such as 9f222629-9e39-47d0-b83f-e08d610c7479,"
         " small letters)."
         for name in ("collection_id", "dataset_id", "version")
         if (value := getattr(spec, name)) and not is_uuid(value)
     ]
     if spec.size is not None and (not isinstance(spec.size, int) or isinstance(spec.size, bool) or spec.size < 0):
-        faults.append(f"'size' must be a number of bytes; found {spec.size!r}.")
+        errors.append(f"'size' must be a number of bytes; found {spec.size!r}.")
     if spec.sha256 and not _SHA256.fullmatch(spec.sha256):
-        faults.append(f"'sha256' must be 64 hex digits in small letters; found '{spec.sha256}'.")
+        errors.append(f"'sha256' must be 64 hex digits in small letters; found '{spec.sha256}'.")
     if spec.kind == "cellxgene" and not (spec.collection_id or spec.dataset_id):
-        faults.append("needs 'dataset_id' or 'collection_id'.")
+        errors.append("needs 'dataset_id' or 'collection_id'.")
     if spec.kind in ("url", "file") and not spec.url:
-        faults.append("needs 'url'.")
-    return faults + _select_faults(spec)
+        errors.append("needs 'url'.")
+    return errors + _select_errors(spec)
 
 
-def _select_faults(spec: Spec) -> list[str]:
+def _select_errors(spec: Spec) -> list[str]:
     if not isinstance(spec.select, Mapping):
         return [f"'select' must be an object; found {spec.select!r}."]
-    faults = []
+    errors = []
     unknown = [key for key in spec.select if key not in SELECT_KEYS]
     if unknown:
-        faults.append(f"'select' has unknown keys {listing(unknown)}; known are {listing(SELECT_KEYS)}.")
+        errors.append(f"'select' has unknown keys {listing(unknown)}; known are {listing(SELECT_KEYS)}.")
     if spec.select and (spec.dataset_id or not spec.collection_id):
-        faults.append("'select' chooses a data set of a collection: it needs 'collection_id' and no 'dataset_id'.")
+        errors.append("'select' chooses a data set of a collection: it needs 'collection_id' and no 'dataset_id'.")
     for key, value in spec.select.items():
         is_list = isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value)
         if not (isinstance(value, str) or (is_list and key != "title_contains")):
-            faults.append(
+            errors.append(
                 f"'select': '{key}' must be a text{'' if key == 'title_contains' else ' or a list of texts'}; found"
                 f" {value!r}."
             )
-    return faults
+    return errors
 
 
 def cellxgene_spec(dataset_id: str, *, collection_id: str = "", version: str = "") -> Spec:

@@ -12,7 +12,7 @@ MIN_BATCH = 3
 MIN_IDS = 20
 
 
-def batch_faults(
+def batch_errors(
     name: str, key: str, sizes: Mapping[str, int], n_cells: int, *, when: str = "", is_primary: bool = True
 ) -> list[str]:
     """Return the sentences about batches that can't be integrated; empty if they can.

@@ -42,7 +42,7 @@ def check_file(
 
     Returns
     -------
-    All faults, warnings and facts.
+    All errors, warnings and facts.
     """
     report = Report(f"{row.get('dataset', '?')} ({row['h5ad']})")
     report.attempt(_check_open, path, report, row, params=params, embeddings=embeddings, obs_columns=obs_columns)
@@ -69,7 +69,7 @@ def _check_open(
         if facts is not None:
             check_genes(store, report, row, facts)
             if cells is not None and facts.shape[0] != len(cells):
-                report.faults.append(
+                report.errors.append(
                     f"{store.name}: {facts.source} has {facts.shape[0]:,} rows and obs {len(cells):,}; the file is"
                     " damaged."
                 )
@@ -83,8 +83,8 @@ def _check_cells(store: Store, report: Report) -> "np.ndarray":
     ids = store.index("obs")
     report.facts["n_cells"] = len(ids)
     if len(ids) == 0:
-        report.faults.append(f"{store.name}: obs has no cells.")
-    report.faults += check_ids(ids, name=store.name, what="cell", frame="obs")
+        report.errors.append(f"{store.name}: obs has no cells.")
+    report.errors += check_ids(ids, name=store.name, what="cell", frame="obs")
     return ids
 
 
@@ -94,7 +94,7 @@ def _check_obsm(store: Store, report: Report, embeddings: Mapping[str, str]) -> 
     for place in embeddings.values():
         key = place.removeprefix("obsm:")
         if place.startswith("obsm:") and key not in known:
-            report.faults.append(
+            report.errors.append(
                 f"{store.name}: there is no obsm key '{key}' (column "
                 f"embeddings).{did_you_mean(key, known)} Keys: {listing(known, limit=12) or 'none'}."
             )

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 def check_counts(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], batch: "pd.Series | None"
 ) -> MatrixFacts:
-    """Find the counts and judge them; ``batch`` of every cell tells where blocks of NaN lie."""
+    """Find and check the counts; ``batch`` (one value per cell) locates blocks of NaN."""
     rounding = bool(params.get("round_counts"))
     facts = find_counts(store, row.get("counts_layer"), round_counts=rounding)
-    faults = counts_faults(store.name, facts, round_counts=rounding)
+    errors = counts_errors(store.name, facts, round_counts=rounding)
     if facts.n_nan and batch is not None and len(batch) == facts.shape[0]:
-        faults[:1] = nan_faults(store.name, open_matrix(store, facts.source), batch, facts.n_nan) or faults[:1]
-    if faults:
+        errors[:1] = nan_errors(store.name, open_matrix(store, facts.source), batch, facts.n_nan) or errors[:1]
+    if errors:
         layers = other_counts(store, facts.source)
         if layers:
-            faults[-1] += f" Whole numbers are in the layer {listing(layers)}: name it in counts_layer."
-    report.faults += faults
+            errors[-1] += f" Whole numbers are in the layer {listing(layers)}: name it in counts_layer."
+    report.errors += errors
     report.facts.update(counts_source=facts.source, counts_storage=facts.storage, n_genes=facts.shape[1])
-    if not faults:
+    if not errors:
         report.warnings += _counts_warnings(store, row, facts)
     return facts
 
@@ -51,7 +51,7 @@ def _counts_warnings(store: Store, row: Mapping[str, str], facts: MatrixFacts) -
     return found
 
 
-def nan_faults(name: str, matrix: Matrix, batch: "pd.Series", n_nan: int) -> list[str]:
+def nan_errors(name: str, matrix: Matrix, batch: "pd.Series", n_nan: int) -> list[str]:
     """Return a sentence where all NaN values are genes that whole batches lack, as an outer join leaves them.
 
     Parameters
@@ -88,7 +88,7 @@ def nan_faults(name: str, matrix: Matrix, batch: "pd.Series", n_nan: int) -> lis
     ]
 
 
-def counts_faults(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
+def counts_errors(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
     """Return the sentences about a matrix that can't serve as counts; empty if it can.
 
     Parameters
@@ -100,38 +100,38 @@ def counts_faults(name: str, facts: MatrixFacts, *, round_counts: bool) -> list[
     round_counts
         Whether fractions may be rounded.
     """
-    place, faults = f"{name}: {facts.source}", []
+    place, errors = f"{name}: {facts.source}", []
     if facts.n_nan:
-        faults.append(
+        errors.append(
             f"{place} holds {plural(facts.n_nan, 'NaN value')}; counts must be finite. "
             "Remove or repair the cells they belong to."
         )
     if facts.n_infinite:
-        faults.append(
+        errors.append(
             f"{place} holds {plural(facts.n_infinite, 'infinite value')}; counts must be finite. "
             "Remove or repair the cells they belong to."
         )
     if facts.n_negative:
-        faults.append(
+        errors.append(
             f"{place} holds {plural(facts.n_negative, 'negative value')}; counts can't be negative. "
             "The data may be scaled or corrected: "
             "point the samplesheet's counts_layer at raw counts."
         )
     if facts.n_large:
-        faults.append(
+        errors.append(
             f"{place} holds {plural(facts.n_large, 'value')} above 16,777,216 (up to {facts.maximum:.4g}); single "
             "precision, in which counts are computed with, can't hold larger whole numbers exactly, and no cell has so "
             "many molecules of one gene. Point the samplesheet's counts_layer at raw counts."
         )
-    faults += _fraction_faults(place, facts, round_counts=round_counts)
-    if facts.maximum <= 0 and not faults:
-        faults.append(
+    errors += _fraction_errors(place, facts, round_counts=round_counts)
+    if facts.maximum <= 0 and not errors:
+        errors.append(
             f"{place} holds no counts: no value is above zero. Point the samplesheet's counts_layer at raw counts."
         )
-    return faults
+    return errors
 
 
-def _fraction_faults(place: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
+def _fraction_errors(place: str, facts: MatrixFacts, *, round_counts: bool) -> list[str]:
     """Return the sentence about values that are not whole; none where they may be rounded."""
     known = {"place": place, "n_fractional": facts.n_fractional}
     if facts.logged:

@@ -23,7 +23,7 @@ def check_ids(ids: "np.ndarray", *, name: str, what: str, frame: str) -> list[st
     """Return sentences about ids that are empty or occur more than once."""
     import pandas as pd
 
-    series, faults = pd.Series(ids, dtype=object), []
+    series, errors = pd.Series(ids, dtype=object), []
     twice = series[series.duplicated(keep=False)].drop_duplicates()
     if len(twice):
         remedy = f"anndata's {frame}_names_make_unique() fixes it."
@@ -32,7 +32,7 @@ def check_ids(ids: "np.ndarray", *, name: str, what: str, frame: str) -> list[st
                 "Make them unique in a copy of raw and put it back: raw = adata.raw.to_adata(); "
                 "raw.var_names_make_unique(); adata.raw = raw."
             )
-        faults.append(
+        errors.append(
             f"{name}: {plural(len(twice), f'{what} id')} of the index of {frame} "
             f"{'occurs' if len(twice) == 1 else 'occur'} more than once "
             f"({plural(int(series.duplicated().sum()), 'surplus row')}: {listing(twice)}); ids must be unique. "
@@ -40,11 +40,11 @@ def check_ids(ids: "np.ndarray", *, name: str, what: str, frame: str) -> list[st
         )
     empty = int(series.isin(["", "nan", "None"]).sum())
     if empty:
-        faults.append(
+        errors.append(
             f"{name}: {plural(empty, what)} {'has' if empty == 1 else 'have'} an empty id in the index of "
             f"{frame}; every {what} needs one."
         )
-    return faults
+    return errors
 
 
 def read_var(store: Store, source: str) -> "tuple[pd.DataFrame, dict[str, str]]":
@@ -68,11 +68,11 @@ def check_genes(store: Store, report: Report, row: Mapping[str, str], facts: Mat
         return
     var, left_out = read
     report.warnings += left_out_warnings(left_out)
-    report.faults += check_ids(
+    report.errors += check_ids(
         var.index.to_numpy(dtype=object), name=store.name, what="gene", frame=var_of(facts.source)
     )
     if len(var) != facts.shape[1]:
-        report.faults.append(
+        report.errors.append(
             f"{store.name}: {facts.source} has {facts.shape[1]:,} columns and {var_of(facts.source)} "
             f"{len(var):,} rows; the file is damaged."
         )
@@ -80,7 +80,7 @@ def check_genes(store: Store, report: Report, row: Mapping[str, str], facts: Mat
     named = {"symbol_column": row.get("gene_symbol_column"), "id_column": row.get("gene_id_column")}
     for column, value in zip(("gene_symbol_column", "gene_id_column"), named.values(), strict=True):
         if value and value not in var.columns:
-            report.faults.append(
+            report.errors.append(
                 f"{store.name}: {var_of(facts.source)} has no column '{value}' (column {column} of the "
                 f"samplesheet).{did_you_mean(value, var.columns)} "
                 f"Columns: {listing(var.columns, limit=12) or 'none'}."
@@ -103,7 +103,7 @@ def _judge_genes(name: str, report: Report, row: Mapping[str, str], names: GeneN
     share = n_mapped / len(var) if len(var) else 0.0
     named = row.get("gene_symbol_column") or row.get("gene_id_column")
     if share < MIN_MAPPED and not named:
-        report.faults.append(
+        report.errors.append(
             f"{name}: {n_mapped:,} of {plural(len(var), 'gene')} have a gene symbol or an Ensembl id (the index of var "
             f"begins {listing(var.index[:3])}); "
             f"at least {MIN_MAPPED:.0%} are needed. Name the var column that holds them in gene_symbol_column or "

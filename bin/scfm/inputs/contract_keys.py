@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.inputs.batch_role import role_question
-from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
+from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
 from scfm.inputs.keys import (
     PAIR_COLUMNS,
     as_text,
@@ -39,7 +39,7 @@ class Report:
     ----------
     name
         How messages call the file.
-    faults
+    errors
         Sentences; any of them stops the run.
     warnings
         Entries made by :func:`scfm.registries.messages.message`.
@@ -48,21 +48,21 @@ class Report:
     """
 
     name: str
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     warnings: list[dict] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def attempt(self, check: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run one check; its error becomes one more fault, so that the others still run."""
+        """Run one check; its error becomes one more error, so that the others still run."""
         try:
             return check(*args, **kwargs)
         except ScfmError as error:
-            self.faults.append(str(error))
+            self.errors.append(str(error))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  # a broken file makes h5py, zarr, NumPy and pandas raise anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self.faults.append(
+            self.errors.append(
                 f"{self.name}: a part of the file can't be read ({reason}). Copy or write the file anew."
             )
         return None
@@ -125,7 +125,7 @@ def check_keys(
                 report.warnings += _composite(store, column, key, values)
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
-    report.faults += _repeated_keys(store.name, row)
+    report.errors += _repeated_keys(store.name, row)
     limit = int(params.get("min_cells_per_batch") or 0)
     primary_batch, primary_label = primary_pair(row)
     label = found["label_key"].get(primary_label)
@@ -144,14 +144,14 @@ def check_keys(
 def _repeated_keys(name: str, row: Mapping[str, str]) -> list[str]:
     """Return sentences about keys that are listed twice, or as batch and as label."""
     listed = {column: keys_of(row, column) for column in PAIR_COLUMNS}
-    faults = [
+    errors = [
         f"{name}: {column} lists '{key}' {keys.count(key)} times; list every key once."
         for column, keys in listed.items()
         for key in dict.fromkeys(keys)
         if keys.count(key) > 1
     ]
     both = [key for key in dict.fromkeys(listed["batch_key"]) if key in listed["label_key"]]
-    return faults + [
+    return errors + [
         f"{name}: '{k}' is listed in batch_key and in label_key; the batch can't be the label." for k in both
     ]
 
@@ -182,9 +182,9 @@ def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, i
     levels, missing = level_counts(batch), int(batch.isna().sum())
     if is_primary:
         report.facts["batches"] = levels
-    faults = batch_faults(name, key, levels, len(batch), is_primary=is_primary)
-    report.faults += faults
-    report.warnings += spelling_warnings("batch_key", key, levels) if not faults else []
+    errors = batch_errors(name, key, levels, len(batch), is_primary=is_primary)
+    report.errors += errors
+    report.warnings += spelling_warnings("batch_key", key, levels) if not errors else []
     if missing and len(levels) > 1:
         gaps = {"n_missing": missing, "key": key}
         row = "E-IN-03/batch" if is_primary else "E-IN-03/other_batch"
@@ -197,7 +197,7 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
     if is_primary:
         report.facts["labels"] = levels
     if not levels:
-        report.faults.append(
+        report.errors.append(
             f"{name}: obs column '{key}' (label_key) is empty for all {plural(len(label), 'cell')}; "
             "nothing can be scored without labels. Name another label_key."
         )

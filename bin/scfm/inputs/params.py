@@ -63,16 +63,16 @@ def _snake(name: str) -> str:
 def unknown_params(params: Mapping[str, Any], known: Mapping[str, dict]) -> list[str]:
     """Return a sentence per parameter that the schema does not have.
 
-    Nextflow adds camelCase twins to kebab-case parameters; a twin with the value of the real parameter is no fault.
+    Nextflow adds camelCase twins to kebab-case parameters; a twin with the value of the real parameter is no error.
     """
-    faults = []
+    errors = []
     for name, value in params.items():
         twin = _snake(name)
         if name in known or (twin in known and params.get(twin) == value):
             continue
         hint = f" Did you mean '--{twin}'?" if twin in known else did_you_mean(name, known).replace("'", "'--", 1)
-        faults.append(f"Unknown parameter '--{name}'.{hint} 'nextflow run . --help' lists all parameters.")
-    return faults
+        errors.append(f"Unknown parameter '--{name}'.{hint} 'nextflow run . --help' lists all parameters.")
+    return errors
 
 
 def _limits(spec: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
     )
 
 
-def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+def schema_errors(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """Return a sentence per parameter whose type, range, form or choice is wrong, or that is missing.
 
     Parameters that are null count as not given, as in Nextflow.
@@ -116,7 +116,7 @@ def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
 
     known = properties_of(schema)
     required = [r for group in schema.get("$defs", {}).values() for r in group.get("required", [])]
-    faults = [
+    errors = [
         f"Parameter --{r} is missing; it is: {known[r].get('description', '').rstrip('.')}."
         for r in required
         if params.get(r) is None
@@ -126,11 +126,11 @@ def schema_faults(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
         if value is None:
             continue
         value = _trimmed(value)
-        errors = sorted(Draft202012Validator(spec).iter_errors(value), key=lambda e: str(e.validator))
-        if errors:
-            rules = [str(e.validator) for e in errors]
-            faults.append(_sentence(name, value, "type" if "type" in rules else rules[0], spec))
-    return faults
+        violations = sorted(Draft202012Validator(spec).iter_errors(value), key=lambda e: str(e.validator))
+        if violations:
+            rules = [str(e.validator) for e in violations]
+            errors.append(_sentence(name, value, "type" if "type" in rules else rules[0], spec))
+    return errors
 
 
 def _trimmed(value: Any) -> Any:
@@ -166,18 +166,18 @@ def choose_names(
         return names, []
     if given in ([], ["none"]):
         return [], []
-    faults = []
+    errors = []
     for name in dict.fromkeys(given):
         if name in {"all", "none"}:
-            faults.append(f"Parameter --{param}: '{name}' stands alone, it can't be combined with other names.")
+            errors.append(f"Parameter --{param}: '{name}' can't be combined with other names.")
         elif name in elsewhere:
-            faults.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
+            errors.append(f"Parameter --{param}: '{name}' belongs to --{elsewhere[name]}; name it there.")
         elif name not in names:
-            faults.append(
+            errors.append(
                 f"Parameter --{param}: unknown {noun} '{name}'.{did_you_mean(name, [*names, *elsewhere])} Known: "
                 f"{', '.join(names)}, or all, or none."
             )
-    return [n for n in dict.fromkeys(given) if n in names], faults
+    return [n for n in dict.fromkeys(given) if n in names], errors
 
 
 def choose(
@@ -191,7 +191,7 @@ def choose(
     """
     controls = [n for n, m in methods.items() if m.is_control]
     plain = [n for n in methods if n not in controls]
-    picked, faults = choose_names(
+    picked, errors = choose_names(
         "methods", params.get("methods"), plain, noun="method", elsewhere=dict.fromkeys(controls, "controls")
     )
     anchors, more = choose_names(
@@ -203,7 +203,7 @@ def choose(
         # what unit length does alone is shown beside it; the paper profile keeps the study's embeddings
         corrections.insert(corrections.index("center_l2"), "l2")
     seeds, odd = read_seeds(params.get("seeds"))
-    return Choice(picked, anchors, corrections, seeds or [0]), faults + more + other + odd
+    return Choice(picked, anchors, corrections, seeds or [0]), errors + more + other + odd
 
 
 def read_seeds(value: Any) -> tuple[list[int], list[str]]:
@@ -218,16 +218,16 @@ def read_seeds(value: Any) -> tuple[list[int], list[str]]:
     """
     texts = [s for s in split_list(value) if s.isascii() and s.isdigit()]
     large = [s for s in texts if len(s) > MAX_DIGITS or int(s) >= MAX_SEED]
-    faults = [f"Parameter --seeds: {listing(large)}; expected numbers from 0 to {MAX_SEED - 1:,}."] if large else []
-    return list(dict.fromkeys(int(s) for s in texts if s not in large)), faults
+    errors = [f"Parameter --seeds: {listing(large)}; expected numbers from 0 to {MAX_SEED - 1:,}."] if large else []
+    return list(dict.fromkeys(int(s) for s in texts if s not in large)), errors
 
 
-def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Mapping[str, str] | None) -> list[str]:
+def file_errors(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Mapping[str, str] | None) -> list[str]:
     """Return a sentence per file named by a parameter that does not exist.
 
     The samplesheet is opened anyway. A file that is not in the map of staged ones is left to the step that stages it.
     """
-    faults = []
+    errors = []
     for name, spec in properties_of(schema).items():
         value = params.get(name)
         if name == "input" or value is None or spec.get("format") != "file-path":
@@ -236,8 +236,8 @@ def file_faults(params: Mapping[str, Any], schema: Mapping[str, Any], staged: Ma
             continue
         place = str(value) if staged is None else staged[str(value)]
         if not (place and Path(place).is_file()):
-            faults.append(f"Parameter --{name}: the file '{value}' does not exist.")
-    return faults
+            errors.append(f"Parameter --{name}: the file '{value}' does not exist.")
+    return errors
 
 
 def check_params(
@@ -253,13 +253,13 @@ def check_params(
 
     Returns
     -------
-    What was asked for; all faults as sentences.
+    What was asked for; all errors as sentences.
     """
-    faults = (
+    errors = (
         unknown_params(params, properties_of(schema))
-        + schema_faults(params, schema)
-        + file_faults(params, schema, staged)
+        + schema_errors(params, schema)
+        + file_errors(params, schema, staged)
     )
     known_corrections = load_corrections() if corrections is None else corrections
     choice, more = choose(with_defaults(params, schema), methods, known_corrections)
-    return choice, faults + more
+    return choice, errors + more

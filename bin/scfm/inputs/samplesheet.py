@@ -12,7 +12,7 @@ from typing import Any
 from scfm.errors import ScfmError
 from scfm.text import did_you_mean, listing, split_list
 
-#: endings of embedding tables; what they hold is judged at the door
+#: endings of embedding tables; their content is checked at the validation gate
 TABLE_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".npz")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
@@ -66,7 +66,7 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
     header = [cell.strip() for cell in lines[0]]
     twice = sorted({c for c in header if header.count(c) > 1})
     if twice:
-        raise ScfmError(f"{path.name}: the column {listing(twice)} stands more than once in the header.")
+        raise ScfmError(f"{path.name}: the column {listing(twice)} occurs more than once in the header.")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
             raise ScfmError(
@@ -86,7 +86,7 @@ def write_samplesheet(path: Path | str, rows: Sequence[Mapping[str, str]]) -> No
 
 
 def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], name: str) -> list[str]:
-    """Return a sentence per fault of the samplesheet itself.
+    """Return a sentence per error of the samplesheet itself.
 
     Parameters
     ----------
@@ -102,31 +102,31 @@ def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], nam
     specs: dict[str, dict] = schema["items"]["properties"]
     required = schema["items"]["required"]
     given = list(dict.fromkeys(c for row in rows for c in row))
-    faults = [
+    errors = [
         f"{name}: there is no column '{c}', or it is empty in every"
         f" row.{_nearest(c, [g for g in given if g not in specs])} Required: {', '.join(required)}."
         for c in required
         if c not in given
     ]
-    faults += [
+    errors += [
         f"{name}: unknown column '{c}'.{did_you_mean(c, specs)} Known: {', '.join(specs)}."
         for c in given
         if c not in specs
     ]
     for number, row in enumerate(rows, start=2):
-        faults += [f"{name}: row {number}: no value in column '{c}'." for c in required if c in given and c not in row]
+        errors += [f"{name}: row {number}: no value in column '{c}'." for c in required if c in given and c not in row]
         for column, value in row.items():
             spec = specs.get(column, {})
             if any(Draft202012Validator(spec).iter_errors(value)):
                 hint = did_you_mean(value, spec["enum"]) if "enum" in spec else ""
-                faults.append(
+                errors.append(
                     f"{name}: row {number}, column '{column}': '{value}' is not allowed; "
                     f"{spec.get('errorMessage', spec['description'])}.{hint}"
                 )
     names = [row["dataset"] for row in rows if "dataset" in row]
     twice = sorted({n for n in names if names.count(n) > 1})
-    faults += [f"{name}: the dataset name '{n}' stands in {names.count(n)} rows; names must be unique." for n in twice]
-    return faults
+    errors += [f"{name}: the dataset name '{n}' is in {names.count(n)} rows; names must be unique." for n in twice]
+    return errors
 
 
 def _nearest(column: str, others: Sequence[str]) -> str:
@@ -169,27 +169,27 @@ def resolve_embeddings(
 
     Returns
     -------
-    Embedding name to path text, or to ``obsm:<key>`` for a key of the h5ad; sentences about faults.
+    Embedding name to path text, or to ``obsm:<key>`` for a key of the h5ad; sentences about errors.
     """
     found: dict[str, str] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for label, place in embedding_parts(row):
         if not place.startswith("obsm:") and located.find(place) is None:
-            faults.append(
+            errors.append(
                 f"{name}, column 'embeddings': '{place}' does not exist; expected name=path, a folder of tables, "
                 "or obsm:KEY, separated by ';'."
             )
             continue
         entries = _entries(label, place, located)
         if not entries:
-            faults.append(
+            errors.append(
                 f"{name}, column 'embeddings': no table in the folder '{place}'; "
                 f"expected files ending in {', '.join(TABLE_ENDINGS)}."
             )
         for key, target in entries.items():
-            faults += _name_faults(key, target, [*taken], found, name)
+            errors += _name_errors(key, target, [*taken], found, name)
             found.setdefault(key, target)
-    return found, faults
+    return found, errors
 
 
 def _entries(label: str, place: str, located: Located) -> dict[str, str]:
@@ -204,23 +204,23 @@ def _entries(label: str, place: str, located: Located) -> dict[str, str]:
     return {label or stem.removesuffix(ending): place}
 
 
-def _name_faults(key: str, target: str, taken: Sequence[str], found: Mapping[str, str], name: str) -> list[str]:
+def _name_errors(key: str, target: str, taken: Sequence[str], found: Mapping[str, str], name: str) -> list[str]:
     """Return sentences about the name and kind of one embedding."""
-    faults, where = [], f"{name}, column 'embeddings'"
+    errors, where = [], f"{name}, column 'embeddings'"
     if not _NAME.match(key):
-        faults.append(
+        errors.append(
             f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
             f"as in name={target}."
         )
     if key in taken:
-        faults.append(
+        errors.append(
             f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}."
         )
     if key in found:
-        faults.append(f"{where}: the name '{key}' stands twice.")
+        errors.append(f"{where}: the name '{key}' is a duplicate; names must be unique.")
     if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
-        faults.append(
+        errors.append(
             f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "
             "or obsm:KEY."
         )
-    return faults
+    return errors

@@ -1,7 +1,7 @@
 """What a method is given and what it hands back.
 
 Cells come in one fixed order, that of their sorted ids, whatever the order of the rows in the files. So a method
-needs no care of its own for its result to be independent of the row order: the numbers it sees are the same.
+gives the same result for any row order without code of its own: its input is the same.
 """
 
 from __future__ import annotations

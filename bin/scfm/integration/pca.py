@@ -1,4 +1,4 @@
-"""Uncorrected PCA: the baseline every integration is held against."""
+"""Uncorrected PCA: the baseline that every integration is compared with."""
 
 from __future__ import annotations
 

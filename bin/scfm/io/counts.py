@@ -147,7 +147,7 @@ def other_counts(store: Store, tried: str) -> list[str]:
             matrix = open_matrix(store, f"layers/{name}")
             if inspect(matrix, first_block_only=True).is_count and inspect(matrix).is_count:
                 found.append(name)
-        except ScfmError:  # a damaged layer that nobody asked for is no place to point at
+        except ScfmError:  # a damaged layer that was not asked for is not suggested
             continue
     return found
 

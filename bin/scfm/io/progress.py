@@ -53,11 +53,11 @@ class _Lines:
 
     def __init__(self, name: str, at: int, total: int | None) -> None:
         self.name, self.at, self.total = name, at, total
-        self.told = time.monotonic()
+        self.reported = time.monotonic()
 
     def add(self, count: int) -> None:
         """Count new bytes."""
         self.at += count
-        if time.monotonic() - self.told > _TELL_EVERY:
-            self.told = time.monotonic()
+        if time.monotonic() - self.reported > _TELL_EVERY:
+            self.reported = time.monotonic()
             log.info("%s: %.0f MB%s", self.name, self.at / 1e6, f" of {self.total / 1e6:.0f} MB" if self.total else "")

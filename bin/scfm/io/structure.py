@@ -54,13 +54,13 @@ def check_sparse(element: Any, storage: str, shape: Any, name: str) -> "tuple[tu
             raise damaged(name, storage, f"'{part}' holds {element[part].dtype} values, expected whole numbers")
     indptr = np.asarray(element["indptr"][:]).astype(np.int64)
     sizes = {"data": int(element["data"].shape[0]), "indices": int(element["indices"].shape[0])}
-    fault = _pointer_fault(indptr, sizes, n_cells if storage == "csr" else n_genes, storage)
-    if fault:
-        raise damaged(name, storage, fault)
+    error = _pointer_error(indptr, sizes, n_cells if storage == "csr" else n_genes, storage)
+    if error:
+        raise damaged(name, storage, error)
     return (n_cells, n_genes), indptr
 
 
-def _pointer_fault(indptr: "np.ndarray", sizes: Mapping[str, int], n_major: int, storage: str) -> str:
+def _pointer_error(indptr: "np.ndarray", sizes: Mapping[str, int], n_major: int, storage: str) -> str:
     """Return what is wrong with the pointers of a sparse matrix; empty if nothing is."""
     import numpy as np
 
@@ -102,7 +102,7 @@ def check_positions(where: "np.ndarray", limit: int, name: str, storage: str) ->
         raise damaged(
             name,
             storage,
-            f"{plural(odd, 'value')} of {where.size:,} read at once stand in {what}s outside 0 to {limit - 1:,} "
+            f"{plural(odd, 'value')} of {where.size:,} read at once are in {what}s outside 0 to {limit - 1:,} "
             f"(from {int(where.min()):,} to {int(where.max()):,})",
         )
     return where

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_ID = "cell_id"
+#: columns that say which embedding a row is about, in the order of every table
+IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
 #: rows of a row group of an embedding table
 GROUP_ROWS = 16384
 
@@ -171,6 +173,14 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
         )
     return _split_columns(table)
+
+
+def read_ids(path: Path | str) -> list[str]:
+    """Return the column ``cell_id`` of a parquet table, in file order; nothing else is read."""
+    import pyarrow.parquet as pq
+
+    ids: list[str] = pq.read_table(path, columns=[CELL_ID]).column(CELL_ID).to_pylist()
+    return ids
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, str] | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from scfm.errors import ResourceError, ScfmError
 from scfm.io.checksums import sha256_of
 from scfm.io.progress import meter
-from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, fault_of, open_url, retry
+from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, open_url, retry, status_error
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ def _ask(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> Non
                 return
             part.drop()
             raise TransientError("the file there is shorter than what was received", wait=0.0) from error
-        raise fault_of(part.url, error, advice) from error
+        raise status_error(part.url, error, advice) from error
 
 
 def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 AGENT = "scfmbench"
 #: answers after which the same question may get another answer
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
-#: faults of the connection, unlike those of the disk
+#: errors of the connection, unlike those of the disk
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 #: bytes of a JSON answer at most
@@ -62,7 +62,7 @@ class RetryPolicy:
 
 
 class TransientError(Exception):
-    """A fault that may pass.
+    """An error that may pass.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ def retry(
     give_up: Callable[[str], str],
     progress: Callable[[], int] = lambda: 0,
 ) -> Answer:
-    """Return what an attempt returns; after a fault of the network or a :class:`TransientError` one, try again after a
+    """Return what an attempt returns; after an error of the network or a :class:`TransientError` one, try again after a
     pause.
 
     Parameters
@@ -195,7 +195,7 @@ def retry(
             policy.sleep(wait)
 
 
-def fault_of(url: str, error: urllib.error.HTTPError, advice: str = "") -> TransientError | RefusedError:
+def status_error(url: str, error: urllib.error.HTTPError, advice: str = "") -> TransientError | RefusedError:
     """Return what a server's error status means: ask again, or a sentence.
 
     Parameters
@@ -263,7 +263,7 @@ def get_json(url: str, policy: RetryPolicy | None = None) -> Any:
                 return read_capped(answer, url)
         except urllib.error.HTTPError as error:
             error.close()
-            raise fault_of(url, error) from error
+            raise status_error(url, error) from error
 
     def give_up(why: str) -> str:
         return f"{url}: no answer after {policy.tries} attempts ({why}). Is this machine connected to the internet?"

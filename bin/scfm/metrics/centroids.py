@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.io.tables import IDENTITY
 from scfm.metrics.inputs import MetricInputs
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: places of a centroid in the maps that ``--centroid_maps`` asks for
 PLACES = ("umap_1", "umap_2", "tsne_1", "tsne_2")
 COLUMNS = (
-    *("dataset", "embedding", "method", "family", "correction", "seed", *PAIR_COLUMNS, "batch", "label", "n_cells"),
+    *(*IDENTITY, *PAIR_COLUMNS, "batch", "label", "n_cells"),
     *("nearest_batch", "nearest_label", "aligned", "chance"),
     *PLACES,
 )

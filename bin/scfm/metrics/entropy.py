@@ -1,4 +1,4 @@
-"""Batch entropy of neighbourhoods, judged against the batches that the cell's label has at all."""
+"""Batch entropy of neighbourhoods, relative to the batches that the cell's label has at all."""
 
 from __future__ import annotations
 

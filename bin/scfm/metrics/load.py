@@ -62,7 +62,7 @@ def load_scored_cells(embedding: Path | str, sidecar: dict, obs: Path | str) -> 
     Parameters
     ----------
     embedding
-        Embedding table that passed the door.
+        Embedding table that passed the validation gate.
     sidecar
         Its sidecar, parsed.
     obs

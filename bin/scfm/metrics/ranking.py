@@ -4,7 +4,7 @@ controls nor made with the labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scfm.inputs.keys import PAIR_COLUMNS
@@ -46,10 +46,12 @@ def add_ranks(
     common: "pd.DataFrame | None" = None,
     min_coverage: float = MIN_COVERAGE,
     *,
+    scored_again: Collection[str] = (),
+    controls: Collection[str] = (),
     other_keys: "Sequence[bool] | pd.Series | None" = None,
     reads_labels: "Sequence[bool] | pd.Series | None" = None,
 ) -> "pd.DataFrame":
-    """Return the totals with what ranks and verdicts stand on.
+    """Return the totals with the values that ranks and verdicts are based on.
 
     Parameters
     ----------
@@ -58,9 +60,13 @@ def add_ranks(
     coverage
         That of :func:`coverage_of`.
     common
-        Totals on the cells that all ranked embeddings of a data set have; only of data sets where cells differ.
+        Totals on the cells that all ranked embeddings of a data set have; needed of ``scored_again`` only.
     min_coverage
         Smallest coverage of an embedding that is ranked.
+    scored_again
+        Data sets whose ranked embeddings differ in cells: their ranks stand on ``common`` and on nothing else.
+    controls
+        Methods that are controls beside those of the family ``control``: models with random weights.
     other_keys
         Which rows are of other than the primary keys; none if not given.
     reads_labels
@@ -70,23 +76,26 @@ def add_ranks(
     -------
     ``totals`` and ``COLUMNS``. ``rank_bio``, ``rank_batch``, ``rank_total``: on the common cells, NaN where the
     embedding is not ranked; ``rank_reason``: ``control``, ``other_keys``, ``reads_labels``, ``incomplete``,
-    ``batch_is_biology``, ``no_total`` or empty; the first that applies.
+    ``batch_is_biology``, ``no_total``, ``no_common_total`` (a total, but none on the common cells) or empty; the first
+    that applies.
     """
     import numpy as np
 
     found = totals.merge(coverage.reset_index(), how="left", on=["dataset", "embedding"])
     values = found[_VALUES].astype(float)
-    if common is not None and len(common):
-        joined = found[_KEY].merge(common[[*_KEY, *_VALUES]], how="left", on=_KEY)
-        second = found["dataset"].isin(common["dataset"]).to_numpy()
-        values.loc[second] = joined.loc[second, _VALUES]
     reason = values["total"].isna().map({True: "no_total", False: ""})
+    second = found["dataset"].isin(list(scored_again)).to_numpy()
+    if second.any():
+        known = totals.iloc[:0] if common is None else common
+        joined = found[_KEY].merge(known[[*_KEY, *_VALUES]], how="left", on=_KEY)
+        values.loc[second] = joined.loc[second, _VALUES].astype(float)
+        reason = reason.mask((reason == "") & values["total"].isna(), "no_common_total")
     reason = reason.mask(found["reason"] == "batch_is_biology", "batch_is_biology")
     reason = reason.mask(found["coverage"] < min_coverage, "incomplete")
     for code, rows in (("reads_labels", reads_labels), ("other_keys", other_keys)):
         if rows is not None:
             reason = reason.mask(np.asarray(rows, dtype=bool), code)
-    reason = reason.mask(found["family"] == "control", "control")
+    reason = reason.mask((found["family"] == "control") | found["method"].isin(list(controls)), "control")
     ranked = reason == ""
     for column in _VALUES:
         found[f"rank_{column}"] = values[column].where(ranked).astype(float)

@@ -8,13 +8,13 @@ from typing import Any
 
 from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair
-from scfm.io.tables import write_table
+from scfm.io.tables import IDENTITY, write_table
 from scfm.metrics.centroids import centroid_table
 from scfm.metrics.fingerprint import chosen_cells, fingerprint
 from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
-from scfm.metrics.scoring import IDENTITY, failures, score, study_table
+from scfm.metrics.scoring import failures, score, study_table
 from scfm.task.cli import describe_error, exit_code_of
 from scfm.task.steps import embedding_id
 

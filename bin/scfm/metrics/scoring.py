@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import EXIT_RESOURCE, NotApplicable
 from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
+from scfm.io.tables import IDENTITY
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
 from scfm.metrics.registry import Metric
 from scfm.task.cli import describe_error, exit_code_of
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
-IDENTITY = ("dataset", "embedding", "method", "family", "correction", "seed")
 OUTCOME = ("value", "spread", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
 COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 
@@ -32,8 +32,9 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
 
     Returns
     -------
-    ``ok``, ``not_applicable`` or ``failed``, and the values. An unexpected fault touches this metric only and is told
-    as such: no other number takes its place. A lack of memory is raised, so that the task runs again with more.
+    ``ok``, ``not_applicable`` or ``failed``, and the values. An unexpected error affects this metric only and is
+    reported as such: no other number takes its place. A lack of memory is raised, so that the task runs again with
+    more.
     """
     watch = Stopwatch()
     try:

@@ -3,7 +3,7 @@
 Raw totals use the metrics as they are. Totals scaled between controls first map every metric so that 0 and 1 mean the
 same for all: the anchors (columns ``anchor_low`` and ``anchor_high`` of ``assets/metrics.tsv``) are controls or numbers
 fixed in advance, never the best and worst of whoever is in the table, so adding a method changes no other method's
-number. In a total every scaled value is capped to 0 to 1; uncapped it stands in ``scores.tsv``.
+number. In a total every scaled value is capped to 0 to 1; the uncapped value is in ``scores.tsv``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.io.tables import IDENTITY
 from scfm.metrics.anchors import MIN_SPAN, TOO_CLOSE, find_anchors, scaled_values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed", *PAIR_COLUMNS]
+KEYED = [*IDENTITY, *PAIR_COLUMNS]
 COLUMNS = [
-    *IDENTITY,
+    *KEYED,
     "profile",
     "bio_weight",
     "scaling",
@@ -134,7 +135,7 @@ def _totals_of_pair(
     part: "pd.DataFrame", chosen: "pd.DataFrame", bio_weights: Sequence[float], profile: str, rules: TotalRules
 ) -> "list[dict]":
     """Return the rows of one data set with one pair of keys."""
-    embeddings = part.drop_duplicates("embedding")[IDENTITY].set_index("embedding", drop=False)
+    embeddings = part.drop_duplicates("embedding")[KEYED].set_index("embedding", drop=False)
     values, reasons = _wide(part, chosen)
     undefined = [m for m in chosen.index if set(reasons[m]) <= DATASET_REASONS]
     counted = chosen.drop(index=undefined)
@@ -149,8 +150,8 @@ def _totals_of_pair(
     views: dict[str, _View] = {"raw": (values, counted, undefined, {}), "controls": controls}
     rows = []
     for name, who in embeddings.iterrows():
-        for scaling, (table, used, left_out, faults) in views.items():
-            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | faults)
+        for scaling, (table, used, left_out, errors) in views.items():
+            means = _means(table.loc[name], used, left_out, reasons.loc[name].to_dict() | errors)
             if is_biology:
                 means |= {"batch": float("nan"), "n_batch": 0, "status": "not_applicable", "reason": BATCH_IS_BIOLOGY}
             rows += [

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: cells on which bf16 is held against fp32
+#: cells on which bf16 is compared with fp32
 DRIFT_CELLS = 64
 
 
@@ -148,7 +148,7 @@ def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> N
 
 
 def _drift(reference: "EmbeddingModel", counts: Counts, sample: list[Part], options: RunOptions) -> dict[str, Any]:
-    """Hold bf16 rows against fp32 ones of the same cells: cosine per cell (1 = no drift)."""
+    """Compare bf16 rows with fp32 ones of the same cells: cosine per cell (1 = no drift)."""
     if not reference.cells_apart:
         return {"bf16_drift": {"reason": "not measured on a sample: the row of a cell depends on the other cells"}}
     ids = np.concatenate([p.cell_ids for p in sample])[:DRIFT_CELLS]

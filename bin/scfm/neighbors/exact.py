@@ -187,7 +187,7 @@ def _settle_heaps(
     for heap, point in enumerate(points):
         mine = np.flatnonzero(place == heap)
         members = columns[(values[columns] == point).all(axis=1)]
-        if len(members) < k:  # differences too small to be told from 0
+        if len(members) < k:  # differences that rounding can't separate from 0
             indices[mine], distances[mine] = _settle_rows(values, rows[mine], columns, slack[mine], k=k, ties=ties)
             continue
         for part in _blocks(len(mine), len(members) * 24):

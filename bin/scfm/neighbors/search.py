@@ -116,7 +116,7 @@ def find_outside(values: np.ndarray, partitions: Sequence[np.ndarray], k: int, *
         Coordinates, shape (n_cells, n_dims).
     partitions
         Group numbers of each partition, each of shape (n_cells,); -1 for a cell outside the partition, which is
-        nobody's neighbour.
+        no cell's neighbour.
     k
         Number of neighbours.
     ties

@@ -1,4 +1,4 @@
-"""The first step of a run: parameters, samplesheet and every file, all faults at once."""
+"""The first step of a run: parameters, samplesheet and every file, all errors at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outcome:
 
     Attributes
     ----------
-    faults
+    errors
         Sentences; any of them stops the run.
     warnings
         Entries made by :func:`scfm.registries.messages.message`.
@@ -45,7 +45,7 @@ class Outcome:
         Data set -> model -> settings, for ``model_settings.json``.
     """
 
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     warnings: list[dict] = field(default_factory=list)
     datasets: list[dict] = field(default_factory=list)
     plan: list[dict] = field(default_factory=list)
@@ -89,17 +89,17 @@ def check_run(
         The tables of released weights; needed where models are asked for.
     """
     outcome = Outcome()
-    choice, outcome.faults = check_params(params, schema, methods, located.staged, corrections=corrections)
+    choice, outcome.errors = check_params(params, schema, methods, located.staged, corrections=corrections)
     complete = with_defaults(params, schema)
-    options, faults = read_options(complete.get("model_options"), located.staged, model_table or {})
+    options, errors = read_options(complete.get("model_options"), located.staged, model_table or {})
     models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
-    outcome.faults += faults + more
+    outcome.errors += errors + more
     try:
         rows = read_samplesheet(samplesheet)
     except ScfmError as error:
-        outcome.faults.append(str(error))
+        outcome.errors.append(str(error))
         return outcome
-    outcome.faults += check_rows(rows, input_schema, samplesheet.name)
+    outcome.errors += check_rows(rows, input_schema, samplesheet.name)
     for number, row in enumerate(rows, start=2):
         _check_row(
             outcome,
@@ -111,7 +111,7 @@ def check_run(
             models=models,
             located=located,
         )
-    outcome.faults = list(dict.fromkeys(outcome.faults))
+    outcome.errors = list(dict.fromkeys(outcome.errors))
     return outcome
 
 
@@ -127,13 +127,13 @@ def _check_row(
     located: Located,
 ) -> None:
     """Check one data set and add what was found to the outcome."""
-    embeddings, faults = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
-    outcome.faults += faults
+    embeddings, errors = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
+    outcome.errors += errors
     facts: dict[str, Any] = {}
     if "h5ad" in row:
         path = located.find(row["h5ad"])
         if path is None:
-            outcome.faults.append(
+            outcome.errors.append(
                 f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
                 "Relative paths are taken from where the samplesheet lies."
             )
@@ -141,13 +141,13 @@ def _check_row(
             report = check_file(
                 row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice)
             )
-            outcome.faults += report.faults
+            outcome.errors += report.errors
             outcome.warnings += report.warnings
             facts = report.facts
     planned = plan_models(models, row, facts)
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
-    if not plan and not faults:
-        outcome.faults.append(
+    if not plan and not errors:
+        outcome.errors.append(
             f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."
         )
     outcome.warnings += _advice(row, facts, params)
@@ -157,7 +157,7 @@ def _check_row(
 
 
 def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
-    """Return the obs columns that scVI was told to use, if it runs."""
+    """Return the obs columns that the parameters name for scVI, if it runs."""
     if "scvi" not in choice.methods:
         return []
     return [
@@ -176,9 +176,9 @@ def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[st
 
 
 def write_outcome(outcome: Outcome, outdir: Path) -> None:
-    """Write ``faults.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
+    """Write ``errors.txt``, ``datasets.json``, ``plan.tsv``, ``model_settings.json`` and ``input_warnings.json``."""
     outdir.mkdir(parents=True, exist_ok=True)
-    (outdir / "faults.txt").write_text("".join(f"{' '.join(fault.split())}\n" for fault in outcome.faults))
+    (outdir / "errors.txt").write_text("".join(f"{' '.join(error.split())}\n" for error in outcome.errors))
     (outdir / "plan.tsv").write_text(plan_text(outcome.plan))
     write_json(outdir / "datasets.json", outcome.datasets)
     write_json(outdir / "model_settings.json", outcome.model_settings)

@@ -35,7 +35,7 @@ def read_options(
 
     Returns
     -------
-    Typed settings by model, only those the user has given; all faults as sentences.
+    Typed settings by model, only those the user has given; all errors as sentences.
     """
     if not text:
         return {}, []
@@ -43,25 +43,25 @@ def read_options(
     name = f"--model_options ({Path(str(text)).name})"
     if not path.is_file():
         return {}, [f"Parameter --model_options: the file '{text}' does not exist."]
-    content, faults = _load(path, name)
-    if faults:
-        return {}, faults
+    content, errors = _load(path, name)
+    if errors:
+        return {}, errors
     options: dict[str, dict[str, Any]] = {}
     for model, values in (content or {}).items():
         if model not in known:
-            faults.append(
+            errors.append(
                 f"{name}: unknown model '{model}'.{did_you_mean(str(model), known)} Known: {', '.join(known)}."
             )
         elif not isinstance(values, dict):
-            faults.append(f"{name}: '{model}' holds {_kind(values)}; {_EXPECTED}.")
+            errors.append(f"{name}: '{model}' holds {_kind(values)}; {_EXPECTED}.")
         else:
             options[model], more = check_settings(model, values)
-            faults += [f"{name}: {sentence}" for sentence in more]
-    return options, faults
+            errors += [f"{name}: {sentence}" for sentence in more]
+    return options, errors
 
 
 def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Check and type the settings of one model, one by one, so that every fault is told.
+    """Check and type the settings of one model, one by one, so that every error is reported.
 
     Returns
     -------
@@ -70,22 +70,22 @@ def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any
     cls = model_class(model).Settings
     hints = typing.get_type_hints(cls)
     typed: dict[str, Any] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for key, value in values.items():
         if isinstance(value, (dict, list)):
-            faults.append(f"{model}: setting {key} is {_kind(value)}; expected a single value.")
+            errors.append(f"{model}: setting {key} is {_kind(value)}; expected a single value.")
         elif value is None and key in hints and type(None) not in typing.get_args(hints[key]):
-            faults.append(f"{model}: setting {key} has no value; leave the line out for the default.")
+            errors.append(f"{model}: setting {key} has no value; leave the line out for the default.")
         else:
             try:
                 typed[str(key)] = as_dict(make_settings(cls, {str(key): value}, model=model))[str(key)]
             except ScfmError as error:
-                faults.append(str(error))
-    return typed, faults
+                errors.append(str(error))
+    return typed, errors
 
 
 def _load(path: Path, name: str) -> tuple[Any, list[str]]:
-    """Return the content of the file; sentences if it is no YAML, no map, or says a key twice."""
+    """Return the content of the file; sentences if it is no YAML, no map, or has a duplicate key."""
     try:
         read = read_yaml(path, name)
     except ScfmError as error:
@@ -94,11 +94,11 @@ def _load(path: Path, name: str) -> tuple[Any, list[str]]:
     if content is not None and not isinstance(content, dict):
         return None, [f"{name} holds {_kind(content)}; {_EXPECTED}."]
     twice = list(_repeated(read.node)) if read.node is not None else []
-    return content, [f"{name}: {listing(twice)} stands more than once on one level; say it once."] if twice else []
+    return content, [f"{name}: {listing(twice)} occurs more than once on one level; keep one of them."] if twice else []
 
 
 def _repeated(node: "yaml.Node") -> Iterator[str]:
-    """Yield keys that stand twice in one map: YAML would keep the last and say nothing."""
+    """Yield duplicate keys of one map: YAML would keep the last one silently."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):

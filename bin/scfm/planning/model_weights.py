@@ -1,4 +1,4 @@
-"""Why a model's weights can't be used in a run: absent files, or a licence that nobody has accepted."""
+"""Why a model's weights can't be used in a run: absent files, or a licence that has not been accepted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def why_no_weights(
             )
         )
     accept = table.release(info.name, state.release).accept
-    if accept and not accepted and not state.is_random:  # made-up weights are nobody's
+    if accept and not accepted and not state.is_random:  # randomly initialised weights have no licence
         problems.append(
             Problem(
                 "license_not_accepted",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ORGANISM_SETTINGS = ("species", "default_organism")
 #: end of the method name of a model with random weights
 RANDOM = "_random"
-#: keys that have their own names in the prepared h5ad too; the others stand there under the user's
+#: keys that have their own names in the prepared h5ad too; the others keep the user's
 IN_PREPARED = ("batch", "label")
 
 
@@ -154,7 +154,7 @@ def fill_settings(
             problems.append(
                 Problem(
                     "organism_not_supported",
-                    f"{info.title} knows the genes of {', '.join(info.organisms)}; this data set is of '{declared}'"
+                    f"{info.title} has a vocabulary for {', '.join(info.organisms)}; this data set is of '{declared}'"
                     f"{'' if row.get('organism') else ' by the form of its Ensembl ids'}.",
                 )
             )
@@ -242,7 +242,7 @@ def choose_models(
     -------
     What to run; sentences about unknown names.
     """
-    chosen, faults = choose_names("models", params.get("models"), table, noun="model")
+    chosen, errors = choose_names("models", params.get("models"), table, noun="model")
     accepted, more = choose_names("accept_license", params.get("accept_license"), table, noun="model")
     models = Models(
         table,
@@ -254,7 +254,7 @@ def choose_models(
         frozenset(accepted),
         weights,
     )
-    return models, faults + more
+    return models, errors + more
 
 
 def describe(problems: Sequence[Problem]) -> tuple[str, str]:

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scfm.inputs.params import Choice
+from scfm.io.tables import IDENTITY
 from scfm.planning.models import RANDOM, PlannedModel, describe
 from scfm.registries.methods import Method
 
 COLUMNS = (
-    "dataset",
-    "embedding",
-    "method",
-    "family",
-    "correction",
-    "seed",
+    *IDENTITY,
     "is_control",
     "output_type",
     "model",
-    "uses_gpu",
     "group_column",
     "status",
     "reason_code",
     "reason",
 )
 #: columns of a row that is no model's and runs
-PLAIN = {"model": "", "uses_gpu": False, "group_column": "", "status": "", "reason_code": "", "reason": ""}
+PLAIN = {"model": "", "group_column": "", "status": "", "reason_code": "", "reason": ""}
 
 
 def plan_rows(
@@ -52,16 +47,14 @@ def plan_rows(
         Names of the data set's own embeddings.
     models
         Foundation models of the data set. One that can't run is planned all the same, with the reason: nothing that was
-        asked for disappears.
+        asked for is missing.
     """
     rows = []
     for name in [*choice.methods, *choice.controls]:
         method = methods[name]
         for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
             corrections = [] if method.is_control else choice.corrections
-            rows += _corrections(
-                dataset, name, (method.family, method.output_type), seed, corrections, uses_gpu=method.uses_gpu
-            )
+            rows += _corrections(dataset, name, (method.family, method.output_type), seed, corrections)
     for planned in models:
         rows += _model_rows(dataset, planned, choice)
     for name in imported:
@@ -75,7 +68,6 @@ def _model_rows(dataset: str, planned: PlannedModel, choice: Choice) -> list[dic
     code, reason = describe(planned.problems) if planned.problems else ("", "")
     more = {
         "model": info.name,
-        "uses_gpu": info.uses_gpu,
         "group_column": planned.group_column,
         "status": "not_applicable" if code else "",
         "reason_code": code,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.batch_rules import MIN_BATCH, batch_faults
+from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
 from scfm.inputs.keys import (
     KEYS,
     LISTED,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 DROPPED = ("cell_id", "reason", "detail")
-#: a gene without a count in a batch is told only where chance would give this many cells with one
+#: a gene without a count in a batch is reported only where chance would give this many cells with one
 EXPECTED_CELLS = 10.0
-#: a batch is told of when this share of such genes is silent in it
+#: a batch is reported when this share of such genes is silent in it
 SILENT_SHARE = 0.05
 
 
@@ -149,9 +149,9 @@ def filter_data(
     if not keep.all():
         table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
     when = f" after the filters (--min_genes_per_cell {min_genes})" if min_genes else ""
-    faults = batch_faults(row["dataset"], primary_pair(row)[0], level_counts(table["batch"]), len(keep), when=when)
-    if faults:
-        raise ScfmError(f"{' '.join(faults)}{_what_was_dropped(notes)}")
+    errors = batch_errors(row["dataset"], primary_pair(row)[0], level_counts(table["batch"]), len(keep), when=when)
+    if errors:
+        raise ScfmError(f"{' '.join(errors)}{_what_was_dropped(notes)}")
     genes, n_dropped_genes, more = _keep_genes(counts, table["batch"].to_numpy(dtype=str), params)
     counts = counts if genes.all() else counts[:, genes]
     if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:  # one gene has no second dimension

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-#: share of the genes that a local fit of seurat_v3 sees: the first (scanpy's) is used unless the fit is singular there
+#: share of the genes in a local fit of seurat_v3: the first (scanpy's) is used unless the fit is singular there
 SPANS = (0.3, 0.4, 0.5, 0.7, 1.0)
 
 

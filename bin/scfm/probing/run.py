@@ -9,10 +9,8 @@ from typing import Any
 
 from scfm.errors import NotApplicable
 from scfm.inputs.keys import key_pairs
-from scfm.io.tables import read_embedding, read_table, write_table
+from scfm.io.tables import IDENTITY, read_embedding, read_table, write_table
 from scfm.task.resources import versions_of
-
-IDENTITY = ["dataset", "embedding", "method", "family", "correction", "seed"]
 
 _log = logging.getLogger(__name__)
 

@@ -96,8 +96,8 @@ def auroc_of_votes(votes: "np.ndarray", true: "np.ndarray", k: int) -> "np.ndarr
 
     Returns
     -------
-    Shape (n_draws,), 0 to 1, 0.5 is chance, higher: the class can be told; NaN where no class has both cells of its
-    own and others.
+    Shape (n_draws,), 0 to 1, 0.5 is chance, higher: the class can be predicted; NaN where no class has both cells of
+    its own and others.
     """
     import numpy as np
 

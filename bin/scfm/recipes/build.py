@@ -22,7 +22,7 @@ from scfm.io.facts import MatrixFacts, tally
 from scfm.io.matrix import Matrix
 from scfm.io.store import Store, open_store
 from scfm.io.tables import read_json, write_json
-from scfm.recipes.counts import CountsWriter, counts_faults, matrix_of
+from scfm.recipes.counts import CountsWriter, counts_errors, matrix_of
 from scfm.recipes.frames import finish_obs, join_obs, read_obs
 from scfm.recipes.genes import Genes, join_genes, map_genes, read_genes, read_pairs
 from scfm.recipes.labels import apply_rules
@@ -291,7 +291,7 @@ def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
         facts = tally(facts, rows.data)
         writer.append(tidy(rows))
     where = f"{source.store.name} (source '{source.spec.name}')"
-    faults = counts_faults(facts, where=where) if len(source.rows) else []
-    if faults:
-        raise ScfmError("\n".join(faults))
+    errors = counts_errors(facts, where=where) if len(source.rows) else []
+    if errors:
+        raise ScfmError("\n".join(errors))
     log.info("%s: %d of %d cells, %d of %d genes", where, len(source.rows), facts.shape[0], kept, facts.shape[1])

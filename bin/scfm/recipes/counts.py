@@ -49,7 +49,7 @@ def pick_source(store: Store, wanted: str, *, where: str) -> str:
     return wanted or there[0]
 
 
-def counts_faults(facts: MatrixFacts, *, where: str) -> list[str]:
+def counts_errors(facts: MatrixFacts, *, where: str) -> list[str]:
     """Return a sentence if the chosen values are no raw counts.
 
     Parameters

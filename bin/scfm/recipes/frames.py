@@ -166,7 +166,7 @@ def finish_obs(obs: "pd.DataFrame", recipe: Recipe, order: Sequence[str]) -> tup
     twins = obs.index[obs.index.duplicated()].unique()
     if len(twins):
         raise ScfmError(
-            f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} stand more than"
+            f"{recipe.path.name}: {plural(len(twins), 'cell id')} of {listing(dict.fromkeys(order))} occur more than"
             f" once ({listing(twins, limit=3)}). Number the cells with 'cell_ids: {{prefix: cell_}}'."
         )
     return obs, dropped

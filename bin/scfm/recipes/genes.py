@@ -89,7 +89,7 @@ def read_pairs(path: Path | str, spec: Table) -> tuple["pd.DataFrame", int]:
         )
     twice = [c for c in spec.columns.values() if header.count(c) > 1]
     if twice:
-        raise ScfmError(f"{where}: the column {listing(twice)} stands more than once in the header.")
+        raise ScfmError(f"{where}: the column {listing(twice)} occurs more than once in the header.")
     pairs = pd.DataFrame({name: frame[column].str.strip() for name, column in spec.columns.items()})
     pairs = pairs.where(pairs != "", None)
     pairs = pairs.dropna(subset=list(spec.required)) if spec.required else pairs
@@ -124,7 +124,7 @@ def map_genes(
 ) -> Genes:
     """Restrict and rename genes by a table of pairs, and make ids unique.
 
-    A gene that stands in several rows of the table takes the id of the last one. Where several genes end with one id,
+    A gene in several rows of the table takes the id of the last one. Where several genes end with one id,
     the first keeps it and the others get ``-1``, ``-2`` … behind it.
 
     Parameters

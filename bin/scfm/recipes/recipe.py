@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
-from scfm.recipes.schema import meaning_faults, shape_faults
+from scfm.recipes.schema import meaning_errors, shape_errors
 from scfm.recipes.source import Document, read_document
 
 OPERATORS = {"equals": "is", "not_equals": "is not", "in": "is one of", "not_in": "is none of", "missing": "is"}
@@ -135,13 +135,13 @@ def load_recipe(path: Path | str) -> Recipe:
     Raises
     ------
     ScfmError
-        All faults, one a line: file, place in it, what was expected.
+        All errors, one a line: file, place in it, what was expected.
     """
     path = Path(path)
     document = read_document(path)
-    faults = _faults(document)
-    if faults:
-        raise ScfmError("\n".join(faults))
+    errors = _errors(document)
+    if errors:
+        raise ScfmError("\n".join(errors))
     content = document.content
     return Recipe(
         path=path,
@@ -157,11 +157,11 @@ def load_recipe(path: Path | str) -> Recipe:
     )
 
 
-def _faults(document: Document) -> list[str]:
-    """Return all faults of a document; what goes beyond the shape is looked at only where the shape is right."""
+def _errors(document: Document) -> list[str]:
+    """Return all errors of a document; what goes beyond the shape is looked at only where the shape is right."""
     if document.content is None:
         return [f"{document.name}: the recipe is empty; expected at least 'name' and 'sources'."]
-    return document.faults + (shape_faults(document) or meaning_faults(document))
+    return document.errors + (shape_errors(document) or meaning_errors(document))
 
 
 def _filters(spec: Mapping[str, Any]) -> tuple[Filter, ...]:

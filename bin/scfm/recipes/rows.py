@@ -114,7 +114,7 @@ def holds(condition: Filter, codes: "np.ndarray", names: Sequence[str]) -> "np.n
 def apply_filters(
     n_rows: int, conditions: Iterable[Filter], read: "Callable[[str], pd.Series]", *, name: str
 ) -> tuple["np.ndarray", list[dict[str, Any]], list[dict[str, Any]]]:
-    """Hold rows against filters, one after the other.
+    """Apply filters to rows, one after the other.
 
     Parameters
     ----------

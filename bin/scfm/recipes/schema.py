@@ -24,14 +24,14 @@ _TYPES = {
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the schema, which ``assets/schema_recipe.json`` is a link to: a task in a container sees ``bin``, not
-    ``assets``.
+    """Return the schema, which ``assets/schema_recipe.json`` is a link to: ``bin`` is mounted in a task's container,
+    not ``assets``.
     """
     return read_json(Path(__file__).with_name("schema_recipe.json"))
 
 
-def shape_faults(document: Document) -> list[str]:
-    """Return a sentence per fault that the schema finds, in the order of the file."""
+def shape_errors(document: Document) -> list[str]:
+    """Return a sentence per violation of the schema, in the order of the file."""
     from jsonschema import Draft202012Validator
 
     keys = list(_odd_keys(document.content, (), document))
@@ -124,27 +124,27 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def meaning_faults(document: Document) -> list[str]:
-    """Return a sentence per fault that the schema can't find; the shape must be right."""
+def meaning_errors(document: Document) -> list[str]:
+    """Return a sentence per error that the schema can't find; the shape must be right."""
     content = document.content
     sources = {name: spec or {} for name, spec in content["sources"].items()}
-    faults = [
-        f for name, spec in sources.items() for f in _source_faults(name, spec, content.get("tables", {}), document)
+    errors = [
+        f for name, spec in sources.items() for f in _source_errors(name, spec, content.get("tables", {}), document)
     ]
     bare = [name for name, spec in sources.items() if not any(k in spec for k in LOCATIONS)]
     if len(bare) > 1:
-        faults.append(
+        errors.append(
             f"{document.where(('sources',))}: the sources {listing(bare)} name no file; one at most can be the file of"
             f" the samplesheet's own row. Give the others one of {', '.join(LOCATIONS)}."
         )
     for name, spec in content.get("tables", {}).items():
-        faults += _table_faults(name, spec, document)
-    faults += _label_faults(content.get("labels", {}), document)
-    return faults
+        errors += _table_errors(name, spec, document)
+    errors += _label_errors(content.get("labels", {}), document)
+    return errors
 
 
-def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> Iterator[str]:
-    """Yield faults of one source."""
+def _source_errors(name: str, spec: dict, tables: dict, document: Document) -> Iterator[str]:
+    """Yield errors of one source."""
     place: Place = ("sources", name)
     where = document.where(place)
     given = [k for k in ("cellxgene", "url", "file") if k in spec]
@@ -191,8 +191,8 @@ def _source_faults(name: str, spec: dict, tables: dict, document: Document) -> I
             )
 
 
-def _table_faults(name: str, spec: dict, document: Document) -> Iterator[str]:
-    """Yield faults of one table."""
+def _table_errors(name: str, spec: dict, document: Document) -> Iterator[str]:
+    """Yield errors of one table."""
     place: Place = ("tables", name)
     if ("url" in spec) == ("file" in spec):
         yield f"{document.where(place)}: a table has exactly one of 'url' and 'file'."
@@ -206,7 +206,7 @@ def _table_faults(name: str, spec: dict, document: Document) -> Iterator[str]:
             )
 
 
-def _label_faults(spec: dict, document: Document) -> Iterator[str]:
+def _label_errors(spec: dict, document: Document) -> Iterator[str]:
     """Yield a sentence per value that one rule gives two labels."""
     for number, rule in enumerate(spec.get("rules", [])):
         seen: dict[str, str] = {}
@@ -214,7 +214,7 @@ def _label_faults(spec: dict, document: Document) -> Iterator[str]:
             for value in map(str, values):
                 if value in seen:
                     yield (
-                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' stands under"
+                        f"{document.where(('labels', 'rules', number, 'map', label))}: the value '{value}' is under"
                         f" '{seen[value]}' already; a rule can give it one label only."
                     )
                 seen.setdefault(value, label)

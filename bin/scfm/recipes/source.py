@@ -1,4 +1,4 @@
-"""Read a recipe's YAML safely, and know where in the file everything stands."""
+"""Read a recipe's YAML safely, with the line of every key."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Document:
         Plain lists, dicts and values.
     lines
         Line (from 1) of every place.
-    faults
-        Sentences about keys that stand twice.
+    errors
+        Sentences about duplicate keys.
     """
 
     name: str
     content: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def where(self, place: Place) -> str:
         """Return how messages call a place: ``recipe.yml: line 4, sources.hlca.keep[0]``."""
@@ -69,7 +69,7 @@ def read_document(path: Path | str) -> Document:
 
 
 def _visit(node: Any, place: Place, document: Document) -> None:
-    """Note the line of a node and of all below it, and every key that stands twice."""
+    """Note the line of a node and of all below it, and every duplicate key."""
     import yaml
 
     document.lines.setdefault(place, node.start_mark.line + 1)
@@ -81,9 +81,9 @@ def _visit(node: Any, place: Place, document: Document) -> None:
         for key, value in node.value:
             line, text = key.start_mark.line + 1, str(key.value)
             if text in seen:
-                document.faults.append(
-                    f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} stands twice "
-                    f"(first in line {seen[text]}); only one of them could count."
+                document.errors.append(
+                    f"{document.name}: line {line}, {written((*place, text))}: the key {listing([text])} is a"
+                    f" duplicate (first in line {seen[text]}); only one of them could count."
                 )
             seen.setdefault(text, line)
             document.lines[(*place, text)] = line

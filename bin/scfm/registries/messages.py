@@ -20,7 +20,7 @@ from typing import Any
 
 from scfm.text import listing, plural
 
-#: the file lies in ``bin``, which a task in a container sees; ``assets/messages.tsv`` is a link to it
+#: the file lies in ``bin``, which is mounted in a task's container; ``assets/messages.tsv`` is a link to it
 CATALOGUE = Path(__file__).with_name("messages.tsv")
 SEVERITIES = ("error", "warning", "info")
 

@@ -45,7 +45,7 @@ def columns_part() -> str:
     return "\n".join(schemas.describe(name) for name in schemas.tables)
 
 
-#: what can stand between the comments of a page
+#: what the comments of a page can enclose
 PARTS: dict[str, Callable[[], str]] = {"messages": messages_part, "tables": tables_part, "columns": columns_part}
 
 

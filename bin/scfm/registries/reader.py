@@ -64,7 +64,7 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
     path
         TSV table with a column ``name``.
     schema_path
-        JSON schema of the table; by default ``schema_<kind>s.json`` beside it (a task sees the files that were staged
+        JSON schema of the table; by default ``schema_<kind>s.json`` beside it (a task has the files that were staged
         for it), else the one of this checkout.
     kind
         What a row is: ``method``, ``model``, ``metric``.
@@ -76,7 +76,7 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
     Raises
     ------
     ScfmError
-        Names row and column of the first fault.
+        Names row and column of the first error.
     """
     from jsonschema import Draft202012Validator
 
@@ -96,6 +96,8 @@ def read_registry(path: Path, schema_path: Path | str | None = None, *, kind: st
     found: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, start=2):
         if row["name"] in found:
-            raise ScfmError(f"{path}: row {number}, column 'name': '{row['name']}' stands twice; names must be unique.")
+            raise ScfmError(
+                f"{path}: row {number}, column 'name': '{row['name']}' is a duplicate; names must be unique."
+            )
         found[row["name"]] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     return found

@@ -1,7 +1,7 @@
 """Check a table against its JSON schema in ``assets/`` (one schema per published table, the single source).
 
 The schemas describe a table as an array of row objects. Validating hundreds of thousands of rows one by one takes
-minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it knows the keywords in
+minutes, so :meth:`Schemas.check` reads the same schema and checks column by column; it supports the keywords in
 ``KEYWORDS`` and refuses a schema that uses another one, so that no rule is passed over in silence.
 """
 
@@ -41,14 +41,19 @@ class Schemas:
         return load_tables(self.folder / "tables.tsv")
 
     def load(self, name: str) -> dict[str, Any]:
-        """Return the schema of a published table, or of ``warnings``."""
+        """Return the schema of a published table, or of ``warnings``.
+
+        One with ``x-like`` has the columns and the key of the schema named there.
+        """
         if name not in self._loaded:
             path = self.folder / f"schema_{name}.json"
             if not path.is_file():
                 raise ScfmError(
                     f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."
                 )
-            self._loaded[name] = read_json(path)
+            schema = read_json(path)
+            like = schema.get("x-like")
+            self._loaded[name] = self.load(like) | schema if like else schema
         return self._loaded[name]
 
     def rules(self, name: str) -> dict[str, dict[str, Any]]:
@@ -64,29 +69,32 @@ class Schemas:
         return list(self.load(name)["x-key"])
 
     def check(self, frame: "pd.DataFrame", name: str) -> None:
-        """Raise :class:`ScfmError` with every fault of a table against its schema (missing values as NaN or None)."""
+        """Raise :class:`ScfmError` with every error of a table against its schema (missing values as NaN or None)."""
         rules, key = self.rules(name), self.key(name)
         missing = [c for c in rules if c not in frame.columns]
         extra = [c for c in frame.columns if c not in rules]
-        faults = [f"columns missing: {', '.join(missing)}"] if missing else []
+        errors = [f"columns missing: {', '.join(missing)}"] if missing else []
         if extra:
-            faults.append(f"columns not in the schema: {', '.join(map(str, extra))}")
+            errors.append(f"columns not in the schema: {', '.join(map(str, extra))}")
         for column, rule in rules.items():
             if column in frame.columns:
-                faults += [f"column '{column}': {fault}" for fault in _column_faults(frame[column], rule)]
+                errors += [f"column '{column}': {error}" for error in _column_errors(frame[column], rule)]
         if not missing and frame.duplicated(key).any():
             again = frame.loc[frame.duplicated(key), key]
-            faults.append(
+            errors.append(
                 f"{len(again)} rows repeat a key ({', '.join(key)}), first: {', '.join(map(str, again.iloc[0]))}"
             )
-        if faults:
-            raise ScfmError(f"Table {name} does not fit schema_{name}.json: {'; '.join(faults)}.")
+        if errors:
+            raise ScfmError(f"Table {name} does not fit schema_{name}.json: {'; '.join(errors)}.")
 
     def describe(self, name: str) -> str:
         """Return the columns of a table as Markdown, for ``docs/output.md``."""
+        head = [f"### `{name}.tsv`", ""]
+        like = self.load(name).get("x-like")
+        if like:
+            return "\n".join([*head, f"{self.load(name)['description']} Key and columns: as `{like}.tsv`."]) + "\n"
         lines = [
-            f"### `{name}.tsv`",
-            "",
+            *head,
             f"{self.load(name)['description']} Key: {', '.join(f'`{k}`' for k in self.key(name))}.",
             "",
             "| column | type | meaning |",
@@ -103,34 +111,34 @@ class Schemas:
         """Raise :class:`ScfmError` if a message does not fit ``schema_warnings.json``."""
         import jsonschema
 
-        faults = [
-            f"message {next(iter(fault.absolute_path), '')}: {fault.message}"
-            for fault in jsonschema.Draft202012Validator(self.load("warnings")).iter_errors(messages)
+        errors = [
+            f"message {next(iter(error.absolute_path), '')}: {error.message}"
+            for error in jsonschema.Draft202012Validator(self.load("warnings")).iter_errors(messages)
         ]
-        if faults:
-            raise ScfmError(f"warnings.json does not fit schema_warnings.json: {'; '.join(faults[:5])}.")
+        if errors:
+            raise ScfmError(f"warnings.json does not fit schema_warnings.json: {'; '.join(errors[:5])}.")
 
 
-def _column_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
-    """Return the faults of one column against its rule."""
+def _column_errors(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
+    """Return the errors of one column against its rule."""
     unknown = set(rule) - KEYWORDS
     if unknown:
         return [f"its schema uses keywords that are not checked here: {', '.join(sorted(unknown))}"]
     types = [rule["type"]] if isinstance(rule["type"], str) else list(rule["type"])
     absent = values.isna()
-    faults = []
+    errors = []
     if absent.any() and "null" not in types:
-        faults.append(f"{int(absent.sum())} missing values")
+        errors.append(f"{int(absent.sum())} missing values")
     present = values[~absent]
     if present.empty:
-        return faults
+        return errors
     wrong = ~_is_type(present, next(t for t in types if t != "null"))
     if wrong.any():
         return [
-            *faults,
+            *errors,
             f"{int(wrong.sum())} values are not of type {'/'.join(types)}, first: {present[wrong].tolist()[0]!r}",
         ]
-    return faults + _value_faults(present, rule)
+    return errors + _value_errors(present, rule)
 
 
 def _is_type(values: "pd.Series", kind: str) -> "pd.Series":
@@ -147,8 +155,8 @@ def _is_type(values: "pd.Series", kind: str) -> "pd.Series":
     return good & (numbers == numbers.round()) if kind == "integer" else good
 
 
-def _value_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
-    """Return faults of present, well-typed values."""
+def _value_errors(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
+    """Return errors of present, well-typed values."""
     checks = {
         "enum": lambda limit: ~values.isin(limit),
         "minimum": lambda limit: values.astype(float) < limit,
@@ -156,12 +164,12 @@ def _value_faults(values: "pd.Series", rule: dict[str, Any]) -> list[str]:
         "minLength": lambda limit: values.str.len() < limit,
         "pattern": lambda limit: ~values.str.contains(limit, regex=True),
     }
-    faults = []
+    errors = []
     for keyword, test in checks.items():
         if keyword in rule:
             bad = test(rule[keyword])
             if bad.any():
-                faults.append(
+                errors.append(
                     f"{int(bad.sum())} values against {keyword} {rule[keyword]}, first: {values[bad].tolist()[0]!r}"
                 )
-    return faults
+    return errors

@@ -134,7 +134,7 @@ def load_weights_table(folder: Path | str = ASSETS) -> WeightsTable:
     Raises
     ------
     ScfmError
-        Names row and column of the first fault.
+        Names row and column of the first error.
     """
     folder = Path(folder)
     releases = [WeightsRelease(**row) for row in read_registry(folder / "weights.tsv", kind="weight").values()]

@@ -132,7 +132,7 @@ def _shares(given: "object", n: int) -> "np.ndarray":
 
 
 def _named(name: str, codes: "np.ndarray", n: int) -> "pd.Categorical":
-    """Return a categorical column ``name_0 ... name_<n-1>`` that knows all its levels, in numeric order."""
+    """Return a categorical column ``name_0 ... name_<n-1>`` with all its levels, in numeric order."""
     import pandas as pd
 
     width = len(str(max(n - 1, 1)))

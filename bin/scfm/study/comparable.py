@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-#: the host of CELLxGENE Discover's interface; anything else that speaks it is a mirror
+#: the host of CELLxGENE Discover's interface; any other host with that interface is a mirror
 OFFICIAL_HOST = "api.cellxgene.cziscience.com"
 #: the study's settings that move numbers, as parameters of the pipeline; ``conf/paper.config`` has the same values
 #: (tested)
@@ -115,7 +115,7 @@ def _record_doubts(records: list[tuple[str, dict[str, Any] | None]]) -> tuple[li
 
 
 def other_settings(params: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return ``(parameter, value of the run, value of the study)`` where they differ; parameters that are not told are
+    """Return ``(parameter, value of the run, value of the study)`` where they differ; unknown parameters are
     left out.
     """
     return [

@@ -34,7 +34,7 @@ _KEY = ["method", "correction"]
 
 
 def compare(scenario: str, scores: "pd.DataFrame", published: Published) -> "pd.DataFrame":
-    """Hold our scores of one data set against the published ones.
+    """Compare our scores of one data set with the published ones.
 
     Bio, batch and total are computed here from the study's five metrics per embedding (means; total one half each),
     since a run may score, and average, other metrics as well.
@@ -111,7 +111,7 @@ def study_probe(probing: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def compare_probing(scenario: str, probing: "pd.DataFrame", published: Published) -> "pd.DataFrame":
-    """Hold our linear probing of one data set against what can be read from the study's plots.
+    """Compare our linear probing of one data set with what can be read from the study's plots.
 
     Compared are accuracy and macro-F1 of logistic regression over stratified folds, target label and batch. The
     tolerance is 0.03 plus the error of reading the plot; a value inside a published range has the difference 0.

@@ -1,4 +1,4 @@
-"""The study's published numbers, and ours held against them.
+"""The study's published numbers, and the comparison of ours with them.
 
 Two kinds of verdict. For the four classical methods the specification of this project states when a value counts as
 reproduced: 0.03 for a metric, 0.02 for the total. For foundation models and for probing it states nothing; the same

@@ -16,7 +16,7 @@ ORDER_REQUIRED = ("HLCA_sn", "limb")
 
 @dataclass(frozen=True, slots=True)
 class OrderVerdict:
-    """Whether the classical methods stand in the published order of totals.
+    """Whether the classical methods are in the published order of totals.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class OrderVerdict:
         Classical methods without a total of ours.
     swapped
         Pairs in another order than published: ``(better as published, other, published gap, our gap)``; the published
-        gap is positive, ours zero or negative. Methods that tie as published may stand either way.
+        gap is positive, ours zero or negative. Methods that tie as published may be in either order.
     """
 
     required: bool
@@ -95,7 +95,7 @@ def smallest_p(n: int) -> float:
 
 
 def rank_verdict(comparison: "pd.DataFrame", scenario: str) -> OrderVerdict:
-    """Return whether PCA, Harmony, Scanorama and scVI stand in the published order of totals."""
+    """Return whether PCA, Harmony, Scanorama and scVI are in the published order of totals."""
     totals = comparison[
         (comparison["metric"] == "total") & (comparison["correction"] == "raw") & comparison["method"].isin(CLASSICAL)
     ]

@@ -35,7 +35,7 @@ class Resolved:
 
     Attributes
     ----------
-    faults
+    errors
         Sentences; any of them stops the run.
     rows
         Rows of the samplesheet of files.
@@ -45,7 +45,7 @@ class Resolved:
         ``{dataset, recipe, sources: [{name, key | path, relative_to}], tables: [...]}``.
     """
 
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
     sources: dict[str, Spec] = field(default_factory=dict)
     builds: list[dict[str, Any]] = field(default_factory=list)
@@ -83,7 +83,7 @@ def resolve_run(
     known: Known,
     corrections: Iterable[str] | None = None,
 ) -> Resolved:
-    """Check parameters and samplesheet and resolve every row; all faults at once.
+    """Check parameters and samplesheet and resolve every row; all errors at once.
 
     Parameters
     ----------
@@ -98,21 +98,21 @@ def resolve_run(
     known
         What rows are resolved against.
     """
-    _, faults = check_params(params, schema, methods, known.located.staged, corrections=corrections)
-    resolved = Resolved(faults)
+    _, errors = check_params(params, schema, methods, known.located.staged, corrections=corrections)
+    resolved = Resolved(errors)
     try:
         rows = read_samplesheet(samplesheet)
     except ScfmError as error:
-        resolved.faults.append(str(error))
+        resolved.errors.append(str(error))
         return resolved
     for number, row in enumerate(rows, start=2):
         try:
             resolved.rows.append(_resolve_row(row, known, resolved))
         except ScfmError as error:
-            resolved.faults += [f"{samplesheet.name}: row {number}: {line}" for line in str(error).splitlines()]
+            resolved.errors += [f"{samplesheet.name}: row {number}: {line}" for line in str(error).splitlines()]
             resolved.rows.append(dict(row))
-    if not resolved.faults:
-        resolved.faults += check_rows(resolved.rows, input_schema, samplesheet.name)
+    if not resolved.errors:
+        resolved.errors += check_rows(resolved.rows, input_schema, samplesheet.name)
     return resolved
 
 
@@ -224,10 +224,10 @@ def _spec_of_text(text: str) -> Spec | None:
 
 
 def write_resolved(resolved: Resolved, outdir: Path, name: str) -> None:
-    """Write ``faults.txt``, ``resolved/<name>``, ``sources.json`` and ``builds.json``."""
+    """Write ``errors.txt``, ``resolved/<name>``, ``sources.json`` and ``builds.json``."""
     (outdir / "resolved").mkdir(parents=True, exist_ok=True)
-    (outdir / "faults.txt").write_text(
-        "".join(f"{' '.join(fault.split())}\n" for fault in dict.fromkeys(resolved.faults))
+    (outdir / "errors.txt").write_text(
+        "".join(f"{' '.join(error.split())}\n" for error in dict.fromkeys(resolved.errors))
     )
     write_json(outdir / "sources.json", [resolved.sources[key].as_dict() for key in sorted(resolved.sources)])
     write_json(outdir / "builds.json", resolved.builds)

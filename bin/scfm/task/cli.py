@@ -76,7 +76,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Return the exit status for an error; resource faults get the one that Nextflow retries."""
+    """Return the exit status for an error; resource errors get the one that Nextflow retries."""
     if isinstance(error, ScfmError):
         return error.exit_code
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _RESOURCE_ERRNO):

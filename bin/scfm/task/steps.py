@@ -21,6 +21,7 @@ MAIN_OUTPUTS = {
     "correct": ("unchecked.parquet", "unchecked.json"),
     "neighbors": ("knn.npz",),
     "score": ("scores.tsv", "centroids.tsv"),
+    "score_common": ("scores_common.tsv",),
     "probe": ("probing.tsv",),
 }
 
@@ -42,7 +43,7 @@ def step(
 ) -> Iterator[dict]:
     """Run a step about one embedding and always leave its status file.
 
-    A fault that would come back with the same input becomes a status file with the reason, and the executable
+    An error that would come back with the same input becomes a status file with the reason, and the executable
     ends normally so that other embeddings go on; ``on_error="stop"`` raises it instead. A lack of memory or disk
     is always raised: Nextflow retries the task with more. :class:`~scfm.errors.NotApplicable` gives the status
     ``not_applicable``.
@@ -50,7 +51,8 @@ def step(
     Parameters
     ----------
     name
-        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``probe`` or ``umap``.
+        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``, ``probe``
+        or ``umap``.
     dataset, embedding
         What it is about; no embedding where the step is about the whole data set (``prepare``).
     outdir
@@ -82,7 +84,7 @@ def step(
         yield status
     except NotApplicable as error:
         status.update(status="not_applicable", reason=str(error), reason_code=error.code)
-    except Exception as error:  # the documented failure policy: a fault becomes a row of status.tsv
+    except Exception as error:  # the documented failure policy: an error becomes a row of status.tsv
         if on_error == "stop" or exit_code_of(error) == EXIT_RESOURCE:
             raise
         status.update(

@@ -1,4 +1,4 @@
-"""A folder that speaks CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests
+"""A folder behind CELLxGENE Discover's public interface: for institutes with a copy of the data, and for tests
 without a connection.
 
 The folder holds h5ad files and ``mirror.json``::
@@ -140,8 +140,8 @@ def load_mirror(folder: Path | str) -> Mirror:
     Raises
     ------
     ScfmError
-        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or stand twice, files
-        that are not there.
+        Sentences about everything that is wrong: keys missing or unknown, ids that are no UUIDs or are duplicates,
+        files that are not there.
     """
     folder = Path(folder)
     index = folder / INDEX
@@ -155,8 +155,8 @@ def load_mirror(folder: Path | str) -> Mirror:
     collections = tuple(reader.collection(entry, f"collections[{n}]") for n, entry in enumerate(reader.top(content)))
     for name in content.get("files", []) if isinstance(content, dict) else []:
         reader.file(name, "files")
-    if reader.faults:
-        raise ScfmError("\n".join(f"{index}: {fault}" for fault in reader.faults))
+    if reader.errors:
+        raise ScfmError("\n".join(f"{index}: {error}" for error in reader.errors))
     return Mirror(folder=folder, collections=collections, files=reader.files)
 
 
@@ -165,14 +165,14 @@ class _Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.files: dict[str, Path] = {}
         self.seen: set[tuple[str, str]] = set()
 
     def top(self, content: Any) -> list[Any]:
         """Return the list of collections."""
         if not isinstance(content, dict) or not isinstance(content.get("collections"), list):
-            self.faults.append("expected an object with the key 'collections', a list.")
+            self.errors.append("expected an object with the key 'collections', a list.")
             return []
         self.known(content, {"collections", "files"}, "the file")
         return content["collections"]
@@ -183,7 +183,7 @@ class _Reader:
         identifier = self.uuid(entry, "collection_id", where)
         datasets = entry.get("datasets")
         if not isinstance(datasets, list):
-            self.faults.append(f"{where}: 'datasets' must be a list; found {datasets!r}.")
+            self.errors.append(f"{where}: 'datasets' must be a list; found {datasets!r}.")
             datasets = []
         return MirrorCollection(
             collection_id=identifier,
@@ -197,9 +197,9 @@ class _Reader:
         entry = self.known(entry, _DATASET_KEYS, where)
         identifier, withdrawn = self.uuid(entry, "dataset_id", where), entry.get("tombstone", False)
         if not isinstance(withdrawn, bool):
-            self.faults.append(f"{where}: 'tombstone' must be true or false; found {withdrawn!r}.")
+            self.errors.append(f"{where}: 'tombstone' must be true or false; found {withdrawn!r}.")
         if not entry.get("title"):
-            self.faults.append(f"{where}: 'title' is missing.")
+            self.errors.append(f"{where}: 'title' is missing.")
         current = {key: value for key, value in entry.items() if key in _VERSION_KEYS}
         versions = [self.version(current, collection, identifier, where, withdrawn=bool(withdrawn))]
         for n, older in enumerate(entry.get("previous", [])):
@@ -218,10 +218,10 @@ class _Reader:
         for key in (*LABELS, "suspension_type"):
             value = entry.get(key, [])
             if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
-                self.faults.append(f"{where}: '{key}' must be a list of labels; found {value!r}.")
+                self.errors.append(f"{where}: '{key}' must be a list of labels; found {value!r}.")
         count = entry.get("cell_count", 0)
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            self.faults.append(f"{where}: 'cell_count' must be a number of cells; found {count!r}.")
+            self.errors.append(f"{where}: 'cell_count' must be a number of cells; found {count!r}.")
         identifier = self.uuid(entry, "dataset_version_id", where)
         path = None if withdrawn else self.file(entry.get("file"), where)
         return MirrorVersion(
@@ -231,36 +231,36 @@ class _Reader:
     def known(self, entry: Any, keys: set[str], where: str) -> dict[str, Any]:
         """Return an object; complain about unknown keys."""
         if not isinstance(entry, dict):
-            self.faults.append(f"{where}: must be an object; found {entry!r}.")
+            self.errors.append(f"{where}: must be an object; found {entry!r}.")
             return {}
         unknown = sorted(set(entry) - keys)
         if unknown:
-            self.faults.append(f"{where}: unknown keys {listing(unknown)}; known are {listing(sorted(keys))}.")
+            self.errors.append(f"{where}: unknown keys {listing(unknown)}; known are {listing(sorted(keys))}.")
         return entry
 
     def uuid(self, entry: Mapping[str, Any], key: str, where: str) -> str:
         """Return an id, once in the file."""
         value = entry.get(key)
         if not is_uuid(value):
-            self.faults.append(f"{where}: '{key}' must be a UUID in small letters; found {value!r}.")
+            self.errors.append(f"{where}: '{key}' must be a UUID in small letters; found {value!r}.")
         elif (key, str(value)) in self.seen:
-            self.faults.append(f"{where}: '{key}' {value} stands twice.")
+            self.errors.append(f"{where}: '{key}' {value} is a duplicate.")
         self.seen.add((key, str(value)))
         return str(value)
 
     def file(self, name: Any, where: str) -> Path | None:
         """Return a file of the folder."""
         if not isinstance(name, str) or not name:
-            self.faults.append(f"{where}: 'file' is missing: the path of the data set's file, relative to the folder.")
+            self.errors.append(f"{where}: 'file' is missing: the path of the data set's file, relative to the folder.")
             return None
         path, parts = self.folder / name, PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
-            self.faults.append(
+            self.errors.append(
                 f"{where}: the file '{name}' must be named by a path inside the folder (a link there may lead"
                 " elsewhere)."
             )
         elif not path.is_file():
-            self.faults.append(f"{where}: the file '{name}' does not exist.")
+            self.errors.append(f"{where}: the file '{name}' does not exist.")
         else:
             self.files[name] = path
         return path

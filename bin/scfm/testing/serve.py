@@ -184,7 +184,7 @@ class MirrorHandler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that is quiet about a client that went away, and loud about a fault of its own."""
+    """A server that logs its own errors, but not clients that disconnect."""
 
     daemon_threads = True
 

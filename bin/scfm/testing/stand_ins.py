@@ -1,5 +1,5 @@
-"""Small made-up files with the columns, ids and quirks of the study's: they go through recipes and pipeline as the real
-ones would.
+"""Small synthetic files with the columns, ids and quirks of the study's: they go through recipes and pipeline as the
+real ones would.
 
 Every class has genes of its own, every batch factors per gene, a depth and ambient counts (the planted effects of
 :mod:`scfm.testing.demo`), so that classes can be told apart, batches, too, and a correction has something to correct.
@@ -255,7 +255,7 @@ def mirror_index() -> dict[str, Any]:
                 "tissue": tissue,
                 "assay": assay,
                 "suspension_type": ["cell"],
-                "citation": "Made up by bin/make_stand_ins.py",
+                "citation": "Synthetic, from bin/make_stand_ins.py",
                 "schema_version": "5.2.0",
             }
             for file, dataset, name, organism, disease, tissue, assay in names.DATASETS[key]

@@ -1,12 +1,18 @@
-"""Stub outputs of the steps before the check, downloads and recipes, and the cells of every stub."""
+"""Stub outputs of downloads, recipes, the check of the inputs and the shards, and the cells of every stub."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
+from scfm.inputs.params import choose, with_defaults
 from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
-from scfm.io.tables import write_json
+from scfm.io.tables import read_json, write_json
+from scfm.planning.models import PlannedModel, choose_models
+from scfm.planning.plan import plan_rows, plan_text
+from scfm.registries.corrections import load_corrections
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
 
 CELLS = ["cell_a", "cell_b", "cell_c", "cell_d"]
 
@@ -34,12 +40,35 @@ def stub_resolve_inputs(args: Namespace) -> None:
         row.update(h5ad=f"{row['dataset']}.recipe.h5ad", batch_key="batch", label_key="label")
     (args.outdir / "resolved").mkdir()
     write_samplesheet(args.outdir / "resolved" / args.input.name, rows)
-    (args.outdir / "faults.txt").write_text("")
+    (args.outdir / "errors.txt").write_text("")
     write_json(
         args.outdir / "sources.json",
         [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [],
     )
     write_json(args.outdir / "builds.json", builds)
+
+
+def stub_check_inputs(args: Namespace) -> None:
+    """The plan that the parameters ask for, of every data set of the samplesheet; no file is looked at."""
+    rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
+    params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
+    methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
+    choice, errors = choose(params, methods, load_corrections(args.assets / "corrections.tsv"))
+    models, more = choose_models(params, table, {}, {})
+    planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
+    plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
+    for row in rows:
+        row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
+    (args.outdir / "plan.tsv").write_text(plan_text(plan))
+    (args.outdir / "errors.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
+    write_json(args.outdir / "datasets.json", rows)
+    write_json(args.outdir / "input_warnings.json", [])
+    write_json(args.outdir / "model_settings.json", {})
+
+
+def stub_shards(args: Namespace) -> None:
+    """One shard with all cells."""
+    (args.outdir / "shard_000.txt").write_text("".join(f"{cell}\n" for cell in CELLS))
 
 
 def stub_fetch(args: Namespace) -> None:

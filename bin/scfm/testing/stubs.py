@@ -5,17 +5,19 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from scfm.inputs.params import choose, with_defaults
-from scfm.inputs.samplesheet import read_samplesheet
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
-from scfm.planning.models import PlannedModel, choose_models
-from scfm.planning.plan import plan_rows, plan_text
-from scfm.registries.corrections import load_corrections
-from scfm.registries.methods import load_methods
-from scfm.registries.models import load_model_table
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
-from scfm.testing.stub_inputs import BATCHES, CELLS, LABELS, stub_fetch, stub_recipe, stub_resolve_inputs
+from scfm.testing.stub_inputs import (
+    BATCHES,
+    CELLS,
+    LABELS,
+    stub_check_inputs,
+    stub_fetch,
+    stub_recipe,
+    stub_resolve_inputs,
+    stub_shards,
+)
 
 PAIR = {"batch_key": "batch", "label_key": "label"}
 COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
@@ -67,29 +69,6 @@ def _sidecar(args: Namespace) -> dict:
         "status": "ok",
         "reason": "",
     }
-
-
-def stub_check_inputs(args: Namespace) -> None:
-    """The plan that the parameters ask for, of every data set of the samplesheet; no file is looked at."""
-    rows: list[dict] = [dict(row) for row in read_samplesheet(args.input)]
-    params = with_defaults(read_json(args.params), read_json(args.assets / "nextflow_schema.json"))
-    methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
-    choice, errors = choose(params, methods, load_corrections(args.assets / "corrections.tsv"))
-    models, more = choose_models(params, table, {}, {})
-    planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
-    plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
-    for row in rows:
-        row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
-    (args.outdir / "plan.tsv").write_text(plan_text(plan))
-    (args.outdir / "faults.txt").write_text("".join(f"{error}\n" for error in [*errors, *more]))
-    write_json(args.outdir / "datasets.json", rows)
-    write_json(args.outdir / "input_warnings.json", [])
-    write_json(args.outdir / "model_settings.json", {})
-
-
-def stub_shards(args: Namespace) -> None:
-    """One shard with all cells."""
-    (args.outdir / "shard_000.txt").write_text("".join(f"{cell}\n" for cell in CELLS))
 
 
 def stub_prepare_dataset(args: Namespace) -> None:
@@ -151,7 +130,7 @@ def stub_embedding(args: Namespace) -> None:
 
 
 def stub_validated(args: Namespace) -> None:
-    """The same, past the door."""
+    """The same, after the validation gate."""
     import numpy as np
 
     write_embedding(args.outdir / f"{args.id}.parquet", CELLS, np.array(COORDINATES))
@@ -204,6 +183,32 @@ def stub_scores(args: Namespace) -> None:
     }
     write_table(pd.DataFrame(groups, columns=list(centroids.COLUMNS)), args.outdir / f"{args.id}.centroids.tsv")
     _status(args, "score")
+
+
+def stub_common_cells(args: Namespace) -> None:
+    """The four cells, common to all embeddings."""
+    import pandas as pd
+
+    names = [read_json(path)["embedding"] for path in args.sidecars]
+    write_table(pd.DataFrame({"cell_id": CELLS}), args.outdir / f"{args.dataset}.common_cells.parquet")
+    facts = {
+        "dataset": args.dataset,
+        "n_scored": 4,
+        "n_common": 4,
+        "differ": True,
+        "ranked": names,
+        "embeddings": names,
+    }
+    write_json(args.outdir / f"{args.dataset}.common.json", facts)
+
+
+def stub_scores_common(args: Namespace) -> None:
+    """The scores of the four cells, again."""
+    stub_scores(args)
+    (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_common.tsv")
+    (args.outdir / f"{args.id}.centroids.tsv").unlink()
+    (args.outdir / f"{args.id}.score.status.json").unlink()
+    _status(args, "score_common")
 
 
 def stub_probing(args: Namespace) -> None:
@@ -270,8 +275,9 @@ def stub_tables(args: Namespace) -> None:
 
 
 def stub_report(args: Namespace) -> None:
-    """An empty section."""
+    """An empty section and summary."""
     (args.outdir / "stub_mqc.html").write_text("<!-- id: stub -->\n<p>Stub run.</p>\n")
+    args.outdir.with_name("summary.txt").write_text("Stub run.\n")
 
 
 STUBS = {
@@ -282,6 +288,8 @@ STUBS = {
     "validated": stub_validated,
     "neighbors": stub_neighbors,
     "scores": stub_scores,
+    "common_cells": stub_common_cells,
+    "scores_common": stub_scores_common,
     "probing": stub_probing,
     "umaps": stub_umaps,
     "h5ad": stub_h5ad,

@@ -1,4 +1,5 @@
-"""Made-up checkpoints in the official on-disk formats, for any list of genes: no download, random weights from a seed.
+"""Randomly initialised checkpoints in the official on-disk formats, for any list of genes: no download, weights drawn
+from a seed.
 
 A folder of such files holds ``RANDOM_WEIGHTS.txt``, so that sidecar and report say what they are. Every tensor is a
 function of seed, model and tensor name only. The files serve the demo run, the tests and the benchmarks; an embedding
@@ -42,7 +43,7 @@ def make_tiny(
     official: bool = False,
     **sizes: int | None,
 ) -> Path:
-    """Write made-up weights of a model.
+    """Write randomly initialised weights of a model.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def make_tiny(
     genes
         Vocabulary; see :func:`gene_table` and :func:`read_genes`.
     dest
-        The model's folder. It must be new, empty, or hold made-up weights (these are replaced).
+        The model's folder. It must be new, empty, or hold randomly initialised weights (these are replaced).
     seed
         Seed of all weights.
     release
@@ -96,11 +97,11 @@ def make_tiny(
 
 
 def _check_free(dest: Path) -> None:
-    """Refuse a folder that holds anything but made-up weights."""
+    """Refuse a folder that holds anything but randomly initialised weights."""
     if dest.exists() and not dest.is_dir():
         raise ScfmError(f"{dest}: is a file; the weights of a model are a folder.")
     if dest.is_dir() and not (dest / RANDOM_MARK).is_file() and (there := sorted(p.name for p in dest.iterdir())):
         raise ScfmError(
-            f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Made-up weights never replace other files; name"
-            " another folder."
+            f"{dest}: holds {listing(there)} and no {RANDOM_MARK}. Randomly initialised weights never replace other"
+            " files; name another folder."
         )

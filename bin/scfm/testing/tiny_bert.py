@@ -1,4 +1,4 @@
-"""Made-up checkpoints of the BERT models: Geneformer, GeneCompass, scCello."""
+"""Randomly initialised checkpoints of the BERT models: Geneformer, GeneCompass, scCello."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def write_sccello(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, rele
 
 # ---- GeneCompass -----------------------------------------------------------------------------------------------------
 
-#: knowledge -> width of a made-up table, and files of its pickles for human and mouse
+#: knowledge -> width of a synthetic table, and files of its pickles for human and mouse
 _KNOWLEDGE = {
     "promoter": (12, "promoter_emb/{}_emb_768.pickle", ("human", "mouse")),
     "co_exp": (10, "gene_co_express_emb/{}_random.pickle", ("Human_dim_768_gene_28291", "Mouse_dim_768_gene_27444")),

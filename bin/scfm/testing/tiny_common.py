@@ -1,4 +1,5 @@
-"""Made-up checkpoints in the official on-disk formats, for any list of genes: no download, random weights from a seed.
+"""Randomly initialised checkpoints in the official on-disk formats, for any list of genes: no download, weights drawn
+from a seed.
 
 A folder of such files holds ``RANDOM_WEIGHTS.txt``, so that sidecar and report say what they are. Every tensor is a
 function of seed, model and tensor name only. The files serve the demo run, the tests and the benchmarks; an embedding
@@ -203,7 +204,7 @@ class Recipe:
     releases
         File releases, the usual one first.
     tiny
-        Sizes of a made-up model.
+        Sizes of a randomly initialised model.
     official
         Sizes of the released models by release; of ``releases[0]`` where the layout of the file makes no other model.
     """

@@ -1,4 +1,4 @@
-"""Made-up checkpoints of the models that are no BERT: scGPT, scFoundation, UCE, CellPLM, Nicheformer."""
+"""Randomly initialised checkpoints of the models that are no BERT: scGPT, scFoundation, UCE, CellPLM, Nicheformer."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def map_centroids(values: "np.ndarray", kind: str) -> "np.ndarray":
         return np.full((n, 2), np.nan)
     values = values.astype(np.float32)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # repeated points and separate components are no fault
+        warnings.simplefilter("ignore")  # repeated points and separate components are no error
         if kind == "umap":
             from scfm.neighbors.exact import by_position, nearest
             from scfm.umap.layout import layout
@@ -125,13 +125,13 @@ def centroid_maps(
         if kind in maps:
             try:
                 coordinates = map_centroids(found.means, kind)
-            except Exception as error:  # noqa: BLE001, documented above: a map that fails is told and costs no score
-                notes.append(_map_fault(error, kind, sidecar))
+            except Exception as error:  # noqa: BLE001, documented above: a map that fails is reported and no score is lost
+                notes.append(_map_error(error, kind, sidecar))
         table[f"{kind}_1"], table[f"{kind}_2"] = coordinates[:, 0], coordinates[:, 1]
     return table, notes
 
 
-def _map_fault(error: Exception, kind: str, sidecar: dict[str, Any]) -> dict:
+def _map_error(error: Exception, kind: str, sidecar: dict[str, Any]) -> dict:
     """Return W-MAP-01; raise the error again where it is a lack of memory or disk."""
     from scfm.task.cli import describe_error, exit_code_of
 

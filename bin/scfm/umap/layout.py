@@ -41,7 +41,7 @@ def layout(
         warnings.filterwarnings("ignore", message=".*TBB.*")
         from umap import umap_ as umap
 
-        warnings.filterwarnings("ignore", message="Embedding a total of")  # separate components are no fault
+        warnings.filterwarnings("ignore", message="Embedding a total of")  # separate components are no error
         a, b = umap.find_ab_params(1.0, min_dist)
         # the same weights as umap-learn's own graph (tested), whose compilation takes longer than all else here
         graph = csr_matrix(umap_connectivities(indices, distances))

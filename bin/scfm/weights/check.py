@@ -34,7 +34,7 @@ class WeightsState:
     command
         How to get them.
     is_random
-        Whether the folder says that its weights are made up.
+        Whether the folder is marked as holding randomly initialised weights.
     """
 
     model: str
@@ -78,7 +78,7 @@ def fetch_command(release: WeightsRelease, dest: str = "DIR", *, usual: bool = T
 
 
 def check_names(table: WeightsTable, model: str, names: Iterable[str], *, dest: str = "DIR") -> WeightsState:
-    """Hold the names of a folder's files against the table.
+    """Check the names of a folder's files against the table.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def check_names(table: WeightsTable, model: str, names: Iterable[str], *, dest: 
 
 
 def find_name(file: WeightsFile, names: Iterable[str]) -> str | None:
-    """Return the name under which a file (or one that stands in for it) is there, None where it is not."""
+    """Return the name under which a file (or its substitute) is there, None where it is not."""
     names = set(names)
     if file.path in names:
         return file.path
@@ -127,7 +127,7 @@ def names_in(folder: Path | str) -> list[str]:
 
 
 def check_folder(table: WeightsTable, model: str, folder: Path | str) -> WeightsState:
-    """Hold a model's folder against the table; see :func:`check_names`."""
+    """Check a model's folder against the table; see :func:`check_names`."""
     return check_names(table, model, names_in(folder), dest=str(Path(folder).parent))
 
 

@@ -108,7 +108,9 @@ def fetch(
     """
     folder = Path(dest) / release.model
     if (folder / RANDOM_MARK).is_file():
-        raise ScfmError(f"{folder}: holds made-up weights ({RANDOM_MARK}). Name another --dest, or remove the folder.")
+        raise ScfmError(
+            f"{folder}: holds randomly initialised weights ({RANDOM_MARK}). Name another --dest, or remove the folder."
+        )
     files = plan(table, release, folder, with_optional=with_optional)
     direct, manual = [f for f in files if f.url], [f for f in files if not f.url]
     text = (

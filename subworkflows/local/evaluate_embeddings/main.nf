@@ -1,15 +1,18 @@
 /*
  * Contract: unchecked embeddings go in; every one passes the same validation gate, is corrected in each way asked for (and
- * passes the gate again), and is scored, probed and drawn. Nothing here knows who made an embedding.
+ * passes the gate again), and is scored, probed and drawn. Nothing here depends on the method that made an embedding.
  */
 
 include { CORRECT_EMBEDDING                          } from '../../../modules/local/correct/embedding'
 include { DRAW_UMAPS                                 } from '../../../modules/local/draw/umaps'
 include { FIND_NEIGHBORS                             } from '../../../modules/local/find/neighbors'
+include { LIST_COMMON                                } from '../../../modules/local/list/common'
 include { PROBE_EMBEDDING                            } from '../../../modules/local/probe/embedding'
+include { SCORE_COMMON                               } from '../../../modules/local/score/common'
 include { SCORE_EMBEDDING                            } from '../../../modules/local/score/embedding'
 include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED   } from '../../../modules/local/validate/embedding'
 include { VALIDATE_EMBEDDING as VALIDATE_UNCORRECTED } from '../../../modules/local/validate/embedding'
+include { parseJson                                  } from '../utils_scfmbench'
 include { stepSettings                               } from '../utils_scfmbench'
 
 workflow EVALUATE_EMBEDDINGS {
@@ -55,6 +58,38 @@ workflow EVALUATE_EMBEDDINGS {
         stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'], ['scfm/metrics/*.py']),
     )
 
+    // the second pass: where an embedding that could be ranked lacks cells, ranks stand on the cells that all of them have
+    LIST_COMMON(
+        withDataset(
+            ch_embedding
+                .map { meta, parquet, sidecar -> [meta.dataset, [meta.id, parquet, sidecar, lacksCells(sidecar)]] }
+                .groupTuple()
+                .filter { _dataset, items -> items.any { item -> item[3] } }
+                .map { dataset, items ->
+                    def sorted = items.toSorted { item -> item[0] }
+                    [[id: dataset, dataset: dataset], sorted.collect { item -> item[1] }, sorted.collect { item -> item[2] }]
+                },
+            ch_obs,
+        ),
+        files("${projectDir}/assets/{methods,corrections}.tsv") + files("${projectDir}/assets/schema_{methods,corrections}.json"),
+        stepSettings(options, 'list_common_cells.py', ['min_rank_coverage']),
+    )
+    ch_common = LIST_COMMON.out.cells
+        .filter { _meta, cells, _facts -> cells.size() > 0 }
+        .flatMap { meta, cells, facts -> parseJson(facts).embeddings.collect { name -> ["${meta.dataset}.${name}".toString(), cells] } }
+        .combine(ch_embedding.map { meta, parquet, sidecar -> [meta.id, meta, parquet, sidecar] }, by: 0)
+        .map { _id, cells, meta, parquet, sidecar -> [meta, parquet, sidecar, cells] }
+    SCORE_COMMON(
+        withDataset(ch_common, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
+        files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
+        stepSettings(
+            options,
+            'score_common_cells.py',
+            ['on_method_error', 'metrics_profile', 'neighbors_k', 'exact_neighbors_max_cells'],
+            ['scfm/metrics/*.py'],
+        ),
+    )
+
     PROBE_EMBEDDING(
         withDataset(
             ch_embedding.filter { _item -> !options.skip_probing },
@@ -88,6 +123,9 @@ workflow EVALUATE_EMBEDDINGS {
         .mix(FIND_NEIGHBORS.out.status)
         .mix(SCORE_EMBEDDING.out.status)
         .mix(SCORE_EMBEDDING.out.scores.mix(SCORE_EMBEDDING.out.centroids).filter { table -> table.size() > 0 })
+        .mix(LIST_COMMON.out.cells.map { _meta, _cells, facts -> facts })
+        .mix(SCORE_COMMON.out.status)
+        .mix(SCORE_COMMON.out.scores.filter { table -> table.size() > 0 })
         .mix(PROBE_EMBEDDING.out.status)
         .mix(PROBE_EMBEDDING.out.probing.filter { table -> table.size() > 0 })
         .mix(DRAW_UMAPS.out.status)
@@ -125,6 +163,12 @@ def inBatches(items) {
 // Items whose last file the step has made: one that failed leaves its main outputs with 0 bytes, and its reason in the status.
 def made(ch_items) {
     return ch_items.filter { item -> item.last().size() > 0 }
+}
+
+// Whether an embedding that could be ranked lacks cells of its data set, by its sidecar (scfm.metrics.common_cells.lacks_cells).
+def lacksCells(sidecar) {
+    def facts = parseJson(sidecar)
+    return !facts.is_control && facts.cells_out < facts.cells_in
 }
 
 // Append a data set's files to everything about one of its embeddings.

@@ -43,10 +43,10 @@ workflow FETCH_DATA {
             files("${projectDir}/assets/recipes/*.yml"),
         )
 
-        // the run stops here, before anything is downloaded, with every fault in one message
-        ch_resolved = RESOLVE_INPUTS.out.resolved.map { faults, sheet, sources, builds ->
-            if (faults.size() > 0) {
-                error("The inputs have faults; nothing was downloaded or computed.\n\n${faults.text}")
+        // the run stops here, before anything is downloaded, with every error in one message
+        ch_resolved = RESOLVE_INPUTS.out.resolved.map { errors, sheet, sources, builds ->
+            if (errors.size() > 0) {
+                error("The inputs have errors; nothing was downloaded or computed.\n\n${errors.text}")
             }
             [sheet, parseJson(sources), parseJson(builds)]
         }
@@ -94,7 +94,7 @@ workflow FETCH_DATA {
     input = ch_input
     provenance = ch_provenance
     source = ch_source
-    // the step is kept in a storeDir: what it ran with stands in the record
+    // the step is kept in a storeDir: its settings are in the record
     versions = ch_source.map { _meta, _data, record -> fetchVersions(parseJson(record)) }
 
     emit:

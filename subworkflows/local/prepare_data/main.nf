@@ -1,6 +1,6 @@
 /*
  * Contract: a samplesheet goes in; checked, prepared data sets and the plan of the run come out.
- * Every fault of every file is reported at once, before anything is computed.
+ * Every error of every file is reported at once, before anything is computed.
  */
 
 include { CHECK_INPUTS     } from '../../../modules/local/check/inputs'
@@ -40,10 +40,10 @@ workflow PREPARE_DATA {
         files("${projectDir}/assets/{methods,corrections,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,corrections,models,weights,weights_files}.json"),
     )
 
-    // the run stops here, with every fault in one message
-    ch_check = CHECK_INPUTS.out.check.map { faults, datasets, plan, messages, model_settings ->
-        if (faults.size() > 0) {
-            error("The inputs have faults; nothing was computed.\n\n${faults.text}")
+    // the run stops here, with every error in one message
+    ch_check = CHECK_INPUTS.out.check.map { errors, datasets, plan, messages, model_settings ->
+        if (errors.size() > 0) {
+            error("The inputs have errors; nothing was computed.\n\n${errors.text}")
         }
         [datasets, plan, messages, model_settings]
     } // channel: [ datasets.json, plan.tsv, input_warnings.json, model_settings.json ]

@@ -77,7 +77,7 @@ workflow REPORT_RESULTS {
     versions // channel: versions.yml of the steps that the report can't hold
 }
 
-// Settings of a step that tells of the whole run: every parameter but where results go. `plugins`: files that it finds by name.
+// Settings of a step that reports on the whole run: every parameter but where results go. `plugins`: files that it finds by name.
 def runSettings(options, executable, plugins) {
     return options.subMap(options.keySet() - ['outdir', 'publish_dir_mode']) + stepSettings(options, executable, [], plugins)
 }

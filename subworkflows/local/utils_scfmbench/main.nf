@@ -1,5 +1,5 @@
 /*
- * Functions of the workflow layer: help, samplesheet, settings of a step and the digest of the code behind it.
+ * Functions of the workflow layer: samplesheet, settings of a step and the digest of the code behind it.
  */
 
 // A task's settings: the parameters it reads and a digest of the Python code it runs. Both become part of the
@@ -159,8 +159,8 @@ def samplesheetPaths(samplesheet) {
     return named.findAll { text -> text }.unique()
 }
 
-// Every model's folder below --weights_dir -> the names of the files in it, so that the check knows what is missing
-// without a task that carries gigabytes.
+// Every model's folder below --weights_dir -> the names of the files in it, so that the check finds what is missing
+// without staging gigabytes.
 def weightFiles(weights_dir) {
     if (!weights_dir || !file(weights_dir).exists()) {
         return [:]
@@ -169,20 +169,4 @@ def weightFiles(weights_dir) {
     return root.listFiles().findAll { folder -> folder.isDirectory() }.collectEntries { folder ->
         [folder.name, files("${folder}/**", hidden: true).collect { item -> folder.relativize(item).toString() }.toSorted()]
     }
-}
-
-// Text of --help, from nextflow_schema.json: every parameter with its default.
-def helpMessage(params) {
-    def schema = parseJson(file("${projectDir}/nextflow_schema.json"))
-    def lines = ["scfmbench ${workflow.manifest.version}: ${schema.description}", '', 'Usage: nextflow run . --input samplesheet.csv --outdir results -profile <docker|singularity|conda|...>', '']
-    schema['$defs'].each { _key, group ->
-        lines << group.title
-        group.properties.each { name, property ->
-            def choices = property['enum'] ? " [${property['enum'].join(', ')}]" : ''
-            def fallback = params[name] == null ? 'none' : params[name]
-            lines << "  --${name.padRight(32)} ${property.description}${choices} (default: ${fallback})"
-        }
-        lines << ''
-    }
-    return lines.join('\n')
 }

@@ -1,5 +1,5 @@
 /*
- * Functions about the run as a whole: its output folder at the start, its last line at the end.
+ * Functions about the run as a whole: its output folder at the start, its summary and last line at the end.
  */
 
 include { findPath         } from './main'
@@ -7,7 +7,7 @@ include { parseJson        } from './main'
 include { samplesheetPaths } from './main'
 
 // The output folder at the start of a run: it can be written, has room for the inputs, and no other run writes there. Parameters go to
-// pipeline_info/params.json. The verdict of an earlier run is set aside, so that nobody takes it for this one's.
+// pipeline_info/params.json. Verdict and summary of an earlier run are set aside, so that they are not read as those of this run.
 // Returns what must be kept until the end of the run: the lock (null for a remote folder).
 def openOutdir(params, samplesheet) {
     def outdir = file(params.outdir)
@@ -19,11 +19,17 @@ def openOutdir(params, samplesheet) {
         lock = lockFolder(params.outdir, info)
     }
     info.resolve('params.json').text = groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(params)) + '\n'
-    def verdict = outdir.resolve('tables/verdict.json')
-    if (verdict.exists()) {
-        verdict.moveTo(outdir.resolve('tables/verdict.previous.json'))
-    }
+    setAside(outdir.resolve('tables'), 'verdict', 'json')
+    setAside(outdir.resolve('report'), 'scfmbench_summary', 'txt')
     return lock
+}
+
+// A file of an earlier run gets another name.
+def setAside(folder, name, ending) {
+    def earlier = folder.resolve("${name}.${ending}")
+    if (earlier.exists()) {
+        earlier.moveTo(folder.resolve("${name}.previous.${ending}"))
+    }
 }
 
 // A local folder that can be made and written, or an error that says what to do.
@@ -70,11 +76,20 @@ def lockFolder(name, folder) {
     return lock
 }
 
-// What the user reads last. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
+// What is printed at the end: the summary that came with the report, if the run got that far, and one sentence.
 def completionMessage(run, params) {
+    def summary = file("${params.outdir}/report/scfmbench_summary.txt")
+    return (summary.exists() ? summary.text : '') + completionSentence(run, params)
+}
+
+// The last line. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
+def completionSentence(run, params) {
     def report = "${params.outdir}/report/scfmbench_report.html"
     def written = file("${params.outdir}/tables/verdict.json")
     def verdict = written.exists() ? parseJson(written) : null
+    if (run.preview) {
+        return 'scfmbench: a preview, nothing was computed.'
+    }
     if (run.success && params.fetch_only) {
         return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
     }

@@ -1,4 +1,4 @@
-"""Which cells CellPLM lets see each other, and the official stream of random numbers that goes over these chunks."""
+"""Which cells attend to each other in CellPLM, and the official stream of random numbers over these chunks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Noise:
         torch.empty((), dtype=torch.int64).random_(generator=self._generator)  # the data loader's own draw
 
     def uniform(self, n_cells: int, n_clusters: int, n_dims: int) -> "torch.Tensor":
-        """Return the uniform draws of the next chunk, shape (n_cells, n_clusters); a normal sample that nobody uses is
+        """Return the uniform draws of the next chunk, shape (n_cells, n_clusters); an unused normal sample is
         drawn, too.
         """
         import torch
@@ -42,7 +42,7 @@ class Noise:
 
 
 def plan_chunks(counts: "Counts", group_column: str, cells_per_chunk: int) -> list[np.ndarray]:
-    """Return the rows of the file that see each other: groups in sorted order of their values, cut in file order.
+    """Return the rows of the file that attend to each other: groups in sorted order of their values, cut in file order.
 
     Parameters
     ----------

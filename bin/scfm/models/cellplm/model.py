@@ -146,7 +146,7 @@ class CellPLM(CellPLMNetwork):
         return found
 
     def prepare(self, counts: "Counts") -> None:
-        """Decide which cells see each other: for the whole file, also where only some of its cells are asked for."""
+        """Plan which cells attend to each other, for the whole file, also where only some cells are asked for."""
         self.plan = plan_chunks(counts, self.settings.group_column, self.settings.cells_per_chunk)
         self.noise = Noise(self.seed) if self.latent == "gmvae" and self.settings.latent_draw == "sample" else None
         self.is_fractional = bool(counts.scan().facts.n_fractional)

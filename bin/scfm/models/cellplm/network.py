@@ -50,7 +50,7 @@ class CellPLMNetwork(EmbeddingModel):
         self.mean = read_linear(checkpoint, [f"{at}inference_qzyx.2.mu"], z, inner, place)
 
     def forward(self, batch: Batch) -> "torch.Tensor":
-        """Return the rows of some cells that see each other and no others."""
+        """Return the rows of some cells that attend to each other and no others."""
         from scfm.models.cellplm.parts import States, run_layer
 
         x = self.embed_cells(self.features(batch))

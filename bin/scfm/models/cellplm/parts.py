@@ -1,9 +1,9 @@
 """CellPLM's encoder: flow attention across cells in blocks, and the memory for their states; written from
 ``docs/models/cellplm.md``.
 
-Every term by which one cell sees the others is a sum over cells. A layer therefore runs block by block in four passes
-over the cells (sums of q and k; their normalised sums; the weighted sum of outer products; the output), with the same
-result as in one piece, and a chunk may be larger than memory.
+Every term by which a cell attends to the others is a sum over cells. A layer therefore runs block by block in four
+passes over the cells (sums of q and k; their normalised sums; the weighted sum of outer products; the output), with the
+same result as in one piece, and a chunk may be larger than memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention inside each cell of a packed batch.
 
-Only attention knows where a cell begins and ends (:mod:`scfm.models.core.segments`): on the CPU it runs per group of
-equally long cells, on CUDA in bf16 through PyTorch's variable-length kernel, else padded with a key mask. The
+Only attention depends on where a cell begins and ends (:mod:`scfm.models.core.segments`): on the CPU it runs per group
+of equally long cells, on CUDA in bf16 through PyTorch's variable-length kernel, else padded with a key mask. The
 kernels keep their softmax in float32.
 """
 

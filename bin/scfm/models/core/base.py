@@ -218,5 +218,5 @@ def pick_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         raise ScfmError(f"device '{device}' is not one of auto, cpu, cuda.")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ScfmError("device cuda was asked for, but PyTorch sees no GPU here. Use --device auto or cpu.")
+        raise ScfmError("device cuda was asked for, but PyTorch finds no GPU here. Use --device auto or cpu.")
     return device

@@ -113,7 +113,7 @@ def check_overlap(
     column: str,
     alternatives: Mapping[str, float],
 ) -> float:
-    """Hold the share of detected genes that the model knows against a floor.
+    """Compare the share of detected genes in the model's vocabulary with a minimum.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from scfm.models.core.shards import NO_ROW, no_row_warning
 
 log = logging.getLogger(__name__)
 
-#: fields of the sidecar that must be the same in every shard, else their rows can't stand in one table
+#: fields of the sidecar that must be the same in every shard, else their rows can't be joined in one table
 SAME = (
     "dataset",
     "embedding",
@@ -106,7 +106,7 @@ def _verdict(bad: Sequence[Mapping[str, Any]], n_shards: int) -> dict[str, str]:
 
 
 def merge_sidecars(name: str, sidecars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one sidecar for all shards: costs and cells added up, peaks the largest, warnings told once.
+    """Return one sidecar for all shards: costs and cells added up, peaks the largest, each warning once.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 class _DataUnpickler(pickle.Unpickler):
-    """Unpickler that knows data only."""
+    """Unpickler that accepts data only."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = _find(module, name)

@@ -44,7 +44,7 @@ class RunOptions:
     chunk_cells
         Cells read and tokenised at once.
     min_gene_overlap
-        Smallest accepted share of the detected genes that the vocabulary knows, 0 to 1.
+        Smallest accepted share of the detected genes that are in the vocabulary, 0 to 1.
     """
 
     batch_tokens: int | None = None

@@ -23,7 +23,7 @@ class ModelSettings:
     Attributes
     ----------
     gene_column
-        Column of ``var`` that holds the gene ids the model knows; ``index`` = ``var_names``.
+        Column of ``var`` that holds the gene ids of the model's vocabulary; ``index`` = ``var_names``.
     input_layer
         Where the counts are: empty = ``X``, ``raw`` = ``raw/X``, else the name of a layer.
     strip_version

@@ -34,7 +34,7 @@ def split_cells(
     shard_cells
         Cells per shard; 0 = one shard with all cells.
     groups
-        Cells see each other: no shard may cut a group, so a shard is one or more whole groups.
+        Cells attend to each other: no shard may cut a group, so a shard is one or more whole groups.
     group_column
         Column of ``obs`` that holds the groups; empty or absent = all cells are one group.
 
@@ -55,7 +55,7 @@ def split_cells(
     values = table.column(column).to_pylist() if column else [""] * len(ids)
     if groups and shard_cells and column is None:
         log.info(
-            "the cells of this model see each other and %s: one shard with all %d cells",
+            "the cells of this model attend to each other and %s: one shard with all %d cells",
             f"'{group_column}' is no column of {Path(obs).name}" if group_column else "no group_column is set",
             len(ids),
         )

@@ -64,7 +64,7 @@ def _read_torch(path: Path) -> Any:
         raise ScfmError(_damaged(path, error)) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # a lack of memory or disk, not a fault of the file
+            raise  # a lack of memory or disk, not an error of the file
         raise ScfmError(_damaged(path, error)) from error
 
 

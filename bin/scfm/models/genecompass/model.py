@@ -2,7 +2,7 @@
 ``docs/models/genecompass.md``.
 
 A cell is its genes, ranked by log2(1 + count / median), each with that value and four kinds of prior knowledge; a
-learned vector of the species stands in front. A BERT encoder reads all places, as published also the padding behind the
+learned vector of the species comes first. A BERT encoder reads all places, as published also the padding behind the
 genes.
 """
 
@@ -94,7 +94,7 @@ class GeneCompass(EmbeddingModel):
             self.warn("W-MOD-15", n_positions=n_positions, values={"max_length": asked})
 
     def _read_gene_embedding(self, checkpoint: "Checkpoint", config: "BertConfig", words: "torch.Tensor") -> None:
-        """Fold everything that the embedding's first linear layer sees, but the value, into one row per usable token.
+        """Fold everything that enters the embedding's first linear layer, but the value, into one row per usable token.
 
         The layer reads word | value | knowledge 1 | ... side by side, each knowledge after a linear map of its own: all
         of it is linear.

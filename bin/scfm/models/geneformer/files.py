@@ -63,8 +63,9 @@ def generation_of(folder: Path) -> Generation | None:
 def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tuple[DictionaryFiles, dict[str, int]]:
     """Return the dictionaries that fit a model, and the token dictionary.
 
-    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are held against
-    the vocabulary size of the model, the special tokens of their generation, and the generation in the folder's name.
+    A clone holds the dictionaries of both generations, and the wrong ones give plausible garbage. They are checked
+    against the vocabulary size of the model, the special tokens of their generation, and the generation in the folder's
+    name.
 
     Raises
     ------
@@ -85,18 +86,18 @@ def find_dictionaries(weights: Path, folder: Path, config: "BertConfig") -> tupl
             f"{folder}: is a {said} model by its name, but only dictionaries of the other generation are there"
             f" ({listing(s.tokens for s in sets)})."
         )
-    faults: list[ScfmError] = []
+    errors: list[ScfmError] = []
     for files in candidates:
         dictionary = read_token_dictionary(files.tokens)
         try:
             check_vocabulary(dictionary, files.tokens, config.vocab_size, config.path)
             _check_specials(dictionary, files)
-        except ScfmError as fault:
-            faults.append(fault)
+        except ScfmError as error:
+            errors.append(error)
             continue
         require_file(files.medians)
         return files, dictionary
-    raise faults[0]
+    raise errors[0]
 
 
 def _existing_sets(weights: Path, folder: Path) -> list[DictionaryFiles]:

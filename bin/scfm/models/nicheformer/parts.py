@@ -22,7 +22,7 @@ N_SPECIAL = 30
 PAD = 1
 MODALITY = {"dissociated": 3, "spatial": 4}
 ORGANISM = {"human": 5, "homo sapiens": 5, "mouse": 6, "mus musculus": 6}
-#: assay -> token; the platform Xenium stands as 'visium' in the official training configuration
+#: assay -> token; the platform Xenium is called 'visium' in the official training configuration
 ASSAY = {
     "merfish": 7,
     "cosmx": 8,

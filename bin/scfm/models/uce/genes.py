@@ -48,7 +48,7 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     first = load_dict(path)
     if species not in first:
         raise ScfmError(
-            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} It knows"
+            f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} Its species are"
             f" {listing(first, limit=20)}."
         )
     protein = _protein_file(top, species)
@@ -93,7 +93,7 @@ class Positions:
         Symbol (upper case, as in the file) -> (chromosome code, start).
     names
         Label of every chromosome code, of all species.
-    faults
+    errors
         Symbol -> what is wrong with its row (listed twice, no chromosome).
     path
         The file.
@@ -101,16 +101,16 @@ class Positions:
 
     place: dict[str, tuple[int, int]]
     names: list[str]
-    faults: dict[str, str]
+    errors: dict[str, str]
     path: Path
 
     def check(self, symbols: Iterable[str], species: str) -> None:
         """Refuse symbols (upper case) that have no place, or two."""
-        faults = {s: self.faults.get(s, "is not in it") for s in symbols if s in self.faults or s not in self.place}
-        if faults:
-            name, what = next(iter(faults.items()))
+        errors = {s: self.errors.get(s, "is not in it") for s in symbols if s in self.errors or s not in self.place}
+        if errors:
+            name, what = next(iter(errors.items()))
             raise ScfmError(
-                f"{self.path}: {plural(len(faults), 'gene')} of {species} that the data has cannot be placed in the"
+                f"{self.path}: {plural(len(errors), 'gene')} of {species} that the data has cannot be placed in the"
                 f" genome (such as '{name}', which {what}). The table must hold every gene of the protein file once,"
                 " with chromosome and start."
             )
@@ -137,10 +137,10 @@ def read_positions(top: Path, species: str) -> Positions:
         )
     start = pd.to_numeric(own["start"], errors="coerce")
     bad = own.index[start.isna() | own["label"].isna()]
-    faults = dict.fromkeys(own.loc[bad, "gene_symbol"], "has no chromosome or no whole number as start")
-    faults |= dict.fromkeys(own.loc[own["gene_symbol"].duplicated(), "gene_symbol"], "is listed more than once")
+    errors = dict.fromkeys(own.loc[bad, "gene_symbol"], "has no chromosome or no whole number as start")
+    errors |= dict.fromkeys(own.loc[own["gene_symbol"].duplicated(), "gene_symbol"], "is listed more than once")
     good = own.drop(index=bad)
     codes = good["label"].map({name: code for code, name in enumerate(names)})
     starts = start.drop(index=bad).astype(np.int64)
     place = dict(zip(good["gene_symbol"], zip(codes.tolist(), starts.tolist(), strict=True), strict=True))
-    return Positions(place, names, faults, path)
+    return Positions(place, names, errors, path)

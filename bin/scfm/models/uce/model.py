@@ -74,7 +74,7 @@ class UCE(UCENetwork):
         return next((p for p in places if p.is_file()), others[0] if len(others) == 1 else places[0])
 
     def _choose_table(self, checkpoint: "Checkpoint") -> None:
-        """Take the checkpoint's token table or the replacing one, and hold the gene and chromosome tokens against
+        """Take the checkpoint's token table or the replacing one, and check the gene and chromosome tokens against
         it.
         """
         s = self.settings

@@ -124,7 +124,8 @@ def arrange(
     offset
         Token of chromosome code 0.
     priority
-        ``priority(cell, chromosome)`` gives the sort keys that order the chromosomes of a cell; None = as they stand.
+        ``priority(cell, chromosome)`` gives the sort keys that order the chromosomes of a cell; None = in the given
+        order.
 
     Returns
     -------

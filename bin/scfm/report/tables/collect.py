@@ -52,7 +52,7 @@ def build_tables(
     steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
     limits = Limits.of(params)
-    scores, anchors, totals = rate(found, metrics, limits, names)
+    scored, anchors, totals = rate(found, metrics, limits, names)
     told = checks.all_messages(
         found,
         {"status": state, "totals": totals},
@@ -63,7 +63,7 @@ def build_tables(
     told = checks.sort_messages([*told, *score_messages(found, anchors, totals, names, limits)])
     return {
         **found.tables,
-        "scores": scores,
+        **scored,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "status": state,
         "resources": resources.build_resources(found, trace),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import read_json
+from scfm.io.tables import IDENTITY, read_json
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed
 from scfm.report.tables.maps import read_places, with_places
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PLAN_COLUMNS = (
-    "dataset",
-    "embedding",
-    "method",
-    "family",
-    "correction",
-    "seed",
+    *IDENTITY,
     "is_control",
     "output_type",
     "model",
@@ -56,6 +51,8 @@ class Collected:
         ``{data set: facts}`` from PREPARE_DATASET.
     preparations
         ``{data set: status}`` of PREPARE_DATASET; one that failed has no facts.
+    common
+        ``{data set: content of <dataset>.common.json}``: cells that all ranked embeddings have, where some lack cells.
     recipes, downloads
         ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
     messages
@@ -70,6 +67,7 @@ class Collected:
     tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    common: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -165,6 +163,8 @@ def _sort_json(path: Path, found: Collected) -> None:
             found.statuses.append(content)
     elif path.name.endswith(".facts.json"):
         found.facts[path.name.removesuffix(".facts.json")] = content
+    elif path.name.endswith(".common.json"):
+        found.common[content["dataset"]] = content
     elif path.name.endswith(".recipe.json"):
         found.recipes[content["dataset"]] = content
         found.messages += content["warnings"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.tables import score_checks
+from scfm.report.tables.common_pass import common_messages, datasets_scored_again
 from scfm.report.tables.names import Names
 from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.totals import Limits, default_total
@@ -25,7 +26,7 @@ def roles_of(found: "Collected") -> dict[str, str]:
 
 def rate(
     found: "Collected", metrics: "pd.DataFrame", limits: Limits, names: Names = NAMELESS
-) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
+) -> "tuple[dict[str, pd.DataFrame], pd.DataFrame, pd.DataFrame]":
     """Return scores with their scaled values, the anchors, and totals with ranks.
 
     Parameters
@@ -41,29 +42,45 @@ def rate(
 
     Returns
     -------
-    Scores, with ``scaled`` filled; anchors (:func:`scfm.metrics.anchors.find_anchors`) with ``batch_control``: whether
-    the high end is the control that shuffles cells within labels; totals.
+    The tables ``scores`` and ``scores_common``, with ``scaled`` filled; anchors of ``scores``
+    (:func:`scfm.metrics.anchors.find_anchors`) with ``batch_control``: whether the high end is the control that
+    shuffles cells within labels; totals of ``scores``, their ranks from ``scores_common`` where these count.
     """
-    from scfm.metrics.anchors import find_anchors, scaled_values
     from scfm.metrics.ranking import add_ranks, coverage_of
-    from scfm.metrics.totals import TotalRules, compute_totals, metrics_in_total
+    from scfm.metrics.totals import TotalRules, compute_totals
 
     rules = TotalRules(limits.min_span, roles_of(found), found.primary)
-    first = found.scores[is_primary(found.scores, found.primary)]
+    tables, anchors, totals = {}, {}, {}
+    for name in ("scores", "scores_common"):
+        tables[name], anchors[name] = _scaled(found.tables[name], found, metrics, limits)
+        totals[name] = compute_totals(found.tables[name], metrics, limits.bio_weights, limits.profile, rules)
+    own = totals["scores"]
+    n_scored = {name: int(facts.get("n_scored") or 0) for name, facts in found.facts.items()}
+    ranked = add_ranks(
+        own,
+        coverage_of(found.scores[is_primary(found.scores, found.primary)], n_scored),
+        totals["scores_common"],
+        limits.min_coverage,
+        scored_again=datasets_scored_again(found),
+        controls=names.controls,
+        other_keys=~is_primary(own, found.primary),
+        reads_labels=[names.reads_labels(m, v) for m, v in zip(own["method"], own["correction"], strict=True)],
+    )
+    return tables, anchors["scores"], ranked
+
+
+def _scaled(
+    scores: "pd.DataFrame", found: "Collected", metrics: "pd.DataFrame", limits: Limits
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Return scores with ``scaled`` filled, and the anchors behind it, of the primary keys."""
+    from scfm.metrics.anchors import find_anchors, scaled_values
+    from scfm.metrics.totals import metrics_in_total
+
+    first = scores[is_primary(scores, found.primary)]
     chosen = metrics_in_total(metrics, limits.profile)
     anchors = find_anchors(first, chosen, limits.min_span)
     anchors["batch_control"] = anchors["metric"].map(chosen["anchor_high"]) == "shuffled_within_label"
-    scores = found.scores.assign(scaled=scaled_values(first, anchors).reindex(found.scores.index))
-    n_scored = {name: int(facts.get("n_scored") or 0) for name, facts in found.facts.items()}
-    totals = compute_totals(found.scores, metrics, limits.bio_weights, limits.profile, rules)
-    ranked = add_ranks(
-        totals,
-        coverage_of(first, n_scored),
-        min_coverage=limits.min_coverage,
-        other_keys=~is_primary(totals, found.primary),
-        reads_labels=[names.reads_labels(m, v) for m, v in zip(totals["method"], totals["correction"], strict=True)],
-    )
-    return scores, anchors, ranked
+    return scores.assign(scaled=scaled_values(first, anchors).reindex(scores.index)), anchors
 
 
 def score_messages(
@@ -76,6 +93,7 @@ def score_messages(
         *score_checks.one_batch(scores),
         *score_checks.close_anchors(anchors, names, limits.min_span),
         *score_checks.not_ranked(totals, names, limits.min_coverage),
+        *common_messages(found, totals, names),
         *score_checks.same_embeddings(found.statuses, found.plan, names),
         *score_checks.little_batch_effect(scores),
         *score_checks.unit_length_gains(default_total(totals), names, limits.tie),

@@ -23,6 +23,7 @@ STEP_OF_PROCESS = {
     "VALIDATE_CORRECTED": "validate",
     "FIND_NEIGHBORS": "neighbors",
     "SCORE_EMBEDDING": "score",
+    "SCORE_COMMON": "score_common",
     "PROBE_EMBEDDING": "probe",
     "DRAW_UMAPS": "umap",
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from scfm.io.tables import IDENTITY
+from scfm.report.tables.common_pass import STEP as COMMON
+from scfm.report.tables.common_pass import expected
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ CORRECTED_STEPS = {
     "validate": "correct",
     **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
 }
-STEPS = ("embed", "correct", "validate", "neighbors", "score", "probe", "umap")
+STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap")
 #: step -> the parameter that leaves it out
 SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
 
@@ -45,9 +48,18 @@ _NOT_PREPARED_TEXT = (
 )
 
 
-def steps_of(correction: str) -> dict[str, str | None]:
-    """Return the steps of an embedding, in order, each with the step it needs."""
-    return RAW_STEPS if correction == "raw" else CORRECTED_STEPS
+def steps_of(correction: str, *, scored_again: bool = False) -> dict[str, str | None]:
+    """Return the steps of an embedding, in order, each with the step it needs.
+
+    Parameters
+    ----------
+    correction
+        ``raw`` or the name of a correction.
+    scored_again
+        Whether the second pass scores it on the cells that all ranked embeddings have.
+    """
+    steps = RAW_STEPS if correction == "raw" else CORRECTED_STEPS
+    return {**steps, COMMON: "validate"} if scored_again else steps
 
 
 def build_status(
@@ -73,13 +85,14 @@ def build_status(
     import pandas as pd
 
     left = {(s["dataset"], s["embedding"], s["step"]): _effective(s, found) for s in found.statuses}
-    off = set(steps_off)
+    off, again = set(steps_off), expected(found)
     parents = {(r.dataset, r.method, r.seed): r.embedding for r in found.plan.itertuples() if r.correction == "raw"}
     outcome: dict[tuple[str, str, str], dict[str, str]] = {}
     rows = []
     # raw embeddings first: a corrected one needs its parent's outcome
     for row in sorted(found.plan.itertuples(), key=lambda r: (r.correction != "raw", r.dataset, r.embedding)):
-        for step, needs in steps_of(row.correction).items():
+        steps = steps_of(row.correction, scored_again=(row.dataset, row.embedding) in again)
+        for step, needs in steps.items():
             earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
             if step == "correct":
                 parent = parents.get((row.dataset, row.method, row.seed), "")
@@ -94,12 +107,7 @@ def build_status(
             outcome[key] = result
             rows.append(
                 {
-                    "dataset": row.dataset,
-                    "embedding": row.embedding,
-                    "method": row.method,
-                    "family": row.family,
-                    "correction": row.correction,
-                    "seed": row.seed,
+                    **{column: getattr(row, column) for column in IDENTITY},
                     "is_control": row.is_control,
                     "step": step,
                     **result,

@@ -20,6 +20,7 @@ process BUILD_REPORT {
 
     output:
     path 'content', emit: content
+    path 'summary.txt', emit: summary
     path 'versions.yml', emit: versions // not in the topic: this step waits for it
 
     script:

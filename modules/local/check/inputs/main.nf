@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// Check parameters, samplesheet and the contract of every file; all faults at once, before anything is computed.
+// Check parameters, samplesheet and the contract of every file; all errors at once, before anything is computed.
 process CHECK_INPUTS {
     tag "${samplesheet.name}"
     label 'process_single'
@@ -17,7 +17,7 @@ process CHECK_INPUTS {
     path assets
 
     output:
-    tuple path('faults.txt'), path('datasets.json'), path('plan.tsv'), path('input_warnings.json'), path('model_settings.json'), emit: check
+    tuple path('errors.txt'), path('datasets.json'), path('plan.tsv'), path('input_warnings.json'), path('model_settings.json'), emit: check
     path 'versions.yml', topic: versions, emit: versions
 
     script:

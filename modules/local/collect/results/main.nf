@@ -1,7 +1,7 @@
 include { jsonWord  } from '../../functions'
 include { shellWord } from '../../functions'
 
-// Tidy tables from what every step left, held against the plan: nothing disappears.
+// Tidy tables from what every step left, checked against the plan: nothing is missing.
 process COLLECT_RESULTS {
     tag "tables"
     label 'process_single'

@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// One correction of a validated embedding; the result is a new embedding and passes the door again.
+// One correction of a validated embedding; the result is a new embedding and passes the validation gate again.
 process CORRECT_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'

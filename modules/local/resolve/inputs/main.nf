@@ -17,7 +17,7 @@ process RESOLVE_INPUTS {
     path scenarios, stageAs: 'scenarios/*'
 
     output:
-    tuple path('faults.txt'), path("resolved/${samplesheet.name}"), path('sources.json'), path('builds.json'), emit: resolved
+    tuple path('errors.txt'), path("resolved/${samplesheet.name}"), path('sources.json'), path('builds.json'), emit: resolved
     path 'versions.yml', topic: versions, emit: versions
 
     script:

@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// The door: no step that computes from an embedding reads one that has not passed here.
+// The validation gate: every step that computes from an embedding reads the output of this process.
 process VALIDATE_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'

@@ -1,0 +1,67 @@
+"""The second scoring pass in the tables: which data sets need it, what it should leave, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scfm.metrics.common_cells import lacks_cells
+from scfm.registries.messages import message
+from scfm.report.tables.names import Names
+from scfm.text import listing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.tables.load import Collected
+
+STEP = "score_common"
+
+
+def datasets_scored_again(found: "Collected") -> set[str]:
+    """Return the data sets whose ranks stand on common cells: those whose ranked embeddings differ in cells.
+
+    Where an embedding lacks cells and the list of the common cells is missing nobody knows whether they differ: such a
+    data set counts, so that nothing is ranked on cells that may not be the same.
+    """
+    unknown = {s["dataset"] for s in found.sidecars if lacks_cells(s)} - set(found.common)
+    return unknown | {name for name, facts in found.common.items() if facts["differ"]}
+
+
+def expected(found: "Collected") -> set[tuple[str, str]]:
+    """Return (data set, embedding) of everything that the second pass should score.
+
+    Where the list of the common cells is missing, that is every embedding that passed the validation gate.
+    """
+    again = datasets_scored_again(found)
+    listed = {(name, e) for name in again & set(found.common) for e in found.common[name]["embeddings"]}
+    unlisted = again - set(found.common)
+    return listed | {(s["dataset"], s["embedding"]) for s in found.sidecars if s["dataset"] in unlisted}
+
+
+def common_messages(found: "Collected", totals: "pd.DataFrame", names: Names) -> list[dict[str, Any]]:
+    """I-RANK-01: on how many cells ranks stand. W-RANK-02: embeddings without a total on these cells.
+
+    Parameters
+    ----------
+    totals
+        Those of the primary keys, with ranks.
+    """
+    told = []
+    for dataset in sorted(datasets_scored_again(found)):
+        facts = found.common.get(dataset)
+        if facts:
+            numbers = {key: facts[key] for key in ("n_common", "n_scored")} | {"n_ranked": len(facts["ranked"])}
+            share = facts["n_common"] / facts["n_scored"]
+            told.append(message("I-RANK-01", share=share, dataset=dataset, values=numbers))
+        rows = totals[(totals["dataset"] == dataset) & (totals["rank_reason"] == "no_common_total")]
+        without = sorted({names.method(r.method, r.correction) for r in rows.itertuples()})
+        if without:
+            told.append(
+                message(
+                    "W-RANK-02",
+                    shown=listing(without),
+                    dataset=dataset,
+                    values={"embeddings": sorted(rows["embedding"].unique())},
+                )
+            )
+    return told

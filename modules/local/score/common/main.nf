@@ -1,0 +1,48 @@
+include { jsonWord } from '../../functions'
+
+// Every metric of the profile on the cells that all ranked embeddings of the data set have: ranks stand on these.
+process SCORE_COMMON {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(embedding), path(sidecar), path(cells), path(obs), path(pca)
+    path assets
+    val settings
+
+    output:
+    path "${meta.id}.scores_common.tsv", emit: scores // 0 bytes where the step failed
+    path "${meta.id}.score_common.status.json", emit: status
+    path 'versions.yml', topic: versions, emit: versions
+
+    script:
+    def args = task.ext.args ?: ''
+    """
+    printf '%s' ${jsonWord(settings)} > params.json
+
+    score_common_cells.py \\
+        --embedding ${embedding} \\
+        --sidecar ${sidecar} \\
+        --cells ${cells} \\
+        --obs ${obs} \\
+        --pca ${pca} \\
+        --profile ${settings.metrics_profile} \\
+        --metrics_table metrics.tsv \\
+        --k ${settings.neighbors_k} \\
+        --exact_max_cells ${settings.exact_neighbors_max_cells} \\
+        --cpus ${task.cpus} \\
+        --on_error ${settings.on_method_error} \\
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
+    """
+
+    stub:
+    """
+    write_stub.py scores_common --id ${meta.id} --family ${meta.family} --outdir . --process ${task.process}
+    """
+}

@@ -1,0 +1,74 @@
+"""The summary of a run: outcomes, reasons, messages and the answer of every data set, as plain text."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers_report import ASSETS, write_run
+from scfm.io.tables import read_json
+from scfm.report.summary import plain, run_summary
+from scfm.report.tables.collect import collect_results
+from scfm.report.view.data import load_report_data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The report data of a synthetic run of two data sets, in which ComBat fails on ``ifnb``."""
+    root = tmp_path_factory.mktemp("summary")
+    run = write_run(root / "run")
+    collect_results(
+        plan=run.plan,
+        datasets=run.datasets,
+        results=run.results,
+        metrics_table=ASSETS / "metrics.tsv",
+        methods_table=ASSETS / "methods.tsv",
+        params=read_json(run.params),
+        outdir=root / "tables",
+        messages=run.messages,
+        trace=run.trace,
+    )
+    return load_report_data(
+        tables=root / "tables",
+        plan=run.plan,
+        assets=ASSETS,
+        params=run.params,
+        versions=None,
+        plots=None,
+        histories=None,
+    )
+
+
+def test_every_planned_embedding_is_counted_once(data) -> None:
+    first = run_summary(data).splitlines()[0]
+    failed = data.status.query("status == 'failed'").drop_duplicates(["dataset", "embedding"])
+    assert len(failed) > 0
+    assert first.startswith(f"Embeddings: {len(data.plan) - len(failed)} of {len(data.plan)} completed")
+    assert f"{len(failed)} failed" in first
+
+
+def test_a_failure_is_named_with_its_step_and_reason(data) -> None:
+    lines = [
+        line for line in run_summary(data).splitlines() if line.startswith("  failed: ifnb.combat.raw.0 (embed): ")
+    ]
+    reason = data.status.query("embedding == 'combat.raw.0' and dataset == 'ifnb' and step == 'embed'")["reason"].item()
+    assert len(lines) == 1 and lines[0].endswith(reason) and reason
+
+
+def test_messages_are_counted_by_severity(data) -> None:
+    line = next(line for line in run_summary(data).splitlines() if line.startswith("Messages: "))
+    warnings = sum(m["severity"] == "warning" for m in data.messages)
+    assert warnings > 1 and f", {warnings} warnings" in line
+    assert all(m["code"] in line for m in data.messages if m["severity"] != "info")
+
+
+def test_every_data_set_has_its_answer_without_markup(data) -> None:
+    lines = run_summary(data).splitlines()
+    for name in data.dataset_names():
+        answer = next(line for line in lines if line.startswith(f"{name}: "))
+        assert "By total, " in answer and "<" not in answer
+
+
+def test_plain_text_of_markup() -> None:
+    assert plain("By total, <b>A &amp; B</b>\n can't be <i class='x'>told apart</i>.") == (
+        "By total, A & B can't be told apart."
+    )
