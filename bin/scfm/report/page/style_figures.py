@@ -41,8 +41,17 @@ FIGURE_CSS = (
         for i in range(11)
     )
     + """
+.scfm-plot{display:block;width:100%;max-width:860px;height:auto;background:#fff;font-family:inherit}
+.scfm-plot text{font-family:inherit!important}
+.scfm-narrow-only{display:none}
+.scfm-points{columns:2;font-size:.8rem;line-height:1.25;padding-left:1.6rem;margin:.3rem 0}
+.scfm-key i.scfm-look-method{background:#0b4a8b}
+.scfm-key i.scfm-look-corrected{background:#5a9bd4;border-radius:0;clip-path:polygon(50% 0,100% 100%,0 100%)}
+.scfm-key i.scfm-look-model{background:#e07b26;border-radius:0}
+.scfm-key i.scfm-look-not_ranked{background:#fff;border:1.5px solid #5f6469}
 @media (max-width:1180px){.scfm-hint{display:block}}
-@media (max-width:600px){.scfm-overview tbody th[scope=row]{min-width:0;max-width:8.5rem}}
+@media (max-width:600px){.scfm-wide-only{display:none}.scfm-narrow-only{display:block}
+  .scfm-overview tbody th[scope=row]{min-width:0;max-width:8.5rem}}
 @media print{.scfm-hint{display:none}}
 """
 )
