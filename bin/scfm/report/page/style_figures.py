@@ -41,8 +41,28 @@ FIGURE_CSS = (
         for i in range(11)
     )
     + """
+.scfm-plot{display:block;width:100%;max-width:860px;height:auto;background:#fff;font-family:inherit}
+.scfm-plot text{font-family:inherit!important}
+.scfm-narrow-only{display:none}
+.scfm-heat td.scfm-few{background:var(--bs-tertiary-bg,#eee);color:var(--bs-secondary-color,#565e64)}
+.scfm-heat td.scfm-lowest{box-shadow:inset 0 0 0 2px #c25a00}
+.scfm-card{border:1px solid var(--bs-border-color,#ccc);border-radius:4px;margin:0 0 .35rem;padding:.3rem .7rem}
+.scfm-card>summary{cursor:pointer}
+.scfm-card h5{font-size:.95rem;margin:.6rem 0 .2rem}
+.scfm-curve{max-width:430px}
+.scfm-facts{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .9rem;font-size:.85rem;margin:0}
+.scfm-facts dt{font-weight:500}
+.scfm-facts dd{margin:0;overflow-wrap:anywhere}
+.scfm-said{margin:.2rem 0 .5rem;padding-left:1.2rem}
+.scfm-points{columns:2;font-size:.8rem;line-height:1.25;padding-left:1.6rem;margin:.3rem 0}
+.scfm-key i.scfm-look-method{background:#0b4a8b}
+.scfm-key i.scfm-look-corrected{background:#5a9bd4;border-radius:0;clip-path:polygon(50% 0,100% 100%,0 100%)}
+.scfm-key i.scfm-look-model{background:#e07b26;border-radius:0}
+.scfm-key i.scfm-look-not_ranked{background:#fff;border:1.5px solid #5f6469}
 @media (max-width:1180px){.scfm-hint{display:block}}
-@media (max-width:600px){.scfm-overview tbody th[scope=row]{min-width:0;max-width:8.5rem}}
+@media (max-width:600px){.scfm-wide-only{display:none}.scfm-narrow-only{display:block}
+  .scfm-facts{grid-template-columns:1fr}
+  .scfm-overview tbody th[scope=row]{min-width:0;max-width:8.5rem}}
 @media print{.scfm-hint{display:none}}
 """
 )

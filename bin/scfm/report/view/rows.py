@@ -168,8 +168,10 @@ def _group(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _ends(table: "pd.DataFrame") -> dict[int, str]:
-    """Return which controls are the floor and the ceiling of bio, by the number of their row."""
-    controls = table[table["is_control"] & table["bio"].notna()]
+    """Return which controls are the floor and the ceiling of bio, by the number of their row; the random twins of
+    models are neither.
+    """
+    controls = table[table["is_control"] & (table["family"] == "control") & table["bio"].notna()]
     unrelated = controls[controls["method"].isin(FLOOR_CONTROLS)]
     rest = controls.drop(unrelated.index)
     found = {int(unrelated["bio"].idxmax()): "floor"} if len(unrelated) else {}
