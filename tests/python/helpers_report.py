@@ -402,15 +402,11 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
     write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")
 
 
-<<<<<<< HEAD
 def report_data(root: Path, **options) -> "ReportData":
     """Write a run, collect it, and return what the report reads; ``options`` are those of :func:`write_run`."""
-    from scfm.io.tables import read_json
-    from scfm.report.tables.collect import collect_results
-    from scfm.report.view.data import load_report_data
+    return collected(write_run(root / "run", **options), root / "tables")
 
-    run = write_run(root / "run", **options)
-=======
+
 def identity(row: tuple) -> dict[str, object]:
     """Return which embedding a row of the plan is about."""
     return {column: getattr(row, column) for column in IDENTITY}
@@ -418,7 +414,6 @@ def identity(row: tuple) -> dict[str, object]:
 
 def collected(run: Run, tables: Path) -> ReportData:
     """Collect the tables of a run into a folder and return the report data made from them."""
->>>>>>> main
     collect_results(
         plan=run.plan,
         datasets=run.datasets,
@@ -428,17 +423,10 @@ def collected(run: Run, tables: Path) -> ReportData:
         params=read_json(run.params),
         messages=run.messages,
         trace=run.trace,
-<<<<<<< HEAD
-        outdir=root / "tables",
-    )
-    return load_report_data(
-        tables=root / "tables",
-=======
         outdir=tables,
     )
     return load_report_data(
         tables=tables,
->>>>>>> main
         plan=run.plan,
         assets=ASSETS,
         params=run.params,
@@ -446,8 +434,6 @@ def collected(run: Run, tables: Path) -> ReportData:
         plots=run.plots,
         histories=run.histories,
     )
-<<<<<<< HEAD
-=======
 
 
 def collect_command(run: Run, tables: Path) -> list[str]:
@@ -464,4 +450,3 @@ def collect_command(run: Run, tables: Path) -> list[str]:
     }
     script = ASSETS.parent / "bin" / "collect_results.py"
     return [sys.executable, str(script), *(str(word) for option in options.items() for word in option)]
->>>>>>> main
