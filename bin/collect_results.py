@@ -13,7 +13,7 @@ log = logging.getLogger("collect_results")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the tables, ``warnings.json``, ``datasets.json`` and ``verdict.json``."""
+    """Write the tables, ``warnings.json``, ``datasets.json``, ``embeddings.json`` and ``verdict.json``."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--plan", type=Path, required=True, help="plan.tsv: the embeddings the run should make")
     parser.add_argument("--datasets", type=Path, required=True, help="datasets.json from the check of the inputs")

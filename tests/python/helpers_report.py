@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from scfm.io.tables import IDENTITY, read_json, read_table, write_json, write_ta
 from scfm.registries.messages import message
 from scfm.report.tables.collect import collect_results
 from scfm.report.view.data import ReportData, load_report_data
+
+if TYPE_CHECKING:
+    from scfm.report.view.data import ReportData
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATASETS = {
@@ -413,6 +417,11 @@ def _write_common(results: Path, plan: pd.DataFrame, metrics: pd.DataFrame) -> N
         rows = read_table(own) if own.exists() else rows
         write_table(rows, results / f"{stem}.scores_common.tsv")
         write_json(results / f"{stem}.score_common.status.json", status_of(row, "score_common"))
+
+
+def report_data(root: Path, **options) -> "ReportData":
+    """Write a run, collect it, and return what the report reads; ``options`` are those of :func:`write_run`."""
+    return collected(write_run(root / "run", **options), root / "tables")
 
 
 def identity(row: tuple) -> dict[str, object]:

@@ -155,6 +155,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         },
         messages=[],
         datasets=[describe(s, catalogue[s]) for s in scenarios],
+        embeddings=[],
         verdict={"n_failed": 0},
         metrics=metrics,
         methods=methods,

@@ -16,7 +16,7 @@ from scfm.report.sections.guide import methods_text
 from scfm.report.sections.messages import messages_html
 from scfm.report.sections.overview import verdict_line
 from scfm.report.sections.run import status_matrix
-from scfm.report.sections.scores import tradeoff_plot
+from scfm.report.sections.tradeoff import tradeoff_sections
 from scfm.report.tables import checks
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names, read_methods
@@ -156,8 +156,7 @@ def test_the_random_twin_is_shown_and_judged_as_a_control(run) -> None:
     table = summarise(data, "pbmc")
     twin = table[table["method"] == "scgpt_random"]
     assert len(twin) == 1 and twin["is_control"].all() and not twin["front"].any()  # it scores best of all
-    methods_panel, all_panel = tradeoff_plot(table).data.split("</svg>")[:2]
-    assert "scGPT (random weights)" in all_panel and "scGPT (random weights)" not in methods_panel
+    assert "scGPT (random weights)" not in tradeoff_sections(data, "pbmc")[0].data
     # a twin that beats every method by one metric and loses by another is no disagreement of methods
     assert not any(
         m["method"] == "scgpt_random"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 
 from helpers_report import ASSETS, collect_command, write_run
+from scfm.registries.tables import load_tables
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 
@@ -62,6 +65,8 @@ def report(tmp_path_factory):
         run.histories,
         "--params",
         run.params,
+        "--schema",
+        ASSETS.parent / "nextflow_schema.json",
         "--versions",
         run.versions,
         "--assets",
@@ -72,20 +77,18 @@ def report(tmp_path_factory):
     )
     log = call(
         sys.executable,
-        "-m",
-        "multiqc",
-        "--force",
+        BIN / "write_page.py",
+        "--content",
+        root / "content",
         "--config",
         ASSETS / "multiqc_config.yml",
-        "--config",
-        root / "content" / "scfmbench_order.yml",
-        "--filename",
-        "scfmbench_report.html",
         "--outdir",
         root / "out",
-        root / "content",
+        "--process",
+        "MULTIQC",
         cwd=root,
     )
+    assert "multiqc: " in (root / "versions.yml").read_text()
     return pd.read_csv(run.plan, sep="\t"), (root / "out" / "scfmbench_report.html").read_text(), log
 
 
@@ -116,41 +119,47 @@ def test_every_planned_embedding_and_the_reason_of_the_failure_are_in_it(report)
 def test_chapters_and_sections_stand_in_reading_order(report):
     _, page, _ = report
     headings = [
-        re.sub(r"<[^>]+>|\s+", " ", h).strip() for h in re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page, flags=re.DOTALL)
+        re.sub(r"<[^>]+>|\s+", " ", h).strip()
+        for h in re.findall(r"<h[234][^>]*>(.*?)</h[234]>", page, flags=re.DOTALL)
     ]
     wanted = [
-        "Overview",
+        "Verdict",
+        "What to take from this run",
         "Messages",
-        "The answer in short",
+        "Overview figure",
+        "pbmc",
+        "Overview",
+        "ifnb",  # its batch is biological: no totals, no ranks
+        "Overview",
+        "Trade-off",
+        "Bio against batch",
+        "Where it fails",
         "Across data sets",
         "Probes per data set",
-        "ifnb",  # its batch is biological: no totals, no ranks
+        "Method cards",
+        "Can I trust it",
+        "Chance and majority",
+        "Rank with and without each metric",
+        "What became of every step",
+        "Provenance and methods",
+        "What was run",
+        "Text for a methods section",
+        "Software versions",
+        "Tables",
+        "Appendix",
+        "What each metric says, and what it misses",
+        "pbmc",
         "Summary",
-        "Bio against batch",
         "All metrics",
-        "By label",
-        "All metrics at a glance",
+        "Totals",
         "Labels predicted from the embedding",
         "Batches predicted from the embedding",
         "All probes",
-        "Chance and majority",
-        "Probes before and after centring",
-        "Centroid alignment",
-        "UMAPs by batch and label",
-        "Training curves",
-        "pbmc",
-        "Summary",
-        "Totals",
-        "Rank with and without each metric",
         "Centred against raw",
         "Change by centring, metric by metric",
-        "The run",
-        "What became of every step (ifnb)",
-        "Time and memory (pbmc)",
-        "How to read it",
-        "What each metric says, and what it misses",
-        "Text for a methods section",
-        "Software Versions",
+        "Probes before and after centring",
+        "UMAPs by batch and label",
+        "Time and memory",
     ]
     rest = iter(headings)
     assert [w for w in wanted if not any(h == w for h in rest)] == [], headings
@@ -159,3 +168,32 @@ def test_chapters_and_sections_stand_in_reading_order(report):
 def test_versions_are_told(report):
     _, page, _ = report
     assert "scvi-tools" in page and "1.4.2" in page
+
+
+def test_no_second_copy_of_the_sections_is_in_the_page(report):
+    """MultiQC writes one for chat services; it would be half of the page."""
+    _, page, _ = report
+    copy = re.search(r'aiReportMetadataBase64 = "([^"]*)"', page)[1]
+    assert json.loads(base64.b64decode(copy)) == {"tools": {}, "sections": {}}
+
+
+def test_every_link_within_the_page_has_its_target_and_ids_are_unique(report):
+    _, page, _ = report
+    body = page[page.index("<nav") :]
+    ids = re.findall(r"""\sid=["']([^"']+)["']""", body)
+    chapters = {i for i in ids if i.startswith("scfm")}
+    assert len([i for i in ids if i.startswith("scfm")]) == len(chapters)
+    links = {t for t in re.findall(r"""href=["']#([^"']+)["']""", body) if t.startswith("scfm")}
+    assert len(links) > 10 and links <= chapters
+
+
+def test_folded_chapters_are_closed_and_all_others_open(report):
+    _, page, _ = report
+    folded = re.findall(r'<details class="scfm-fold"><summary>\s*<h2 id="scfmbench_(\w+)"', page)
+    assert folded == ["cards", "appendix"]
+
+
+def test_every_table_is_linked_to_its_tsv(report):
+    _, page, _ = report
+    for name in load_tables():
+        assert f'href="../tables/{name}.tsv"' in page, name

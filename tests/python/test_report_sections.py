@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers_report import ASSETS, collected, write_plot, write_run
+from helpers_report import ASSETS, collected, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.messages import message
@@ -28,7 +27,6 @@ from scfm.report.plots.scatter import Point, scatter_svg
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
 from scfm.report.sections.messages import messages_html
-from scfm.report.sections.pictures import choose_plots, shrink, training_curves, training_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names
@@ -183,6 +181,7 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["trust"], name) == ["baselines", *(["ranks"] if has_total else []), "status"]
         changes = ["slopes", "changes"] if has_total else []
         assert keys_of(modules["appendix"], name) == [
+            "summary",
             "metrics",
             *(["totals"] if has_total else []),
             *probes,
@@ -235,14 +234,14 @@ def test_every_section_function_is_in_the_registry():
 
 
 def test_failed_method_is_a_row_of_the_summary_without_numbers(modules):
-    rows = re.findall(r"<tr[^>]*>.*?</tr>", section_of(modules["figure"], "ifnb_summary").data, re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", section_of(modules["appendix"], "ifnb_summary").data, re.DOTALL)
     combat = next(r for r in rows if ">ComBat</th>" in r)
     assert "failed: embed" in combat and combat.count(">–<") == 4
     assert "no scores" in next(r for r in rows if ">ComBat + center_l2</th>" in r)
 
 
 def test_controls_stay_last_and_are_marked_for_the_page_s_script(modules):
-    for key in ("figure/pbmc_summary", "appendix/pbmc_probe_table", "trust/pbmc_status"):
+    for key in ("appendix/pbmc_summary", "appendix/pbmc_probe_table", "trust/pbmc_status"):
         chapter, name = key.split("/")
         classes = re.findall(r"<tr( class=\"[^\"]*\")?><th scope=\"row\">", section_of(modules[chapter], name).data)
         kinds = [CONTROL in c for c in classes]
@@ -291,45 +290,6 @@ def test_probes_stand_beside_their_baselines(modules):
     assert names == ["AUROC", "Balanced accuracy"]
 
 
-def test_galleries_win_over_single_pictures(data):
-    pbmc, ifnb = choose_plots(data, "pbmc"), choose_plots(data, "ifnb")
-    assert (
-        len(pbmc) == data.plan["family"].nunique()
-        and all("gallery" in p.name for p, _ in pbmc)
-        and [t for _, t in pbmc][:2] == ["uncorrected", "linear"]
-        and pbmc[-1][1] == "control"
-    )
-    assert ("Harmony + center_l2, by label" in [t for _, t in ifnb]) and not any("gallery" in p.name for p, _ in ifnb)
-
-
-def test_pictures_shrink_into_their_budget(tmp_path):
-    for i in range(3):
-        write_plot(tmp_path / f"{'x' * (i + 1)}.png", 1800, 900)
-    paths = sorted(tmp_path.glob("*.png"))
-    large, small = shrink(paths, 10**9), shrink(paths, 60_000)
-    assert sum(map(len, small)) < sum(map(len, large))
-    from PIL import Image
-
-    assert Image.open(io.BytesIO(large[0])).width == 1600 and Image.open(io.BytesIO(small[0])).width < 1600
-    (tmp_path / "broken.png").write_text("no picture")
-    with pytest.raises(ScfmError, match=r"broken\.png is not a picture that can be read"):
-        shrink([tmp_path / "broken.png"], 100)
-
-
-def test_training_curves_mark_the_epoch_with_the_best_validation(data):
-    section = training_sections(data, "pbmc")[0]
-    assert [d["name"] for d in section.options["data_labels"]] == ["scVI, seed 0", "scVI, seed 1"]
-    history = pd.read_csv(data.histories[-1])
-    best = history.loc[history["elbo_validation"].idxmin(), "epoch"]
-    assert section.options["extra_series"][1][0]["pairs"][0][0] == best
-    assert set(section.data[0]) == {"Training", "Validation"}
-
-
-def test_training_without_validation_has_one_curve():
-    assert set(training_curves(pd.DataFrame({"epoch": [0, 1], "elbo_train": [2.0, 1.0]}))) == {"Training"}
-    assert training_curves(pd.DataFrame({"epoch": [0], "elbo_train": [np.nan]})) == {}
-
-
 def test_methods_text_cites_what_ran_and_nothing_else(data):
     content = methods_text(data).data
     assert "Harmony" in content and "10.1038/s41592-019-0619-0" in content and "scfmbench 0.1.0" in content
@@ -364,7 +324,7 @@ def test_text_from_data_is_escaped_in_tables_tabs_and_plots():
 
 def test_colours_run_from_light_to_dark_and_are_capped():
     light, dark = colour(0.0), colour(1.0)
-    assert (light[1], dark[1]) == ("#1a1a1a", "#fff")
+    assert (light[1], dark[1]) == ("#000", "#fff")
     assert colour(-3) == light and colour(7) == dark
     assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, Heat(lower_better={"c"})).count(light[0]) == 1
 

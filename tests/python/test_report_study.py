@@ -24,8 +24,8 @@ from scfm.report.sections import across, centroids
 from scfm.report.sections.across import probe_sections, rank_table, size_sections
 from scfm.report.sections.centring import centring_sections
 from scfm.report.sections.centroids import alignment_rates, alignment_sections, map_sections
-from scfm.report.sections.circles import circle_sections
 from scfm.report.sections.design import baseline_sections, confounding_sentences, design_sections
+from scfm.report.sections.figure import figure_sections
 from scfm.report.sections.ranks import rank_sentences
 from scfm.report.view.study import counted_metrics, paired, pearson, ranks, ranks_without, study_table
 from scfm.text import ordinal
@@ -140,33 +140,6 @@ def test_the_order_of_rows_changes_no_rank(order):
     )
 
 
-# ---------------------------------------------------------------- circles
-
-
-def test_the_circle_table_has_every_embedding_metric_and_total(data):
-    section = by_key(circle_sections(data, "liver"))["circles"]
-    assert section.data.count("<circle") == 20 * 5
-    for text in (
-        "scVI, Leiden NMI: 0.820",
-        "UCE, Graph connectivity: 0.670",
-        "Total 0.5/0.5",
-        "Total 0.6/0.4",
-        "GeneCompass + center_l2, Bio: 0.463",
-    ):
-        assert text in section.data, text
-    names = re.findall(r"<text x='18'[^>]*>([^<]+)<", section.data)
-    assert names == study_table(data, "liver")["title"].tolist()
-
-
-def test_a_missing_value_is_a_dash_and_takes_the_total():
-    scores = study_scores(("liver",))
-    gone = (scores["method"] == "uce") & (scores["correction"] == "raw") & (scores["metric"] == "bras")
-    scores.loc[gone, ["value", "status", "reason"]] = [np.nan, "failed", "failed"]
-    section = by_key(circle_sections(study_data(("liver",), scores=scores), "liver"))["circles"]
-    assert "UCE, BRAS: not defined" in section.data
-    assert "UCE, Total 0.5/0.5: not defined" in section.data
-
-
 def test_names_are_escaped_and_long_ones_cut():
     scores = identify(
         study_scores(("liver",)).assign(
@@ -175,7 +148,7 @@ def test_names_are_escaped_and_long_ones_cut():
     )
     data = study_data(("liver",), scores=scores)
     for section in [
-        *circle_sections(data, "liver"),
+        *figure_sections(data, "liver"),
         *baseline_sections(data, "liver"),
         *centring_sections(data, "liver"),
         *alignment_sections(data, "liver"),
@@ -184,7 +157,7 @@ def test_names_are_escaped_and_long_ones_cut():
     ]:
         assert "<script" not in str(section.data) + section.description, section.key
         assert "<v>" not in str(section.data) and "<i>" not in str(section.data), section.key
-    assert "&lt;script" in circle_sections(data, "liver")[0].data
+    assert "&lt;script" in figure_sections(data, "liver")[0].data
 
 
 # ---------------------------------------------------------------- centring

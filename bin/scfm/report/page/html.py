@@ -20,11 +20,12 @@ def colour(value: float) -> tuple[str, str]:
     first = min(int(share), len(_SCALE) - 2)
     part = share - first
     rgb = [round(a + (b - a) * part) for a, b in zip(_SCALE[first], _SCALE[first + 1], strict=True)]
-    return f"rgb({rgb[0]},{rgb[1]},{rgb[2]})", "#fff" if _luminance(rgb) < 0.18 else "#1a1a1a"
+    return f"rgb({rgb[0]},{rgb[1]},{rgb[2]})", "#fff" if _luminance(rgb) < 0.179 else "#000"
 
 
 def _luminance(rgb: list[int]) -> float:
-    """Return the relative luminance of WCAG 2; below 0.18 white text has the higher contrast."""
+    """Return the relative luminance of WCAG 2; below 0.179 white text has the higher contrast,
+    above it black has; either is at least 4.5 to 1."""
     parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in rgb)]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
@@ -40,3 +41,8 @@ def signed(value: float, digits: int = 2) -> str:
         return "–"
     text = f"{value:+.{digits}f}"
     return text if float(text) else text[1:]
+
+
+def percent(share: float) -> str:
+    """Return a share of 0 to 1 as a percentage for a style (values beyond are capped)."""
+    return f"{100 * min(1.0, max(0.0, share)):.1f}"

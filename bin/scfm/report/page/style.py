@@ -1,6 +1,12 @@
 """Style of the sections that scfmbench writes itself; the colours of the frame come from MultiQC's theme."""
 
-CSS = """
+from __future__ import annotations
+
+from scfm.report.page.style_figures import FIGURE_CSS
+
+CSS = (
+    FIGURE_CSS
+    + """
 #page_title{font-size:1.45rem;margin:0 0 .2rem}
 .scfm-skip{position:absolute;left:-100rem}
 .scfm-skip:focus{left:.5rem;top:.5rem;z-index:2000;background:#fff;padding:.4rem .8rem}
@@ -107,3 +113,4 @@ tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs
   .scfm-on .scfm-dataset-name{position:static;width:auto;height:auto;clip-path:none}
   .scfm-scroll{overflow:visible}.mqc-section{break-inside:avoid-page}}
 """
+)

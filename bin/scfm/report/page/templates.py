@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import number, signed
+from scfm.report.page.html import number, percent, signed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,7 +27,7 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=number, signed=signed)
+    found.filters.update(number=number, signed=signed, percent=percent)
     return found
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
-from scfm.report.page.tables import CONTROL, Cell, Column, Heat, Row, data_table, heat_cell, heat_table, tabs
-from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.page.tables import CONTROL, Cell, Column, Heat, Row, data_table, heat_cell, heat_table
 from scfm.report.view.summary import summarise, total_columns
 
 if TYPE_CHECKING:
@@ -37,13 +36,6 @@ def summary_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the summary of one data set."""
     table = scored(data, dataset)
     return [] if table is None else [summary_table(data, table)]
-
-
-def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return bio against batch of one data set; nothing where no embedding has both."""
-    table = scored(data, dataset)
-    known = table is not None and table[["bio", "batch"]].notna().all(axis=1).any()
-    return [tradeoff_plot(table)] if known else []
 
 
 def metric_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -134,45 +126,6 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
                 [{kind: {"name": kind.capitalize(), "color": colour} for kind, colour in _KINDS.items()}] * len(sets)
             )
         },
-    )
-
-
-def tradeoff_plot(table: "pd.DataFrame") -> Section:
-    """Return bio against batch with names at the points: methods alone, and with the controls."""
-    rows = table.dropna(subset=["bio", "batch"])
-    rows = rows.assign(family=rows["family"].mask(rows["is_control"], "control"))  # a model with random weights is one
-    points = [
-        Point(
-            r["title"],
-            float(r["batch"]),
-            float(r["bio"]),
-            COLOURS.get(r["family"], "#333333"),
-            "control" if r["is_control"] else "method",
-            bool(r["front"]),
-        )
-        for r in rows.to_dict("records")
-    ]
-    panels = []
-    for title, shown in (("Methods", [p for p in points if p.kind != "control"]), ("With controls", points)):
-        if shown and not (panels and len(shown) == panels[0][2]):
-            families = {
-                f: COLOURS.get(f, "#333333")
-                for f in dict.fromkeys(rows["family"])
-                if f != "control" or title != "Methods"
-            }
-            legend = {f.replace("_", " ").replace("none", "uncorrected"): c for f, c in families.items()}
-            panels.append(
-                (title, scatter_svg(shown, xlab="Batch removal", ylab="Bio conservation", legend=legend), len(shown))
-            )
-    return Section(
-        "tradeoff",
-        "Bio against batch",
-        "html",
-        tabs([p[:2] for p in panels]),
-        description=(
-            "Means over seeds; up and right is better. The dashed line joins the Pareto front: no other embedding is"
-            " better in both. The axes are cut to the points; point at one for its numbers."
-        ),
     )
 
 

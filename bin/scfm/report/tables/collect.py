@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMELESS = Names()
+#: what a sidecar lists at length; the messages are in ``warnings.json``
+_LISTS = frozenset({"not_embedded", "warnings", "unused_tensors"})
+#: what is published as JSON beside the tables
+_OBJECTS = ("warnings", "datasets", "embeddings", "verdict")
 
 
 def build_tables(
@@ -69,6 +73,7 @@ def build_tables(
         "resources": resources.build_resources(found, trace),
         "warnings": told,
         "datasets": describe_datasets(found),
+        "embeddings": describe_embeddings(found),
         "verdict": status.verdict(state),
     }
 
@@ -94,6 +99,14 @@ def describe_datasets(found: Collected) -> list[dict[str, Any]]:
     return described
 
 
+def describe_embeddings(found: Collected) -> list[dict[str, Any]]:
+    """Return the sidecars without their lists of cells, messages and tensors: settings, versions, genes, training,
+    sorted by data set and embedding.
+    """
+    kept = [{k: v for k, v in s.items() if k not in _LISTS} for s in found.sidecars]
+    return sorted(kept, key=lambda s: (s["dataset"], s["embedding"]))
+
+
 def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None:
     """Check every table against its schema, then write them all into ``outdir``."""
     outdir.mkdir(parents=True, exist_ok=True)
@@ -102,7 +115,7 @@ def write_tables(tables: dict[str, Any], schemas: Schemas, outdir: Path) -> None
     schemas.check_messages(tables["warnings"])
     for name in schemas.tables:
         write_table(tables[name], outdir / f"{name}.tsv")
-    for name in ("warnings", "datasets", "verdict"):
+    for name in _OBJECTS:
         write_json(outdir / f"{name}.json", tables[name])
 
 

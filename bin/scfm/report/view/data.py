@@ -43,8 +43,8 @@ class ReportData:
     tables
         The published tables by name; also attributes (``data.scores``). Those that have keys hold the rows of the
         primary keys only; ``other_totals`` are the totals of all other pairs of keys.
-    messages, datasets, verdict
-        ``warnings.json``, ``datasets.json`` and ``verdict.json``.
+    messages, datasets, embeddings, verdict
+        ``warnings.json``, ``datasets.json``, ``embeddings.json`` and ``verdict.json``.
     metrics, methods
         The registries.
     params, versions
@@ -65,6 +65,7 @@ class ReportData:
     tables: dict[str, "pd.DataFrame"]
     messages: list[dict[str, Any]]
     datasets: list[dict[str, Any]]
+    embeddings: list[dict[str, Any]]
     verdict: dict[str, Any]
     metrics: "pd.DataFrame"
     methods: "pd.DataFrame"
@@ -127,6 +128,10 @@ class ReportData:
         """Return what the preparation found in a data set; empty where it left nothing."""
         return next((d.get("prepared") or {} for d in self.datasets if d["dataset"] == dataset), {})
 
+    def sidecar(self, dataset: str, embedding: str) -> dict[str, Any]:
+        """Return what the maker of an embedding recorded; empty where it left nothing."""
+        return next((e for e in self.embeddings if e["dataset"] == dataset and e["embedding"] == embedding), {})
+
     def row(self, dataset: str) -> dict[str, Any]:
         """Return the samplesheet row of a data set."""
         return next((d for d in self.datasets if d["dataset"] == dataset), {"dataset": dataset})
@@ -185,6 +190,7 @@ def load_report_data(
         tables=_of_primary_keys(found, datasets),
         messages=messages,
         datasets=datasets,
+        embeddings=read_json(tables / "embeddings.json"),
         verdict=read_json(tables / "verdict.json"),
         metrics=metrics,
         methods=methods,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: controls without any relation to the labels: their bio mean is the floor
-_FLOOR_CONTROLS = ("shuffled", "random")
+FLOOR_CONTROLS = ("shuffled", "random")
 _RANKED = ("coverage", "rank_bio", "rank_batch", "rank_total")
 _SCALINGS = {"raw": "Total", "controls": "Scaled"}
 
@@ -112,7 +112,7 @@ def at_floor(table: "pd.DataFrame", scores: "pd.DataFrame", tolerance: float) ->
     """
     import pandas as pd
 
-    floor = table.loc[table["is_control"] & table["method"].isin(_FLOOR_CONTROLS), "bio"].max()
+    floor = table.loc[table["is_control"] & table["method"].isin(FLOOR_CONTROLS), "bio"].max()
     if not math.isnan(floor):
         return table["bio"] <= floor + tolerance
     ari = scores[(scores["group"] == "all") & scores["metric"].isin(["leiden_ari", "kmeans_ari"])]

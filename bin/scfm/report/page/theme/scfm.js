@@ -16,10 +16,9 @@
     return text === "" || text === "–" ? null : Number.isNaN(number) ? text.toLowerCase() : number;
   };
 
-  // Sort the rows of a table. Controls and rows without a value stay last, whatever the direction.
-  const sortBy = (table, column, ascending) => {
-    const body = table.tBodies[0];
-    const rows = [...body.rows].map((row, place) => ({ row, place, value: valueOf(row, column) }));
+  // Sort the rows within each part of a table. Controls and rows without a value stay last, whatever the direction.
+  const sortBody = (body, column, ascending) => {
+    const rows = [...body.rows].filter((row) => !row.classList.contains("scfm-part")).map((row, place) => ({ row, place, value: valueOf(row, column) }));
     const last = ({ row, value }) => (row.classList.contains("scfm-control") ? 2 : value === null ? 1 : 0);
     rows.sort((a, b) => {
       const group = last(a) - last(b);
@@ -30,6 +29,7 @@
     });
     body.append(...rows.map(({ row }) => row));
   };
+  const sortBy = (table, column, ascending) => [...table.tBodies].forEach((body) => sortBody(body, column, ascending));
 
   const enableSort = (table) => {
     all("thead th", table).forEach((head, column) => {
@@ -49,7 +49,8 @@
 
   const asTsv = (table) =>
     [...table.rows]
-      .map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " ")).join("\t"))
+      .filter((row) => !row.classList.contains("scfm-part"))
+      .map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " ") || cell.dataset.sort).join("\t"))
       .join("\n") + "\n";
 
   const enableDownload = (table, scroll) => {
@@ -149,8 +150,8 @@
   };
 
   const start = () => {
-    all(".scfm-chapter table").filter((table) => table.tHead && table.tBodies.length === 1).forEach((table) => {
-      if (table.tBodies[0].rows.length > 1) enableSort(table);
+    all(".scfm-chapter table").filter((table) => table.tHead && table.tBodies.length).forEach((table) => {
+      if ([...table.tBodies].some((body) => body.rows.length > 1)) enableSort(table);
       enableDownload(table, table.closest(".scfm-scroll") ?? table);
     });
     all(".scfm-tabs").forEach(enableTabs);

@@ -1,0 +1,94 @@
+"""The trade-off: bio conservation against batch removal, what a correction moves, and where the floor is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scfm.report.page.mqc import Section, slug
+from scfm.report.page.templates import render
+from scfm.report.plots.tradeoff import NARROW, Mark, draw_tradeoff
+from scfm.report.view.rows import CONTROL, RANKED, EmbeddingRow, embedding_rows
+
+if TYPE_CHECKING:
+    from scfm.report.view.data import ReportData
+
+_KINDS = {
+    "method": "method",
+    "model": "foundation model",
+    "corrected": "corrected",
+    "not_ranked": "scored, not ranked",
+}
+
+
+def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return bio against batch of all embeddings that have both; nothing where fewer than two have.
+
+    Controls mark the ends of the scale and are no points: the floor is a zone, and the ceiling is in the overview.
+    """
+    from markupsafe import Markup
+
+    everything = embedding_rows(data, dataset)
+    rows = [r for r in everything if r.group != CONTROL and r.bio.known and r.batch.known]
+    if len(rows) < 2:
+        return []
+    floor = max((r.bio.mean for r in everything if r.role == "floor"), default=math.nan)
+    marks = make_marks(data, rows)
+    numbered = [replace(m, label=str(i)) for i, m in enumerate(marks, start=1)]
+    key = f"scfm-tradeoff-{slug(dataset)}"
+    content = render(
+        "tradeoff.html.j2",
+        kinds=[{"name": k, "title": t} for k, t in _KINDS.items() if any(m.kind == k for m in marks)],
+        arrows=any(m.start is not None for m in marks),
+        ranges=any(r.bio.varies or r.batch.varies for r in rows),
+        wide=Markup(draw_tradeoff(marks, floor=floor, key=key)),
+        narrow=Markup(draw_tradeoff(numbered, floor=floor, key=f"{key}-narrow", size=NARROW)),
+        points=[r.title for r in rows],
+    )
+    return [Section("tradeoff", "Bio against batch", "html", content, description=_DESCRIPTION)]
+
+
+_DESCRIPTION = (
+    "Means over seeds; up and right is better. Arrows run from an embedding to what a correction made of it: a step to"
+    " the right that also goes down bought batch removal with agreement with the labels. In the grey zone bio is no"
+    " better than that of a control without any relation to the labels. The axes are cut to the points; point at one"
+    " for its numbers."
+)
+
+
+def make_marks(data: "ReportData", rows: list[EmbeddingRow]) -> list[Mark]:
+    """Return the points in the order of the rows.
+
+    The name of a method stands at its raw point; an arrow says what it became, so that the name is written once. Where
+    a method has several corrections, each is named by itself; without a raw point the whole title stands.
+    """
+    places = {r.key: i for i, r in enumerate(rows)}
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.method] = counts.get(row.method, 0) + (row.correction != "raw")
+    marks = []
+    for row in rows:
+        start = places.get((row.method, "raw")) if row.correction != "raw" else None
+        label = row.title if start is None else (row.correction if counts[row.method] > 1 else "")
+        numbers = ", ".join(f"{n} {s.mean:.3f}" for n, s in (("bio", row.bio), ("batch", row.batch)))
+        note = f" ({row.note})" if row.note else ""
+        marks.append(
+            Mark(
+                label=label,
+                title=f"{row.title}: {numbers}{note}",
+                bio=(row.bio.mean, row.bio.low, row.bio.high),
+                batch=(row.batch.mean, row.batch.low, row.batch.high),
+                kind=_kind(row),
+                start=start,
+            )
+        )
+    return marks
+
+
+def _kind(row: EmbeddingRow) -> str:
+    if row.group != RANKED:
+        return "not_ranked"
+    if row.correction != "raw":
+        return "corrected"
+    return "model" if row.family == "foundation_model" else "method"
