@@ -18,7 +18,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="", metavar="NAME", help="the model; see --list")
-    parser.add_argument("--release", default="", metavar="NAME", help="published release; the usual one where not given")
+    parser.add_argument(
+        "--release", default="", metavar="NAME", help="published release; the usual one where not given"
+    )
     parser.add_argument(
         "--dest",
         type=Path,

@@ -143,11 +143,13 @@ def test_options_and_targets_in_sentences_exist(path) -> None:
     code = re.findall(r"`([^`\n]+)`", text)
     options = {o for piece in code for o in re.findall(r"(?<![\w-])--[a-z][\w-]*", piece)}
     known = {f"--{name}" for name in _schema()} | _source_options() | FOREIGN | MISTYPED
-    known |= _options(PROJECT / "bin" / "make_tiny_weights.py")  # adds one option per size of a model
+    known |= _options(PROJECT / "bin" / "make_tiny_weights.py")  # one option per size of a model
     assert sorted(options - known) == []
     targets = {t for piece in code for t in re.findall(r"^make ([a-z-]+)", piece)}
     assert targets <= _targets()
-    profiles = {p for piece in code for names in re.findall(r"(?<!-)-profile ([\w,]+)", piece) for p in names.split(",") if p}
+    profiles = {
+        p for piece in code for names in re.findall(r"(?<!-)-profile ([\w,]+)", piece) for p in names.split(",") if p
+    }
     assert profiles <= _profiles()
 
 
