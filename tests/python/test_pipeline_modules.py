@@ -160,7 +160,7 @@ def test_nothing_empty_is_published_and_versions_and_parameters_are(run: Run) ->
     assert not list((run.outdir / "liver" / "embeddings").glob("*theirs*"))
     assert all(path.stat().st_size for path in run.outdir.rglob("*") if path.is_file() and path.name != ".lock")
     assert not list(run.outdir.rglob("versions.yml"))
-    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench finished with failures")
+    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench completed with failures")
     versions = yaml.safe_load((run.outdir / "pipeline_info" / "scfmbench_software_versions.yml").read_text())
     assert {"harmonypy", "numpy", "python"} <= set(versions["HARMONY"])
     assert "igraph" in versions["SCORE_EMBEDDING"]

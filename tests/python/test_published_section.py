@@ -208,10 +208,10 @@ def test_four_methods_can_not_be_significant_and_the_report_says_so(data):
     assert "Foundation models : none was run that has published values." in text
 
 
-def test_models_with_made_up_weights_are_not_compared(data):
-    names = replace(data.names, made_up=frozenset({"scgpt"}))
+def test_models_with_random_weights_are_not_compared(data):
+    names = replace(data.names, random_weights=frozenset({"scgpt"}))
     found = {s.key: s for s in published_sections(replace(data, names=names), "pbmc")}
-    assert "Made-up weights, not compared: scGPT." in found["published"].data
+    assert "Randomly initialised weights, not compared: scGPT." in found["published"].data
     cells = Cells(found["published_scores"].data).rows["scGPT [random weights: not a real result]"]
     assert {c[0] for c in cells} == {"scfm-none"}
 

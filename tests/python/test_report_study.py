@@ -317,7 +317,7 @@ def test_pearson_equals_scipy_whatever_the_size(n, seed):
     np.testing.assert_allclose(pearson(x, y), stats.pearsonr(x, y), rtol=1e-7, atol=1e-12)
 
 
-def test_pearson_is_not_made_up():
+def test_pearson_is_computed():
     assert all(np.isnan(v) for v in (*pearson([1, 2], [1, 2]), *pearson([1, 1, 1], [1, 2, 3])))
     assert pearson([1, 2, 3, 4], [2, 4, 6, 8]) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-7))
 
@@ -374,13 +374,13 @@ def test_one_data_set_or_too_few_models_show_less():
     one = study_data(("liver",))
     assert list(by_key(size_sections(one))) == ["sizes"]
     assert probe_sections(one) == across.rank_sections(one) == []
-    six_made_up = replace(
+    six_random = replace(
         one,
         names=replace(
-            one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
+            one.names, random_weights=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
         ),
     )
-    assert size_sections(six_made_up) == []
+    assert size_sections(six_random) == []
     scores = study_scores(("liver", "limb"))
     plain = study_data(("liver", "limb"), scores=scores[scores["family"] != "foundation_model"])
     assert list(by_key([*across.rank_sections(plain), *probe_sections(plain)])) == ["mean_rank", "probing"]

@@ -505,6 +505,6 @@ def test_errors_have_no_traceback_and_an_exit_status(tmp_path) -> None:
     assert done.returncode == 2
     assert (
         "Licence: Code MIT" in done.stderr
-        and "ERROR: Nobody is there to confirm the download: add --yes." in done.stderr
+        and "ERROR: The download can't be confirmed without a terminal: add --yes." in done.stderr
         and "Traceback" not in done.stderr
     )

@@ -1,4 +1,4 @@
-"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one
+"""Downloading one file: resumed where it broke off, retried after a pause, verified, and put in place in one
 step.
 """
 

@@ -61,7 +61,7 @@ def step(
         ``continue`` or ``stop``.
     outputs
         Endings of the main outputs ``<dataset>.<embedding>.<ending>``; those of :data:`MAIN_OUTPUTS` where not given. A
-        step that raises leaves each with 0 bytes: none is optional, so that Nextflow makes again what somebody
+        step that raises leaves each with 0 bytes: none is optional, so that Nextflow makes again what was
         deleted. A step that sets its status itself keeps what it has written.
 
     Yields

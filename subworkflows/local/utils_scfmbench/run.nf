@@ -94,16 +94,16 @@ def completionSentence(run, params) {
         return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
     }
     if (verdict && verdict.exit_status != 0 && file(report, glob: false).exists()) {
-        return "scfmbench finished with failures: ${verdict.message} Report: ${report}"
+        return "scfmbench completed with failures: ${verdict.message} Report: ${report}"
     }
     if (run.success && run.stats.ignoredCount == 0) {
-        return "scfmbench finished in ${run.duration}. Report: ${report}"
+        return "scfmbench completed in ${run.duration}. Report: ${report}"
     }
     if ("${run.errorMessage} ${run.errorReport}".contains('No space left on device')) {
         return 'scfmbench stopped: no space is left on the device of the work or the output folder. Free some space and run the same command with -resume.'
     }
     if (verdict && run.stats.ignoredCount > 0) {
-        return "scfmbench finished with errors in ${run.stats.ignoredCount} tasks; see ${params.outdir}/pipeline_info/execution_trace.txt and the messages above. Report: ${report}"
+        return "scfmbench completed with errors in ${run.stats.ignoredCount} tasks; see ${params.outdir}/pipeline_info/execution_trace.txt and the messages above. Report: ${report}"
     }
     return "scfmbench stopped before its end${verdict ? '' : ', before the tables were written'}; the reason is above."
 }
