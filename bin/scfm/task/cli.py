@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
+from scfm.io.space import SPACE_ADVICE
 from scfm.task.versions import loaded_packages, write_versions
 
-_RESOURCE_ERRNO = {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_DISK_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RESOURCE_ERRNO = _DISK_ERRNO | {errno.ENOMEM, errno.EIO}
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -69,6 +71,8 @@ def describe_error(error: BaseException) -> str:
             " ...), or set up the checkout with `make setup` and start Nextflow from a shell that has read env.sh"
             " (`. ./env.sh`)."
         )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNO:
+        return f"{error.filename or 'A file'}: could not be written ({error.strerror}). {SPACE_ADVICE}"
     if isinstance(error, MemoryError):
         return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
     text = " ".join(str(error).split()) or "no message"
