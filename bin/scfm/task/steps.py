@@ -45,8 +45,8 @@ def step(
 
     An error that would come back with the same input becomes a status file with the reason, and the executable
     ends normally so that other embeddings go on; ``on_error="stop"`` raises it instead. A lack of memory or disk
-    is always raised: Nextflow retries the task with more. So is a package that is missing or can't be loaded: nothing of
-    it may be cached. :class:`~scfm.errors.NotApplicable` gives the status ``not_applicable``.
+    is always raised: Nextflow retries the task with more. So is a package that is missing or can't be loaded: nothing
+    of it may be cached. :class:`~scfm.errors.NotApplicable` gives the status ``not_applicable``.
 
     Parameters
     ----------
