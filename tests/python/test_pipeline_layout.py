@@ -60,6 +60,15 @@ def test_every_parameter_is_read_somewhere() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_no_output_lies_inside_another(module) -> None:
+    """``stageOutMode move`` moves one output after the other: what lies inside one that is gone can't be found."""
+    block = re.search(r"^    output:\n(.*?)^    (?:script|when):", module.read_text(), re.MULTILINE | re.DOTALL)
+    outputs = re.findall(r"path[ (][\"']([^\"']+)[\"']", block[1])
+    assert outputs, module
+    assert [(a, b) for a in outputs for b in outputs if b.startswith(f"{a}/")] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_every_module_has_its_parts(module) -> None:
     text = module.read_text()
     for part in ("tag ", "label ", "conda ", "container ", "stub:"):

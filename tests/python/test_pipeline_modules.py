@@ -28,10 +28,16 @@ from scfm.testing.serve import serve
 
 pytestmark = pytest.mark.pipeline
 STUDY = PROJECT / "tests" / "data" / "study"
-#: one probe ends with a status that is not tried again, and leaves nothing
-CONFIG = (
-    "process { withName: PROBE_EMBEDDING { ext.args = { meta.id.contains('.mine.l2.') ? '--no_such_option' : '' } } }"
-)
+#: one probe leaves nothing and is not tried again; two steps move their results out of a scratch folder
+CONFIG = """
+process {
+    withName: PROBE_EMBEDDING { ext.args = { meta.id.contains('.mine.l2.') ? '--no_such_option' : '' } }
+    withName: 'COLLECT_RESULTS|RESOLVE_INPUTS' {
+        scratch      = true
+        stageOutMode = 'move'
+    }
+}
+"""
 #: a seed of its own makes the command lines unlike those of any other run on this machine
 SEED = 7417
 

@@ -61,8 +61,7 @@ def _sidecar(args: Namespace) -> dict:
         "n_dims": 2,
         "cells_per_second": None,
         "warnings": [],
-        "status": "ok",
-        "reason": "",
+        **{"status": "ok", "reason": ""},
     }
 
 
@@ -201,8 +200,8 @@ def stub_scores_common(args: Namespace) -> None:
     """The scores of the four cells, again."""
     stub_scores(args)
     (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_common.tsv")
-    (args.outdir / f"{args.id}.centroids.tsv").unlink()
-    (args.outdir / f"{args.id}.score.status.json").unlink()
+    for name in ("centroids.tsv", "score.status.json"):
+        (args.outdir / f"{args.id}.{name}").unlink()
     _status(args, "score_common")
 
 
