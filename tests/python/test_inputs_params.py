@@ -39,7 +39,7 @@ def test_schema_is_valid_and_its_defaults_pass():
     groups = SCHEMA["$defs"]
     assert [entry["$ref"] for entry in SCHEMA["allOf"]] == [f"#/$defs/{name}" for name in groups]
     names = [n for g in groups.values() for n in g["properties"]]
-    assert len(names) == len(set(names)), "a parameter stands in two groups"
+    assert len(names) == len(set(names)), "a parameter is in two groups"
     for name, spec in properties_of(SCHEMA).items():
         assert spec["description"].endswith("."), name
         assert "type" in spec, name

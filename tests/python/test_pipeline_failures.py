@@ -25,7 +25,7 @@ pytestmark = pytest.mark.pipeline
 FAST = ["-profile", "test", "--methods", "pca,harmony", "--controls", "none", "--corrections", "none", "--skip_umap"]
 
 
-def test_all_errors_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     data = ad.read_h5ad(PROJECT / "tests" / "data" / "demo.h5ad")
     data.X = np.log1p(data.X)
     data.write_h5ad(tmp_path / "logged.h5ad")

@@ -132,7 +132,7 @@ def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
     assert "batch_is_biology" in ifnb and "Best trade-offs" not in ifnb and "By total" not in ifnb
 
 
-def test_failures_stand_first_with_their_reason_escaped(modules):
+def test_failures_come_first_with_their_reason_escaped(modules):
     first = modules["verdict"].sections[0]
     assert "planned embeddings lack results: ComBat (ifnb), mymodel (pbmc)." in text_of(first)
     assert "ComBat failed at embed</b>: ComBat needs at least two cells per batch &amp; gene" in first.data
@@ -167,7 +167,7 @@ def section_of(module: Module, key: str) -> Section:
     return next(s for s in module.sections if s.key == key)
 
 
-def test_chapters_stand_in_the_order_of_the_registry(modules):
+def test_chapters_are_in_the_order_of_the_registry(modules):
     assert list(modules) == list(load_chapters())
     assert [m.key for m in modules.values() if m.folded] == ["cards", "appendix"]
 
@@ -195,7 +195,7 @@ def test_every_data_set_has_every_section(modules):
     assert [s.key for s in modules["across"].sections] == ["probing"]
 
 
-def test_data_sets_stand_in_the_order_of_the_samplesheet(data, modules):
+def test_data_sets_are_in_the_order_of_the_samplesheet(data, modules):
     assert data.dataset_names() == ["pbmc", "ifnb"]
     assert list(dict.fromkeys(s.dataset for s in modules["appendix"].sections)) == ["", "pbmc", "ifnb"]
 
@@ -274,7 +274,7 @@ def test_labels_show_where_a_metric_is_not_defined(modules):
     assert section.data.index("BRAS") < section.data.index("Silhouette label")
 
 
-def test_probes_stand_beside_their_baselines(modules):
+def test_probes_are_beside_their_baselines(modules):
     sections = {s.key.removeprefix("pbmc_"): s for s in modules["appendix"].sections if s.dataset == "pbmc"}
     bars = sections["probe_label"].data[0]["Harmony"]
     assert set(bars) == {"kfold", "leave_one_batch_out", "majority", "permuted"} and bars["majority"] == 0.25
