@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,14 @@ def commands(block: str) -> list[list[str]]:
     block = re.sub(r"<< *'?(\w+)'?\n.*?^\1$", "", block, flags=re.MULTILINE | re.DOTALL).replace("\\\n", " ")
     found = []
     for line in block.splitlines():
-        for part in re.split(r"&&|;|\|", re.sub(r"(^|\s)#.*", "", line)):
-            words = shlex.split(part)
-            while words and re.fullmatch(r"\w+=.*", words[0]):
-                words = words[1:]
-            if words:
-                found.append(words)
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&>")
+        lexer.whitespace_split = True
+        for ends, words in groupby(lexer, key=lambda word: bool(re.fullmatch("[;|&]+", word))):
+            typed = list(words)
+            while typed and re.fullmatch(r"\w+=.*", typed[0]):
+                typed = typed[1:]
+            if typed and not ends:
+                found.append(typed)
     return found
 
 
@@ -160,6 +163,15 @@ def test_links_between_pages_lead_somewhere() -> None:
             if "://" not in target and not target.startswith("mailto:") and not (path.parent / target).exists():
                 broken.append(f"{_name(path)}: {target}")
     assert broken == []
+
+
+def test_the_reading_guide_has_every_chapter_with_sections() -> None:
+    from scfm.registries.sections import load_chapters, load_sections
+
+    used = {row.chapter for row in load_sections().values()}
+    titles = [chapter.title for name, chapter in load_chapters().items() if name in used]
+    headings = re.findall(r"^## (.+)$", (PROJECT / "docs" / "reading_the_report.md").read_text(), re.MULTILINE)
+    assert [heading for heading in headings if heading in titles] == titles
 
 
 def test_a_wrong_command_is_found() -> None:

@@ -1,7 +1,7 @@
 """HDF5 files that appear under their name when they are complete, and end in one sentence where the disk is full.
 
 HDF5 crashes at close when its driver can't write (a segmentation fault with h5py 3). The file is therefore written
-through :class:`HeldFile`: HDF5 never sees the error, and the writer raises it after the file is closed.
+through :class:`HeldFile`: the error does not reach HDF5, and the writer raises it after the file is closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Method cards, folded: all that the run knows of one method on one data set, in one place."""
+"""Method cards, folded: all results of one method on one data set, in one place."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def card_id(dataset: str, method: str) -> str:
 
 
 def _line(rows: list[EmbeddingRow]) -> str:
-    """Return what stands beside the name of a folded card: its raw scores, or what became of it."""
+    """Return the text beside the name of a folded card: its raw scores, or what became of it."""
     row = next((r for r in rows if r.correction == "raw"), rows[0])
     scores = [
         f"{n} {number(s.mean)}" for n, s in (("total", row.total), ("bio", row.bio), ("batch", row.batch)) if s.known

@@ -110,7 +110,7 @@ def _score(value: Spread) -> Cell:
 
 
 def pretraining_sentence(pair: Pair, reference: EmbeddingRow | None, tie: float) -> str:
-    """Return what the pretrained weights add to bio over the random twin, and how the model stands against PCA."""
+    """Return what the pretrained weights add to bio over the random twin, and how the model compares with PCA."""
     model, title = pair.model, pair.model.title
     if not model.bio.known:
         return f"{title}: no scores ({model.note or 'not run'})."
@@ -135,7 +135,7 @@ def _verb(change: float, tie: float) -> str:
 
 
 def _stands(change: float, tie: float) -> str:
-    """Return how a model stands against a reference."""
+    """Return how a model compares with a reference."""
     if abs(change) <= tie:
         return f"can't be told apart ({signed(change)})"
     return f"is {number(abs(change))} {'higher' if change > 0 else 'lower'}"
@@ -190,7 +190,7 @@ def facts_section(data: "ReportData", dataset: str, models: Sequence[EmbeddingRo
         data_table(columns, body, corner="Model"),
         description=(
             "Genes known: the share of the genes detected in this data set that are in the vocabulary of the model. A"
-            " model that knows few of them sees little of the data. A dash is not recorded, as for a model that did not"
+            " model with few of them in its vocabulary uses little of the data. A dash is not recorded, as for a model that did not"
             " run. Check the licence before you use or pass on embeddings or weights."
         ),
     )
