@@ -190,8 +190,8 @@ def facts_section(data: "ReportData", dataset: str, models: Sequence[EmbeddingRo
         data_table(columns, body, corner="Model"),
         description=(
             "Genes known: the share of the genes detected in this data set that are in the vocabulary of the model. A"
-            " model with few of them in its vocabulary uses little of the data. A dash is not recorded, as for a model that did not"
-            " run. Check the licence before you use or pass on embeddings or weights."
+            " model with few of them uses little of the data. A dash is not recorded, as for a model that did not run."
+            " Check the licence before you use or pass on embeddings or weights."
         ),
     )
 
