@@ -46,18 +46,20 @@ def foundation_sections(data: "ReportData", dataset: str) -> list[Section]:
     raw = [r for r in models if r.correction == "raw"]
     pairs = [Pair(r, rows.get((r.method + TWIN, "raw"))) for r in raw]
     reference = rows.get(REFERENCE)
-    sections = [pretraining_section(pairs, reference, Limits.of(data.params).tie, made_up=data.names.made_up)]
+    sections = [
+        pretraining_section(pairs, reference, Limits.of(data.params).tie, random_weights=data.names.random_weights)
+    ]
     if any(r.correction != "raw" and r.bio.known for r in models):
         sections.append(correction_section(models))
     return [*sections, facts_section(data, dataset, raw)]
 
 
 def pretraining_section(
-    pairs: Sequence[Pair], reference: EmbeddingRow | None, tie: float, *, made_up: Collection[str] = ()
+    pairs: Sequence[Pair], reference: EmbeddingRow | None, tie: float, *, random_weights: Collection[str] = ()
 ) -> Section:
     """Return every model beside its random twin, with what pretraining adds in words.
 
-    ``made_up`` names the models that ran with randomly initialised weights in place of their own.
+    ``random_weights`` names the models that ran with randomly initialised weights in place of their own.
     """
     parts = ("bio", "batch", "total")
     columns = [
@@ -89,7 +91,7 @@ def pretraining_section(
             "said_table.html.j2",
             sentences=[
                 f"{p.model.title}: nothing can be said of pretraining, as no pretrained weights were used."
-                if p.model.method in made_up
+                if p.model.method in random_weights
                 else pretraining_sentence(p, reference, tie)
                 for p in pairs
             ],
