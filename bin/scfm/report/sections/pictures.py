@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: all pictures of a report together, in bytes before base64 (a report must stay easy to mail)
-PICTURE_BUDGET = 9_000_000
-_WIDTHS = (1600, 1300, 1000, 800, 600)
+PICTURE_BUDGET = 750_000
+_WIDTHS = (1600, 1300, 1000, 800, 600, 450, 320)
 #: from nothing corrected to controls
 _FAMILIES = ("none", "linear", "neighbor_graph", "generative", "foundation_model", "imported", "control")
 _CAUTION = (
