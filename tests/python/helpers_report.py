@@ -313,7 +313,7 @@ def write_history(path: Path, rng: np.random.Generator) -> None:
     Path(str(path).replace(".csv", ".tsv")).unlink()
 
 
-def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
+def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tuple(METHODS)) -> Run:
     """Write a whole run.
 
     In ``ifnb`` ComBat fails at ``embed`` with a reason; in ``pbmc`` the imported embedding passes the validation gate
@@ -323,7 +323,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS)) -> Run:
     for folder in (results, plots, histories):
         folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    plan, metrics = plan_rows(datasets), load_metrics()
+    plan, metrics = plan_rows(datasets, methods), load_metrics()
     write_table(plan, root / "plan.tsv")
     write_json(
         root / "datasets.json",

@@ -12,6 +12,7 @@ CSS = (
 .scfm-skip:focus{left:.5rem;top:.5rem;z-index:2000;background:#fff;padding:.4rem .8rem}
 .mqc-nav a{color:var(--bs-body-color,#212529)}
 .mqc-nav a:hover,.mqc-nav a:focus{color:#08519c;text-decoration:underline}
+footer p{color:var(--bs-body-color,#212529);margin:0}
 main a,footer a{color:#0a58ca}
 [data-bs-theme=dark] main a,[data-bs-theme=dark] footer a{color:#8bb9fe}
 .scfm-messages details details{margin:.25rem 0}
@@ -106,6 +107,8 @@ tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs
 .scfm-heat td.scfm-far.scfm-soft{box-shadow:inset 0 0 0 2px #ef9b47}
 .scfm-cell{padding:0 .35rem;border-radius:2px}
 .scfm-band{fill:#2171b5;opacity:.1}
+main .btn-group{flex-wrap:wrap}
+main .row{margin-inline:0}
 @media (max-width:767px){.mainpage>.p-4{padding:.6rem!important}.scfm-grid{grid-template-columns:1fr}
   .scfm-heat{font-size:.78rem}}
 @media print{.side-nav-wrapper,.mqc-toolbox,.scfm-tool,.scfm-source,.footer,.scfm-wide::before{display:none!important}

@@ -102,7 +102,7 @@
   const names = [...new Set(all(".scfm-dataset").map((panel) => panel.dataset.dataset))];
   const show = (name) => {
     all(".scfm-dataset").forEach((panel) => {
-      const siblings = all(":scope > .scfm-dataset, :scope > details > .scfm-dataset", panel.closest(".scfm-chapter"));
+      const siblings = all(".scfm-dataset", panel.closest(".scfm-chapter"));
       const has = siblings.some((other) => other.dataset.dataset === name);
       panel.hidden = has ? panel.dataset.dataset !== name : panel !== siblings[0];
     });
@@ -130,10 +130,26 @@
     if (names.length > 1) show(names[0]);
   };
 
-  // Plots and scroll hints are measured again when a part of the page appears.
+  // MultiQC draws the plots that can be seen when the page opens; the others are drawn when they appear.
+  const drawPlots = () => {
+    all(".hc-plot.not_loaded")
+      .filter((plot) => plot.offsetParent !== null && window.mqc_plots?.[plot.id])
+      .forEach((plot) => {
+        plot.classList.remove("not_loaded");
+        window.renderPlot(plot.id);
+      });
+  };
+
+  // Plots and scroll hints are measured again when a part of the page appears: once a frame, however many did.
+  let waiting = false;
   function refresh() {
-    window.dispatchEvent(new Event("resize"));
-    enableScrolls();
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      drawPlots();
+      window.dispatchEvent(new Event("resize"));
+    });
   }
 
   // A link into a closed chapter, or into the panel of another data set, opens it.
@@ -142,6 +158,7 @@
     if (!target) return;
     for (let node = target; node; node = node.parentElement) {
       if (node.tagName === "DETAILS") node.open = true;
+      if (node.classList?.contains("scfm-folded")) node.hidden = false;
       if (node.classList?.contains("scfm-dataset") && node.hidden) show(node.dataset.dataset);
     }
     const own = target.closest("summary")?.parentElement;
@@ -149,18 +166,29 @@
     target.scrollIntoView();
   };
 
+  // What is folded takes no time: browsers lay out closed details, but nothing that is hidden.
+  const enableFold = (fold) => {
+    const content = fold.querySelector(".scfm-folded");
+    content.hidden = !fold.open;
+    fold.addEventListener("toggle", () => (content.hidden = !fold.open));
+  };
+
   const start = () => {
+    all(".scfm-fold").forEach(enableFold);
     all(".scfm-chapter table").filter((table) => table.tHead && table.tBodies.length).forEach((table) => {
       if ([...table.tBodies].some((body) => body.rows.length > 1)) enableSort(table);
       enableDownload(table, table.closest(".scfm-scroll") ?? table);
     });
     all(".scfm-tabs").forEach(enableTabs);
     enableSwitches();
-    enableScrolls();
+    refresh();
     all("details").forEach((fold) => fold.addEventListener("toggle", refresh));
     window.addEventListener("resize", enableScrolls);
     window.addEventListener("hashchange", reveal);
-    window.addEventListener("beforeprint", () => all(".scfm-chapter details").forEach((fold) => (fold.open = true)));
+    window.addEventListener("beforeprint", () => {
+      all(".scfm-chapter details").forEach((fold) => (fold.open = true));
+      all(".scfm-folded").forEach((content) => (content.hidden = false));
+    });
     reveal();
   };
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
