@@ -26,7 +26,7 @@ FIGURE_CSS = (
 .scfm-track em{position:absolute;top:-2px;bottom:-2px;width:2px;background:#111}
 .scfm-blue1{background:#5a9bd4}.scfm-blue2{background:#2f7ebc}.scfm-blue3{background:#0b4a8b}
 .scfm-grey{background:#8a8f94}.scfm-orange{background:#e07b26}
-.scfm-weak{max-width:9.5rem;overflow:hidden;text-overflow:ellipsis;font-size:.76rem}
+.scfm-overview .scfm-weak{max-width:8.6rem;white-space:normal;overflow-wrap:anywhere;line-height:1.15;font-size:.76rem}
 .scfm-overview .scfm-turned{height:11.4rem;width:20px;padding:0;position:relative}
 .scfm-turned span{position:absolute;bottom:.2rem;left:50%;transform:rotate(-75deg);transform-origin:0 100%;
   white-space:nowrap;font-weight:400;font-size:.72rem}
@@ -55,7 +55,7 @@ FIGURE_CSS = (
 .scfm-said{margin:.2rem 0 .5rem;padding-left:1.2rem}
 .scfm-points{columns:2;font-size:.8rem;line-height:1.25;padding-left:1.6rem;margin:.3rem 0}
 .scfm-key i.scfm-look-method{background:#0b4a8b}
-.scfm-key i.scfm-look-corrected{background:#5a9bd4;border-radius:0;clip-path:polygon(50% 0,100% 100%,0 100%)}
+.scfm-look-corrected{color:#1f5f9e}
 .scfm-key i.scfm-look-model{background:#e07b26;border-radius:0}
 .scfm-key i.scfm-look-not_ranked{background:#fff;border:1.5px solid #5f6469}
 @media (max-width:600px){.scfm-wide-only{display:none}.scfm-narrow-only{display:block}

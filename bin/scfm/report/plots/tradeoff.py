@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scfm.report.plots.labels import LETTER, Box, place_labels
+from scfm.report.plots.labels import LETTER, LINE, Box, place_labels
 from scfm.report.plots.svg import STYLE, TIP, new_figure, to_svg
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Range = tuple[float, float, float]
 #: marker, fill and edge of every kind of point; one blue, orange for foundation models, hollow grey for the unranked
 LOOKS = {
     "method": ("o", "#0b4a8b", "#0b4a8b"),
-    "corrected": ("^", "#5a9bd4", "#1f5f9e"),
+    "corrected": ("^", "#5a9bd4", "#1f5f9e"),  # unless the mark has a marker of its own
     "model": ("s", "#e07b26", "#8a3b00"),
     "not_ranked": ("o", "#ffffff", "#5f6469"),
 }
@@ -34,7 +34,7 @@ class Mark:
     """One point: bio and batch as (mean, lowest seed, highest seed), 0 to 1, higher is better.
 
     ``label`` is beside the point (empty: none), ``title`` is its tooltip, ``start`` is the number of the
-    mark that an arrow comes from.
+    mark that an arrow comes from, ``marker`` replaces the marker of the kind.
     """
 
     label: str
@@ -43,6 +43,7 @@ class Mark:
     batch: Range
     kind: str
     start: int | None = None
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def _points(axes: "Axes", marks: Sequence[Mark]) -> None:
             xerr=[[x - mark.batch[1]], [mark.batch[2] - x]], yerr=[[y - mark.bio[1]], [mark.bio[2] - y]],
             ecolor="#333333", elinewidth=1, fmt="none", zorder=2.5,
         )  # fmt: skip
-        (point,) = axes.plot(x, y, marker, markersize=8, markerfacecolor=fill, markeredgecolor=edge, zorder=3)
+        (point,) = axes.plot(
+            x, y, mark.marker or marker, markersize=8, markerfacecolor=fill, markeredgecolor=edge, zorder=3
+        )
         point.set_gid(f"{TIP}{i}")
 
 
@@ -173,7 +176,10 @@ def _names(figure: "Figure", marks: Sequence[Mark], frame: _Frame, zone: Sequenc
         before = end <= point[0]
         anchor = end if before else place.x
         if place.leader:
-            line = [point[0] / width, anchor / width], [1 - point[1] / height, 1 - place.y / height]
+            # to the nearest place of the name's box
+            x = min(max(point[0], place.x), end)
+            y = min(max(point[1], place.y - LINE * font / 2), place.y + LINE * font / 2)
+            line = [point[0] / width, x / width], [1 - point[1] / height, 1 - y / height]
             figure.add_artist(Line2D(*line, color="#999999", linewidth=0.7))
         figure.text(
             anchor / width, 1 - place.y / height, mark.label, fontsize=font * 0.72, va="center", color="#1a1a1a",
