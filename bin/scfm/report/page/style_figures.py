@@ -42,6 +42,7 @@ FIGURE_CSS = (
     + """
 .scfm-plot{display:block;width:100%;max-width:860px;height:auto;background:#fff;font-family:inherit}
 .scfm-plot text{font-family:inherit!important}
+.scfm-broad{min-width:480px}
 .scfm-narrow-only{display:none}
 .scfm-heat td.scfm-few{background:var(--bs-tertiary-bg,#eee);color:var(--bs-secondary-color,#565e64)}
 .scfm-heat td.scfm-lowest{box-shadow:inset 0 0 0 2px #c25a00}
