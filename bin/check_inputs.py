@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.errors import EXIT_USER
 from scfm.inputs.samplesheet import Located
 from scfm.io.tables import read_json
-from scfm.planning.check import check_run, write_outcome
+from scfm.planning.check import Outcome, check_run, write_outcome
+from scfm.planning.environment import environment_errors
 from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -56,24 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--weights", type=Path, help="JSON map of model to the files in its folder below --weights_dir, or null"
     )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder to write to")
+    parser.add_argument(
+        "--own_environment",
+        action="store_true",
+        help="all steps of the run share this Python environment: check that it has their packages",
+    )
     parser.add_argument("--fail", action="store_true", help="print all errors and exit with status 2 if there are any")
     args = parser.parse_args(argv)
-
-    assets = args.models_assets or args.methods_table.parent
-    assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
-    beside = args.methods_table.with_name("corrections.tsv")
-    outcome = check_run(
-        read_json(args.params),
-        schema=read_json(args.schema),
-        input_schema=read_json(args.input_schema),
-        methods=load_methods(args.methods_table, args.methods_schema),
-        samplesheet=args.input,
-        corrections=load_corrections(beside if beside.is_file() else None),
-        located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
-        model_table=load_model_table(assets / "models.tsv"),
-        weights_table=load_weights_table(assets),
-        weights=read_json(args.weights) if args.weights else None,
-    )
+    lacking = environment_errors({}) if args.own_environment else []
+    outcome = Outcome(errors=lacking) if lacking else _check(args)
     write_outcome(outcome, args.outdir)
     log.info(
         "%d data sets, %d embeddings planned, %d errors, %d warnings",
@@ -87,6 +80,31 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"ERROR: {error}", file=sys.stderr)
         return EXIT_USER
     return 0
+
+
+def _check(args: Namespace) -> Outcome:
+    """Check the inputs, and the packages of the planned methods where all steps share one environment."""
+    assets = args.models_assets or args.methods_table.parent
+    assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
+    beside = args.methods_table.with_name("corrections.tsv")
+    methods, models = load_methods(args.methods_table, args.methods_schema), load_model_table(assets / "models.tsv")
+    outcome = check_run(
+        read_json(args.params),
+        schema=read_json(args.schema),
+        input_schema=read_json(args.input_schema),
+        methods=methods,
+        samplesheet=args.input,
+        corrections=load_corrections(beside if beside.is_file() else None),
+        located=Located(read_json(args.staged) if args.staged else None, args.input.parent),
+        model_table=models,
+        weights_table=load_weights_table(assets),
+        weights=read_json(args.weights) if args.weights else None,
+    )
+    if args.own_environment:
+        planned = {name for row in outcome.plan for name in (row["method"], row["model"])}
+        used = {m.title: m.packages for m in (*methods.values(), *models.values()) if m.name in planned}
+        outcome.errors += environment_errors(used)
+    return outcome
 
 
 if __name__ == "__main__":

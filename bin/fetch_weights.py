@@ -18,7 +18,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="", metavar="NAME", help="the model; see --list")
-    parser.add_argument("--release", default="", metavar="NAME", help="released release; the usual one where not given")
+    parser.add_argument(
+        "--release", default="", metavar="NAME", help="published release; the usual one where not given"
+    )
     parser.add_argument(
         "--dest",
         type=Path,
@@ -97,7 +99,7 @@ def ask(text: str) -> bool:
     """Show the licence and ask a person; without one, --yes is needed."""
     sys.stderr.write(text + "\n")
     if not sys.stdin.isatty():
-        raise ScfmError("Nobody is there to confirm the download: add --yes.")
+        raise ScfmError("The download can't be confirmed without a terminal: add --yes.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

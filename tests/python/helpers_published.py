@@ -89,7 +89,7 @@ def probing_row(
     dataset: str = "own",
     **other: Any,
 ) -> dict[str, Any]:
-    """Return one row of ``probing.tsv``: logistic regression, mean over random folds, unless told otherwise."""
+    """Return one row of ``probing.tsv``: logistic regression, mean over random folds, unless stated otherwise."""
     return {
         "dataset": dataset,
         "embedding": f"{method}.{correction}.{seed}",

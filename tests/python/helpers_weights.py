@@ -27,6 +27,10 @@ class Remote:
         ETag by path; empty = none is sent.
     kind
         Content type.
+    unasked
+        Whether a whole file is sent as a part (status 206).
+    lengthless
+        Whether answers have no Content-Length.
     redirects
         Path -> other path.
     asked
@@ -42,6 +46,8 @@ class Remote:
     redirects: dict[str, str] = field(default_factory=dict)
     retry_after: str = ""
     wrong_range: bool = False
+    unasked: bool = False
+    lengthless: bool = False
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
@@ -78,12 +84,16 @@ class _Handler(BaseHTTPRequestHandler):
                 206, headers | {"Content-Range": f"bytes {said}-{len(content) - 1}/{len(content)}"}, content[start:]
             )
             return
+        if remote.unasked:
+            self._answer(206, headers | {"Content-Range": f"bytes 0-{len(content) - 1}/{len(content)}"}, content)
+            return
         self._answer(200, headers, content)
 
     def _answer(self, code: int, headers: dict[str, str], body: bytes) -> None:
         stop = self.remote.break_after.pop(0) if code in (200, 206) and self.remote.break_after else None
         self.send_response(code)
-        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
+        length = {} if self.remote.lengthless else {"Content-Length": str(len(body))}
+        for name, value in {**length, "Connection": "close", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body if stop is None else body[:stop])

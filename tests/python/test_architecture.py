@@ -9,7 +9,7 @@ import pytest
 
 SCFM = Path(__file__).resolve().parents[2] / "bin" / "scfm"
 
-#: lowest first; a folder may import from itself and from what stands before it
+#: lowest first; a folder may import from itself and from those before it
 LAYERS = [
     "errors",
     "text",

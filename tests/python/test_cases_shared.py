@@ -112,7 +112,7 @@ def test_a_wide_old_file_keeps_its_columns(tmp_path: Path) -> None:
     assert len(obs.columns) >= 502 and not set(obs["cell_type"].dropna()) & {str(i) for i in range(20)}
 
 
-def test_genes_never_measured_are_told_and_left_out_on_request(tmp_path: Path) -> None:
+def test_genes_never_measured_are_reported_and_left_out_on_request(tmp_path: Path) -> None:
     _, facts = _prepare("wild/09-outer-join-zeros", tmp_path)
     said = [w["text"] for w in facts["warnings"] if w["code"] == "W-GENE-01"]
     assert len(said) == 1 and "'5p: 237 of 476'" in said[0]
@@ -220,7 +220,7 @@ def _scores(folder: Path, dataset: str) -> pd.DataFrame:
 
 
 def _seurat_twin(path: Path) -> ad.AnnData:
-    """Return a SeuratDisk file decoded here: names stand in ``__categories``, the smallest integer is a gap."""
+    """Return a SeuratDisk file decoded here: names are in ``__categories``, the smallest integer is a gap."""
     with h5py.File(path) as file:
         ids = file["obs/_index"].asstr()[()]
         columns = {}

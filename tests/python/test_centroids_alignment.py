@@ -74,7 +74,7 @@ def test_batches_that_lie_on_each_other_are_aligned():
 
 
 def test_batches_that_are_torn_apart_are_not():
-    """Labels stand in the opposite order in the other batch, so every nearest is another label."""
+    """Labels are in the opposite order in the other batch, so every nearest is another label."""
     places = {("A", "x"): [0.0], ("A", "y"): [1.0], ("B", "y"): [0.1], ("B", "x"): [0.9]}
     assert rate_of(align(groups(places))) == (0.0, 0.5)
 
@@ -242,7 +242,7 @@ def test_maps_do_not_depend_on_the_order_of_rows(tmp_path):
     assert notes == []
 
 
-def test_a_map_that_fails_is_told_and_leaves_the_other(tmp_path, monkeypatch):
+def test_a_map_that_fails_is_reported_and_leaves_the_other(tmp_path, monkeypatch):
     def broken(values, kind):
         if kind == "umap":
             raise ValueError("no spectrum")

@@ -95,7 +95,7 @@ def test_without_neighbours_the_umap_fails_and_the_map_stays(group, tmp_path):
     assert read_places(tmp_path / "toy.none.centroid_maps.tsv", Schemas())["umap_1"].notna().all()
 
 
-def test_centroids_that_fail_leave_the_scores_and_are_told(group, tmp_path, monkeypatch):
+def test_centroids_that_fail_leave_the_scores_and_are_reported(group, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ScfmError("These centroids can't be.")
 

@@ -176,7 +176,7 @@ def test_a_disagreement_of_ranks_among_like_values_is_no_news():
     assert found["threshold"]["gap"] == 0.05
 
 
-def test_what_reads_the_labels_is_marked_and_told_once():
+def test_what_reads_the_labels_is_marked_and_reported_once():
     plan = plan_rows(("pbmc",), ("pca", "harmony"))
     plan = pd.concat([plan, plan.assign(correction="center_label_balanced", embedding=plan["embedding"] + "x")])
     found = checks.circular_scores(plan, NAMES)
@@ -236,7 +236,7 @@ def test_stable_seeds_one_seed_and_controls_are_silent():
     assert checks.unstable_over_seeds(totals({"scvi": [0.1, 0.9], "harmony": [0.5]}, family="control"), NAMES) == []
 
 
-def test_errors_come_first_and_nothing_is_told_twice():
+def test_errors_come_first_and_nothing_is_reported_twice():
     a = message("W-IN-04", source="X", dataset="d")
     b = message("E-RUN-03", n_embeddings=1, values={"embeddings": ["x"]}, dataset="d")
     c = message("I-MOD-03", file="f", rows=3)

@@ -1,4 +1,4 @@
-"""The check of a run knows the models: names, settings, weights, licences, organisms and gene ids, told before anything
+"""The check of a run covers the models: names, settings, weights, licences, organisms and gene ids, before anything
 is computed.
 """
 
@@ -327,7 +327,7 @@ def test_names_of_models_are_taken(folder) -> None:
         ("!!python/object/apply:os.system ['true']", [("not valid YAML",)]),
     ],
 )
-def test_every_error_of_the_options_is_told(folder, text, sentences) -> None:
+def test_every_error_of_the_options_is_reported(folder, text, sentences) -> None:
     (folder / "o.yaml").write_text(text)
     errors = _check(folder, models="scgpt,uce", model_options=str(folder / "o.yaml")).errors
     for parts in sentences:

@@ -308,7 +308,7 @@ def _part(**changes: object) -> dict:
     }
 
 
-def test_costs_add_up_and_warnings_are_told_once() -> None:
+def test_costs_add_up_and_warnings_are_reported_once() -> None:
     told = message("W-MOD-01", model="scgpt", values={"gene_overlap": 0.2}, method="scgpt")
     lost = {"cell_id": "x", "reason": "no gene"}
     merged = merge_sidecars(

@@ -1,4 +1,4 @@
-"""Downloads of data sets against a local server that speaks CELLxGENE Discover's interface, and misbehaves."""
+"""Downloads of data sets against a local server with CELLxGENE Discover's interface and injected errors."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_busy_server_is_asked_again_when_it_wants(remote, dest, monkeypatch) -
     assert waits == [30.0]
     remote.codes = [(429, "1000000")]
     fetch(remote, cellxgene_spec(ALL), dest, waits)
-    assert waits == [30.0, 120.0]  # nobody waits for days
+    assert waits == [30.0, 120.0]  # never days
 
 
 def test_a_busy_file_server(remote, dest) -> None:
@@ -233,7 +233,7 @@ def test_a_changed_version_replaces_the_file_on_update(revised, caplog) -> None:
     remote, dest = revised
     with caplog.at_level("INFO"):
         path = fetch(remote, cellxgene_spec(HEALTHY), dest, update=True)
-    assert len(OLD) == len(NEW) and path.read_bytes() == NEW  # the size alone would not have told
+    assert len(OLD) == len(NEW) and path.read_bytes() == NEW  # the sizes are equal
     assert record_of(path)["dataset_version_id"] == HEALTHY_NEW
     assert (
         f"is version {HEALTHY_OLD} of 'Healthy liver'; the current one is version {HEALTHY_NEW}: replaced by it"
@@ -255,7 +255,7 @@ def test_an_update_that_fails_leaves_what_was_there(revised) -> None:
     assert fetch(remote, cellxgene_spec(HEALTHY), dest, verify=True).read_bytes() == OLD
 
 
-def test_an_update_mends_a_file_that_was_changed(remote, dest, caplog) -> None:
+def test_an_update_replaces_a_file_that_was_changed(remote, dest, caplog) -> None:
     path = fetch(remote, cellxgene_spec(HEALTHY), dest)
     path.write_bytes(NEW[:-1])
     assert fetch(remote, cellxgene_spec(HEALTHY), dest, update=True).read_bytes() == NEW

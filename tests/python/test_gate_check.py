@@ -129,7 +129,7 @@ def test_ids_and_rows_must_be_as_many(ids, values):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 100_000), dropped=st.integers(0, N - 1), added=st.integers(0, 10))
-def test_every_row_that_passes_stands_at_its_own_cell(seed, dropped, added):
+def test_every_row_that_passes_is_at_its_own_cell(seed, dropped, added):
     """Whatever is permuted, dropped and added: a row that comes out is the row that went in under that id."""
     rng = np.random.default_rng(seed)
     ids = np.array([f"c{i:02d}" for i in range(N)], dtype=object)

@@ -312,7 +312,7 @@ def test_correct_then_validate_equals_the_function_on_the_cells(prepared, cells,
 
 
 def test_a_correction_takes_the_sample_in_the_order_of_the_data_set(prepared, cells, params, tmp_path):
-    """The rows of the embedding file may stand in any order; obs.parquet decides which cells the cap picks."""
+    """The rows of the embedding file may be in any order; obs.parquet decides which cells the cap picks."""
     ids, values = cells
     call("validate_embedding", **unchecked(tmp_path, ids, values), obs=prepared.obs, outdir=tmp_path)
     sidecar = tmp_path / "sim.toy.raw.0.json"

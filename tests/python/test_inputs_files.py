@@ -336,7 +336,7 @@ def test_all_errors_of_all_files_in_one_run(tmp_path):
         ("--n_hvg is 'many'; expected a whole number, at least 10",),
         ("unknown method 'harmny'", "'harmony'"),
         ("unknown column 'batch_rol'. Did you mean 'batch_role'?",),
-        ("the dataset name 'worse' stands in 2 rows",),
+        ("the dataset name 'worse' is in 2 rows",),
         ("log-transformed",),
         ("more than once",),
         ("one batch only",),

@@ -39,7 +39,7 @@ def test_schema_is_valid_and_its_defaults_pass():
     groups = SCHEMA["$defs"]
     assert [entry["$ref"] for entry in SCHEMA["allOf"]] == [f"#/$defs/{name}" for name in groups]
     names = [n for g in groups.values() for n in g["properties"]]
-    assert len(names) == len(set(names)), "a parameter stands in two groups"
+    assert len(names) == len(set(names)), "a parameter is in two groups"
     for name, spec in properties_of(SCHEMA).items():
         assert spec["description"].endswith("."), name
         assert "type" in spec, name
@@ -199,6 +199,8 @@ def test_samplesheet_errors_all_at_once():
         ("", "is empty"),
         ("dataset,h5ad\n", "is empty"),
         ("a,b\n1,2,3\n", "row 2 has 3 values, the header has 2 columns"),
+        ("dataset\th5ad\na\tx.h5ad\n", "the header has tabs and no commas"),
+        ("dataset;h5ad\na;x.h5ad\n", "the header has semicolons and no commas"),
         ("a,a\n1,2\n", "the column 'a' occurs more than once"),
     ],
 )

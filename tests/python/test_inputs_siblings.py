@@ -93,7 +93,7 @@ def test_whole_numbers_with_one_total_are_no_counts(tmp_path, storage):
     assert "W-IN-10" not in _codes(check_one(tmp_path, make_adata(counts, storage=storage)))
 
 
-def test_logarithms_are_told_from_fractions():
+def test_logarithms_are_distinguished_from_fractions():
     counts = sparse.csr_matrix(make_counts())
     scaled = counts.multiply(1e4 / counts.sum(axis=1)).tocsr()
     subset = scaled[:, :25].tocsr()  # totals differ, multiples stay

@@ -135,7 +135,7 @@ def test_scanorama_equals_the_library_s_own_path_for_anndata(results, prepared):
     np.testing.assert_allclose(results["scanorama"].values, wanted.to_numpy(), atol=1e-6)
 
 
-def test_scanorama_takes_all_genes_when_told(prepared, tmp_path):
+def test_scanorama_takes_all_genes_on_request(prepared, tmp_path):
     assert run("scanorama", prepared, tmp_path, scanorama_genes="all").details["n_genes"] == 150
     with pytest.raises(ScfmError, match="scanorama_genes is 'some'; it can be 'hvg' or 'all'"):
         run("scanorama", prepared, tmp_path, scanorama_genes="some")

@@ -335,7 +335,7 @@ def _report(root: Path, *, several: bool):
     return collected(run, root / "tables")
 
 
-def test_the_report_stands_on_the_primary_keys_and_shows_the_others_apart(tmp_path: Path, monkeypatch) -> None:
+def test_the_report_is_based_on_the_primary_keys_and_shows_the_others_apart(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("helpers_report.write_plot", lambda path, *_: path.touch())  # pictures are not looked at
     alone, both = _report(tmp_path / "a", several=False), _report(tmp_path / "b", several=True)
     for name in ("scores", "totals", "probing", "centroids", "status"):

@@ -1,4 +1,4 @@
-"""The second scoring pass: ranks stand on the cells that all ranked embeddings have (issue 12, point 6)."""
+"""The second scoring pass: ranks are based on the cells that all ranked embeddings have (issue 12, point 6)."""
 
 from __future__ import annotations
 

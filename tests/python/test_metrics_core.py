@@ -361,7 +361,7 @@ def test_jaccard_equals_sets() -> None:
     np.testing.assert_allclose(preservation.jaccard(first, second), expected)
 
 
-def test_preservation_sees_inside_batches_only() -> None:
+def test_preservation_is_measured_inside_batches_only() -> None:
     """Moving whole batches keeps every neighbourhood inside them; permuting cells keeps none."""
     values, labels, batches = blobs(per_cell=60, label_shift=3)
     moved = values + 100 * np.unique(batches, return_inverse=True)[1][:, None]

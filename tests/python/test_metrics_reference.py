@@ -236,6 +236,6 @@ def test_benchmarker_on_real_cells(scib, pbmc) -> None:
             )
         totals = [m.name for m in METRICS.values() if m.name in seen and m.group == "bio"]
         assert found[totals].mean() == pytest.approx(float(results.loc[key, "Bio conservation"]), abs=5e-3)
-    # in our total stands the undirected connectivity of the original scib
+    # our total has the undirected connectivity of the original scib
     ours = {m.name for m in METRICS.values() if "standard" in m.in_total}
     assert ours ^ seen == {"graph_connectivity", "graph_connectivity_undirected"}

@@ -57,7 +57,7 @@ def test_separated_batches_hit_the_bottom(name: str, apart: MetricInputs) -> Non
     assert _value(name, apart) == pytest.approx(WORST.get(name, 0), abs=0.01)
 
 
-# what random batches give: LISI sees about 20 effective neighbours, kBET tests at 5 %, some cells are nobody's
+# what random batches give: LISI uses about 20 effective neighbours, kBET tests at 5 %, some cells are no cell's
 # neighbour
 BEST = {
     "ilisi": 0.8,

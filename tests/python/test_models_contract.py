@@ -330,6 +330,24 @@ def test_a_tensor_that_is_needed(cases, error, tmp_path) -> None:
 
 
 @MODELS
+@pytest.mark.parametrize("kind", ["int8", "uint8", "complex64", "float8_e4m3fn"])
+def test_numbers_that_are_no_weights_are_refused(cases, kind, tmp_path) -> None:
+    import torch
+
+    if cases.tensors.endswith(".safetensors") and kind == "complex64":
+        pytest.skip("safetensors can't hold complex numbers")
+    folder = copy_fixture(cases, tmp_path)
+
+    def edit(tensors: dict) -> None:
+        tensors[cases.needed] = tensors[cases.needed].to(getattr(torch, kind))
+
+    edit_tensors(cases, folder, edit)
+    with pytest.raises(ScfmError, match=f"holds {kind} values; weights are floating-point numbers of 16 bits") as error:
+        cases.load(folder)
+    assert folder.joinpath(cases.tensors).name in str(error.value)
+
+
+@MODELS
 def test_extra_tensors_are_listed(cases, tmp_path) -> None:
     import torch
 

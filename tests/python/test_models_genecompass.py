@@ -473,7 +473,7 @@ def test_mouse_genes_need_the_setting_and_the_medians(tiny, tmp_path) -> None:
         embed(load(tmp_path, gene_column="name", species="mouse"), adata)
 
 
-def test_mouse_cells_with_human_ids_are_possible_but_said(tiny) -> None:
+def test_mouse_cells_with_human_ids_are_possible_but_reported(tiny) -> None:
     adata = as_adata(counts_of(4, 5, 8), HUMAN[:8])
     found = embed(load(tiny["folder"], gene_column="name", species="mouse"), adata)
     assert [w["values"] for w in found.attrs["report"]["warnings"] if w["code"] == "W-MOD-23"] == [{"n_human": 8}]

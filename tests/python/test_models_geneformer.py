@@ -507,7 +507,7 @@ def test_rounding_follows_the_types_of_counts_and_totals(tmp_path) -> None:
     assert orders[np.float32] == orders[np.float64][::-1]
 
 
-def test_the_official_cell_filter_is_not_applied_but_said(tiny) -> None:
+def test_the_official_cell_filter_is_not_applied_but_reported(tiny) -> None:
     counts = np.ones((4, len(GENES)), np.float32)
     found = embed(load(tiny["V2"]["folder"]), as_adata(counts, GENES, filter_pass=[1, 0, 1, 1]))
     assert len(found) == 4

@@ -587,7 +587,7 @@ def test_importing_the_package_is_cheap() -> None:
     assert out.strip() == "[]"
 
 
-def test_the_table_knows_every_model() -> None:
+def test_the_table_has_every_model() -> None:
     from scfm.models import model_class
     from scfm.registries.models import load_model_table
 

@@ -276,7 +276,7 @@ def test_the_order_of_the_columns_does_not_matter(tiny) -> None:
     counts = np.random.default_rng(1).poisson(1.0, (6, len(GENES))).astype(np.float32)
     order = np.random.default_rng(2).permutation(
         len(GENES)
-    )  # as many columns as the list: officially taken as they stand
+    )  # as many columns as the list: officially taken as they are
     first, second = (
         tokens_of(load(tiny["folder"]), as_adata(counts[:, o], [GENES[j] for j in o]))
         for o in (np.arange(len(GENES)), order)
@@ -286,7 +286,7 @@ def test_the_order_of_the_columns_does_not_matter(tiny) -> None:
 
 
 @pytest.mark.parametrize("mode", ["F", "T"])
-def test_columns_of_one_symbol_are_added_and_said(mode, tiny) -> None:
+def test_columns_of_one_symbol_are_added_and_reported(mode, tiny) -> None:
     rng = np.random.default_rng(3)
     parts = rng.poisson(3.0, (5, 4)).astype(np.float64)
     rest = rng.poisson(1.0, (5, len(GENES) - 4)).astype(np.float64)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.pipeline
 FAST = ["-profile", "test", "--methods", "pca,harmony", "--controls", "none", "--corrections", "none", "--skip_umap"]
 
 
-def test_all_errors_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     data = ad.read_h5ad(PROJECT / "tests" / "data" / "demo.h5ad")
     data.X = np.log1p(data.X)
     data.write_h5ad(tmp_path / "logged.h5ad")
@@ -83,6 +83,12 @@ def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing
         "DRAW_UMAPS",
     } <= cached
     assert "HARMONY" not in done
+    deleted = sorted(p for p in (tmp_path / "run" / "work").glob("*/*/*.centroids.tsv") if not p.is_symlink())[-1]
+    deleted.unlink()
+    again = run_pipeline(tmp_path / "run", *options, "-resume", project=project)
+    assert again.status == 0, again.log
+    done, cached = names_of(again.trace(), "COMPLETED"), names_of(again.trace(), "CACHED")
+    assert done.count("SCORE_EMBEDDING") == 1 and "SCORE_EMBEDDING" in cached and "HARMONY" in cached
     third = run_pipeline(tmp_path / "run", *options, "-resume", "--harmony_theta", "4", project=project)
     assert "HARMONY" in names_of(third.trace(), "COMPLETED")
     assert "PCA" in names_of(third.trace(), "CACHED")

@@ -60,6 +60,15 @@ def test_every_parameter_is_read_somewhere() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_no_output_lies_inside_another(module) -> None:
+    """``stageOutMode move`` moves one output after the other: what lies inside one that is gone can't be found."""
+    block = re.search(r"^    output:\n(.*?)^    (?:script|when):", module.read_text(), re.MULTILINE | re.DOTALL)
+    outputs = re.findall(r"path[ (][\"']([^\"']+)[\"']", block[1])
+    assert outputs, module
+    assert [(a, b) for a in outputs for b in outputs if b.startswith(f"{a}/")] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_every_module_has_its_parts(module) -> None:
     text = module.read_text()
     for part in ("tag ", "label ", "conda ", "container ", "stub:"):
@@ -87,11 +96,51 @@ def test_every_method_has_code() -> None:
         assert (PROJECT / "bin" / "scfm" / "integration" / f"{method.name}.py").exists()
 
 
-@pytest.mark.pipeline
-def test_help_prints_every_parameter() -> None:
-    done = subprocess.run(
-        ["nextflow", "run", str(PROJECT), "--help"], env=environment(), capture_output=True, text=True, check=False
+def _nextflow(*arguments: str, parser: str = "v2") -> subprocess.CompletedProcess[str]:
+    """Run the pipeline with arguments that end it before a task starts."""
+    command = ["nextflow", "run", str(PROJECT), *arguments]
+    return subprocess.run(
+        command, env=environment() | {"NXF_SYNTAX_PARSER": parser}, capture_output=True, text=True, check=False
     )
+
+
+def _is_listed(name: str, text: str) -> bool:
+    return re.search(rf"^  --{name} ", text, re.MULTILINE) is not None
+
+
+@pytest.mark.pipeline
+def test_help_lists_the_parameters_and_hides_those_of_experts() -> None:
+    parameters = _schema_parameters()
+    hidden = {name for name, spec in parameters.items() if spec.get("hidden")}
+    assert {"harmony_sigma", "publish_dir_mode"} <= hidden and not {"input", "methods", "seeds"} & hidden
+    short, whole = _nextflow("--help"), _nextflow("--help", "--show_hidden", parser="v1")
+    assert short.returncode == whole.returncode == 0, short.stderr + whole.stderr
+    assert {name for name in parameters if _is_listed(name, short.stdout)} == set(parameters) - hidden
+    assert {name for name in parameters if _is_listed(name, whole.stdout)} == set(parameters)
+    assert re.search(r"--help .*\(default: false\)", short.stdout)  # the schema's default, not the value of this call
+    assert f"{len(hidden)} expert parameters are hidden" in short.stdout
+
+
+@pytest.mark.pipeline
+def test_help_of_one_parameter_and_the_version() -> None:
+    one = _nextflow("--help", "tie-tolerance")
+    spec = _schema_parameters()["tie_tolerance"]
+    assert one.returncode == 0, one.stderr
+    for part in (spec["description"], spec["help_text"], "type:    number", f"default: {spec['default']}", "allowed: "):
+        assert part in one.stdout
+    version = _nextflow("--version", parser="v1")
+    manifest = re.search(r"version\s+= '([\d.]+)'", (PROJECT / "nextflow.config").read_text())
+    assert manifest is not None and f"scfmbench {manifest[1]}, Nextflow " in version.stdout
+
+
+@pytest.mark.pipeline
+def test_a_params_file_may_hold_lists_and_the_run_lists_what_differs(tmp_path) -> None:
+    (tmp_path / "params.yml").write_text("methods: [pca, harmony]\nseeds: [0, 1]\nn_pcs: 50\n")
+    arguments = ("-profile", "test", "-preview", "-params-file", str(tmp_path / "params.yml"))
+    done = _nextflow(*arguments, "--outdir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in _schema_parameters():
-        assert f"--{name} " in done.stdout
+    used = json.loads((tmp_path / "out" / "pipeline_info" / "params.json").read_text())
+    assert (used["methods"], used["seeds"]) == ("pca,harmony", "0,1")
+    listed = dict(re.findall(r"^  (\w+) +(\S+)$", done.stdout, re.MULTILINE))
+    assert listed["methods"] == "pca,harmony" and listed["n_hvg"] == "500"
+    assert "n_pcs" not in listed  # its default

@@ -28,10 +28,16 @@ from scfm.testing.serve import serve
 
 pytestmark = pytest.mark.pipeline
 STUDY = PROJECT / "tests" / "data" / "study"
-#: one probe ends with a status that is not tried again, and leaves nothing
-CONFIG = (
-    "process { withName: PROBE_EMBEDDING { ext.args = { meta.id.contains('.mine.l2.') ? '--no_such_option' : '' } } }"
-)
+#: one probe leaves nothing and is not tried again; two steps move their results out of a scratch folder
+CONFIG = """
+process {
+    withName: PROBE_EMBEDDING { ext.args = { meta.id.contains('.mine.l2.') ? '--no_such_option' : '' } }
+    withName: 'COLLECT_RESULTS|RESOLVE_INPUTS' {
+        scratch      = true
+        stageOutMode = 'move'
+    }
+}
+"""
 #: a seed of its own makes the command lines unlike those of any other run on this machine
 SEED = 7417
 
@@ -68,7 +74,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     good = pd.DataFrame(np.random.default_rng(0).normal(size=(data.n_obs, 4)), data.obs_names).rename_axis("cell_id")
     broken = good.copy()
     broken.iloc[3, 1] = np.nan
-    # without five of its cells: ranks stand on the others
+    # without five of its cells: ranks are based on the others
     good.iloc[5:].sample(frac=1, random_state=1).to_csv(folder / "good.csv")
     broken.to_csv(folder / "broken.csv")
     (folder / "own.config").write_text(CONFIG)
@@ -160,7 +166,7 @@ def test_nothing_empty_is_published_and_versions_and_parameters_are(run: Run) ->
     assert not list((run.outdir / "liver" / "embeddings").glob("*theirs*"))
     assert all(path.stat().st_size for path in run.outdir.rglob("*") if path.is_file() and path.name != ".lock")
     assert not list(run.outdir.rglob("versions.yml"))
-    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench finished with failures")
+    assert run.log.rstrip().splitlines()[-1].startswith("scfmbench completed with failures")
     versions = yaml.safe_load((run.outdir / "pipeline_info" / "scfmbench_software_versions.yml").read_text())
     assert {"harmonypy", "numpy", "python"} <= set(versions["HARMONY"])
     assert "igraph" in versions["SCORE_EMBEDDING"]
@@ -228,7 +234,7 @@ def test_a_task_that_left_nothing_is_named_with_exit_status_and_attempt(run: Run
     assert len(told) == 1 and f"mine.l2.{SEED}" in told[0] and "exit status 2 in attempt 1" in told[0]
 
 
-def test_ranks_stand_on_the_cells_that_all_ranked_embeddings_have(run: Run, world: World) -> None:
+def test_ranks_are_based_on_the_cells_that_all_ranked_embeddings_have(run: Run, world: World) -> None:
     again = run.table("scores_common")
     ranked = run.table("totals").query("rank_reason == ''")
     assert set(again["embedding"]) >= set(ranked["embedding"]) >= {f"mine.raw.{SEED}", f"pca.center_l2.{SEED}"}

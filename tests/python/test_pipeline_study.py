@@ -173,7 +173,7 @@ def test_centring_takes_the_linear_batch_signal_and_leaves_the_labels(study: Stu
         assert labels[1] > labels[0] - 0.1, dataset
 
 
-def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_studys_cells(study: Study) -> None:
+def test_published_values_are_beside_ours_with_a_note_that_the_cells_differ(study: Study) -> None:
     html = (study.outdir / "report" / "scfmbench_report.html").read_text()
     assert "Ours and published" in html
     assert "These are not the study" in html
@@ -195,7 +195,7 @@ def test_published_values_stand_beside_ours_and_say_that_these_are_not_the_study
     assert len(html) < 20_000_000
 
 
-def test_errors_are_told_before_anything_is_downloaded(tmp_path: Path) -> None:
+def test_errors_are_reported_before_anything_is_downloaded(tmp_path: Path) -> None:
     (tmp_path / "odd.yml").write_text("name: odd\nsources:\n  all: {keep: [{column: x, equal: y}]}\n")
     (tmp_path / "sheet.csv").write_text(
         "dataset,h5ad,batch_key,label_key,recipe\na,scenario:livr,,,\nb,cellxgene:nothing,x,y,\nc,own.h5ad,x,y,odd.yml\n"

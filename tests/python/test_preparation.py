@@ -200,7 +200,7 @@ def test_exclusion_and_force_keep_the_number():
     assert not (chosen.mask & exclude).any() and chosen.mask[force].all()
 
 
-def test_forced_gene_without_counts_is_said():
+def test_forced_gene_without_counts_is_reported():
     counts = make_counts(90, 50)
     counts[:, 4] = 0
     matrix, genes = sparse.csr_matrix(counts), np.array([f"G{j:03d}" for j in range(50)], dtype=object)
@@ -217,7 +217,7 @@ def test_forced_gene_without_counts_is_said():
     assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-04", {"genes": ["G004"]})]
 
 
-def test_small_batches_are_left_out_of_the_ranking_and_said():
+def test_small_batches_are_left_out_of_the_ranking_and_reported():
     counts = sparse.csr_matrix(make_counts(90, 200))
     batch = np.array(["a", "b", "c"] * 30, dtype=object)
     batch[:6] = "tiny"
@@ -373,7 +373,7 @@ def test_all_genes_stay_and_names_are_carried():
     assert prepared.var["gene_id"].iloc[3] == "ENSG00000000003"
 
 
-def test_names_of_gene_lists_that_are_absent_are_said():
+def test_names_of_gene_lists_that_are_absent_are_reported():
     data = make_adata()
     prepared = prepare(
         sparse.csr_matrix(data.X),

@@ -18,8 +18,8 @@ from scfm.probing.null import Training, knn_null
 from scfm.probing.votes import auroc_of_votes, count_votes, decide, vote_weights
 
 
-def test_standardisation_sees_the_training_part_only():
-    """A test cell far away must not move the prediction of the others; it does if the scaler sees it."""
+def test_standardisation_uses_the_training_part_only():
+    """A test cell far away must not move the prediction of the others; it does if the scaler is fitted with it."""
     rng = np.random.default_rng(0)
     train, classes = rng.normal(size=(80, 3)).astype(np.float32), np.arange(80) % 2
     train[:, 0] += classes

@@ -111,7 +111,7 @@ def test_row_order_changes_nothing(noisy):
 
 @BOTH
 def test_batch_baseline_is_permuted_within_label(classifier):
-    """The embedding knows the label only, and the label tells the batch: no batch effect, and the baseline says so."""
+    """The embedding holds the label only, and the label predicts the batch: no batch effect, as the baseline shows."""
     rng = np.random.default_rng(5)
     label = rng.integers(0, 2, 600)
     batch = np.where(rng.random(600) < 0.9, label, 1 - label)

@@ -121,7 +121,7 @@ def test_every_module_honours_ext_args_and_writes_its_versions(module: Path) -> 
         assert "path 'versions.yml'" in text
 
 
-def test_the_packages_of_registries_and_requirements_are_told_when_loaded() -> None:
+def test_the_packages_of_registries_and_requirements_are_reported_when_loaded() -> None:
     known = set(PACKAGES.values())
     for entry in [*METHODS.values(), *MODELS.values()]:
         assert set(entry.packages) <= known, entry.name

@@ -190,7 +190,7 @@ def test_kendalls_p_without_ties_is_exact_by_counting_all_orders():
     assert smallest_p(4) == pytest.approx(2 / 24) and smallest_p(1) == 1
 
 
-def test_ranks_over_raw_and_centred_are_told_apart(published):
+def test_ranks_over_raw_and_centred_are_distinguished(published):
     raw = totals({"a": 0.3, "b": 0.2}, {"a": 0.9, "b": 0.8})
     centred = totals({"a": 0.1, "c": 0.9}, {"a": 0.95, "c": math.nan}, correction="center_l2")
     found = rank_agreement(pd.concat([raw, centred], ignore_index=True)).set_index("rows")
@@ -220,7 +220,7 @@ def test_order_of_the_classical_methods(published):
     )
 
 
-def test_a_published_tie_may_stand_either_way_and_a_missing_method_is_told(published):
+def test_a_published_tie_may_be_in_either_order_and_a_missing_method_is_reported(published):
     for shift in (0.01, -0.01):  # Harmony and scVI tie in liver
         rows = score_rows("liver", published, shift=lambda m, _v, _metric, s=shift: s if m == "scvi" else 0)
         verdict = rank_verdict(compare("liver", rows, published), "liver")

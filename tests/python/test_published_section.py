@@ -1,4 +1,4 @@
-"""The section "ours and published": what stands where, what stays empty, what is said aloud."""
+"""The section "ours and published": order, empty values, sentences."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Cells(HTMLParser):
             self.rows[self.row][-1][1] += text + " "
 
 
-def test_sections_stand_after_the_scores(data, sections):
+def test_sections_follow_the_scores(data, sections):
     assert list(sections) == [
         "published",
         "published_scores",
@@ -98,7 +98,7 @@ def test_published_numbers_that_are_not_staged_stop_the_report(data, tmp_path):
         published_sections(replace(data, assets=tmp_path), "pbmc")
 
 
-def test_the_verdict_is_told_in_sentences(sections):
+def test_the_verdict_is_reported_in_sentences(sections):
     text = words(sections["published"].data)
     assert re.search(
         r"Classical methods : \d+ of 20 metrics within ±0\.03 and \d of 4 totals within ±0\.02 \(what counts as"
@@ -115,7 +115,7 @@ def test_the_verdict_is_told_in_sentences(sections):
     assert "over 18 embeddings, raw and centred" in text
 
 
-def test_other_cells_and_settings_are_said_aloud_before_any_number(data, sections):
+def test_other_cells_and_settings_are_reported_aloud_before_any_number(data, sections):
     html = sections["published"].data
     assert html.startswith(
         "<div class='scfm-loud'><b>These are not the study's cells.</b> There are 1,200 cells here and 68,429 in the"
@@ -179,7 +179,7 @@ def test_a_difference_that_rounds_to_its_limit_is_shown_with_one_more_digit(data
 
 
 @pytest.mark.parametrize(("shift", "said"), [(-0.0125, True), (-0.05, False)])
-def test_a_swapped_order_is_told_with_both_gaps(data, shift, said):
+def test_a_swapped_order_is_reported_with_both_gaps(data, shift, said):
     """scVI 0.7867 and Harmony 0.775 by their printed metrics, 0.79 and 0.78 as printed."""
     scores = score_rows(
         "HLCA_sn", data.published, dataset="pbmc", shift=lambda m, v, _metric: shift if (m, v) == ("scvi", "raw") else 0
@@ -208,10 +208,10 @@ def test_four_methods_can_not_be_significant_and_the_report_says_so(data):
     assert "Foundation models : none was run that has published values." in text
 
 
-def test_models_with_made_up_weights_are_not_compared(data):
-    names = replace(data.names, made_up=frozenset({"scgpt"}))
+def test_models_with_random_weights_are_not_compared(data):
+    names = replace(data.names, random_weights=frozenset({"scgpt"}))
     found = {s.key: s for s in published_sections(replace(data, names=names), "pbmc")}
-    assert "Made-up weights, not compared: scGPT." in found["published"].data
+    assert "Randomly initialised weights, not compared: scGPT." in found["published"].data
     cells = Cells(found["published_scores"].data).rows["scGPT [random weights: not a real result]"]
     assert {c[0] for c in cells} == {"scfm-none"}
 

@@ -60,7 +60,7 @@ def test_names_are_those_of_the_pipeline(published):
     assert set(published.models["method"]) == set(published.scib["method"]) - set(CLASSICAL)
 
 
-def test_true_data_sets_stand_behind_the_swapped_panel_titles(published, wide):
+def test_true_data_sets_are_behind_the_swapped_panel_titles(published, wide):
     """The printed correlations fit the totals of the data set named here, and of no other, within the rounding of the
     totals.
     """
@@ -167,7 +167,7 @@ def test_the_studys_own_cells_raise_no_doubt():
     assert cell_doubts(row_of(RECORD), n_cells=68429, n_batches=16) == ([], [])
 
 
-def test_other_numbers_of_cells_and_batches_and_mirrors_are_told():
+def test_other_numbers_of_cells_and_batches_and_mirrors_are_reported():
     differs, unknown = cell_doubts(
         row_of({**RECORD, "api": "http://127.0.0.1:8123/x"}, n_cells=600, n_batches=4), n_cells=68429, n_batches=16
     )
@@ -192,14 +192,14 @@ def test_a_plain_address_and_a_host_that_only_looks_official_are_mirrors(record)
     assert "mirror.example, not from CELLxGENE" in text
 
 
-def test_what_can_not_be_checked_is_said():
+def test_what_can_not_be_checked_is_reported():
     differs, unknown = cell_doubts({"dataset": "own", "h5ad": "mine.h5ad"}, n_cells=None, n_batches=10)
     assert differs == [] and len(unknown) == 2
     assert "does not state how many cells" in unknown[0] and "mine.h5ad" in unknown[1]
     assert "the preparation left no facts" in cell_doubts({"dataset": "own"}, n_cells=5)[1][0]
 
 
-def test_settings_other_than_the_studys_are_told_and_text_counts_as_its_number():
+def test_settings_other_than_the_studys_are_reported_and_text_counts_as_its_number():
     params = {"n_hvg": "2000", "harmony_lambda": 1.0, "hvg_flavor": "seurat_v3", "scvi_max_epochs": 20, "outdir": "x"}
     assert other_settings(params) == [("hvg_flavor", "seurat_v3", "cell_ranger"), ("scvi_max_epochs", 20, None)]
     assert other_settings(SETTINGS) == []

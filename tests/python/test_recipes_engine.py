@@ -122,7 +122,7 @@ def test_every_filter_counts_what_it_drops_itself(tmp_path: Path, six: Path) -> 
         ),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, six: Path, text: str, parts: list[str]) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path, six: Path, text: str, parts: list[str]) -> None:
     with pytest.raises(ScfmError) as error:
         apply(tmp_path, text, one=six)
     assert all(p in str(error.value) for p in parts), str(error.value)

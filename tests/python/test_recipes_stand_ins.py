@@ -117,7 +117,7 @@ def test_dealing_keeps_to_what_a_batch_may_have() -> None:
     assert min(labels.count(c) for c in "xyz") >= 5
 
 
-def test_classes_can_be_told_apart_and_batches_too() -> None:
+def test_classes_are_separable_and_batches_too() -> None:
     """A planted signal that a nearest-neighbour vote finds: labels well, donors above chance, less so after
     centring.
     """

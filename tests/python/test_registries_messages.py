@@ -108,7 +108,7 @@ def test_every_call_names_a_row_and_gives_what_its_text_needs() -> None:
     assert checked > 30
 
 
-def test_every_row_is_said_by_the_code() -> None:
+def test_every_row_is_reported_by_the_code() -> None:
     said = {
         node.value
         for path in (ROOT / "bin").rglob("*.py")

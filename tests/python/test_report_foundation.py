@@ -132,7 +132,7 @@ def test_facts_have_gene_overlap_weights_and_licence(sections):
 
 
 def test_a_model_without_its_weights_says_nothing_of_pretraining(data):
-    changed = replace(data, names=replace(data.names, made_up=frozenset({"scgpt"})))
+    changed = replace(data, names=replace(data.names, random_weights=frozenset({"scgpt"})))
     text = text_of(foundation_sections(changed, "pbmc")[0])
     assert "scGPT [random weights: not a real result]: nothing can be said of pretraining" in text
     assert "pretraining adds" not in text

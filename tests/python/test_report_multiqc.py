@@ -116,7 +116,7 @@ def test_every_planned_embedding_and_the_reason_of_the_failure_are_in_it(report)
     assert "exit status 137 in attempt 2" in page
 
 
-def test_chapters_and_sections_stand_in_reading_order(report):
+def test_chapters_and_sections_are_in_reading_order(report):
     _, page, _ = report
     headings = [
         re.sub(r"<[^>]+>|\s+", " ", h).strip()
@@ -165,7 +165,7 @@ def test_chapters_and_sections_stand_in_reading_order(report):
     assert [w for w in wanted if not any(h == w for h in rest)] == [], headings
 
 
-def test_versions_are_told(report):
+def test_versions_are_reported(report):
     _, page, _ = report
     assert "scvi-tools" in page and "1.4.2" in page
 

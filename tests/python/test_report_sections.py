@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers_report import ASSETS, collected, write_plot, write_run
+from helpers_report import ASSETS, collected, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.messages import message
@@ -28,7 +27,6 @@ from scfm.report.plots.scatter import Point, scatter_svg
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
 from scfm.report.sections.messages import messages_html
-from scfm.report.sections.pictures import choose_plots, shrink, training_curves, training_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names
@@ -134,7 +132,7 @@ def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
     assert "batch_is_biology" in ifnb and "Best trade-offs" not in ifnb and "By total" not in ifnb
 
 
-def test_failures_stand_first_with_their_reason_escaped(modules):
+def test_failures_come_first_with_their_reason_escaped(modules):
     first = modules["verdict"].sections[0]
     assert "planned embeddings lack results: ComBat (ifnb), mymodel (pbmc)." in text_of(first)
     assert "ComBat failed at embed</b>: ComBat needs at least two cells per batch &amp; gene" in first.data
@@ -169,7 +167,7 @@ def section_of(module: Module, key: str) -> Section:
     return next(s for s in module.sections if s.key == key)
 
 
-def test_chapters_stand_in_the_order_of_the_registry(modules):
+def test_chapters_are_in_the_order_of_the_registry(modules):
     assert list(modules) == list(load_chapters())
     assert [m.key for m in modules.values() if m.folded] == ["cards", "appendix"]
 
@@ -197,7 +195,7 @@ def test_every_data_set_has_every_section(modules):
     assert [s.key for s in modules["across"].sections] == ["probing"]
 
 
-def test_data_sets_stand_in_the_order_of_the_samplesheet(data, modules):
+def test_data_sets_are_in_the_order_of_the_samplesheet(data, modules):
     assert data.dataset_names() == ["pbmc", "ifnb"]
     assert list(dict.fromkeys(s.dataset for s in modules["appendix"].sections)) == ["", "pbmc", "ifnb"]
 
@@ -276,7 +274,7 @@ def test_labels_show_where_a_metric_is_not_defined(modules):
     assert section.data.index("BRAS") < section.data.index("Silhouette label")
 
 
-def test_probes_stand_beside_their_baselines(modules):
+def test_probes_are_beside_their_baselines(modules):
     sections = {s.key.removeprefix("pbmc_"): s for s in modules["appendix"].sections if s.dataset == "pbmc"}
     bars = sections["probe_label"].data[0]["Harmony"]
     assert set(bars) == {"kfold", "leave_one_batch_out", "majority", "permuted"} and bars["majority"] == 0.25
@@ -290,45 +288,6 @@ def test_probes_stand_beside_their_baselines(modules):
     assert len(values) == len(heads) - 1 and values[heads.index("Batch (kNN, p)") - 1] in {"0.002", "0.400"}
     names = [label["name"] for label in sections["probe_batch"].options["data_labels"]]
     assert names == ["AUROC", "Balanced accuracy"]
-
-
-def test_galleries_win_over_single_pictures(data):
-    pbmc, ifnb = choose_plots(data, "pbmc"), choose_plots(data, "ifnb")
-    assert (
-        len(pbmc) == data.plan["family"].nunique()
-        and all("gallery" in p.name for p, _ in pbmc)
-        and [t for _, t in pbmc][:2] == ["uncorrected", "linear"]
-        and pbmc[-1][1] == "control"
-    )
-    assert ("Harmony + center_l2, by label" in [t for _, t in ifnb]) and not any("gallery" in p.name for p, _ in ifnb)
-
-
-def test_pictures_shrink_into_their_budget(tmp_path):
-    for i in range(3):
-        write_plot(tmp_path / f"{'x' * (i + 1)}.png", 1800, 900)
-    paths = sorted(tmp_path.glob("*.png"))
-    large, small = shrink(paths, 10**9), shrink(paths, 60_000)
-    assert sum(map(len, small)) < sum(map(len, large))
-    from PIL import Image
-
-    assert Image.open(io.BytesIO(large[0])).width == 1600 and Image.open(io.BytesIO(small[0])).width < 1600
-    (tmp_path / "broken.png").write_text("no picture")
-    with pytest.raises(ScfmError, match=r"broken\.png is not a picture that can be read"):
-        shrink([tmp_path / "broken.png"], 100)
-
-
-def test_training_curves_mark_the_epoch_with_the_best_validation(data):
-    section = training_sections(data, "pbmc")[0]
-    assert [d["name"] for d in section.options["data_labels"]] == ["scVI, seed 0", "scVI, seed 1"]
-    history = pd.read_csv(data.histories[-1])
-    best = history.loc[history["elbo_validation"].idxmin(), "epoch"]
-    assert section.options["extra_series"][1][0]["pairs"][0][0] == best
-    assert set(section.data[0]) == {"Training", "Validation"}
-
-
-def test_training_without_validation_has_one_curve():
-    assert set(training_curves(pd.DataFrame({"epoch": [0, 1], "elbo_train": [2.0, 1.0]}))) == {"Training"}
-    assert training_curves(pd.DataFrame({"epoch": [0], "elbo_train": [np.nan]})) == {}
 
 
 def test_methods_text_cites_what_ran_and_nothing_else(data):

@@ -105,7 +105,7 @@ def test_a_metric_left_out_brings_a_method_back_that_lacked_it():
     assert np.isnan(found.loc[1, "all"])
 
 
-def test_moves_of_three_places_are_said():
+def test_moves_of_three_places_are_reported():
     found = pd.DataFrame({"all": [1, 6, 2], "m": [3, 3, 5], "n": [1, 8, 2]})
     said = rank_sentences(["<A>", "B", "C"], found, {"m": "Metric & m", "n": "n"})
     assert said == [
@@ -215,7 +215,7 @@ def test_names_at_slopes_keep_a_line_apart_and_inside():
     assert "a&lt;b" in svg and "-0.10" in svg and "c 0.00" in svg
 
 
-def test_the_probes_before_and_after_stand_at_a_diagonal(data):
+def test_the_probes_before_and_after_have_a_diagonal(data):
     section = by_key(centring_sections(data, "liver"))["probe_centred"]
     assert section.data.count("aria-label='Centred against Raw'") == 4
     assert section.data.count("class='scfm-front'") == 4
@@ -234,7 +234,7 @@ def test_who_only_guesses_is_named(data):
     assert not re.search(r"Label, (accuracy|macro-F1) within", text)
 
 
-def test_the_batch_is_told_with_what_is_confounded(data):
+def test_the_batch_is_reported_with_what_is_confounded(data):
     text = text_of(design_sections(data, "HLCA_sn")[0])
     scenario = data.catalogue["HLCA_sn"]
     for part in (
@@ -317,7 +317,7 @@ def test_pearson_equals_scipy_whatever_the_size(n, seed):
     np.testing.assert_allclose(pearson(x, y), stats.pearsonr(x, y), rtol=1e-7, atol=1e-12)
 
 
-def test_pearson_is_not_made_up():
+def test_pearson_is_computed():
     assert all(np.isnan(v) for v in (*pearson([1, 2], [1, 2]), *pearson([1, 1, 1], [1, 2, 3])))
     assert pearson([1, 2, 3, 4], [2, 4, 6, 8]) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-7))
 
@@ -374,13 +374,13 @@ def test_one_data_set_or_too_few_models_show_less():
     one = study_data(("liver",))
     assert list(by_key(size_sections(one))) == ["sizes"]
     assert probe_sections(one) == across.rank_sections(one) == []
-    six_made_up = replace(
+    six_random = replace(
         one,
         names=replace(
-            one.names, made_up=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
+            one.names, random_weights=frozenset({"scgpt", "uce", "cellplm", "sccello", "geneformer", "nicheformer"})
         ),
     )
-    assert size_sections(six_made_up) == []
+    assert size_sections(six_random) == []
     scores = study_scores(("liver", "limb"))
     plain = study_data(("liver", "limb"), scores=scores[scores["family"] != "foundation_model"])
     assert list(by_key([*across.rank_sections(plain), *probe_sections(plain)])) == ["mean_rank", "probing"]

@@ -9,7 +9,7 @@ from scfm.report.page import templates
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    """Return a folder that stands in for the templates of the report."""
+    """Return a folder that replaces the templates of the report."""
     monkeypatch.setattr(templates, "TEMPLATES", tmp_path)
     templates._environment.cache_clear()
     yield tmp_path

@@ -195,7 +195,7 @@ def _scores(values: dict[str, dict[str, float]], correction: str = "raw") -> pd.
     )
 
 
-def test_over_correction_and_close_anchors_are_said() -> None:
+def test_over_correction_and_close_anchors_are_reported() -> None:
     metrics = read_metrics(ASSETS / "metrics.tsv").set_index("name").loc[["ilisi", "kbet"]]
     scores = _scores(
         {
@@ -212,20 +212,20 @@ def test_over_correction_and_close_anchors_are_said() -> None:
     assert told["code"] == "W-MET-05" and list(told["values"]) == ["kbet"] and "0.00 to 0.05" in told["text"]
 
 
-def test_one_batch_is_said_once_per_data_set() -> None:
+def test_one_batch_is_reported_once_per_data_set() -> None:
     scores = _scores({"pca": {"kbet": 1.0, "ilisi": 1.0}}).assign(reason="one_batch")
     assert [m["code"] for m in score_checks.one_batch(scores)] == ["W-MET-04"]
     assert score_checks.one_batch(scores.assign(reason="")) == []
 
 
-def test_little_batch_effect_is_said() -> None:
+def test_little_batch_effect_is_reported() -> None:
     """kBET 0.87 before any correction (issue 12, point 11)."""
     (told,) = score_checks.little_batch_effect(_scores({"pca": {"kbet": 0.87}, "harmony": {"kbet": 0.9}}))
     assert told["code"] == "W-MET-06" and "kBET is 0.87 (limit 0.8)" in told["text"]
     assert score_checks.little_batch_effect(_scores({"pca": {"kbet": 0.4}, "harmony": {"kbet": 0.9}})) == []
 
 
-def test_a_method_that_does_nothing_and_copies_are_said() -> None:
+def test_a_method_that_does_nothing_and_copies_are_reported() -> None:
     rng = np.random.default_rng(0)
     shapes = {"pca": rng.random(276) + 1, "model": rng.random(276) + 1, "other": rng.random(276) + 1}
     marks = {
@@ -250,7 +250,7 @@ def test_a_method_that_does_nothing_and_copies_are_said() -> None:
     assert told["harmony.raw.0"]["text"].startswith("harmony left PCA as it was")
 
 
-def test_a_gain_of_unit_length_alone_is_said() -> None:
+def test_a_gain_of_unit_length_alone_is_reported() -> None:
     """l2 removes no batch and gave +0.03 of total to every center_l2 (issue 12, point 12)."""
     rows = [("m", "raw", 0.5), ("m", "l2", 0.53), ("m", "center_l2", 0.55), ("n", "raw", 0.5), ("n", "l2", 0.5)]
     rows.append(("n", "center_l2", 0.6))

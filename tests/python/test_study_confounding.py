@@ -57,7 +57,7 @@ def test_missing_values_are_left_out_and_one_level_says_nothing():
     assert crossing(BATCH, pd.Series([None] * 12, dtype=object)) is None
 
 
-def test_columns_are_chosen_and_copies_are_told():
+def test_columns_are_chosen_and_copies_are_reported():
     obs = pd.DataFrame(
         {
             "batch": BATCH,

@@ -118,7 +118,7 @@ def test_each_error_is_a_sentence_with_its_row(tmp_path: Path, row: str, sentenc
     assert any(sentence in error and error.startswith("sheet.csv: row 2: ") for error in found.errors), found.errors
 
 
-def test_errors_of_parameters_and_of_every_row_are_told_together(tmp_path: Path) -> None:
+def test_errors_of_parameters_and_of_every_row_are_reported_together(tmp_path: Path) -> None:
     found = resolve(
         tmp_path,
         "dataset,h5ad\na,scenario:x\nb,cellxgene:y\n",

@@ -203,9 +203,9 @@ def test_nobody_answers(tmp_path) -> None:
             download(odd, tmp_path / "file")
 
 
-def test_a_full_disk_is_said_before_the_download(remote, tmp_path, monkeypatch) -> None:
+def test_a_full_disk_is_reported_before_the_download(remote, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "total used free")(10, 10, 1000))
-    with pytest.raises(ResourceError, match=r"0.0 GB free, but 0.0 GB are still to come"):
+    with pytest.raises(ResourceError, match=r"needs about .* and its folder has 0\.0 MB of free space.*--data_dir"):
         get(remote, tmp_path / "file")
 
 
@@ -296,7 +296,7 @@ def test_changed_files_are_found(remote, tmp_path) -> None:
         read_record(folder)
 
 
-def test_a_stand_in_is_accepted_and_recorded(remote, tmp_path) -> None:
+def test_a_substitute_is_accepted_and_recorded(remote, tmp_path) -> None:
     table = make_table(remote)
     (tmp_path / "toy" / "dict").mkdir(parents=True)
     (tmp_path / "toy" / "dict" / "mine.json").write_text("{}")
@@ -505,6 +505,6 @@ def test_errors_have_no_traceback_and_an_exit_status(tmp_path) -> None:
     assert done.returncode == 2
     assert (
         "Licence: Code MIT" in done.stderr
-        and "ERROR: Nobody is there to confirm the download: add --yes." in done.stderr
+        and "ERROR: The download can't be confirmed without a terminal: add --yes." in done.stderr
         and "Traceback" not in done.stderr
     )

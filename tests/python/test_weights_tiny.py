@@ -154,7 +154,7 @@ def test_the_sidecar_says_that_weights_are_random(folders, adata, tmp_path) -> N
     assert "random" in (folders("scgpt") / RANDOM_MARK).read_text()
 
 
-def test_weights_that_changed_since_they_were_recorded_are_told(adata, tmp_path) -> None:
+def test_weights_that_changed_since_they_were_recorded_are_reported(adata, tmp_path) -> None:
     from scfm.registries.weights import load_weights_table
     from scfm.weights.check import verify
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scfm.embeddings.sidecar import pair_files
 from scfm.errors import ScfmError
-from scfm.io.tables import read_embedding, read_json, read_table
+from scfm.io.hdf5 import writing_hdf5
+from scfm.io.space import SPACE_ADVICE, require_space
+from scfm.io.tables import read_embedding, read_table
 
 if TYPE_CHECKING:
     import h5py
@@ -43,30 +44,24 @@ def write_dataset_h5ad(
     Keys added to obsm: ``X_<embedding>`` and ``X_umap_<embedding>``; cells without a row have NaN.
     ``uns['scfmbench_embeddings']`` holds the sidecars by embedding name, as JSON text.
     """
-    import h5py
     import numpy as np
     from anndata.io import read_elem, write_elem
 
     tables, described = _pair(embeddings, sidecars)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.copyfile(prepared, partial)
-    try:
-        with h5py.File(partial, "r+") as file:
-            cell_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
-            keys = []
-            for name, path in sorted(tables.items()):
-                ids, values = read_embedding(path)
-                keys.append(f"X_{name}")
-                _put(file, f"obsm/X_{name}", place_rows(ids, values, cell_ids, path))
-            for name, ids, values, path in _umaps(umaps, set(tables)):
-                keys.append(f"X_umap_{name}")
-                _put(file, f"obsm/X_umap_{name}", place_rows(ids, values, cell_ids, path))
-            if f"uns/{UNS_KEY}" in file:
-                del file[f"uns/{UNS_KEY}"]
-            write_elem(file, f"uns/{UNS_KEY}", json.dumps(described, sort_keys=True))
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    require_space(output, prepared.stat().st_size + sum(path.stat().st_size for path in tables.values()), SPACE_ADVICE)
+    with writing_hdf5(output, copy_of=prepared) as file:
+        cell_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
+        keys = []
+        for name, path in sorted(tables.items()):
+            ids, values = read_embedding(path)
+            keys.append(f"X_{name}")
+            _put(file, f"obsm/X_{name}", place_rows(ids, values, cell_ids, path))
+        for name, ids, values, path in _umaps(umaps, set(tables)):
+            keys.append(f"X_umap_{name}")
+            _put(file, f"obsm/X_umap_{name}", place_rows(ids, values, cell_ids, path))
+        if f"uns/{UNS_KEY}" in file:
+            del file[f"uns/{UNS_KEY}"]
+        write_elem(file, f"uns/{UNS_KEY}", json.dumps(described, sort_keys=True))
     return keys
 
 
@@ -94,17 +89,12 @@ def place_rows(ids: "np.ndarray", values: "np.ndarray", cell_ids: "np.ndarray", 
 
 
 def _pair(embeddings: Iterable[Path], sidecars: Iterable[Path]) -> tuple[dict[str, Path], dict[str, dict]]:
-    """Match tables and sidecars by their stem; return both by embedding name."""
-    by_stem = {path.name.removesuffix(".json"): read_json(path) for path in sidecars}
-    tables = {path.name.removesuffix(".parquet"): path for path in embeddings}
-    unmatched = sorted(set(by_stem) ^ set(tables))
-    if unmatched:
-        raise ScfmError(f"Embedding tables and sidecars do not match: {unmatched[:5]} have only one of the two.")
-    datasets = {sidecar["dataset"] for sidecar in by_stem.values()}
+    """Return tables and sidecars by embedding name."""
+    pairs = pair_files(embeddings, sidecars)
+    datasets = {sidecar["dataset"] for sidecar, _ in pairs}
     if len(datasets) > 1:
         raise ScfmError(f"Embeddings of several data sets were given: {sorted(datasets)}. One h5ad holds one data set.")
-    names = {stem: sidecar["embedding"] for stem, sidecar in by_stem.items()}
-    return {names[stem]: path for stem, path in tables.items()}, {names[stem]: by_stem[stem] for stem in tables}
+    return {s["embedding"]: path for s, path in pairs}, {s["embedding"]: s for s, _ in pairs}
 
 
 def _umaps(paths: Iterable[Path], names: set[str]) -> "Iterable[tuple[str, np.ndarray, np.ndarray, Path]]":

@@ -60,7 +60,7 @@ def fetch_source(
     verify
         Compute the checksum of a file that is there (minutes for large ones); without it, its size is compared.
     policy
-        How broken downloads are tried again.
+        How broken downloads are retried.
 
     Returns
     -------

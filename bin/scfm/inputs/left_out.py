@@ -1,4 +1,4 @@
-"""Columns of obs and var that can't be read or written: they are left out, and said, unless somebody needs them."""
+"""Columns of obs and var that can't be read or written: they are left out with a warning, unless a key needs them."""
 
 from __future__ import annotations
 

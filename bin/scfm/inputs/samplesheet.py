@@ -64,6 +64,12 @@ def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
     if len(lines) < 2:
         raise ScfmError(f"{path.name}: the samplesheet is empty; expected a header and at least one row.")
     header = [cell.strip() for cell in lines[0]]
+    for mark, word in (("\t", "tabs"), (";", "semicolons")):
+        if len(header) == 1 and mark in header[0]:
+            raise ScfmError(
+                f"{path.name}: the header has {word} and no commas. Save the samplesheet as CSV, with a comma between"
+                " columns."
+            )
     twice = sorted({c for c in header if header.count(c) > 1})
     if twice:
         raise ScfmError(f"{path.name}: the column {listing(twice)} occurs more than once in the header.")

@@ -1,4 +1,4 @@
-"""Downloading one file: resumed where it broke off, tried again after a pause, verified, and put in place in one
+"""Downloading one file: resumed where it broke off, retried after a pause, verified, and put in place in one
 step.
 """
 
@@ -7,21 +7,23 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scfm.errors import ResourceError, ScfmError
+from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
 from scfm.io.progress import meter
+from scfm.io.space import require_space
 from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, open_url, retry, status_error
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
+#: what to do about a full folder
+DEST_ADVICE = "Free some space, or choose another folder (--data_dir of the pipeline, --dest of an executable)."
 #: bytes between two looks at the free space while writing
 SPACE_EVERY = 64 * BLOCK
 
@@ -234,7 +236,7 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int
     total = at + int(length) if length is not None else None
     expected = total if total is not None else size
     _check_cap(part, expected or 0, max_bytes)
-    _check_space(part.path.parent, expected, at)
+    require_space(part.path, (expected or at) - at, DEST_ADVICE)
     with part.file.open("ab" if goes_on else "wb") as out, meter(part.path.name, at, total) as tell:
         while block := answer.read(BLOCK):
             if at + len(block) > min(max_bytes, size if size is not None else max_bytes):
@@ -245,7 +247,7 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int
                     f"{part.url}: gave {at + len(block):,} bytes or more, expected {size:,}. Nothing was kept."
                 )
             if at // SPACE_EVERY != (at + len(block)) // SPACE_EVERY:
-                _check_space(part.path.parent, at + SPACE_EVERY, at)
+                require_space(part.path, SPACE_EVERY, DEST_ADVICE)
             out.write(block)
             at += len(block)
             tell(len(block))
@@ -281,14 +283,3 @@ def check_gzip(path: Path) -> None:
                 pass
     except (OSError, EOFError, zlib.error) as error:
         raise ScfmError(f"the gzip file is damaged or cut short ({error}).") from error
-
-
-def _check_space(folder: Path, total: int | None, at: int) -> None:
-    if total is None:
-        return
-    free = shutil.disk_usage(folder).free
-    if total - at > free:
-        raise ResourceError(
-            f"{folder}: has {free / 1e9:.1f} GB free, but {(total - at) / 1e9:.1f} GB are still to come. Choose another"
-            " --dest."
-        )

@@ -1,4 +1,4 @@
-"""Asking web servers: what is tried again and how long, what is a refusal, and JSON answers."""
+"""Asking web servers: what is retried and how long, what is a refusal, and JSON answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How a broken download is tried again.
+    """How a broken download is retried.
 
     Attributes
     ----------

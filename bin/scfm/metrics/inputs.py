@@ -153,7 +153,7 @@ class MetricInputs:
     def with_groups(self, labels: Groups, batches: Groups) -> "MetricInputs":
         """Return the inputs with other labels or batches of the same cells; kept results are shared.
 
-        Groups are told apart by identity: give the same object where they are the same.
+        Groups are compared by identity: give the same object where they are the same.
         """
         return replace(self, labels=labels, batches=batches)
 

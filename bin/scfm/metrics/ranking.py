@@ -64,7 +64,7 @@ def add_ranks(
     min_coverage
         Smallest coverage of an embedding that is ranked.
     scored_again
-        Data sets whose ranked embeddings differ in cells: their ranks stand on ``common`` and on nothing else.
+        Data sets whose ranked embeddings differ in cells: their ranks are based on ``common`` only.
     controls
         Methods that are controls beside those of the family ``control``: models with random weights.
     other_keys

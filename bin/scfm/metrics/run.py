@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from scfm.errors import EXIT_RESOURCE, NotApplicable, ScfmError
+from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import IDENTITY, write_table
 from scfm.metrics.centroids import centroid_table
@@ -15,7 +15,7 @@ from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import failures, score, study_table
-from scfm.task.cli import describe_error, exit_code_of
+from scfm.task.cli import describe_error, stops_task
 from scfm.task.steps import embedding_id
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, p
         path.write_bytes(b"")
         return {"status": "not_applicable", "reason": str(error), "reason_code": error.code}
     except Exception as error:  # the documented failure policy, as for a metric
-        if exit_code_of(error) == EXIT_RESOURCE:
+        if stops_task(error):
             raise
         log.debug("traceback", exc_info=True)
         return {"status": "failed", "reason": describe_error(error), "reason_code": "metric_failed"}

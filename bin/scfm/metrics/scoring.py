@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import EXIT_RESOURCE, NotApplicable
+from scfm.errors import NotApplicable
 from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
 from scfm.io.tables import IDENTITY
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
 from scfm.metrics.registry import Metric
-from scfm.task.cli import describe_error, exit_code_of
+from scfm.task.cli import describe_error, stops_task
 from scfm.task.resources import Stopwatch
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
         log.info("%s: not applicable, %s", metric.name, error)
         return "not_applicable", MetricResult(Score(None, data.n_cells, error.code))
     except Exception as error:  # the documented failure policy: one broken metric leaves the others standing
-        if exit_code_of(error) == EXIT_RESOURCE:
+        if stops_task(error):
             raise
         log.error("%s failed: %s", metric.name, describe_error(error))
         log.debug("traceback", exc_info=True)

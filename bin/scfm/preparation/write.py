@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from scfm.inputs.keys import KEYS, LISTED
 from scfm.io.columns import writable
+from scfm.io.hdf5 import write_anndata
+from scfm.io.space import SPACE_ADVICE, require_space
 from scfm.io.tables import write_embedding, write_json, write_table
 from scfm.preparation.prepare import Prepared
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 EMPTY_OUTPUTS = ("prepared.h5ad", "obs.parquet", "pca.parquet", "splits.parquet", "facts.json", "dropped_cells.tsv")
 #: obs columns that are ours; a column of the user's with such a name is kept as <name>_input
 OURS = ("batch", "label", "scored", "total_counts", "n_genes_by_counts")
+#: bytes on disk per byte in memory of the sparse matrices: 0.32 for 2,000 cells of real PBMC
+COMPRESSED = 0.3
 #: columns of the obs table; keys are text even where all of them are missing
 OBS_TYPES = {"cell_id": "string", **dict.fromkeys(KEYS, "string")} | {
     "n_counts": "double",
@@ -69,16 +73,21 @@ def _same(user: "pd.Series", ours: "pd.Series | None") -> bool:
     return ours is not None and as_text(user).equals(as_text(ours))
 
 
+def estimated_bytes(prepared: Prepared) -> float:
+    """Return about how many bytes the prepared h5ad will have: stored counts twice (raw and logarithms), with their
+    positions, and the PCA, as large as gzip leaves such arrays.
+    """
+    arrays = [a for m in (prepared.counts, prepared.logged) for a in (m.data, m.indices, m.indptr)]
+    return COMPRESSED * sum(a.nbytes for a in arrays) + prepared.pca.scores.size * 4
+
+
 def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> None:
     """Write ``<dataset>.{prepared.h5ad,obs.parquet,pca.parquet,splits.parquet,facts.json,dropped_cells.tsv}``."""
     outdir.mkdir(parents=True, exist_ok=True)
     dataset = prepared.facts["dataset"]
-    to_anndata(prepared).write_h5ad(
-        outdir / f"{dataset}.prepared.h5ad",
-        compression="gzip",
-        compression_opts=1,
-        convert_strings_to_categoricals=False,
-    )
+    target = outdir / f"{dataset}.prepared.h5ad"
+    require_space(target, estimated_bytes(prepared), SPACE_ADVICE)
+    write_anndata(target, to_anndata(prepared), compression="gzip", compression_opts=1)
     listed = {c: "string" for c in prepared.obs.columns if c.startswith(tuple(f"{name}:" for name in LISTED))}
     write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | listed)
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)

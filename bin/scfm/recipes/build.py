@@ -7,7 +7,6 @@ grows neither with the files nor, but for obs, with the selection.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from scfm.inputs.keys import level_counts
 from scfm.io.columns import writable
 from scfm.io.counts import tidy, var_of
 from scfm.io.facts import MatrixFacts, tally
+from scfm.io.hdf5 import put_anndata, writing_hdf5
 from scfm.io.matrix import Matrix
 from scfm.io.store import Store, open_store
 from scfm.io.tables import read_json, write_json
@@ -258,23 +258,15 @@ def _write(path: Path, obs: "pd.DataFrame", var: "pd.DataFrame", opened: Sequenc
     whole.
     """
     import anndata as ad
-    import h5py
     import pandas as pd
 
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        frame = pd.DataFrame({c: writable(obs[c]) for c in obs.columns}, index=obs.index)
-        ad.AnnData(obs=frame, var=var).write_h5ad(partial, compression="gzip", convert_strings_to_categoricals=False)
-        with h5py.File(partial, "a") as file:
-            if "X" in file:
-                del file["X"]
-            writer = CountsWriter(file, len(var))
-            for source in opened:
-                _append(writer, source, var)
-            writer.close()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    frame = pd.DataFrame({c: writable(obs[c]) for c in obs.columns}, index=obs.index)
+    with writing_hdf5(path) as file:
+        put_anndata(file, ad.AnnData(obs=frame, var=var), compression="gzip")
+        writer = CountsWriter(file, len(var))
+        for source in opened:
+            _append(writer, source, var)
+        writer.close()
 
 
 def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from scfm.errors import ScfmError
 from scfm.registries.messages import load_messages
 from scfm.registries.schemas import Schemas
+from scfm.registries.sections import load_chapters
 
 _PART = re.compile(r"(<!-- made: (?P<name>[a-z_]+) -->\n).*?(<!-- end: (?P=name) -->\n)", re.DOTALL)
 
@@ -39,6 +40,12 @@ def tables_part() -> str:
     return markdown_table(["table", "what it holds", "chapter of the report"], rows)
 
 
+def chapters_part() -> str:
+    """Return the chapters of the report in their order."""
+    rows = [[c.title, c.description, "folded" if c.folded else ""] for c in load_chapters().values()]
+    return markdown_table(["chapter", "what it holds", ""], rows)
+
+
 def columns_part() -> str:
     """Return the columns of every published table."""
     schemas = Schemas()
@@ -46,7 +53,12 @@ def columns_part() -> str:
 
 
 #: what the comments of a page can enclose
-PARTS: dict[str, Callable[[], str]] = {"messages": messages_part, "tables": tables_part, "columns": columns_part}
+PARTS: dict[str, Callable[[], str]] = {
+    "messages": messages_part,
+    "tables": tables_part,
+    "chapters": chapters_part,
+    "columns": columns_part,
+}
 
 
 def filled(text: str, page: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""``assets/chapters.tsv`` and ``assets/sections.tsv``: the chapters of the report, and what stands in each."""
+"""``assets/chapters.tsv`` and ``assets/sections.tsv``: the chapters of the report, and the sections of each."""
 
 from __future__ import annotations
 

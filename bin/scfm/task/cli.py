@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
+from scfm.io.space import SPACE_ADVICE
 from scfm.task.versions import loaded_packages, write_versions
 
-_RESOURCE_ERRNO = {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_DISK_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RESOURCE_ERRNO = _DISK_ERRNO | {errno.ENOMEM, errno.EIO}
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -62,13 +64,16 @@ def describe_error(error: BaseException) -> str:
     """Return one sentence for an error, without a traceback."""
     if isinstance(error, ScfmError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("scfm"):
+    if isinstance(error, ImportError) and not (error.name or "").startswith("scfm"):
+        state = "is not installed" if isinstance(error, ModuleNotFoundError) else f"can't be loaded ({error})"
         return (
-            f"The Python package '{error.name}' is not installed for {sys.executable} (Python"
+            f"The Python package '{error.name}' {state} for {sys.executable} (Python"
             f" {platform.python_version()}). Run with a profile that brings the software (docker, singularity, conda"
             " ...), or set up the checkout with `make setup` and start Nextflow from a shell that has read env.sh"
             " (`. ./env.sh`)."
         )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNO:
+        return f"{error.filename or 'A file'}: could not be written ({error.strerror}). {SPACE_ADVICE}"
     if isinstance(error, MemoryError):
         return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
     text = " ".join(str(error).split()) or "no message"
@@ -84,6 +89,30 @@ def exit_code_of(error: BaseException) -> int:
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, named so that torch need not be imported
         return EXIT_RESOURCE
     return EXIT_UNEXPECTED
+
+
+def stops_task(error: BaseException) -> bool:
+    """Tell whether an error is about the task and not about its input: it is raised, so that nothing of it is cached.
+
+    That is a lack of memory or disk (Nextflow retries the task with more), and an environment that is not complete.
+    """
+    return isinstance(error, ImportError) or exit_code_of(error) == EXIT_RESOURCE
+
+
+def environment_file(process: str) -> str:
+    """Return the file that lists the packages of a process, as a pattern below the folder of the pipeline.
+
+    Examples
+    --------
+    >>> environment_file("SCFMBENCH:EVALUATE_EMBEDDINGS:SCORE_EMBEDDING")
+    'modules/local/score/embedding/environment.yml'
+    >>> environment_file("HARMONY"), environment_file("VALIDATE_CORRECTED")
+    ('modules/local/*/cells/environments/harmony.yml', 'modules/local/validate/embedding/environment.yml')
+    """
+    verb, _, noun = process.rpartition(":")[2].lower().partition("_")
+    if not noun:
+        return f"modules/local/*/cells/environments/{verb}.yml"
+    return f"modules/local/{verb}/{'embedding' if verb == 'validate' else noun}/environment.yml"
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -113,6 +142,9 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     except Exception as error:  # the one place where every error becomes a sentence and an exit status
         if "--debug" in arguments:
             logging.getLogger(name).exception("traceback")
-        print(f"ERROR: {describe_error(error)}", file=sys.stderr)
+        process = _value_of("--process", arguments)
+        where = f" Packages of this process: {environment_file(process)}." if process else ""
+        text = describe_error(error) + (where if isinstance(error, ImportError) else "")
+        print(f"ERROR: {text}", file=sys.stderr)
         sys.exit(exit_code_of(error))
     sys.exit(status or 0)

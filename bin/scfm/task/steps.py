@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scfm.errors import EXIT_RESOURCE, NotApplicable
+from scfm.errors import NotApplicable
 from scfm.io.tables import write_json
-from scfm.task.cli import describe_error, exit_code_of
+from scfm.task.cli import describe_error, stops_task
 from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ def step(
 
     An error that would come back with the same input becomes a status file with the reason, and the executable
     ends normally so that other embeddings go on; ``on_error="stop"`` raises it instead. A lack of memory or disk
-    is always raised: Nextflow retries the task with more. :class:`~scfm.errors.NotApplicable` gives the status
-    ``not_applicable``.
+    is always raised: Nextflow retries the task with more. So is a package that is missing or can't be loaded: nothing
+    of it may be cached. :class:`~scfm.errors.NotApplicable` gives the status ``not_applicable``.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def step(
         ``continue`` or ``stop``.
     outputs
         Endings of the main outputs ``<dataset>.<embedding>.<ending>``; those of :data:`MAIN_OUTPUTS` where not given. A
-        step that raises leaves each with 0 bytes: none is optional, so that Nextflow makes again what somebody
+        step that raises leaves each with 0 bytes: none is optional, so that Nextflow makes again what was
         deleted. A step that sets its status itself keeps what it has written.
 
     Yields
@@ -85,7 +85,7 @@ def step(
     except NotApplicable as error:
         status.update(status="not_applicable", reason=str(error), reason_code=error.code)
     except Exception as error:  # the documented failure policy: an error becomes a row of status.tsv
-        if on_error == "stop" or exit_code_of(error) == EXIT_RESOURCE:
+        if on_error == "stop" or stops_task(error):
             raise
         status.update(
             status="failed",

@@ -25,13 +25,8 @@ COORDINATES = [[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.1]]
 
 def _split_id(name: str) -> dict:
     dataset, method, correction, seed = name.split(".")
-    return {
-        "dataset": dataset,
-        "embedding": f"{method}.{correction}.{seed}",
-        "method": method,
-        "correction": correction,
-        "seed": int(seed),
-    }
+    about = {"method": method, "correction": correction, "seed": int(seed)}
+    return {"dataset": dataset, "embedding": f"{method}.{correction}.{seed}", **about}
 
 
 def _status(args: Namespace, step: str, name: str | None = None) -> None:
@@ -66,8 +61,7 @@ def _sidecar(args: Namespace) -> dict:
         "n_dims": 2,
         "cells_per_second": None,
         "warnings": [],
-        "status": "ok",
-        "reason": "",
+        **{"status": "ok", "reason": ""},
     }
 
 
@@ -206,8 +200,8 @@ def stub_scores_common(args: Namespace) -> None:
     """The scores of the four cells, again."""
     stub_scores(args)
     (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_common.tsv")
-    (args.outdir / f"{args.id}.centroids.tsv").unlink()
-    (args.outdir / f"{args.id}.score.status.json").unlink()
+    for name in ("centroids.tsv", "score.status.json"):
+        (args.outdir / f"{args.id}.{name}").unlink()
     _status(args, "score_common")
 
 

@@ -195,7 +195,7 @@ def write_genecompass(folder: Path, genes: GeneTable, draw: Draw, sizes: Sizes, 
                 (
                     {symbol: table[tokens[gene]].numpy() for gene, symbol in pairs.items()}
                     if is_own
-                    else {"Nobody": np.zeros(width, np.float32)}
+                    else {"NO_GENE": np.zeros(width, np.float32)}
                 ),
             )
         if release == "tables":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import EXIT_RESOURCE, ScfmError
+from scfm.errors import ScfmError
 from scfm.registries.messages import message
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def centroid_maps(
 
 def _map_error(error: Exception, kind: str, sidecar: dict[str, Any]) -> dict:
     """Return W-MAP-01; raise the error again where it is a lack of memory or disk."""
-    from scfm.task.cli import describe_error, exit_code_of
+    from scfm.task.cli import describe_error, stops_task
 
-    if exit_code_of(error) == EXIT_RESOURCE:
+    if stops_task(error):
         raise error
     return message(
         "W-MAP-01",

@@ -1,3 +1,3 @@
-"""Weights of the foundation models: what files there are, how to get them, whether they are all there, and made-up ones
-for demos and tests.
+"""Weights of the foundation models: what files there are, how to get them, whether they are complete, and randomly
+initialised ones for demos and tests.
 """

@@ -94,7 +94,7 @@ def fetch(
     with_optional
         Also the files that the model can do without.
     policy
-        How broken downloads are tried again.
+        How broken downloads are retried.
 
     Returns
     -------

@@ -58,7 +58,7 @@ workflow EVALUATE_EMBEDDINGS {
         stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'], ['scfm/metrics/*.py']),
     )
 
-    // the second pass: where an embedding that could be ranked lacks cells, ranks stand on the cells that all of them have
+    // the second pass: where an embedding that could be ranked lacks cells, ranks are based on the cells that all of them have
     LIST_COMMON(
         withDataset(
             ch_embedding

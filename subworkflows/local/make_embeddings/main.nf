@@ -103,7 +103,7 @@ workflow MAKE_EMBEDDINGS {
                 ["scfm/models/${meta.model}/*.py"],
             )
             def own = [model_settings: model_settings[dataset]?.get(meta.model) ?: [:]]
-            [meta, prepared, shard, file("${options.weights_dir}/${meta.model}"), settings + own]
+            [meta, prepared, shard, file("${options.weights_dir}/${meta.model}", glob: false), settings + own]
         }
         .branch { meta, _prepared, _shard, _weights, _settings ->
             scgpt: meta.model == 'scgpt'

@@ -34,6 +34,7 @@ workflow PREPARE_DATA {
                 params: options,
                 weights: weights,
                 staged: stagedAs(named, lists),
+                own_environment: !workflow.containerEngine && !('conda' in workflow.profile.tokenize(',')),
             ]
         },
         file("${projectDir}/nextflow_schema.json"),

@@ -107,7 +107,7 @@ def inOrder(items) {
 
 // Rows of Nextflow's trace about tasks that did not complete, with its header: why an embedding left nothing.
 def failedTasks(outdir) {
-    def trace = file("${outdir}/pipeline_info/execution_trace.txt")
+    def trace = file("${outdir}/pipeline_info/execution_trace.txt", glob: false)
     if (!trace.exists()) {
         return []
     }

@@ -83,7 +83,7 @@ def requireSamplesheet(params) {
     if (!params.input) {
         error("--input is missing: a CSV with one row per data set (dataset,h5ad,batch_key,label_key). Try `-profile test`, or see docs/usage.md.")
     }
-    def samplesheet = file(params.input)
+    def samplesheet = file(params.input, glob: false)
     if (!samplesheet.exists()) {
         error("--input: the file '${params.input}' does not exist. Expected a CSV with one row per data set; check the path.")
     }
@@ -137,11 +137,11 @@ def toYaml(value) {
     return new org.yaml.snakeyaml.Yaml().dumpAsMap(value)
 }
 
-// A path of the samplesheet: as written, or relative to the samplesheet's folder. Null when neither exists.
+// A path of the samplesheet: as written (`*`, `?`, `[` and `{` are letters of its name), or relative to the samplesheet's folder.
+// Null when neither exists.
 def findPath(samplesheet, text) {
     def candidates = text.startsWith('/') || text.contains('://') ? [text] : [text, "${samplesheet.parent}/${text}"]
-    def found = candidates.find { candidate -> file(candidate).exists() }
-    return found ? file(found) : null
+    return candidates.collect { candidate -> file(candidate, glob: false) }.find { path -> path.exists() }
 }
 
 // Every path the samplesheet names: the data files and the tables of the column `embeddings`.
@@ -162,11 +162,14 @@ def samplesheetPaths(samplesheet) {
 // Every model's folder below --weights_dir -> the names of the files in it, so that the check finds what is missing
 // without staging gigabytes.
 def weightFiles(weights_dir) {
-    if (!weights_dir || !file(weights_dir).exists()) {
+    def root = weights_dir ? file(weights_dir, glob: false) : null
+    if (!root?.exists()) {
         return [:]
     }
-    def root = file(weights_dir)
     return root.listFiles().findAll { folder -> folder.isDirectory() }.collectEntries { folder ->
-        [folder.name, files("${folder}/**", hidden: true).collect { item -> folder.relativize(item).toString() }.toSorted()]
+        def names = java.nio.file.Files.walk(folder, java.nio.file.FileVisitOption.FOLLOW_LINKS).toList()
+            .findAll { item -> item.isFile() }
+            .collect { item -> folder.relativize(item).toString() }
+        [folder.name, names.toSorted()]
     }
 }

@@ -10,7 +10,7 @@ include { samplesheetPaths } from './main'
 // pipeline_info/params.json. Verdict and summary of an earlier run are set aside, so that they are not read as those of this run.
 // Returns what must be kept until the end of the run: the lock (null for a remote folder).
 def openOutdir(params, samplesheet) {
-    def outdir = file(params.outdir)
+    def outdir = file(params.outdir, glob: false)
     def info = outdir.resolve('pipeline_info')
     def lock = null
     if (outdir.scheme == 'file') {
@@ -85,7 +85,7 @@ def completionMessage(run, params) {
 // The last line. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
 def completionSentence(run, params) {
     def report = "${params.outdir}/report/scfmbench_report.html"
-    def written = file("${params.outdir}/tables/verdict.json")
+    def written = file("${params.outdir}/tables/verdict.json", glob: false)
     def verdict = written.exists() ? parseJson(written) : null
     if (run.preview) {
         return 'scfmbench: a preview, nothing was computed.'
@@ -93,17 +93,17 @@ def completionSentence(run, params) {
     if (run.success && params.fetch_only) {
         return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
     }
-    if (verdict && verdict.exit_status != 0 && file(report).exists()) {
-        return "scfmbench finished with failures: ${verdict.message} Report: ${report}"
+    if (verdict && verdict.exit_status != 0 && file(report, glob: false).exists()) {
+        return "scfmbench completed with failures: ${verdict.message} Report: ${report}"
     }
     if (run.success && run.stats.ignoredCount == 0) {
-        return "scfmbench finished in ${run.duration}. Report: ${report}"
+        return "scfmbench completed in ${run.duration}. Report: ${report}"
     }
     if ("${run.errorMessage} ${run.errorReport}".contains('No space left on device')) {
         return 'scfmbench stopped: no space is left on the device of the work or the output folder. Free some space and run the same command with -resume.'
     }
     if (verdict && run.stats.ignoredCount > 0) {
-        return "scfmbench finished with errors in ${run.stats.ignoredCount} tasks; see ${params.outdir}/pipeline_info/execution_trace.txt and the messages above. Report: ${report}"
+        return "scfmbench completed with errors in ${run.stats.ignoredCount} tasks; see ${params.outdir}/pipeline_info/execution_trace.txt and the messages above. Report: ${report}"
     }
     return "scfmbench stopped before its end${verdict ? '' : ', before the tables were written'}; the reason is above."
 }

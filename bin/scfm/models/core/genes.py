@@ -90,7 +90,7 @@ def look_up(names: np.ndarray, table: Mapping[str, int], *, strip_version: str =
 
 
 def occurrence(ids: np.ndarray) -> np.ndarray:
-    """Return how often each id stood before in the array: 0 for its first column, 1 for the second ..., shape of
+    """Return how often each id occurred before in the array: 0 for its first column, 1 for the second ..., shape of
     ``ids``.
     """
     order = np.argsort(ids, kind="stable")

@@ -41,7 +41,7 @@ def _find(module: str, name: str) -> Any:
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """Stand in for ``_codecs.encode``, which old pickles use to store bytes."""
+    """Replace ``_codecs.encode``, which old pickles use to store bytes."""
     if encoding not in {"latin1", "ascii", "utf-8"}:
         raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
     return text.encode(encoding)

@@ -10,7 +10,7 @@ _SCALE = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8,
 
 
 def esc(text: object) -> str:
-    """Return a text safe to stand in HTML."""
+    """Return a text escaped for HTML."""
     return html.escape(str(text), quote=True)
 
 

@@ -113,7 +113,7 @@ def heat_table(
     values
         ``{(row, column): value}``, 0 to 1; a cell without a value is grey.
     heat
-        ``corner``: what stands over the names of the rows. ``tips`` and ``heads``: what a cell, or the name of a
+        ``corner``: the heading over the names of the rows. ``tips`` and ``heads``: what a cell, or the name of a
         column, says when pointed at. ``lower_better``: columns whose colours are turned round. ``controls``: rows
         that stay last.
     """
@@ -134,5 +134,5 @@ def heat_table(
 
 
 def tabs(panels: Sequence[tuple[str, str]]) -> Markup:
-    """Return panels that a reader switches by buttons; the first is shown. A single one stands alone."""
+    """Return panels that a reader switches by buttons; the first is shown. A single one has no buttons."""
     return escape(panels[0][1]) if len(panels) == 1 else render("tabs.html.j2", panels=panels)

@@ -1,4 +1,4 @@
-"""Where names stand in a scatter so that they cover neither points nor each other.
+"""Places of names in a scatter so that they cover neither points nor each other.
 
 A greedy search over a fixed list of places around each point: the same points always give the same places, unlike the
 random search of adjustText, which is no dependency of the report.
@@ -21,7 +21,7 @@ LEADER = 18.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a name stands: the left end and the middle of its line, in pixels, and whether a line leads to it."""
+    """The place of a name: the left end and the middle of its line, in pixels, and whether a line leads to it."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""A labelled scatter of bio against batch as inline SVG: names stand at their points, the front is a line."""
+"""A labelled scatter of bio against batch as inline SVG: names are beside their points, the front is a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 860, 520
 _MARKS = "<span class='scfm-key'>★ Pareto front</span> <span class='scfm-key'>◻ control</span>"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 16, 52
 _CHARACTER, _BOLD, _LINE = 6.9, 7.6, 13.0
-#: where a name may stand relative to its point (in pixels), best first; further ones get a line to the point
+#: where a name may be placed relative to its point (in pixels), best first; further ones get a line to the point
 _PLACES = (
     (9, 4, "start"),
     (-9, 4, "end"),

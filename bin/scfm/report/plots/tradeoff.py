@@ -33,7 +33,7 @@ _ROOMY = 500.0  # a wider plot has room for whole sentences and more ticks
 class Mark:
     """One point: bio and batch as (mean, lowest seed, highest seed), 0 to 1, higher is better.
 
-    ``label`` stands at the point (empty: none), ``title`` is told when it is pointed at, ``start`` is the number of the
+    ``label`` is beside the point (empty: none), ``title`` is its tooltip, ``start`` is the number of the
     mark that an arrow comes from.
     """
 
@@ -152,7 +152,7 @@ def _points(axes: "Axes", marks: Sequence[Mark]) -> None:
 
 
 def _names(figure: "Figure", marks: Sequence[Mark], frame: _Frame, zone: Sequence[Box]) -> None:
-    """Write names beside their points, with a line where they stand further away."""
+    """Write names beside their points, with a line where they are further away."""
     from matplotlib.lines import Line2D
 
     (width, height), font = frame.size, 12.0

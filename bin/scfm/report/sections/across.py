@@ -76,7 +76,7 @@ def _swapped(data: "ReportData") -> str:
     if not any(d.get("scenario") for d in data.datasets):
         return ""
     return (
-        " Data sets stand under their true names: in the study's figures 2B and S16 the titles of liver and Immune are"
+        " Data sets have their true names: in the study's figures 2B and S16 the titles of liver and Immune are"
         " exchanged, and in 2B, 2C, S7 and S16 those of HLCA_assay and HLCA_sn."
     )
 
@@ -191,7 +191,7 @@ def size_section(data: "ReportData", tables: dict[str, "pd.DataFrame"]) -> list[
     own, with a total in a data set.
     """
     models = {
-        name: t[(t["family"] == "foundation_model") & t["total"].notna() & ~t["method"].isin(data.names.made_up)]
+        name: t[(t["family"] == "foundation_model") & t["total"].notna() & ~t["method"].isin(data.names.random_weights)]
         for name, t in tables.items()
     }
     if max((len(m) for m in models.values()), default=0) < MIN_MODELS:

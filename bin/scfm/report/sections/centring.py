@@ -58,7 +58,7 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
         slopes_svg(panels, reference="Harmony, raw"),
         description=(
             f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1);"
-            f" higher is better, and the change stands behind the name. The total rises for {better} of {len(both)}."
+            f" higher is better, and the change follows the name. The total rises for {better} of {len(both)}."
             f" {above} The axes are cut to the values."
         ),
     )
@@ -147,7 +147,7 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
             description=(
                 "Logistic regression on random folds, means over folds and seeds. Batch: lower is better, so points"
                 " under the line gained. Label: higher is better. Centring takes the linear part of a batch effect by"
-                " construction, so a linear probe falls; whether nearest neighbours still find the batch stands in"
+                " construction, so a linear probe falls; whether nearest neighbours still find the batch is in"
                 " <i>Batches predicted from the embedding</i>."
             ),
         )

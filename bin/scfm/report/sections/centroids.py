@@ -80,7 +80,7 @@ def rate_section(
             " same label? Higher is better, 1 at most. <b>Chance</b> is the rate if the nearest were drawn at random"
             f" among the other batches' centroids. {kept['counted']:.0f} of"
             f" {plural(round(kept['centroids']), 'centroid')} count: their label occurs in another batch. Every"
-            " centroid counts the same, whatever its number of cells. The rate sees only whether labels meet across"
+            " centroid counts the same, whatever its number of cells. The rate measures only whether labels meet across"
             " batches, not how far apart they stay: a shift that is the same for all labels costs nothing here."
         ),
     )
@@ -125,7 +125,7 @@ def map_section(
         used += len(drawn)
         panels.append(drawn)
     rest = (
-        f" {plural(left_out, 'more method')} left out to keep the report small; their places stand in"
+        f" {plural(left_out, 'more method')} left out to keep the report small; their places are in"
         " tables/centroids.tsv."
         if left_out
         else ""

@@ -46,18 +46,20 @@ def foundation_sections(data: "ReportData", dataset: str) -> list[Section]:
     raw = [r for r in models if r.correction == "raw"]
     pairs = [Pair(r, rows.get((r.method + TWIN, "raw"))) for r in raw]
     reference = rows.get(REFERENCE)
-    sections = [pretraining_section(pairs, reference, Limits.of(data.params).tie, made_up=data.names.made_up)]
+    sections = [
+        pretraining_section(pairs, reference, Limits.of(data.params).tie, random_weights=data.names.random_weights)
+    ]
     if any(r.correction != "raw" and r.bio.known for r in models):
         sections.append(correction_section(models))
     return [*sections, facts_section(data, dataset, raw)]
 
 
 def pretraining_section(
-    pairs: Sequence[Pair], reference: EmbeddingRow | None, tie: float, *, made_up: Collection[str] = ()
+    pairs: Sequence[Pair], reference: EmbeddingRow | None, tie: float, *, random_weights: Collection[str] = ()
 ) -> Section:
     """Return every model beside its random twin, with what pretraining adds in words.
 
-    ``made_up`` names the models that ran with randomly initialised weights in place of their own.
+    ``random_weights`` names the models that ran with randomly initialised weights in place of their own.
     """
     parts = ("bio", "batch", "total")
     columns = [
@@ -89,7 +91,7 @@ def pretraining_section(
             "said_table.html.j2",
             sentences=[
                 f"{p.model.title}: nothing can be said of pretraining, as no pretrained weights were used."
-                if p.model.method in made_up
+                if p.model.method in random_weights
                 else pretraining_sentence(p, reference, tie)
                 for p in pairs
             ],
@@ -110,7 +112,7 @@ def _score(value: Spread) -> Cell:
 
 
 def pretraining_sentence(pair: Pair, reference: EmbeddingRow | None, tie: float) -> str:
-    """Return what the pretrained weights add to bio over the random twin, and how the model stands against PCA."""
+    """Return what the pretrained weights add to bio over the random twin, and how the model compares with PCA."""
     model, title = pair.model, pair.model.title
     if not model.bio.known:
         return f"{title}: no scores ({model.note or 'not run'})."
@@ -135,7 +137,7 @@ def _verb(change: float, tie: float) -> str:
 
 
 def _stands(change: float, tie: float) -> str:
-    """Return how a model stands against a reference."""
+    """Return how a model compares with a reference."""
     if abs(change) <= tie:
         return f"can't be told apart ({signed(change)})"
     return f"is {number(abs(change))} {'higher' if change > 0 else 'lower'}"
@@ -190,8 +192,8 @@ def facts_section(data: "ReportData", dataset: str, models: Sequence[EmbeddingRo
         data_table(columns, body, corner="Model"),
         description=(
             "Genes known: the share of the genes detected in this data set that are in the vocabulary of the model. A"
-            " model that knows few of them sees little of the data. A dash is not recorded, as for a model that did not"
-            " run. Check the licence before you use or pass on embeddings or weights."
+            " model with few of them uses little of the data. A dash is not recorded, as for a model that did not run."
+            " Check the licence before you use or pass on embeddings or weights."
         ),
     )
 

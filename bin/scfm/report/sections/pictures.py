@@ -1,90 +1,149 @@
-"""Pictures: UMAPs, and the loss curves of trained models."""
+"""Pictures: which UMAPs are shown where, small enough for a report that can be mailed."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.report.page.html import esc
 from scfm.report.page.mqc import Section
+from scfm.report.page.templates import render
+from scfm.text import plural
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
-#: all pictures of a report together, in bytes before base64 (a report must stay easy to mail)
-PICTURE_BUDGET = 750_000
-_WIDTHS = (1600, 1300, 1000, 800, 600, 450, 320)
-#: from nothing corrected to controls
-_FAMILIES = ("none", "linear", "neighbor_graph", "generative", "foundation_model", "imported", "control")
-_CAUTION = (
+#: all pictures of a report together, in bytes before base64: the page stays below 5 MB
+PICTURE_BUDGET = 1_000_000
+#: of these, the cards of all methods and the appendix have half each
+_SHARE = 0.5
+_WIDTHS = (860, 720, 600, 500, 420)
+KEYS = ("batch", "label")
+CAUTION = (
     "A UMAP is a picture, not evidence: distances between groups and their sizes mean little, and two embeddings with"
     " the same scores can look different. Use it to find what to look at, and the metrics to judge it."
 )
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One UMAP of an embedding, coloured by batch or by label."""
+
+    path: Path
+    title: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as the page shows it: its title and its data as an address of the kind ``data:``."""
+
+    title: str
+    src: str
+
+
+def pictures_of(data: "ReportData", dataset: str) -> dict[str, list[Picture]]:
+    """Return ``{embedding: pictures by batch and by label}`` of a data set, embeddings in the order of the plan."""
+    planned = data.plan[data.plan["dataset"] == dataset]
+    seeds = planned.groupby(["method", "correction"])["seed"].nunique()
+    by_name = {path.name: path for path in data.plots}
+    found = {}
+    for row in planned.itertuples():
+        title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
+        own = [
+            Picture(by_name[name], title, key)
+            for key in KEYS
+            if (name := f"{dataset}.{row.embedding}.umap_{key}.png") in by_name
+        ]
+        if own:
+            found[row.embedding] = own
+    return found
+
+
+def card_embeddings(data: "ReportData", dataset: str) -> dict[str, str]:
+    """Return ``{method: embedding whose UMAPs its card shows}``: the raw one of the first seed; controls have none."""
+    planned = data.plan[(data.plan["dataset"] == dataset) & ~data.plan["is_control"]]
+    first = planned[planned["correction"] == "raw"].sort_values("seed", kind="stable").drop_duplicates("method")
+    return dict(zip(first["method"], first["embedding"], strict=True))
+
+
+def card_pictures(data: "ReportData", dataset: str) -> dict[str, list[Drawn]]:
+    """Return ``{method: its UMAPs by batch and by label}`` for the method cards."""
+    known = pictures_of(data, dataset)
+    chosen = {m: known[e] for m, e in card_embeddings(data, dataset).items() if e in known}
+    drawn = draw([p for pictures in chosen.values() for p in pictures], _budget(data))
+    return {m: [drawn[p] for p in pictures if p in drawn] for m, pictures in chosen.items()}
+
+
 def umap_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return the UMAPs of one data set: galleries per family where there are some, else one picture per embedding.
+    """Return the UMAPs that no method card shows: corrected embeddings and controls, then those of other seeds, folded.
 
-    All data sets share ``PICTURE_BUDGET``: pictures are made smaller until they fit.
+    Pictures that do not fit the size of the page are left out and counted; all of them are published.
     """
-    chosen = choose_plots(data, dataset)
-    if not chosen:
+    known = pictures_of(data, dataset)
+    shown = set(card_embeddings(data, dataset).values())
+    planned = data.plan[(data.plan["dataset"] == dataset) & ~data.plan["embedding"].isin(shown)]
+    planned = planned[planned["embedding"].isin(list(known))].sort_values(["is_control", "method"], kind="stable")
+    if planned.empty:
         return []
-    pictures = shrink([path for path, _ in chosen], PICTURE_BUDGET // max(1, len(data.dataset_names())))
-    figures: dict[bool, list[str]] = {True: [], False: []}
-    for (path, title), picture in zip(chosen, pictures, strict=True):
-        figures["gallery" in path.name].append(
-            f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b></figcaption><img alt='UMAP of {esc(title)}'"
-            f" src='data:image/webp;base64,{base64.b64encode(picture).decode()}'></figure>"
-        )
-    content = "".join(figures[True]) + (
-        f"<div class='scfm-grid'>{''.join(figures[False])}</div>" if figures[False] else ""
+    first = data.plan[data.plan["dataset"] == dataset].groupby(["method", "correction"])["seed"].min()
+    is_first = [
+        first[m, c] == s for m, c, s in zip(planned["method"], planned["correction"], planned["seed"], strict=True)
+    ]
+    groups = [
+        [p for e, of_first in zip(planned["embedding"], is_first, strict=True) if of_first == wanted for p in known[e]]
+        for wanted in (True, False)
+    ]
+    drawn = draw([p for group in groups for p in group], _budget(data))
+    missing = sum(len(g) for g in groups) - len(drawn)
+    left = (
+        f" {plural(missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set." if missing else ""
     )
-    return [Section("umaps", "UMAPs by batch and label", "html", content, description=_CAUTION)]
+    content = render(
+        "umaps.html.j2",
+        figures=[drawn[p] for p in groups[0] if p in drawn],
+        seeds=[drawn[p] for p in groups[1] if p in drawn],
+    )
+    return [
+        Section(
+            "umaps",
+            "UMAPs of corrected embeddings and controls",
+            "html",
+            content,
+            description=f"{CAUTION} Those of the methods themselves are in their cards.{left}",
+        )
+    ]
 
 
-def choose_plots(data: "ReportData", dataset: str) -> list[tuple[Path, str]]:
-    """Return the pictures of a data set to show, each with its title.
+def _budget(data: "ReportData") -> int:
+    """Return the bytes that one data set may take in the cards, or in the appendix."""
+    return int(PICTURE_BUDGET * _SHARE) // max(1, len(data.dataset_names()))
 
-    A picture whose name starts with the id of a planned embedding is of that embedding; one that starts with the data
-    set and a family is a gallery of that family. Galleries win, embeddings that no gallery's family covers are added.
+
+def draw(pictures: Sequence[Picture], budget: int) -> dict[Picture, Drawn]:
+    """Return pictures for the page, all of one width; those that do not fit at the smallest are left out.
+
+    Parameters
+    ----------
+    pictures
+        The most important ones first.
+    budget
+        Bytes of all of them, before base64.
     """
-    ids = {f"{dataset}.{r.embedding}": r for r in data.plan[data.plan["dataset"] == dataset].itertuples()}
-    others = [d for d in data.dataset_names() if d.startswith(f"{dataset}.")]
-    seeds = data.plan[data.plan["dataset"] == dataset].groupby(["method", "correction"])["seed"].nunique()
-    single, gallery, families = [], [], set()
-    for path in data.plots:
-        name = path.name
-        if not name.startswith(f"{dataset}.") or any(name.startswith(f"{o}.") for o in others):
-            continue
-        row = next((ids[i] for i in sorted(ids, key=len, reverse=True) if name.startswith(f"{i}.")), None)
-        if row is not None:
-            title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
-            by = next((f", by {k}" for k in ("batch", "label") if f".umap_{k}." in name), "")
-            single.append((path, title + by, row.family, row.is_control))
-            continue
-        family = next(
-            (
-                f
-                for f in sorted(data.plan["family"].unique(), key=len, reverse=True)
-                if name.startswith(f"{dataset}.{f}.")
-            ),
-            "",
-        )
-        families.add(family)
-        title = family.replace("_", " ").replace("none", "uncorrected") or name.removesuffix(".png").removeprefix(
-            f"{dataset}."
-        )
-        gallery.append((path, title, _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)))
-    shown = [(p, t) for p, t, _ in sorted(gallery, key=lambda g: (g[2], g[1]))]
-    return shown + [(p, t) for p, t, family, _ in sorted(single, key=lambda s: (s[3], s[1])) if family not in families]
+    encoded = shrink([p.path for p in pictures], budget)
+    return {
+        p: Drawn(f"{p.title}, by {p.by}", f"data:image/webp;base64,{base64.b64encode(data).decode()}")
+        for p, data in zip(pictures, encoded, strict=False)
+    }
 
 
-def shrink(paths: list[Path], budget: int) -> list[bytes]:
-    """Return pictures as WebP, all at the largest width whose bytes fit the budget together.
+def shrink(paths: Sequence[Path], budget: int) -> list[bytes]:
+    """Return pictures as WebP, all at the largest width whose bytes fit the budget together; at the smallest width, the
+    first ones that fit.
 
     Raises
     ------
@@ -104,7 +163,9 @@ def shrink(paths: list[Path], budget: int) -> list[bytes]:
     for width in _WIDTHS:
         encoded = [_encode(picture, width) for picture in pictures]
         if sum(map(len, encoded)) <= budget:
-            break
+            return encoded
+    while sum(map(len, encoded)) > budget:
+        encoded.pop()
     return encoded
 
 
@@ -114,78 +175,5 @@ def _encode(picture: Any, width: int) -> bytes:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=78, method=4)
+    picture.save(buffer, "WEBP", quality=72, method=4)
     return buffer.getvalue()
-
-
-def training_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return the loss curves of the models trained on one data set, the best epoch marked."""
-    import pandas as pd
-
-    sets, labels, marks = [], [], []
-    planned = data.plan[data.plan["dataset"] == dataset]
-    seeds = planned.groupby(["method", "correction"])["seed"].nunique()
-    for row in planned.itertuples():
-        path = next((p for p in data.histories if p.name == f"{dataset}.{row.embedding}.history.csv"), None)
-        if path is None:
-            continue
-        history = pd.read_csv(path)
-        curves = training_curves(history)
-        if not curves:
-            continue
-        title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
-        sets.append(curves)
-        marks.append(_best_epoch(history))
-        labels.append({"name": title, "ylab": "ELBO (loss)", "xlab": "Epoch"})
-    if not sets:
-        return []
-    options: dict[str, Any] = {
-        "xlab": "Epoch",
-        "ylab": "ELBO (loss)",
-        "data_labels": labels if len(labels) > 1 else [],
-        "tt_decimals": 1,
-        "colors": {"Training": "#6baed6", "Validation": "#d95f0e"},
-        "style": "lines",
-        "smooth_points": None,
-        "showlegend": True,
-    }
-    if all(marks):
-        options["extra_series"] = [[m] for m in marks]
-    return [
-        Section(
-            "training",
-            "Training curves",
-            "linegraph",
-            sets,
-            options=options,
-            description=(
-                "ELBO as a loss, lower is better. The black dot is the best epoch by validation. Validation that rises"
-                " while training falls is overfitting; a gap that stays small is healthy. Without a validation curve"
-                " overfitting can't be seen."
-            ),
-        )
-    ]
-
-
-def training_curves(history: Any) -> dict[str, list[list[float]]]:
-    """Return the curves of a loss history as pairs of epoch and loss."""
-    curves = {}
-    for column, name in (("elbo_train", "Training"), ("elbo_validation", "Validation")):
-        if column in history and history[column].notna().any():
-            known = history.dropna(subset=[column])
-            curves[name] = [[float(e), round(float(v), 3)] for e, v in zip(known["epoch"], known[column], strict=True)]
-    return curves
-
-
-def _best_epoch(history: Any) -> dict[str, Any] | None:
-    """Return a marked point at the lowest validation loss, None without validation."""
-    if "elbo_validation" not in history or history["elbo_validation"].isna().all():
-        return None
-    best = history.loc[history["elbo_validation"].idxmin()]
-    return {
-        "name": f"Best epoch ({best['epoch']:.0f})",
-        "pairs": [[float(best["epoch"]), float(best["elbo_validation"])]],
-        "color": "#000000",
-        "marker": {"symbol": "circle", "color": "#000000"},
-        "showlegend": True,
-    }

@@ -112,7 +112,7 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
 
 
 def _bars(rows: "pd.DataFrame", column: str) -> dict[str, dict[str, float]]:
-    """Return bars by embedding; the baselines are the means over the bars they stand beside."""
+    """Return bars by embedding; the baselines are the means over the bars beside them."""
     bars: dict[str, dict[str, float]] = {}
     for title, part in rows.groupby("title", sort=False):
         bars[str(title)] = {r[column]: round(float(r["value"]), 4) for r in part.to_dict("records")}

@@ -38,7 +38,7 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
     scenario = data.row(dataset).get("scenario") or ""
     if not scenario or scenario not in data.published.scenarios():
         return []
-    left_out = data.names.controls | data.names.made_up
+    left_out = data.names.controls | data.names.random_weights
     scores, probing = (
         t[~t["method"].isin(left_out)] for t in (data.of("scores", dataset), data.of("probing", dataset))
     )

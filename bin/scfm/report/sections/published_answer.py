@@ -29,7 +29,7 @@ _WARNINGS = (
     ),
     (
         "Panel names in the study's figures are swapped: in 2B and S16 liver (donor) with Immune (tissue), in 2B, 2C,"
-        " S16 and S7 HLCA_sn (cell or nucleus) with HLCA_assay (10x or Drop-seq). The values here stand with the true"
+        " S16 and S7 HLCA_sn (cell or nucleus) with HLCA_assay (10x or Drop-seq). The values here have the true"
         " data set."
     ),
     (
@@ -103,7 +103,7 @@ def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
 
 
 def _order(verdict: OrderVerdict, scenario: str, names: Names) -> str:
-    """Return whether the classical methods stand in the published order."""
+    """Return whether the classical methods are in the published order."""
     if len(verdict.ours) < 2:
         return ""
     words = {
@@ -125,7 +125,7 @@ def _order(verdict: OrderVerdict, scenario: str, names: Names) -> str:
         text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
     rule = f"This order must hold for the study to count as reproduced in {' and '.join(ORDER_REQUIRED)}"
     return text + (
-        f" {rule}." if verdict.required else f" {rule}, not in {esc(scenario)}; published ties may stand either way."
+        f" {rule}." if verdict.required else f" {rule}, not in {esc(scenario)}; published ties may be in either order."
     )
 
 
@@ -152,10 +152,10 @@ def p_value(value: float, equals: str = "") -> str:
 
 
 def random_weights(found: "pd.DataFrame", names: Names) -> str:
-    """Name the models that ran with made-up weights: their numbers are not compared."""
-    models = [m for m in dict.fromkeys(found["method"]) if m in names.made_up]
+    """Name the models that ran with randomly initialised weights: their numbers are not compared."""
+    models = [m for m in dict.fromkeys(found["method"]) if m in names.random_weights]
     return (
-        f"<p>Made-up weights, not compared: {', '.join(esc(names.methods.get(m, m)) for m in models)}.</p>"
+        f"<p>Randomly initialised weights, not compared: {', '.join(esc(names.methods.get(m, m)) for m in models)}.</p>"
         if models
         else ""
     )

@@ -60,8 +60,8 @@ _DESCRIPTION = (
 def make_marks(data: "ReportData", rows: list[EmbeddingRow]) -> list[Mark]:
     """Return the points in the order of the rows.
 
-    The name of a method stands at its raw point; an arrow says what it became, so that the name is written once. Where
-    a method has several corrections, each is named by itself; without a raw point the whole title stands.
+    The name of a method is beside its raw point; an arrow says what it became, so that the name is written once. Where
+    a method has several corrections, each is named by itself; without a raw point the whole title is shown.
     """
     places = {r.key: i for i, r in enumerate(rows)}
     counts: dict[str, int] = {}

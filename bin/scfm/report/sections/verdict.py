@@ -131,7 +131,7 @@ def front(table: "pd.DataFrame") -> str:
 
 
 def baseline(table: "pd.DataFrame", limits: Limits) -> str:
-    """Return how the others stand against the uncorrected PCA."""
+    """Return how the others compare with the uncorrected PCA."""
     pca = table[(table["method"] == "pca") & (table["correction"] == "raw")].dropna(subset=["rank_bio", "rank_batch"])
     rows = table[~table["is_control"] & ~table.index.isin(pca.index)].dropna(subset=["rank_bio", "rank_batch"])
     if pca.empty or rows.empty:

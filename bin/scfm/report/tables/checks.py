@@ -56,7 +56,7 @@ def all_messages(
         *circular_scores(found.plan, names),
         *unstable_over_seeds(totals, names),
         *models_not_run(found.plan, names),
-        *made_up_weights(found.sidecars, names),
+        *random_weights(found.sidecars, names),
         *bf16_drift(found.sidecars, names),
     ]
     told = [*found.messages]
@@ -227,16 +227,16 @@ def models_not_run(plan: "pd.DataFrame", names: Names) -> list[dict]:
     return found
 
 
-def made_up_models(sidecars: Iterable[dict[str, Any]]) -> set[str]:
+def random_models(sidecars: Iterable[dict[str, Any]]) -> set[str]:
     """Return the models that ran with randomly initialised weights, and not as a control."""
     return {s["method"] for s in sidecars if s.get("weights_random") and not s.get("is_control")}
 
 
-def made_up_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
+def random_weights(sidecars: Iterable[dict[str, Any]], names: Names) -> list[dict]:
     """W-MOD-05: a model ran with randomly initialised weights (``bin/make_tiny_weights.py``), as in a demo."""
     return [
         message("W-MOD-05", model=names.methods.get(method, method), method=method)
-        for method in sorted(made_up_models(sidecars))
+        for method in sorted(random_models(sidecars))
     ]
 
 

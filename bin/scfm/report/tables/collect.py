@@ -141,7 +141,7 @@ def collect_results(
         found,
         metrics,
         params,
-        names=Names.of(read_methods(methods_table), metrics, found.plan, checks.made_up_models(found.sidecars)),
+        names=Names.of(read_methods(methods_table), metrics, found.plan, checks.random_models(found.sidecars)),
         trace=resources.read_trace(trace) if trace else None,
     )
     write_tables(tables, found.schemas, outdir)

@@ -18,9 +18,9 @@ STEP = "score_common"
 
 
 def datasets_scored_again(found: "Collected") -> set[str]:
-    """Return the data sets whose ranks stand on common cells: those whose ranked embeddings differ in cells.
+    """Return the data sets whose ranks are based on common cells: those whose ranked embeddings differ in cells.
 
-    Where an embedding lacks cells and the list of the common cells is missing nobody knows whether they differ: such a
+    Where an embedding lacks cells and the list of the common cells is missing, whether they differ is unknown: such a
     data set counts, so that nothing is ranked on cells that may not be the same.
     """
     unknown = {s["dataset"] for s in found.sidecars if lacks_cells(s)} - set(found.common)
@@ -39,7 +39,7 @@ def expected(found: "Collected") -> set[tuple[str, str]]:
 
 
 def common_messages(found: "Collected", totals: "pd.DataFrame", names: Names) -> list[dict[str, Any]]:
-    """I-RANK-01: on how many cells ranks stand. W-RANK-02: embeddings without a total on these cells.
+    """I-RANK-01: the number of cells behind the ranks. W-RANK-02: embeddings without a total on these cells.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 CONTROL_MARK = " (control)"
 #: behind the title of what was given the labels it is scored by
 LABELS_MARK = " [reads the labels]"
-#: behind the title of a model that ran with a made-up checkpoint
-MADE_UP_MARK = " [random weights: not a real result]"
+#: behind the title of a model that ran with randomly initialised weights
+RANDOM_MARK = " [random weights: not a real result]"
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Names:
         Names of the methods that are controls.
     label_readers
         Names of the methods, controls left out, and of the corrections that read the labels.
-    made_up
-        Names of the models whose weights are made up (``bin/make_tiny_weights.py``).
+    random_weights
+        Names of the models whose weights are randomly initialised (``bin/make_tiny_weights.py``).
     """
 
     methods: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     controls: frozenset[str] = frozenset()
-    made_up: frozenset[str] = frozenset()
+    random_weights: frozenset[str] = frozenset()
     label_readers: frozenset[str] = frozenset()
 
     @classmethod
     def of(
-        cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame", made_up: Iterable[str] = ()
+        cls, methods: "pd.DataFrame", metrics: "pd.DataFrame", plan: "pd.DataFrame", random_weights: Iterable[str] = ()
     ) -> "Names":
         """Take the titles from the tables; two methods with one title keep their names."""
         titles = {r.name: r.title or r.name for r in methods[["name", "title"]].itertuples(index=False, name="Row")}
@@ -56,7 +56,7 @@ class Names:
             methods={n: n if t in clashing else t for n, t in titles.items()},
             metrics=dict(zip(metrics["name"], metrics["title"], strict=True)),
             controls=controls,
-            made_up=frozenset(made_up),
+            random_weights=frozenset(random_weights),
             label_readers=frozenset((readers - controls) | corrections),
         )
 
@@ -67,7 +67,7 @@ class Names:
     def method(self, name: str, correction: str = "raw") -> str:
         """Return the title of a method with its correction: ``Harmony + center_l2``; controls are marked."""
         title = self.methods.get(name, name)
-        mark = CONTROL_MARK if name in self.controls else MADE_UP_MARK if name in self.made_up else ""
+        mark = CONTROL_MARK if name in self.controls else RANDOM_MARK if name in self.random_weights else ""
         end = LABELS_MARK if self.reads_labels(name, correction) else ""
         return f"{title}{mark}{end}" if correction == "raw" else f"{title}{mark} + {correction}{end}"
 
@@ -76,7 +76,7 @@ class Names:
         return name in self.label_readers or correction in self.label_readers
 
     def embedding(self, name: str, correction: str, seed: int, *, seeds: int = 1) -> str:
-        """Return the title of one embedding; the seed is told where there are several."""
+        """Return the title of one embedding; the seed is named where there are several."""
         return self.method(name, correction) + (f", seed {seed}" if seeds > 1 else "")
 
 

@@ -34,7 +34,7 @@ _SIZE_UNITS = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 
 def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Return ``resources.tsv``.
 
-    The embedding step is taken from the sidecar (it knows cells per second and the device), every other step from
+    The embedding step is taken from the sidecar (it has cells per second and the device), every other step from
     its status file, and every row of the trace as Nextflow measured it, marked by the column ``source``.
     """
     import pandas as pd
@@ -177,7 +177,7 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
 
     The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone
-    speaks for all.
+    counts for all.
     """
     sentences: dict[tuple[str, str], str] = {}
     for row in trace.itertuples():

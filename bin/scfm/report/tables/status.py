@@ -68,7 +68,7 @@ def build_status(
     """Return ``status.tsv``: every planned embedding x step, explained.
 
     A step that left a status file is what the file says. A step without one is ``not_applicable`` if the plan says that
-    the embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason stands
+    the embedding can't be made (a model without weights …), if a step it needs did not give a result (the reason is
     there) or if it was switched off, else ``failed`` with the code ``no_result``: nothing that was planned is ever
     missing from the table.
 
@@ -155,7 +155,7 @@ def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[s
         return {
             "status": "not_applicable",
             "reason_code": EARLIER_FAILED,
-            "reason": "A step that this one needs failed; its reason stands there.",
+            "reason": "A step that this one requires failed; its row has the reason.",
         }
     code = (
         earlier["reason_code"] if earlier["reason_code"] in {EARLIER_FAILED, SWITCHED_OFF} else EARLIER_NOT_APPLICABLE
@@ -163,7 +163,7 @@ def _explain(step: str, earlier: dict[str, str] | None, off: set[str]) -> dict[s
     return {
         "status": "not_applicable",
         "reason_code": code,
-        "reason": "A step that this one needs gave no result; its reason stands there.",
+        "reason": "A step that this one requires gave no result; its row has the reason.",
     }
 
 

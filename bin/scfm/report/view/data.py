@@ -176,7 +176,7 @@ def load_report_data(
 
     schemas = Schemas(assets)
     messages = read_json(tables / "warnings.json")
-    made_up = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
+    random_weights = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
     chosen = read_json(params)
     planned, metrics, methods = (
         read_plan(plan),
@@ -199,7 +199,7 @@ def load_report_data(
         **read_citations(assets),
         plots=_files(plots, "*.png"),
         histories=_files(histories, "*.history.csv"),
-        names=Names.of(methods, metrics, planned, made_up),
+        names=Names.of(methods, metrics, planned, random_weights),
         assets=assets,
         defaults=with_defaults({}, read_json(schema)) if schema else {},
     )

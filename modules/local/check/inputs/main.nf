@@ -12,7 +12,7 @@ process CHECK_INPUTS {
     path samplesheet
     path sources, stageAs: 'inputs/?/*'
     val settings // params: all parameters; staged: path as written in the samplesheet -> path in this task;
-                 // weights: model -> files
+                 // weights: model -> files; own_environment: whether all steps share the environment of this one
     path schema
     path assets
 
@@ -37,6 +37,7 @@ process CHECK_INPUTS {
         --methods_table methods.tsv \\
         --outdir . \\
         --process ${task.process} \\
+        ${settings.own_environment ? '--own_environment' : ''} \\
         ${args}
     """
 

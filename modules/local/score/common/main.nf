@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// Every metric of the profile on the cells that all ranked embeddings of the data set have: ranks stand on these.
+// Every metric of the profile on the cells that all ranked embeddings of the data set have: ranks are based on these.
 process SCORE_COMMON {
     tag "${meta.id}"
     label 'process_low'

@@ -4,6 +4,7 @@ include { jsonWord } from '../../functions'
 process WRITE_DATASET {
     tag "${meta.id}"
     label 'process_medium'
+    label 'per_embedding'
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -1,0 +1,74 @@
+"""Which packages a run lacks, where all steps share one environment: found before the first computation."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from scfm.task.versions import PACKAGES
+from scfm.text import listing, plural
+
+#: distributions that every run requires, whatever its methods and models
+CORE = (
+    "anndata",
+    "h5py",
+    "igraph",
+    "jinja2",
+    "jsonschema",
+    "matplotlib",
+    "multiqc",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pynndescent",
+    "pyyaml",
+    "scanpy",
+    "scikit-learn",
+    "scipy",
+    "umap-learn",
+    "zarr",
+)
+_IMPORTS = {distribution: module for module, distribution in PACKAGES.items()}
+
+
+def required_packages(required: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return distribution -> titles that require it; the core packages are required by every run.
+
+    Parameters
+    ----------
+    required
+        Title of a method or model -> its distributions (column ``packages`` of its table).
+    """
+    found: dict[str, list[str]] = {name: ["every run"] for name in CORE}
+    for title, packages in required.items():
+        for name in packages:
+            found.setdefault(name, []).append(title)
+    return found
+
+
+def environment_errors(
+    required: Mapping[str, Iterable[str]], has_module: Callable[[str], object] = find_spec
+) -> list[str]:
+    """Return one sentence with every package that is missing, and nothing where all are there.
+
+    Parameters
+    ----------
+    required
+        As in :func:`required_packages`.
+    has_module
+        Whether a top-level module can be imported.
+    """
+    packages = required_packages(required)
+    missing = {name: who for name, who in packages.items() if not has_module(_IMPORTS.get(name, name))}
+    if not missing or (Path(sys.prefix) / "conda-meta").is_dir():  # a conda environment of this step alone
+        return []
+    users = dict.fromkeys(title for who in missing.values() for title in who)
+    return [
+        f"The Python environment of this run ({sys.executable}, Python {platform.python_version()}) lacks"
+        f" {plural(len(missing), 'package')}: {listing(missing, limit=12)}, required by {', '.join(users)}."
+        " Run `make setup` in the pipeline's folder and `. ./env.sh` in this shell, or choose a profile that brings the"
+        " software (docker, singularity, conda ...; docs/usage.md)."
+    ]

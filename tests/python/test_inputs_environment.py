@@ -1,0 +1,49 @@
+"""Packages that the environment of a run lacks: one sentence, before the first computation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from helpers_pipeline import PROJECT
+from scfm.planning.environment import CORE, environment_errors, required_packages
+from scfm.registries.methods import load_methods
+from scfm.registries.models import load_model_table
+
+
+def test_a_whole_environment_has_no_errors() -> None:
+    methods = load_methods(PROJECT / "assets" / "methods.tsv")
+    models = load_model_table(PROJECT / "assets" / "models.tsv")
+    required = {m.title: m.packages for m in (*methods.values(), *models.values())}
+    assert environment_errors(required) == []
+
+
+def test_the_sentence_names_packages_and_who_requires_them(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    absent = {"scvi", "harmonypy"}
+    required = {"scVI": ("scvi-tools", "torch"), "Harmony": ("harmonypy",), "ComBat": ("scanpy",)}
+    (text,) = environment_errors(required, lambda module: module not in absent)
+    for part in ("lacks 2 packages: 'scvi-tools', 'harmonypy', required by scVI, Harmony.", "make setup", "env.sh"):
+        assert part in text
+    assert "ComBat" not in text
+    assert environment_errors({"ComBat": ("scanpy",)}, lambda module: module not in absent) == []
+
+
+def test_a_conda_environment_of_one_step_is_not_checked(monkeypatch, tmp_path) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert environment_errors({}, lambda _module: False) == []
+
+
+def test_core_packages_are_pinned_and_required_by_every_run() -> None:
+    pins = {line.split("==")[0].lower() for line in (PROJECT / "requirements" / "all.txt").read_text().splitlines()}
+    assert set(CORE) <= pins
+    assert all(required_packages({})[name] == ["every run"] for name in CORE)
+
+
+def test_a_bare_python_gets_the_sentence_and_no_traceback(tmp_path) -> None:
+    command = [sys.executable, "-S", str(PROJECT / "bin" / "check_inputs.py"), "--own_environment", "--fail"]
+    command += ["--params", "p.json", "--input", "s.csv", "--outdir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"lacks {len(CORE)} packages" in (tmp_path / "errors.txt").read_text()
