@@ -12,7 +12,6 @@ import pytest
 from helpers_published import probing_row, score_row, score_rows, study_report
 from scfm.errors import ScfmError
 from scfm.report.build import build_modules
-from scfm.report.plots.agreement import Pair, agreement_svg
 from scfm.report.sections.published import published_sections
 from scfm.study.compare import NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN
 from scfm.study.published import METRICS
@@ -227,18 +226,3 @@ def test_texts_from_the_data_are_escaped(data):
     found = published_sections(replace(data.with_tables(scores=scores, probing=probing), datasets=datasets), "pbmc")
     html = "".join(s.data + s.description for s in found)
     assert "<script" not in html and "&lt;script&gt;alert(1)" in html
-
-
-def test_scatter_has_every_pair_its_band_and_names_of_outliers():
-    pairs = [
-        Pair("in <1>", 0.5, 0.51, "#111111", hollow=False, outside=False, tip="tip <a>"),
-        Pair("far & out", 0.5, 0.9, "#222222", hollow=True, outside=True, tip="b"),
-        Pair("ranged", 0.7, 0.6, "#333333", hollow=False, outside=False, tip="c", low=0.6, high=0.8),
-    ]
-    svg = agreement_svg(pairs, tolerance=0.03, xlab="Total, published", ylab="Total, ours", legend={"a <b>": "#111111"})
-    assert svg.count("<circle") == 3 and svg.count("scfm-band") == 1
-    assert "far &amp; out</text>" in svg and "in &lt;1&gt;" not in svg and "tip &lt;a&gt;</title>" in svg
-    # one scale on both axes: the diagonal runs from corner to corner, and the range is drawn through its point
-    assert re.search(r"<path d='M62\.0 508\.0L544\.0 16\.0' class='scfm-front'/>", svg)
-    assert re.search(r"<path d='M[\d.]+ ([\d.]+)H[\d.]+' stroke='#333333'.*?cy='\1'", svg)
-    assert "<b>" not in svg

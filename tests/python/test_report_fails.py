@@ -66,6 +66,12 @@ def test_a_small_label_is_never_the_weakest():
     assert grid({("x", A): 0.5}, {"x": 100}).weakest(A) == ""
 
 
+def test_labels_within_the_tolerance_have_no_weakest():
+    numbers = {("x", A): 0.50, ("y", A): 0.52, ("z", A): 0.9}
+    cells = dict.fromkeys("xyz", 100)
+    assert grid(numbers, cells, tie=0.03).weakest(A) == "" and grid(numbers, cells, tie=0.01).weakest(A) == "x"
+
+
 def test_cells_are_framed_greyed_and_explained():
     numbers = {("x", A): 0.5, ("y", A): 0.1, ("z", A): 0.6}
     found = grid(numbers, {"x": 100, "z": 60, "y": 5}, reasons={("x", B): "one_batch"})

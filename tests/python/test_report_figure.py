@@ -113,6 +113,14 @@ def test_the_weakest_label_has_enough_cells(data, rows):
     assert other.label != weakest.label and other.value > weakest.value
 
 
+def test_labels_that_cannot_be_told_from_the_weakest_are_counted(data):
+    wide = replace(data, params={**data.params, "tie_tolerance": 1.0})
+    rows = {r.key: r for r in embedding_rows(wide, "pbmc")}
+    assert rows["harmony", "raw"].weakest.ties == 2 and "; 2 more within the tolerance" in html_of(wide)
+    narrow = replace(data, params={**data.params, "tie_tolerance": 0.0})
+    assert {r.key: r for r in embedding_rows(narrow, "pbmc")}["harmony", "raw"].weakest.ties == 0
+
+
 def test_warnings_name_the_seed_and_reach_what_was_corrected_from_the_method(data):
     entries = [
         {**message("W-QC-01", values={"n_empty": 1}), "dataset": "pbmc", "method": "scvi", "seed": 1},

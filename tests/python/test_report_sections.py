@@ -23,7 +23,7 @@ from scfm.report.build import build_modules, section_function
 from scfm.report.page.html import colour, esc
 from scfm.report.page.mqc import Module, Section, slug, write_modules
 from scfm.report.page.tables import CONTROL, Heat, heat_table, tabs
-from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
 from scfm.report.sections.messages import messages_html
@@ -316,7 +316,7 @@ def test_text_from_data_is_escaped_in_tables_tabs_and_plots():
     pieces = [
         heat_table([evil], [evil], {(evil, evil): 0.5}, Heat(evil, tips={(evil, evil): evil}, heads={evil: evil})),
         tabs([(evil, evil), (evil, "b")]),
-        scatter_svg([Point(evil, 0.1, 0.2, "#000000", "method", True)], xlab=evil, ylab=evil, legend={evil: "#000000"}),
+        draw_scatter([Point(evil, 0.1, 0.2, "#000000")], Plot("k", evil, evil, {evil: "#000000"}, [evil])),
     ]
     for piece in pieces:
         assert "<script" not in piece and "&lt;script" in piece
@@ -327,13 +327,6 @@ def test_colours_run_from_light_to_dark_and_are_capped():
     assert (light[1], dark[1]) == ("#000", "#fff")
     assert colour(-3) == light and colour(7) == dark
     assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, Heat(lower_better={"c"})).count(light[0]) == 1
-
-
-def test_names_at_points_do_not_cover_each_other():
-    points = [Point(f"method {i}", 0.5 + 0.001 * i, 0.5, "#000000", "method", False) for i in range(8)]
-    svg = scatter_svg(points, xlab="x", ylab="y", legend={})
-    spots = re.findall(r"<text x='([\d.]+)' y='([\d.]+)' text-anchor='(\w+)'>method", svg)
-    assert len(spots) == 8 and len(set(spots)) == 8
 
 
 def test_order_of_sections_is_given_to_multiqc(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers_report import report_data
 from scfm.report.plots.labels import LETTER, LINE, overlap, place_labels
 from scfm.report.plots.tradeoff import NARROW, Mark, draw_tradeoff
-from scfm.report.sections.tradeoff import make_marks, tradeoff_sections
+from scfm.report.sections.tradeoff import make_marks, shapes_of, tradeoff_sections
 from scfm.report.view.rows import CONTROL, embedding_rows
 
 POINT = (0.7, 0.7, 0.7)
@@ -59,12 +59,15 @@ def test_a_name_is_written_once_per_method_and_an_arrow_leads_to_its_correction(
     assert (alone[0].label, alone[0].start) == ("PCA + center_l2", None)
 
 
-def test_several_corrections_of_a_method_are_named(data):
+def test_corrections_have_a_shape_each_and_no_name(data):
     from dataclasses import replace
 
     rows = [r for r in embedding_rows(data, "pbmc") if r.method == "pca"]
     rows.append(replace(rows[0], correction="l2", title="PCA + l2"))
-    assert sorted(m.label for m in make_marks(data, rows)) == ["PCA", "center_l2", "l2"]
+    marks = {m.title.split(":")[0]: m for m in make_marks(data, rows)}
+    assert sorted(m.label for m in marks.values()) == ["", "", "PCA"]
+    assert [marks[t].marker for t in ("PCA", "PCA + center_l2", "PCA + l2")] == ["", "^", "D"]
+    assert shapes_of(rows) == {"center_l2": ("^", "▲"), "l2": ("D", "◆")}
 
 
 def test_the_plot_has_one_arrow_per_correction_and_the_same_text_every_time():

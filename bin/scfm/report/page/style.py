@@ -21,8 +21,6 @@ main a,footer a{color:#0a58ca}
 .scfm-svg text{fill:var(--bs-body-color,#222)}
 .scfm-svg .scfm-axis{font-size:13px}
 .scfm-grid-line{stroke:var(--bs-border-color,#ddd);stroke-width:1}
-.scfm-front{fill:none;stroke:var(--bs-secondary-color,#888);stroke-dasharray:5 4;stroke-width:1.3}
-.scfm-lead{stroke:var(--bs-secondary-color,#888);stroke-width:.7;fill:none}
 .scfm-key{display:inline-block;margin-right:.9rem;font-size:.88rem}
 .scfm-key i{display:inline-block;width:.75rem;height:.75rem;border-radius:50%;margin-right:.3rem;vertical-align:-1px}
 .scfm-grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(26rem,1fr));gap:.6rem}
@@ -106,7 +104,6 @@ tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs
 .scfm-heat td.scfm-soft{background:none;color:inherit;box-shadow:inset 0 0 0 2px #7fb0dc}
 .scfm-heat td.scfm-far.scfm-soft{box-shadow:inset 0 0 0 2px #ef9b47}
 .scfm-cell{padding:0 .35rem;border-radius:2px}
-.scfm-band{fill:#2171b5;opacity:.1}
 main .btn-group{flex-wrap:wrap}
 main .row{margin-inline:0}
 @media (max-width:767px){.mainpage>.p-4{padding:.6rem!important}.scfm-grid{grid-template-columns:1fr}

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scfm.report.plots.svg import MARGINS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Box = tuple[float, float, float, float]
 #: width of a letter and height of a line, in parts of the font size
@@ -15,6 +21,9 @@ LETTER, LINE = 0.62, 1.25
 #: directions around a point, best first: right, left, above, below, then the corners
 _AROUND = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))
 _DISTANCES = (9.0, 18.0, 32.0, 50.0, 72.0)
+#: of names in a plot, in pixels
+FONT = 12.0
+_POINTS = 0.72  # points of matplotlib per pixel
 #: beyond this distance a line joins name and point
 LEADER = 18.0
 
@@ -80,3 +89,44 @@ def _first_free(
 def overlap(a: Box, b: Box) -> bool:
     """Tell whether two boxes have a common area."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def write_names(
+    figure: "Figure",
+    names: Sequence[str],
+    points: Sequence[tuple[float, float]],
+    size: tuple[float, float],
+    *,
+    obstacles: Sequence[Box] = (),
+) -> None:
+    """Write names beside their points in a figure, with a line where they are further away.
+
+    Parameters
+    ----------
+    figure
+        Figure of ``size`` pixels with the margins of :data:`scfm.report.plots.svg.MARGINS`, which names keep off.
+    names, points, obstacles
+        See :func:`place_labels`.
+    size
+        Width and height in pixels.
+    """
+    from matplotlib.lines import Line2D
+
+    width, height = size
+    edges = [(0.0, 0.0, MARGINS[0], height), (0.0, height - MARGINS[3], width, height)]
+    places = place_labels(names, points, size=size, font=FONT, obstacles=[*obstacles, *edges], mark=5.0)
+    for name, point, place in zip(names, points, places, strict=True):
+        if place is None:
+            continue
+        end = place.x + LETTER * FONT * len(name)
+        before = end <= point[0]
+        if place.leader:
+            # to the nearest place of the name's box
+            x = min(max(point[0], place.x), end)
+            y = min(max(point[1], place.y - LINE * FONT / 2), place.y + LINE * FONT / 2)
+            line = [point[0] / width, x / width], [1 - point[1] / height, 1 - y / height]
+            figure.add_artist(Line2D(*line, color="#999999", linewidth=0.7))
+        figure.text(
+            (end if before else place.x) / width, 1 - place.y / height, name, fontsize=FONT * _POINTS, va="center",
+            ha="right" if before else "left", color="#1a1a1a",
+        )  # fmt: skip

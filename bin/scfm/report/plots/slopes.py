@@ -1,16 +1,25 @@
-"""Slopes from before to after as inline SVG: one line per method, names at the right end."""
+"""Slopes from before to after by matplotlib: one line per method, names and changes at the right end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from scfm.report.page.html import esc, signed
+from scfm.report.page.html import signed
+from scfm.report.page.templates import render
+from scfm.report.plots.svg import STYLE, TIP, new_figure, span, to_svg
 
-WIDTH, _LEFT, _NAMES, _TOP, _BOTTOM, _GAP = 330, 40, 150, 34, 26, 13.0
-RISES, FALLS, REFERENCE = "#2171b5", "#d95f0e", "#1b7837"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: one panel in pixels: its width, and the room left of its axes, for names, above and below
+WIDTH, _LEFT, _NAMES, _TOP, _BOTTOM = 330.0, 44.0, 160.0, 30.0, 26.0
+#: a line of names, in pixels
+_GAP = 13.0
+RISES, FALLS, REFERENCE = "#2171b5", "#c25a00", "#444444"
 _LETTERS = 22
 
 
@@ -23,7 +32,10 @@ class Slope:
     after: float
 
 
-def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, reference: str) -> Markup:
+Panel = tuple[str, Sequence[Slope], float | None]
+
+
+def draw_slopes(panels: Sequence[Panel], *, reference: str, key: str) -> Markup:
     """Return panels side by side.
 
     Parameters
@@ -32,72 +44,57 @@ def slopes_svg(panels: Sequence[tuple[str, Sequence[Slope], float | None]], *, r
         Title, slopes, and the value of the dashed line (None: no line) of each.
     reference
         Name of the dashed line.
+    key
+        Prefix of the ids in the SVG, different for every plot of a page.
     """
+    from matplotlib import rc_context
+
     most = max((len(s) for _, s, _ in panels), default=0)
-    height = max(300.0, _TOP + _BOTTOM + _GAP * (most + 2))
-    drawn = "".join(
-        f"<g transform='translate({i * WIDTH} 0)'>{_panel(title, slopes, line, height, reference)}</g>"
-        for i, (title, slopes, line) in enumerate(panels)
-    )
-    return Markup(
-        f"<div class='scfm-legend'><span class='scfm-key'><i style='background:{RISES}'></i>rises</span><span"
-        f" class='scfm-key'><i style='background:{FALLS}'></i>falls</span>"
-        + (
-            f"<span class='scfm-key'><i style='background:{REFERENCE}'></i>dashed: {esc(reference)}</span>"
-            if any(p[2] is not None for p in panels)
-            else ""
-        )
-        + f"</div><div class='scfm-scroll'><svg class='scfm-svg' viewBox='0 0 {WIDTH * len(panels)} {height:.0f}'"
-        f" role='img' aria-label='Before and after centring'>{drawn}</svg></div>"
-    )
+    width, height = WIDTH * len(panels), max(300.0, _TOP + _BOTTOM + _GAP * (most + 2))
+    titles: dict[str, str] = {}
+    with rc_context(STYLE):
+        figure = new_figure(width, height)
+        for i, panel in enumerate(panels):
+            box = (i * WIDTH + _LEFT) / width, _BOTTOM / height, (WIDTH - _LEFT - _NAMES) / width
+            axes = figure.add_axes((*box, 1 - (_TOP + _BOTTOM) / height), facecolor="none")
+            titles |= _draw_panel(axes, panel, height, tip=f"{TIP}{i}-", reference=reference)
+        svg = to_svg(figure, key, label="Before and after centring", titles=titles)
+    notes = [f"dashed: {reference}"] if any(line is not None for *_, line in panels) else []
+    legend = {"rises": RISES, "falls": FALLS}
+    return render("scatter.html.j2", legend=legend, notes=notes, width=width, svg=Markup(svg))
 
 
-def _panel(title: str, slopes: Sequence[Slope], line: float | None, height: float, reference: str) -> str:
-    """Return one panel: axis, dashed line, slopes and names that do not overlap."""
-    values = [v for s in slopes for v in (s.before, s.after)] + ([line] if line is not None else [])
-    low, high = min(values), max(values)
-    pad = max(0.06 * (high - low), 0.02)
-    low, high = low - pad, high + pad
-    x0, x1 = _LEFT, WIDTH - _NAMES
-
-    def place(value: float) -> float:
-        return height - _BOTTOM - (value - low) / (high - low) * (height - _TOP - _BOTTOM)
-
-    parts = [f"<text x='{_LEFT}' y='16' font-weight='600' class='scfm-axis'>{esc(title)}</text>"]
-    step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, float("inf")) if (high - low) / s <= 8)
-    first = int(low / step)
-    for tick in (round(i * step, 2) for i in range(first, first + 11)):
-        if low <= tick <= high:
-            parts.append(
-                f"<path d='M{x0} {place(tick):.1f}H{x1}' class='scfm-grid-line'/><text x='{x0 - 6}'"
-                f" y='{place(tick) + 4:.1f}' text-anchor='end' font-size='10'>{tick:g}</text>"
-            )
-    for x, word in ((x0, "raw"), (x1, "centred")):
-        parts.append(
-            f"<text x='{x}' y='{height - 8:.0f}' text-anchor='{'start' if x == x0 else 'end'}'"
-            f" font-size='11'>{word}</text>"
-        )
+def _draw_panel(axes: "Axes", panel: Panel, height: float, *, tip: str, reference: str) -> dict[str, str]:
+    """Draw axis, dashed line, slopes and names that do not overlap; return ``{id: tooltip}``."""
+    title, slopes, line = panel
+    low, high = span([v for s in slopes for v in (s.before, s.after)] + ([line] if line is not None else []))
+    axes.set(xlim=(0, 1), ylim=(low, high), xticks=[0, 1], xticklabels=["raw", "centred"])
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     if line is not None:
-        parts.append(
-            f"<path class='scfm-reference' d='M{x0} {place(line):.1f}H{x1}' stroke='{REFERENCE}' stroke-width='1.6'"
-            f" stroke-dasharray='6 4'><title>{esc(reference)}: {line:.3f}</title></path>"
-        )
+        axes.axhline(line, color=REFERENCE, linestyle="--", linewidth=1.3).set_gid(f"{tip}line")
+    inner = height - _TOP - _BOTTOM
+    titles = {} if line is None else {f"{tip}line": f"{reference}: {line:.3f}"}
     ordered = sorted(slopes, key=lambda s: -s.after)
-    for slope, y in zip(ordered, _spread([place(s.after) for s in ordered], _TOP, height - _BOTTOM), strict=True):
+    wanted = [(high - s.after) / (high - low) * inner for s in ordered]
+    for i, (slope, place) in enumerate(zip(ordered, spread(wanted, 0.0, inner), strict=True)):
         colour = RISES if slope.after >= slope.before else FALLS
-        tip = f"<title>{esc(slope.name)}: {slope.before:.3f} raw, {slope.after:.3f} centred</title>"
-        short = slope.name if len(slope.name) <= _LETTERS else slope.name[: _LETTERS - 1] + "…"
-        parts.append(
-            f"<g stroke='{colour}' fill='{colour}'><path d='M{x0} {place(slope.before):.1f}L{x1}"
-            f" {place(slope.after):.1f}' fill='none' stroke-width='1.6'>{tip}</path><circle cx='{x0}'"
-            f" cy='{place(slope.before):.1f}' r='3'/><circle cx='{x1}' cy='{place(slope.after):.1f}' r='3'/><path"
-            f" d='M{x1 + 4} {place(slope.after):.1f}L{x1 + 10} {y:.1f}' stroke-width='.6'/></g><text x='{x1 + 12}'"
-            f" y='{y + 3.5:.1f}' font-size='10'>{esc(short)} {signed(slope.after - slope.before)}{tip}</text>"
+        (drawn,) = axes.plot(
+            [0, 1], [slope.before, slope.after], "o-", color=colour, markersize=4, linewidth=1.4, clip_on=False
         )
-    return "".join(parts)
+        drawn.set_gid(f"{tip}{i}")
+        titles[f"{tip}{i}"] = f"{slope.name}: {slope.before:.3f} raw, {slope.after:.3f} centred"
+        y = high - place / inner * (high - low)
+        axes.plot([1.03, 1.09], [slope.after, y], color=colour, linewidth=0.6, clip_on=False)
+        short = slope.name if len(slope.name) <= _LETTERS else slope.name[: _LETTERS - 1] + "…"
+        axes.text(1.11, y, f"{short} {signed(slope.after - slope.before)}", fontsize=7.5, va="center", color="#1a1a1a")
+    return titles
 
 
-def _spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
+def spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
     """Return places near the wanted ones (ascending) that are a line apart, inside top and bottom if there is room."""
     places: list[float] = []
     for y in wanted:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from scfm.report.page.html import esc, number
-from scfm.report.page.mqc import Section
+from scfm.report.page.mqc import Section, slug
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, table, tabs
-from scfm.report.plots.scatter import Point, scatter_svg
+from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections.scores import COLOURS
 from scfm.report.view.data import INCOMPLETE_MARK
 from scfm.report.view.study import RAW, pearson, probing_values, ranks, study_table
@@ -216,17 +216,19 @@ def _size_section(data: "ReportData", models: dict[str, "pd.DataFrame"]) -> list
             r, p = pearson(logs, joined["total"])
             cells.append(f"{number(r, 3)} ({number(p, 3)})")
             points = [
-                Point(t, float(x), float(y), COLOURS["foundation_model"], "method", front=False)
+                Point(t, float(x), float(y), COLOURS["foundation_model"], f"{t}: log2 {x:.3f}, total {y:.3f}")
                 for t, x, y in zip(joined["title"], logs, joined["total"], strict=True)
             ]
             plots.append(
-                scatter_svg(
+                draw_scatter(
                     points,
-                    xlab=f"{title}, log2 of millions",
-                    ylab="Total (equal halves)",
-                    legend={},
-                    marks=f"r {number(r, 3)}, p {number(p, 3)}, n {len(joined)}",
-                    tips=("log2", "total"),
+                    Plot(
+                        key=f"scfm-size-{slug(name)}-{column}",
+                        xlab=f"{title}, log2 of millions",
+                        ylab="Total (equal halves)",
+                        legend={},
+                        notes=[f"r {number(r, 3)}, p {number(p, 3)}, n {len(joined)}"],
+                    ),
                 )
             )
         rows.append([name, str(len(joined)), *cells])

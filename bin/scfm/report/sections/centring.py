@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.report.page.html import esc, signed
-from scfm.report.page.mqc import Section
+from scfm.report.page.mqc import Section, slug
 from scfm.report.page.tables import CONTROL, Column, Row, change_cell, data_table, tabs
-from scfm.report.plots.scatter import Point, scatter_svg
-from scfm.report.plots.slopes import Slope, slopes_svg
+from scfm.report.plots.scatter import SQUARE, Plot, Point, draw_scatter
+from scfm.report.plots.slopes import Slope, draw_slopes
 from scfm.report.sections.scores import COLOURS
 from scfm.report.view.study import CENTRED, RAW, counted_metrics, paired, probing_values, study_table
 
@@ -29,11 +29,13 @@ def centring_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return slopes, changes by metric and probes before and after; nothing where no embedding was centred."""
     table = study_table(data, dataset)
     both = paired(table).dropna(subset=["total_raw", "total_centred"]).reset_index(drop=True)
-    sections = [slope_section(table, both), change_section(both, counted_metrics(data, dataset))] if len(both) else []
+    sections = (
+        [slope_section(dataset, table, both), change_section(both, counted_metrics(data, dataset))] if len(both) else []
+    )
     return [*sections, *probe_section(data, dataset, table)]
 
 
-def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
+def slope_section(dataset: str, table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
     """Return total, bio and batch from raw to centred, with Harmony's raw value as a dashed line."""
     harmony = table[(table["method"] == "harmony") & (table["correction"] == RAW)].dropna(subset=["total"])
     panels = []
@@ -55,7 +57,7 @@ def slope_section(table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
         "slopes",
         "Centred against raw",
         "html",
-        slopes_svg(panels, reference="Harmony, raw"),
+        draw_slopes(panels, reference="Harmony, raw", key=f"scfm-slopes-{slug(dataset)}"),
         description=(
             f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1);"
             f" higher is better, and the change follows the name. The total rises for {better} of {len(both)}."
@@ -112,30 +114,18 @@ def probe_section(data: "ReportData", dataset: str, table: "pd.DataFrame") -> li
         part = part.dropna(subset=[RAW, CENTRED])
         points = [
             Point(
-                data.names.method(str(m)),
+                name := data.names.method(str(m)),
                 float(r[RAW]),
                 float(r[CENTRED]),
                 COLOURS.get(titles.get(m, ""), "#333333"),
-                "method",
-                front=False,
+                f"{name}: raw {r[RAW]:.3f}, centred {r[CENTRED]:.3f}",
             )
             for m, r in part.iterrows()
         ]
         if points:
-            panels.append(
-                (
-                    title,
-                    scatter_svg(
-                        points,
-                        xlab="Raw",
-                        ylab="Centred",
-                        legend={},
-                        marks="<span class='scfm-key'>dashed: no change</span>",
-                        diagonal=True,
-                        tips=("raw", "centred"),
-                    ),
-                )
-            )
+            key = f"scfm-centred-{slug(dataset)}-{target}-{metric}"
+            plot = Plot(key, "Raw", "Centred", {}, ["dashed: no change"], diagonal=True, size=SQUARE)
+            panels.append((title, draw_scatter(points, plot)))
     if not panels:
         return []
     return [

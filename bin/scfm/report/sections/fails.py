@@ -43,8 +43,9 @@ def fail_sections(data: "ReportData", dataset: str) -> list[Section]:
             render("said_table.html.j2", sentences=said, table=tabs(panels)),
             description=(
                 "One row per embedding, one column per label with its scored cells; dark is high. A frame marks the"
-                f" lowest label of an embedding. Labels with fewer than {MIN_LABEL_CELLS} cells are grey and are never"
-                " called the weakest; a dash is not defined, point at it for the reason."
+                " lowest label of an embedding, unless another can't be told from it. Labels with fewer than"
+                f" {MIN_LABEL_CELLS} cells are grey and are never called the weakest; a dash is not defined, point at"
+                " it for the reason."
             ),
         )
     ]

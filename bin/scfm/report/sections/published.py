@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.html import esc, number
-from scfm.report.page.mqc import Section
+from scfm.report.page.mqc import Section, slug
 from scfm.report.page.tables import Cell, Row, data_table, table, tabs
 from scfm.report.page.templates import render
-from scfm.report.plots.agreement import Pair, agreement_svg
+from scfm.report.plots.scatter import SQUARE, Plot, Point, draw_scatter
 from scfm.report.sections.published_answer import answer, doubts, p_value, random_weights, warnings_of_the_study
 from scfm.report.sections.scores import COLOURS
 from scfm.report.tables.names import Names
@@ -60,7 +60,7 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
             ),
         ),
         _scores_table(found, data.names),
-        *_scatters(found, data),
+        *_scatters(found, data, dataset),
         *_ranks(found, data.names),
         *_probing(probes, data),
     ]
@@ -140,14 +140,14 @@ def _signed(row: dict[str, Any]) -> str:
     return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}".replace("-", "−")
 
 
-def _scatters(found: "pd.DataFrame", data: "ReportData") -> list[Section]:
+def _scatters(found: "pd.DataFrame", data: "ReportData", dataset: str) -> list[Section]:
     """Return ours against published, one panel per score, the total first."""
     panels = []
     for metric in ("total", "bio", "batch", *METRICS):
         title = _MEANS.get(metric, data.names.metric(metric))
         rows = found[(found["metric"] == metric) & found["difference"].notna()].to_dict("records")
         if rows:
-            panels.append((title, _panel(rows, data, title, rows[0]["tolerance"])))
+            panels.append((title, _panel(rows, data, title, f"scfm-published-{slug(dataset)}-{metric}")))
     if not panels:
         return []
     return [
@@ -164,33 +164,38 @@ def _scatters(found: "pd.DataFrame", data: "ReportData") -> list[Section]:
     ]
 
 
-def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, tolerance: float) -> str:
-    """Return one scatter; a published range is a bar, its point in the middle."""
+def _panel(rows: Sequence[dict[str, Any]], data: "ReportData", title: str, key: str) -> str:
+    """Return one scatter; a published range is a bar, its point in the middle; names are those of the outliers."""
     families = dict(zip(data.plan["method"], data.plan["family"], strict=True))
-    pairs = []
+    points = []
     for r in rows:
         name = data.names.method(r["method"], r["correction"])
         low, high = (None if math.isnan(r.get(end, math.nan)) else float(r[end]) for end in ("low", "high"))
-        x = float(r["published"]) if low is None or high is None else (low + high) / 2
-        colour = COLOURS.get(families.get(r["method"], ""), "#333333")
-        pairs.append(
-            Pair(
+        points.append(
+            Point(
                 name,
-                x,
+                float(r["published"]) if low is None or high is None else (low + high) / 2,
                 float(r["ours"]),
-                colour,
-                r["correction"] != "raw",
-                r["verdict"] == OUTSIDE,
+                COLOURS.get(families.get(r["method"], ""), "#333333"),
                 _tip(r, name, title),
-                low,
-                high,
+                hollow=r["correction"] != "raw",
+                named=r["verdict"] == OUTSIDE,
+                low=low,
+                high=high,
             )
         )
-    seen = dict.fromkeys(families.get(r["method"], "") for r in rows)
-    legend = {f.replace("_", " ").replace("none", "uncorrected"): COLOURS.get(f, "#333333") for f in seen}
-    return agreement_svg(
-        pairs, tolerance=float(tolerance), xlab=f"{title}, published", ylab=f"{title}, ours", legend=legend
+    seen, tolerance = dict.fromkeys(families.get(r["method"], "") for r in rows), float(rows[0]["tolerance"])
+    plot = Plot(
+        key=key,
+        xlab=f"{title}, published",
+        ylab=f"{title}, ours",
+        legend={f.replace("_", " ").replace("none", "uncorrected"): COLOURS.get(f, "#333333") for f in seen},
+        notes=["● raw", "○ centred", f"band: ±{tolerance:g}"],
+        diagonal=True,
+        tolerance=tolerance,
+        size=SQUARE,
     )
+    return draw_scatter(points, plot)
 
 
 def _ranks(found: "pd.DataFrame", names: Names) -> list[Section]:

@@ -14,10 +14,10 @@ from scfm.report.view.rows import CONTROL, RANKED, EmbeddingRow, embedding_rows
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
+_SHAPES = (("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
 _KINDS = {
     "method": "method",
     "model": "foundation model",
-    "corrected": "corrected",
     "not_ranked": "scored, not ranked",
 }
 
@@ -40,6 +40,7 @@ def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
     content = render(
         "tradeoff.html.j2",
         kinds=[{"name": k, "title": t} for k, t in _KINDS.items() if any(m.kind == k for m in marks)],
+        shapes=[{"sign": sign, "title": name} for name, (_, sign) in shapes_of(rows).items()],
         arrows=any(m.start is not None for m in marks),
         ranges=any(r.bio.varies or r.batch.varies for r in rows),
         wide=Markup(draw_tradeoff(marks, floor=floor, key=key)),
@@ -60,30 +61,34 @@ _DESCRIPTION = (
 def make_marks(data: "ReportData", rows: list[EmbeddingRow]) -> list[Mark]:
     """Return the points in the order of the rows.
 
-    The name of a method is beside its raw point; an arrow says what it became, so that the name is written once. Where
-    a method has several corrections, each is named by itself; without a raw point the whole title is shown.
+    The name of a method is at its raw point; an arrow says what it became, and the shape at its end which correction
+    that was, so that a name is written once. Without a raw point the whole title is written.
     """
+    shapes = shapes_of(rows)
     places = {r.key: i for i, r in enumerate(rows)}
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.method] = counts.get(row.method, 0) + (row.correction != "raw")
     marks = []
     for row in rows:
         start = places.get((row.method, "raw")) if row.correction != "raw" else None
-        label = row.title if start is None else (row.correction if counts[row.method] > 1 else "")
         numbers = ", ".join(f"{n} {s.mean:.3f}" for n, s in (("bio", row.bio), ("batch", row.batch)))
         note = f" ({row.note})" if row.note else ""
         marks.append(
             Mark(
-                label=label,
+                label=row.title if start is None else "",
                 title=f"{row.title}: {numbers}{note}",
                 bio=(row.bio.mean, row.bio.low, row.bio.high),
                 batch=(row.batch.mean, row.batch.low, row.batch.high),
                 kind=_kind(row),
                 start=start,
+                marker=shapes[row.correction][0] if row.correction in shapes else "",
             )
         )
     return marks
+
+
+def shapes_of(rows: list[EmbeddingRow]) -> dict[str, tuple[str, str]]:
+    """Return ``{correction: (marker of matplotlib, sign of the legend)}``; the sixth correction has the first shape."""
+    names = sorted({r.correction for r in rows} - {"raw"})
+    return {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(names)}
 
 
 def _kind(row: EmbeddingRow) -> str:

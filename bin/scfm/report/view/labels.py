@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from scfm.report.tables.totals import TIE_TOLERANCE, Limits
 from scfm.report.view.rows import MIN_LABEL_CELLS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Grid:
         ``{(label, column): reason code}`` where there is no value.
     few
         Labels with fewer than 20 scored cells: shown in grey, never called the weakest.
+    tie
+        Differences up to this are called no difference.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Grid:
     cells: dict[str, int]
     numbers: dict[tuple[str, Key], float]
     reasons: dict[tuple[str, Key], str] = field(default_factory=dict)
+    tie: float = TIE_TOLERANCE
 
     @property
     def few(self) -> set[str]:
@@ -47,24 +51,26 @@ class Grid:
         return {label for label, n in self.cells.items() if n < MIN_LABEL_CELLS}
 
     def weakest(self, column: Key) -> str:
-        """Return the label with the lowest value in a column, among those with enough cells; empty if it is alone."""
-        known = {x: v for (x, c), v in self.numbers.items() if c == column and x not in self.few}
-        return min(known, key=lambda x: (known[x], x)) if len(known) > 1 else ""
+        """Return the label with the lowest value in a column, among those with enough cells; empty if it is alone, or
+        if another one can't be told from it.
+        """
+        known = sorted((v, x) for (x, c), v in self.numbers.items() if c == column and x not in self.few)
+        return known[0][1] if len(known) > 1 and known[1][0] - known[0][0] > self.tie else ""
 
 
 def metric_grids(data: "ReportData", dataset: str) -> list[Grid]:
     """Return a grid per metric in the total that has values by label: batch metrics first."""
     scores = data.of("scores", dataset)
     parts = scores[scores["group"] != "all"]
-    chosen = data.metrics[data.metrics["name"].isin(parts["metric"]) & data.metrics["higher_is_better"].astype(bool)]
-    order = sorted(chosen.to_dict("records"), key=lambda m: (m["group"] != "batch", not m["in_total"]))
+    chosen = data.metrics[data.metrics["name"].isin(parts["metric"]) & data.metrics["in_total"].astype(bool)]
+    order, tie = sorted(chosen.to_dict("records"), key=lambda m: m["group"] != "batch"), Limits.of(data.params).tie
     grids = []
     for metric in order:
         rows = parts[parts["metric"] == metric["name"]]
         values, reasons = _cells_of(rows)
         if values:
             cells = rows.groupby("group")["n_cells"].max()
-            grids.append(Grid(metric["name"], metric["title"], metric["group"], _by_size(cells), values, reasons))
+            grids.append(Grid(metric["name"], metric["title"], metric["group"], _by_size(cells), values, reasons, tie))
     return grids
 
 
@@ -80,7 +86,8 @@ def recall_grid(data: "ReportData", dataset: str) -> Grid | None:
     sizes = data.facts(dataset).get("labels", {})
     cells = rows.groupby("group")["n_test"].max()
     known = {label: int(sizes.get(label, n)) for label, n in cells.items()}
-    return Grid("held_out_recall", "Recall in a held-out batch", "bio", _by_size(known), values, reasons)
+    tie = Limits.of(data.params).tie
+    return Grid("held_out_recall", "Recall in a held-out batch", "bio", _by_size(known), values, reasons, tie)
 
 
 def held_out_recall(data: "ReportData", dataset: str) -> "pd.DataFrame":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.tables.totals import default_total
+from scfm.report.tables.totals import Limits, default_total
 from scfm.report.view.summary import FLOOR_CONTROLS, summarise
 
 if TYPE_CHECKING:
@@ -58,12 +58,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class Weakest:
-    """The label with the lowest value of a metric, its cells, and the metric."""
+    """The label with the lowest value of a metric, its cells, the metric, and how many labels can't be told from it."""
 
     label: str
     value: float
     n_cells: int
     metric: str
+    ties: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,9 +234,10 @@ def label_metric(scores: "pd.DataFrame") -> str:
 def weakest_labels(data: "ReportData", dataset: str) -> dict[tuple[str, str], Weakest]:
     """Return the label whose batches mix worst, by method and correction, among labels of at least 20 scored cells.
 
-    A single such label is not the weakest of anything, and gives none.
+    A single such label is not the weakest of anything, and gives none. Labels within ``--tie_tolerance`` of the lowest
+    are counted as ties.
     """
-    scores = data.of("scores", dataset)
+    scores, tie = data.of("scores", dataset), Limits.of(data.params).tie
     metric = label_metric(scores)
     parts = scores[(scores["metric"] == metric) & (scores["group"] != "all") & (scores["status"] == "ok")]
     parts = parts[parts["n_cells"] >= MIN_LABEL_CELLS].astype({"value": float})
@@ -245,7 +247,8 @@ def weakest_labels(data: "ReportData", dataset: str) -> dict[tuple[str, str], We
         if len(means) > 1:
             label = str(means.idxmin())
             cells = int(rows.loc[rows["group"] == label, "n_cells"].max())
-            found[key] = Weakest(label, float(means.min()), cells, metric)
+            ties = int((means <= means.min() + tie).sum()) - 1
+            found[key] = Weakest(label, float(means.min()), cells, metric, ties)
     return found
 
 
