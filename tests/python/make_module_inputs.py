@@ -183,6 +183,7 @@ def write_results(folder: Path) -> None:
         versions=folder / "versions.yml",
         assets=ASSETS,
         outdir=folder / "content",
+        summary=folder / "summary.txt",
     )
 
 

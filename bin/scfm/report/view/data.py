@@ -21,6 +21,8 @@ from scfm.report.tables.names import Names, read_methods
 from scfm.report.tables.pairs import is_primary, primary_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from scfm.registries.corrections import Correction
@@ -78,6 +80,14 @@ class ReportData:
     names: Names = field(default_factory=Names)
     assets: Path = ASSETS
     defaults: dict[str, Any] = field(default_factory=dict)
+    _made: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def remembered(self, name: str, dataset: str, make: "Callable[[], Any]") -> Any:
+        """Return what was made for a data set, made when first asked for; the copy for other tables starts anew."""
+        key = (name, dataset)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def __getattr__(self, name: str) -> "pd.DataFrame":
         return table_named(self, name)

@@ -119,6 +119,11 @@ def embedding_rows(data: "ReportData", dataset: str) -> list[EmbeddingRow]:
     made with the labels, no total), those without scores, and the controls. Without any total (a biological batch) the
     order is by bio.
     """
+    return list(data.remembered("rows", dataset, lambda: _embedding_rows(data, dataset)))
+
+
+def _embedding_rows(data: "ReportData", dataset: str) -> list[EmbeddingRow]:
+    """Make the rows of :func:`embedding_rows`."""
     table = summarise(data, dataset)
     spreads = _spreads(data, dataset)
     metrics, reasons = _metrics(data, dataset)

@@ -46,6 +46,11 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     Pareto front of the ranked that are neither of these) and ``outcome`` (``ok``, the steps that failed, or why it was
     not run or not ranked). Numbers are NaN where an embedding has no scores.
     """
+    return data.remembered("summary", dataset, lambda: _summarise(data, dataset)).copy()
+
+
+def _summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
+    """Make the table of :func:`summarise`."""
     import pandas as pd
 
     key = ["method", "correction"]
