@@ -131,7 +131,9 @@ def test_warnings_name_the_seed_and_reach_what_was_corrected_from_the_method(dat
     raw, corrected = (list(warnings_of(changed, "pbmc", "scvi", c)) for c in ("raw", "center_l2"))
     assert [t.split(" stays")[0] for t in corrected] == ["W-QC-01 (seed 1): 1 cell without a single count"]
     assert len(raw) == 2 and raw[1].startswith("W-QC-01: 2 cells")
-    assert "1 warnings: W-QC-01 (seed 1)" in html_of(changed)
+    html = html_of(changed)
+    assert "1 warning: W-QC-01 (seed 1)" in html and "2 warnings: W-QC-01 (seed 1)" in html
+    assert html.count("<a href='#scfm-card-pbmc-scvi' class='scfm-warn'") == 2  # raw and corrected lead to one card
 
 
 def test_the_figure_shows_the_numbers_of_the_rows(data, rows):

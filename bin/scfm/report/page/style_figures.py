@@ -18,7 +18,7 @@ FIGURE_CSS = (
 .scfm-overview tbody tr:hover td{background:var(--bs-tertiary-bg,#f4f6f8)}
 .scfm-note{color:#8a3b00}
 .scfm-warn{display:inline-block;background:#8a3b00;color:#fff;border-radius:.6rem;font-size:.7rem;font-weight:600;
-  padding:0 .35rem;margin-left:.3rem;cursor:help}
+  padding:0 .35rem;margin-left:.3rem;cursor:help;text-decoration:none}
 .scfm-track{position:relative;display:inline-block;width:52px;height:14px;background:#e4e9ee;margin-right:4px;
   vertical-align:-2px}
 .scfm-track i{position:absolute;left:0;top:0;bottom:0}
