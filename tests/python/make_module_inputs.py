@@ -185,6 +185,7 @@ def write_results(folder: Path) -> None:
         outdir=folder / "content",
         summary=folder / "summary.txt",
     )
+    (folder / "summary.txt").unlink()
 
 
 def make(folder: Path) -> None:
