@@ -258,14 +258,14 @@ def test_the_status_matrix_has_every_planned_embedding(data, modules):
     assert "ComBat needs at least two cells" in section_of(modules["trust"], "ifnb_status").data
 
 
-def test_a_metric_says_direction_range_and_what_it_misses(data, modules):
+def test_a_metric_has_direction_range_and_limitations(data, modules):
     row = data.metrics[data.metrics["name"] == "batch_kl"].to_dict("records")[0]
     tip = metric_tip(row)
-    assert "lower is better, range 0-inf, not in the total" in tip and row["misses"] in tip
+    assert "lower is better, range 0-inf, not in the total" in tip and row["limitations"] in tip
     heat = html.unescape(section_of(modules["appendix"], "pbmc_metrics").data)
     guide = html.unescape(metric_guide(data).data)
     for m in data.metrics.itertuples():
-        assert m.misses in heat and m.misses in guide, m.name
+        assert m.limitations in heat and m.limitations in guide, m.name
     assert "not defined: too_few_cells" in section_of(modules["appendix"], "ifnb_metrics").data
 
 
