@@ -167,6 +167,13 @@ def test_names_from_data_are_escaped(data):
     assert "<script" not in text and "&lt;script&gt;x" in text
 
 
+def test_what_is_missing_has_no_value_to_sort_by(data):
+    start = html_of(data).index("<b>mymodel</b>")
+    row = html_of(data)[start : html_of(data).index("</tr>", start)]
+    assert row.count("data-sort=''") == 4  # total, bio, batch and weakest label; the probe has a value
+    assert re.search(r"data-sort='0\.\d+'", row)
+
+
 def test_nothing_is_drawn_without_scores(data):
     empty = data.with_tables(scores=data.scores.iloc[:0], totals=data.totals.iloc[:0])
     assert figure_sections(empty, "pbmc") == []
