@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="folder with metrics.tsv, methods.tsv, citations.tsv and schema_*.json",
     )
     parser.add_argument("--outdir", type=Path, default=Path("content"), help="where the sections are written")
-    parser.add_argument("--summary", type=Path, default=Path("summary.txt"), help="where the summary is written")
+    parser.add_argument(
+        "--summary", type=Path, help="where the summary is written (default: summary.txt beside OUTDIR)"
+    )
     args = parser.parse_args(argv)
 
     from scfm.report.build import build_report
@@ -44,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema=args.schema,
     )
     build_report(data, args.outdir)
-    args.summary.write_text(run_summary(data))
+    summary = args.summary or args.outdir.with_name("summary.txt")
+    summary.write_text(run_summary(data))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from scfm.errors import EXIT_USER
 from scfm.inputs.samplesheet import Located
 from scfm.io.tables import read_json
 from scfm.planning.check import Outcome, check_run, write_outcome
-from scfm.planning.environment import environment_errors
+from scfm.planning.environment import require_packages
 from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--fail", action="store_true", help="print all errors and exit with status 2 if there are any")
     args = parser.parse_args(argv)
-    lacking = environment_errors({}) if args.own_environment else []
-    outcome = Outcome(errors=lacking) if lacking else _check(args)
+    if args.own_environment:
+        require_packages({})
+    outcome = _check(args)
     write_outcome(outcome, args.outdir)
     log.info(
         "%d data sets, %d embeddings planned, %d errors, %d warnings",
@@ -103,7 +104,7 @@ def _check(args: Namespace) -> Outcome:
     if args.own_environment:
         planned = {name for row in outcome.plan for name in (row["method"], row["model"])}
         used = {m.title: m.packages for m in (*methods.values(), *models.values()) if m.name in planned}
-        outcome.errors += environment_errors(used)
+        require_packages(used)
     return outcome
 
 

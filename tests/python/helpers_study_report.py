@@ -146,6 +146,7 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         plan=plan,
         tables={
             "scores": scores,
+            "scores_common": pd.DataFrame(columns=Schemas(ASSETS).columns("scores_common")),
             "totals": totals,
             "other_totals": totals.iloc[:0],
             "probing": study_probing(embeddings),

@@ -183,7 +183,9 @@ def write_results(folder: Path) -> None:
         versions=folder / "versions.yml",
         assets=ASSETS,
         outdir=folder / "content",
+        summary=folder / "summary.txt",
     )
+    (folder / "summary.txt").unlink()
 
 
 def make(folder: Path) -> None:

@@ -398,7 +398,7 @@ def test_the_h5ad_holds_every_embedding_by_cell(prepared, cells, tmp_path):
 
 def test_a_table_without_its_sidecar_is_named(prepared, cells, tmp_path):
     write_embedding(tmp_path / "sim.toy.raw.0.parquet", *cells)
-    with pytest.raises(ScfmError, match=r"\['sim.toy.raw.0'\] have only one of the two"):
+    with pytest.raises(ScfmError, match=r"have a table or a sidecar but not both, first: sim\.toy\.raw\.0"):
         call(
             "write_dataset_h5ad",
             prepared=prepared.h5ad,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from helpers_pipeline import PROJECT
-from scfm.planning.environment import CORE, environment_errors, required_packages
+from scfm.errors import ScfmError
+from scfm.planning.environment import CORE, require_packages, required_packages
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
 
@@ -15,24 +18,29 @@ def test_a_whole_environment_has_no_errors() -> None:
     methods = load_methods(PROJECT / "assets" / "methods.tsv")
     models = load_model_table(PROJECT / "assets" / "models.tsv")
     required = {m.title: m.packages for m in (*methods.values(), *models.values())}
-    assert environment_errors(required) == []
+    require_packages(required)
 
 
 def test_the_sentence_names_packages_and_who_requires_them(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     absent = {"scvi", "harmonypy"}
     required = {"scVI": ("scvi-tools", "torch"), "Harmony": ("harmonypy",), "ComBat": ("scanpy",)}
-    (text,) = environment_errors(required, lambda module: module not in absent)
+    with pytest.raises(ScfmError) as error:
+        require_packages(required, lambda module: module not in absent)
+    text = str(error.value)
     for part in ("lacks 2 packages: 'scvi-tools', 'harmonypy', required by scVI, Harmony.", "make setup", "env.sh"):
         assert part in text
     assert "ComBat" not in text
-    assert environment_errors({"ComBat": ("scanpy",)}, lambda module: module not in absent) == []
+    require_packages({"ComBat": ("scanpy",)}, lambda module: module not in absent)
 
 
 def test_a_conda_environment_of_one_step_is_not_checked(monkeypatch, tmp_path) -> None:
     (tmp_path / "conda-meta").mkdir()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    assert environment_errors({}, lambda _module: False) == []
+    require_packages({}, lambda _module: False)
+    (tmp_path / "conda-meta").rmdir()
+    with pytest.raises(ScfmError, match="lacks"):
+        require_packages({}, lambda _module: False)
 
 
 def test_core_packages_are_pinned_and_required_by_every_run() -> None:
@@ -42,8 +50,9 @@ def test_core_packages_are_pinned_and_required_by_every_run() -> None:
 
 
 def test_a_bare_python_gets_the_sentence_and_no_traceback(tmp_path) -> None:
-    command = [sys.executable, "-S", str(PROJECT / "bin" / "check_inputs.py"), "--own_environment", "--fail"]
+    command = [sys.executable, "-S", str(PROJECT / "bin" / "check_inputs.py"), "--own_environment"]
     command += ["--params", "p.json", "--input", "s.csv", "--outdir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"lacks {len(CORE)} packages" in (tmp_path / "errors.txt").read_text()
+    assert f"lacks {len(CORE)} packages" in done.stderr
+    assert not list(tmp_path.iterdir())  # nothing that a resumed run could take for a result

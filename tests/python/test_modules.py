@@ -379,6 +379,7 @@ def test_build_report_shows_the_scores_and_what_failed(tables: Path, tmp_path: P
         versions=INPUTS / "versions.yml",
         assets=ASSETS,
         outdir=tmp_path / "content",
+        summary=tmp_path / "summary.txt",
     )
     text = "".join(path.read_text() for path in sorted((tmp_path / "content").glob("*_mqc.json")))
     scores = read_table(tables / "scores.tsv")

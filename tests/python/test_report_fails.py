@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers_report import report_data
-from scfm.report.sections.fails import fail_sections, grid_table, pair_sections, sentences
+from scfm.report.sections.fails import fail_sections, grid_table, label_by_batch, sentences
 from scfm.report.view.labels import Grid, batch_pairs, held_out_recall, metric_grids, recall_grid
 from scfm.report.view.rows import RANKED, EmbeddingRow, embedding_rows
 
@@ -117,15 +117,15 @@ def test_pairs_are_means_over_embeddings_with_their_range(data):
     found = batch_pairs(data, "pbmc", columns).set_index(["label", "batch"])
     assert found.loc[("B", "3' v2")].tolist() == pytest.approx([0.4, 0.1, 0.7, 60])
     assert len(found) == 6
-    html = pair_sections(found.reset_index(), 2)[0].data
+    html = label_by_batch(found.reset_index(), 2)[0].data
     assert "60 cells; from 0.10 to 0.70 over embeddings" in html
     assert html.count("scfm-few") == 2  # both labels have 12 cells in one batch
-    assert pair_sections(found.reset_index().iloc[:0], 2) == []
+    assert label_by_batch(found.reset_index().iloc[:0], 2) == []
 
 
 def test_a_pair_without_cells_is_a_dash(data):
     found = batch_pairs(data, "pbmc", [("pca", "raw")])
-    html = pair_sections(found[~((found["label"] == "B") & (found["batch"] == "3' v1"))], 1)[0].data
+    html = label_by_batch(found[~((found["label"] == "B") & (found["batch"] == "3' v1"))], 1)[0].data
     assert html.count("no cells of this label in this batch, or no value") == 1
 
 

@@ -131,7 +131,9 @@ def test_warnings_name_the_seed_and_reach_what_was_corrected_from_the_method(dat
     raw, corrected = (list(warnings_of(changed, "pbmc", "scvi", c)) for c in ("raw", "center_l2"))
     assert [t.split(" stays")[0] for t in corrected] == ["W-QC-01 (seed 1): 1 cell without a single count"]
     assert len(raw) == 2 and raw[1].startswith("W-QC-01: 2 cells")
-    assert "1 warnings: W-QC-01 (seed 1)" in html_of(changed)
+    html = html_of(changed)
+    assert "1 warning: W-QC-01 (seed 1)" in html and "2 warnings: W-QC-01 (seed 1)" in html
+    assert html.count("<a href='#scfm-card-pbmc-scvi' class='scfm-warn'") == 2  # raw and corrected lead to one card
 
 
 def test_the_figure_shows_the_numbers_of_the_rows(data, rows):
@@ -163,6 +165,13 @@ def test_names_from_data_are_escaped(data):
     changed = replace(data, plan=plan)
     text = html_of(changed)
     assert "<script" not in text and "&lt;script&gt;x" in text
+
+
+def test_what_is_missing_has_no_value_to_sort_by(data):
+    start = html_of(data).index("<b>mymodel</b>")
+    row = html_of(data)[start : html_of(data).index("</tr>", start)]
+    assert row.count("data-sort=''") == 4  # total, bio, batch and weakest label; the probe has a value
+    assert re.search(r"data-sort='0\.\d+'", row)
 
 
 def test_nothing_is_drawn_without_scores(data):

@@ -147,7 +147,7 @@ def test_chapters_and_sections_are_in_reading_order(report):
         "Software versions",
         "Tables",
         "Appendix",
-        "What each metric says, and what it misses",
+        "What each metric measures, and its limitations",
         "pbmc",
         "Summary",
         "All metrics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -20,7 +21,7 @@ from scfm.registries.messages import message
 from scfm.registries.sections import load_chapters, load_sections
 from scfm.registries.tables import load_tables
 from scfm.report.build import build_modules, section_function
-from scfm.report.page.html import colour, esc
+from scfm.report.page.html import colour
 from scfm.report.page.mqc import Module, Section, slug, write_modules
 from scfm.report.page.tables import CONTROL, Heat, heat_table, tabs
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
@@ -178,7 +179,7 @@ def test_every_data_set_has_every_section(modules):
         # the batch of ifnb is declared biological: it has no total, no trade-off and no changes of totals
         has_total, maps = name == "pbmc", ["centroid_maps"] if name == "pbmc" else []
         assert keys_of(modules["tradeoff"], name) == (["tradeoff"] if has_total else [])
-        assert keys_of(modules["trust"], name) == ["baselines", *(["ranks"] if has_total else []), "status"]
+        assert keys_of(modules["trust"], name) == ["baselines", *(["common", "ranks"] if has_total else []), "status"]
         changes = ["slopes", "changes"] if has_total else []
         assert keys_of(modules["appendix"], name) == [
             "summary",
@@ -257,14 +258,14 @@ def test_the_status_matrix_has_every_planned_embedding(data, modules):
     assert "ComBat needs at least two cells" in section_of(modules["trust"], "ifnb_status").data
 
 
-def test_a_metric_says_direction_range_and_what_it_misses(data, modules):
+def test_a_metric_has_direction_range_and_limitations(data, modules):
     row = data.metrics[data.metrics["name"] == "batch_kl"].to_dict("records")[0]
     tip = metric_tip(row)
-    assert "lower is better, range 0-inf, not in the total" in tip and row["misses"] in tip
-    heat = section_of(modules["appendix"], "pbmc_metrics").data
-    guide = metric_guide(data).data
+    assert "lower is better, range 0-inf, not in the total" in tip and row["limitations"] in tip
+    heat = html.unescape(section_of(modules["appendix"], "pbmc_metrics").data)
+    guide = html.unescape(metric_guide(data).data)
     for m in data.metrics.itertuples():
-        assert esc(m.misses) in heat and esc(m.misses) in guide, m.name
+        assert m.limitations in heat and m.limitations in guide, m.name
     assert "not defined: too_few_cells" in section_of(modules["appendix"], "ifnb_metrics").data
 
 
@@ -377,7 +378,13 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
         histories=None,
     )
     parts = {m.key: m for m in build_modules(bare)}
-    assert [key for key, module in parts.items() if module.sections] == ["verdict", "trust", "provenance", "appendix"]
+    assert [key for key, module in parts.items() if module.sections] == [
+        "verdict",
+        "cards",
+        "trust",
+        "provenance",
+        "appendix",
+    ]
     first, second = parts["verdict"].sections
     assert "Its preparation left no result, so there is nothing to show." in first.data
     assert "The preparation of data set" in second.data and "E-RUN-02" in second.data

@@ -32,7 +32,7 @@ class Metric:
     code: str
     reference: str
     definition: str
-    misses: str
+    limitations: str
 
     def function(self) -> Callable[[MetricInputs], MetricResult]:
         """Import and return the function of the column ``code``."""

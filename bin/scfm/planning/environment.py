@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from scfm.errors import ScfmError
 from scfm.task.versions import PACKAGES
 from scfm.text import listing, plural
 
@@ -49,10 +50,11 @@ def required_packages(required: Mapping[str, Iterable[str]]) -> dict[str, list[s
     return found
 
 
-def environment_errors(
-    required: Mapping[str, Iterable[str]], has_module: Callable[[str], object] = find_spec
-) -> list[str]:
-    """Return one sentence with every package that is missing, and nothing where all are there.
+def require_packages(required: Mapping[str, Iterable[str]], has_module: Callable[[str], object] = find_spec) -> None:
+    """Raise one sentence with every package that is missing.
+
+    It is an error of the task, not one of the inputs: a task that succeeds is cached, and ``-resume`` would repeat the
+    sentence after the packages were installed.
 
     Parameters
     ----------
@@ -60,15 +62,20 @@ def environment_errors(
         As in :func:`required_packages`.
     has_module
         Whether a top-level module can be imported.
+
+    Raises
+    ------
+    ScfmError
+        A package is missing, and the environment is not a conda environment of this step alone.
     """
     packages = required_packages(required)
     missing = {name: who for name, who in packages.items() if not has_module(_IMPORTS.get(name, name))}
-    if not missing or (Path(sys.prefix) / "conda-meta").is_dir():  # a conda environment of this step alone
-        return []
+    if not missing or (Path(sys.prefix) / "conda-meta").is_dir():
+        return
     users = dict.fromkeys(title for who in missing.values() for title in who)
-    return [
+    raise ScfmError(
         f"The Python environment of this run ({sys.executable}, Python {platform.python_version()}) lacks"
         f" {plural(len(missing), 'package')}: {listing(missing, limit=12)}, required by {', '.join(users)}."
         " Run `make setup` in the pipeline's folder and `. ./env.sh` in this shell, or choose a profile that brings the"
         " software (docker, singularity, conda ...; docs/usage.md)."
-    ]
+    )

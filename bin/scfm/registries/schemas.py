@@ -46,7 +46,8 @@ class Schemas:
         One with ``x-like`` has the columns and the key of the schema named there.
         """
         if name not in self._loaded:
-            path = self.folder / f"schema_{name}.json"
+            file = self.tables[name].schema if name in self.tables else f"schema_{name}.json"
+            path = self.folder / file
             if not path.is_file():
                 raise ScfmError(
                     f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."

@@ -17,6 +17,7 @@ class Table:
     pattern: str
     step: str
     every_embedding: bool
+    schema: str
     title: str
     chapter: str
 

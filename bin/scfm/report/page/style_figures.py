@@ -18,7 +18,7 @@ FIGURE_CSS = (
 .scfm-overview tbody tr:hover td{background:var(--bs-tertiary-bg,#f4f6f8)}
 .scfm-note{color:#8a3b00}
 .scfm-warn{display:inline-block;background:#8a3b00;color:#fff;border-radius:.6rem;font-size:.7rem;font-weight:600;
-  padding:0 .35rem;margin-left:.3rem;cursor:help}
+  padding:0 .35rem;margin-left:.3rem;cursor:help;text-decoration:none}
 .scfm-track{position:relative;display:inline-block;width:52px;height:14px;background:#e4e9ee;margin-right:4px;
   vertical-align:-2px}
 .scfm-track i{position:absolute;left:0;top:0;bottom:0}
@@ -26,7 +26,9 @@ FIGURE_CSS = (
 .scfm-track em{position:absolute;top:-2px;bottom:-2px;width:2px;background:#111}
 .scfm-blue1{background:#5a9bd4}.scfm-blue2{background:#2f7ebc}.scfm-blue3{background:#0b4a8b}
 .scfm-grey{background:#8a8f94}.scfm-orange{background:#e07b26}
-.scfm-overview .scfm-weak{max-width:8.6rem;white-space:normal;overflow-wrap:anywhere;line-height:1.15;font-size:.76rem}
+.scfm-overview th.scfm-turned:not([aria-sort]) .scfm-sort::after{content:""}
+.scfm-overview .scfm-weak{min-width:7rem;max-width:8.6rem;white-space:normal;overflow-wrap:anywhere;line-height:1.15;
+  font-size:.76rem}
 .scfm-overview .scfm-turned{height:11.4rem;width:20px;padding:0;position:relative}
 .scfm-turned span{position:absolute;bottom:.2rem;left:50%;transform:rotate(-75deg);transform-origin:0 100%;
   white-space:nowrap;font-weight:400;font-size:.72rem}

@@ -50,7 +50,7 @@ def fail_sections(data: "ReportData", dataset: str) -> list[Section]:
         )
     ]
     ranked = [r.key for r in rows if r.group == RANKED] or [r.key for r in rows]
-    return [*sections, *pair_sections(batch_pairs(data, dataset, ranked), len(ranked))]
+    return [*sections, *label_by_batch(batch_pairs(data, dataset, ranked), len(ranked))]
 
 
 def grid_table(grid: Grid, rows: list[EmbeddingRow]) -> str:
@@ -127,7 +127,7 @@ def _unrecognised(grid: Grid, rows: list[EmbeddingRow]) -> list[str]:
     ]
 
 
-def pair_sections(pairs: "pd.DataFrame", n: int) -> list[Section]:
+def label_by_batch(pairs: "pd.DataFrame", n: int) -> list[Section]:
     """Return label x held-out batch: recall, mean over the ranked embeddings; nothing where no batch was held out."""
     if pairs.empty:
         return []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
+from scfm.report.sections.cards import card_id
 from scfm.report.sections.scores import metric_tip
 from scfm.report.sections.verdict import BIOLOGICAL, role_of
 from scfm.report.tables.totals import weights_of
@@ -73,7 +74,8 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
                     "css": "scfm-controls" if group == CONTROL else "",
                     "tones": _GREYS if group == CONTROL else _TONES,
                     "rows": [
-                        _row(r, metrics, firsts, note="" if shared or group == CONTROL else r.note) for r in members
+                        _row(r, metrics, firsts, dataset=dataset, note="" if shared or group == CONTROL else r.note)
+                        for r in members
                     ],
                 }
             )
@@ -100,7 +102,7 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
     }
 
 
-def _row(row: EmbeddingRow, metrics: list[dict], firsts: list[bool], *, note: str) -> dict[str, Any]:
+def _row(row: EmbeddingRow, metrics: list[dict], firsts: list[bool], *, dataset: str, note: str) -> dict[str, Any]:
     """Return a row as the template prints it."""
     probe = row.probe and {
         "value": row.probe.value,
@@ -114,6 +116,7 @@ def _row(row: EmbeddingRow, metrics: list[dict], firsts: list[bool], *, note: st
         "shown": f"{row.role.capitalize()}: {row.title}" if row.role else row.title,
         "note": note,
         "warnings": row.warnings,
+        "card": "" if row.group == CONTROL else card_id(dataset, row.method),
         "total": row.total,
         "bio": row.bio,
         "batch": row.batch,

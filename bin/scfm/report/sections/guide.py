@@ -26,7 +26,7 @@ def methods_sections(data: "ReportData") -> list[Section]:
 
 
 def metric_guide(data: "ReportData") -> Section:
-    """Return, for every metric that was computed: direction, range, what it measures and what it misses."""
+    """Return, for every metric that was computed: direction, range, definition and limitations."""
     used = set(data.scores["metric"])
     metrics = [
         {**m, "references": _links(m["reference"], data.citations)}
@@ -34,7 +34,7 @@ def metric_guide(data: "ReportData") -> Section:
     ]
     return Section(
         "guide",
-        "What each metric says, and what it misses",
+        "What each metric measures, and its limitations",
         "html",
         render("guide.html.j2", metrics=metrics),
         description="No single metric is proof. Where two batch metrics disagree, the messages say so.",

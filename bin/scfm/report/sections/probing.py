@@ -104,7 +104,7 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
         description=(
             "AUROC (each batch against the rest, mean over batches; 0.5 is chance) or balanced accuracy, mean over"
             " folds and seeds; <b>lower is better</b>, and the grey baselines are as low as it gets. Nearest neighbours"
-            " see curved batch effects that a straight cut of logistic regression misses, as after batch centring."
+            " see curved batch effects that a straight cut of logistic regression does not, as after batch centring."
         ),
         options=_bar_options([{"name": title, "ylab": title} for title in shown.values()]),
         extra={"categories": [_categories(classifiers)] * len(shown)},

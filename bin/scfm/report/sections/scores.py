@@ -130,7 +130,7 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
 
 
 def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> Section:
-    """Return embedding x metric, bio metrics first; the name of a metric says what it is and what it misses."""
+    """Return embedding x metric, bio metrics first; the tooltip of a metric has its definition and limitations."""
     scores = data.of("scores", dataset)
     whole = scores[scores["group"] == "all"]
     values = whole.groupby(["method", "correction", "metric"])["value"].mean()
@@ -165,7 +165,7 @@ def metrics_heatmap(data: "ReportData", dataset: str, table: "pd.DataFrame") -> 
             "Embedding by metric, means over seeds; dark is good in every column, and ↓ marks the ones where lower"
             " values are better. A dash is a metric that is not defined. Point at a cell for the reason or the spread"
             " over repeated clusterings, at a name for"
-            " direction, range and what the metric misses."
+            " direction, range and limitations of the metric."
         ),
     )
 
@@ -176,5 +176,5 @@ def metric_tip(metric: dict[str, Any]) -> str:
     part = "in the total" if metric["in_total"] else "not in the total"
     return (
         f"{metric['title']}: {direction} is better, range {metric['range']}, {part}. {metric['definition']} Misses:"
-        f" {metric['misses']}"
+        f" {metric['limitations']}"
     )

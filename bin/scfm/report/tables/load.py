@@ -196,7 +196,17 @@ def read_metrics(path: Path | str, profile: str = "standard") -> "pd.DataFrame":
     import pandas as pd
 
     metrics = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-    needed = ("name", "title", "group", "higher_is_better", "range", "in_total", "reference", "definition", "misses")
+    needed = (
+        "name",
+        "title",
+        "group",
+        "higher_is_better",
+        "range",
+        "in_total",
+        "reference",
+        "definition",
+        "limitations",
+    )
     missing = [c for c in needed if c not in metrics.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected the table of metrics.")
