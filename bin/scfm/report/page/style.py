@@ -12,10 +12,9 @@ CSS = (
 .scfm-skip:focus{left:.5rem;top:.5rem;z-index:2000;background:#fff;padding:.4rem .8rem}
 .mqc-nav a{color:var(--bs-body-color,#212529)}
 .mqc-nav a:hover,.mqc-nav a:focus{color:#08519c;text-decoration:underline}
-.footer p{color:var(--bs-body-color,#212529);margin:0}
-.footer,.footer a{opacity:1}
-main a,.footer a{color:#0a58ca}
-[data-bs-theme=dark] main a,[data-bs-theme=dark] .footer a{color:#8bb9fe}
+.footer p{color:var(--bs-body-color,#212529)}
+main a,.footer p a{color:#0a58ca}
+[data-bs-theme=dark] main a,[data-bs-theme=dark] .footer p a{color:#8bb9fe}
 .scfm-messages details details{margin:.25rem 0}
 .scfm-messages p{margin:.2rem 0}
 .scfm-svg{width:100%;max-width:1000px;min-width:560px;font-size:12px;font-family:inherit}
