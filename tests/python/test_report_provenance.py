@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scfm.registries.datasets import load_catalogue
-from scfm.report.sections.provenance import provenance_sections
+from scfm.report.sections.provenance import source_sections
 from scfm.report.tables.collect import describe_datasets
 from scfm.report.tables.load import Collected, _sort_json
 
@@ -58,7 +58,7 @@ RECIPE: dict[str, Any] = {
 
 def html_of(row: dict[str, Any]) -> str:
     data = SimpleNamespace(row=lambda _name: row, catalogue=load_catalogue())
-    sections = provenance_sections(data, "liver")  # type: ignore[arg-type]
+    sections = source_sections(data, "liver")  # type: ignore[arg-type]
     return "".join(str(s.data) + s.description for s in sections)
 
 

@@ -12,9 +12,9 @@ CSS = (
 .scfm-skip:focus{left:.5rem;top:.5rem;z-index:2000;background:#fff;padding:.4rem .8rem}
 .mqc-nav a{color:var(--bs-body-color,#212529)}
 .mqc-nav a:hover,.mqc-nav a:focus{color:#08519c;text-decoration:underline}
-footer p{color:var(--bs-body-color,#212529);margin:0}
-main a,footer a{color:#0a58ca}
-[data-bs-theme=dark] main a,[data-bs-theme=dark] footer a{color:#8bb9fe}
+.footer p{color:var(--bs-body-color,#212529)}
+main a,.footer p a{color:#0a58ca}
+[data-bs-theme=dark] main a,[data-bs-theme=dark] .footer p a{color:#8bb9fe}
 .scfm-messages details details{margin:.25rem 0}
 .scfm-messages p{margin:.2rem 0}
 .scfm-svg{width:100%;max-width:1000px;min-width:560px;font-size:12px;font-family:inherit}
@@ -37,7 +37,7 @@ main a,footer a{color:#0a58ca}
 .scfm-messages .scfm-warning{border-left-color:#e0a100}
 .scfm-messages .scfm-info{border-left-color:#5b8db8}
 .scfm-messages summary{cursor:pointer}
-.scfm-messages ul{margin:.3rem 0 .2rem;padding-left:1.2rem;max-height:22rem;overflow:auto}
+.scfm-messages ul{margin:.3rem 0 .2rem;padding-left:1.2rem}
 .scfm-badge{display:inline-block;min-width:5.6rem;text-align:center;font-size:.78rem;font-weight:600;border-radius:3px;
   padding:.05rem .35rem;margin-right:.45rem;color:#fff}
 .scfm-error .scfm-badge{background:#c0392b}

@@ -27,7 +27,7 @@ _ROLES = {
     "technical": "declared technical",
     "biological": "declared biological",
     "mixed": "declared mixed: no score can tell which part of a removed difference was technical",
-    "": "role not declared: whether a high batch score is good depends on what the batches are (`batch_role`)",
+    "": "role not declared: whether a high batch score is good depends on what the batches are (batch_role)",
 }
 #: embeddings of the shortlist whose failures are listed, design problems that are shown
 _SHOWN = 3
