@@ -103,11 +103,12 @@ def _points(axes: "Axes", marks: Sequence[Mark]) -> None:
                 "", (x, y), (start.batch[0], start.bio[0]),
                 arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1, "shrinkA": 5, "shrinkB": 5},
             )  # fmt: skip
-        axes.errorbar(
-            x, y,
-            xerr=[[x - mark.batch[1]], [mark.batch[2] - x]], yerr=[[y - mark.bio[1]], [mark.bio[2] - y]],
-            ecolor="#333333", elinewidth=1, fmt="none", zorder=2.5,
-        )  # fmt: skip
+        if mark.bio[1] < mark.bio[2] or mark.batch[1] < mark.batch[2]:
+            axes.errorbar(
+                x, y,
+                xerr=[[x - mark.batch[1]], [mark.batch[2] - x]], yerr=[[y - mark.bio[1]], [mark.bio[2] - y]],
+                ecolor="#333333", elinewidth=1, fmt="none", zorder=2.5,
+            )  # fmt: skip
         (point,) = axes.plot(
             x, y, mark.marker or marker, markersize=8, markerfacecolor=fill, markeredgecolor=edge, zorder=3
         )
