@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -392,14 +391,12 @@ def test_one_data_set_or_too_few_models_show_less():
 # ---------------------------------------------------------------- size
 
 
-def test_fifty_embeddings_of_six_data_sets_stay_small_and_quick():
+def test_fifty_embeddings_of_six_data_sets_stay_small():
     scores = study_scores()
     more = [scores[scores["correction"] == "raw"].assign(method=lambda s, i=i: s["method"] + f"_{i}") for i in range(3)]
     scores = pd.concat([scores, *map(identify, more)], ignore_index=True)
     assert scores.groupby("dataset")["embedding"].nunique().min() >= 50
     data = study_data(scores=scores, batches=16, labels=18)
-    start = time.process_time()
     modules = build_modules(data)
-    assert time.process_time() - start < 60
     assert sum(len(str(s.data)) + len(s.description) for m in modules for s in m.sections) < 12_000_000
     assert {s.dataset for m in modules for s in m.sections} == {"", *SCENARIOS}

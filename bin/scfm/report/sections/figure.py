@@ -62,23 +62,6 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
     weakest = "" if biological else next((r.weakest.metric for r in rows if r.weakest), "")
     probes = any(r.probe for r in rows)
     firsts = [i == 0 or m["group"] != metrics[i - 1]["group"] for i, m in enumerate(metrics)]
-    bodies = []
-    for group, title in _BODIES.items():
-        members = [r for r in rows if r.group == group and (group != CONTROL or r.role)]
-        if members:
-            notes = {r.note for r in members}
-            shared = notes.pop() if len(notes) == 1 and len(members) > 1 and group != CONTROL else ""
-            bodies.append(
-                {
-                    "title": f"{title} ({shared})" if shared else title,
-                    "css": "scfm-controls" if group == CONTROL else "",
-                    "tones": _GREYS if group == CONTROL else _TONES,
-                    "rows": [
-                        _row(r, metrics, firsts, dataset=dataset, note="" if shared or group == CONTROL else r.note)
-                        for r in members
-                    ],
-                }
-            )
     return {
         "dataset": dataset,
         "total_title": f"Total {weights[0]:g}/{round(1 - weights[0], 4):g}" if weights else "Total",
@@ -97,9 +80,30 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
             {"title": m["title"], "tip": metric_tip(m), "first": first}
             for m, first in zip(metrics, firsts, strict=True)
         ],
-        "bodies": bodies,
+        "bodies": _bodies(dataset, rows, metrics, firsts),
         "n_columns": 4 + probes + bool(weakest) + len(metrics),
     }
+
+
+def _bodies(dataset: str, rows: list[EmbeddingRow], metrics: list[dict], firsts: list[bool]) -> list[dict[str, Any]]:
+    """Return the parts of the figure with their rows; what all rows of a part would say is in its title, once."""
+    bodies = []
+    for group, title in _BODIES.items():
+        members = [r for r in rows if r.group == group and (group != CONTROL or r.role)]
+        if not members:
+            continue
+        notes = {r.note for r in members}
+        shared = notes.pop() if len(notes) == 1 and len(members) > 1 and group != CONTROL else ""
+        quiet = bool(shared) or group == CONTROL
+        bodies.append(
+            {
+                "title": f"{title} ({shared})" if shared else title,
+                "css": "scfm-controls" if group == CONTROL else "",
+                "tones": _GREYS if group == CONTROL else _TONES,
+                "rows": [_row(r, metrics, firsts, dataset=dataset, note="" if quiet else r.note) for r in members],
+            }
+        )
+    return bodies
 
 
 def _row(row: EmbeddingRow, metrics: list[dict], firsts: list[bool], *, dataset: str, note: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FAMILY, TWIN = "foundation_model", "_random"
 #: what the weights are judged against, besides their own random twin
 REFERENCE = ("pca", "raw")
+_PARTS = ("bio", "batch", "total")
 
 
 @dataclass(frozen=True)
@@ -61,28 +62,6 @@ def pretraining_section(
 
     ``random_weights`` names the models that ran with randomly initialised weights in place of their own.
     """
-    parts = ("bio", "batch", "total")
-    columns = [
-        Column(f"{part.capitalize()}{ending}", tip)
-        for part in parts
-        for ending, tip in (
-            ("", f"{part}, with the pretrained weights"),
-            (", random", f"{part} of the same network with randomly initialised weights"),
-            (", change", f"{part}: pretrained minus random"),
-        )
-    ]
-    body = []
-    for pair in pairs:
-        cells = []
-        for part in parts:
-            own = getattr(pair.model, part)
-            twin = getattr(pair.twin, part) if pair.twin else NOTHING
-            cells += [_score(own), _score(twin), change_cell(pair.gain(part))]
-        body.append(Row(pair.model.title, cells, note=pair.model.note))
-    if reference:
-        dash = Cell("–", "uncorrected PCA has no weights", "scfm-none", sort="")
-        cells = [c for part in parts for c in (_score(getattr(reference, part)), dash, dash)]
-        body.append(Row(f"For comparison: {reference.title}", cells, "scfm-control"))
     return Section(
         "pretraining",
         "What pretraining adds",
@@ -95,7 +74,7 @@ def pretraining_section(
                 else pretraining_sentence(p, reference, tie)
                 for p in pairs
             ],
-            table=data_table(columns, body, corner="Model", css="scfm-heat"),
+            table=_pretraining_table(pairs, reference),
         ),
         description=(
             "Each model with its pretrained weights beside its twin: the same network and the same genes with randomly"
@@ -103,6 +82,31 @@ def pretraining_section(
             " called no difference."
         ),
     )
+
+
+def _pretraining_table(pairs: Sequence[Pair], reference: EmbeddingRow | None) -> str:
+    """Return bio, batch and total of models, twins and their difference, and of the uncorrected PCA at the end."""
+    columns = [
+        Column(f"{part.capitalize()}{ending}", tip)
+        for part in _PARTS
+        for ending, tip in (
+            ("", f"{part}, with the pretrained weights"),
+            (", random", f"{part} of the same network with randomly initialised weights"),
+            (", change", f"{part}: pretrained minus random"),
+        )
+    ]
+    body = []
+    for pair in pairs:
+        cells = []
+        for part in _PARTS:
+            twin = getattr(pair.twin, part) if pair.twin else NOTHING
+            cells += [_score(getattr(pair.model, part)), _score(twin), change_cell(pair.gain(part))]
+        body.append(Row(pair.model.title, cells, note=pair.model.note))
+    if reference:
+        dash = Cell("–", "uncorrected PCA has no weights", "scfm-none", sort="")
+        cells = [c for part in _PARTS for c in (_score(getattr(reference, part)), dash, dash)]
+        body.append(Row(f"For comparison: {reference.title}", cells, "scfm-control"))
+    return data_table(columns, body, corner="Model", css="scfm-heat")
 
 
 def _score(value: Spread) -> Cell:
@@ -154,7 +158,7 @@ def correction_section(models: Sequence[EmbeddingRow]) -> Section:
     ):
         before = raw.get(row.method)
         cells = []
-        for part in ("bio", "batch", "total"):
+        for part in _PARTS:
             own = getattr(row, part)
             change = own.mean - getattr(before, part).mean if before and row.correction != "raw" else math.nan
             cells += [_score(own), change_cell(change)]
