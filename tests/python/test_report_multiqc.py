@@ -158,7 +158,7 @@ def test_chapters_and_sections_are_in_reading_order(report):
         "Centred against raw",
         "Change by centring, metric by metric",
         "Probes before and after centring",
-        "UMAPs by batch and label",
+        "UMAPs of corrected embeddings and controls",
         "Time and memory",
     ]
     rest = iter(headings)
