@@ -93,3 +93,20 @@ def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing
     assert "HARMONY" in names_of(third.trace(), "COMPLETED")
     assert "PCA" in names_of(third.trace(), "CACHED")
     assert not {"PCA", "PREPARE_DATASET"} & set(names_of(third.trace(), "COMPLETED"))
+
+
+@pytest.mark.slow
+def test_a_hostile_obsm_key_is_text_and_nothing_else(tmp_path: Path) -> None:
+    key = """X_o'b "$(touch hacked)" `touch hacked` $HOME \\ *"""
+    data = ad.read_h5ad(PROJECT / "tests" / "data" / "demo.h5ad")
+    data.obsm[key] = np.random.default_rng(0).normal(size=(data.n_obs, 3))
+    data.write_h5ad(tmp_path / "d.h5ad")
+    quoted = key.replace('"', '""')
+    (tmp_path / "sheet.csv").write_text(
+        f'dataset,h5ad,batch_key,label_key,embeddings\nd,d.h5ad,batch,cell_type,"mine=obsm:{quoted}"\n'
+    )
+    few = ["--methods", "pca", "--controls", "none", "--corrections", "none", "--skip_umap", "--skip_probing"]
+    run = run_pipeline(tmp_path, "-profile", "test", "--input", "sheet.csv", *few)
+    assert run.status == 0, run.log
+    assert "mine.raw.0" in set(run.table("scores")["embedding"])
+    assert not list(tmp_path.rglob("hacked"))
