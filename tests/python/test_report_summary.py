@@ -6,38 +6,14 @@ import re
 
 import pytest
 
-from helpers_report import ASSETS, write_run
-from scfm.io.tables import read_json
+from helpers_report import report_data
 from scfm.report.summary import plain, run_summary
-from scfm.report.tables.collect import collect_results
-from scfm.report.view.data import load_report_data
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """The report data of a synthetic run of two data sets, in which ComBat fails on ``ifnb``."""
-    root = tmp_path_factory.mktemp("summary")
-    run = write_run(root / "run")
-    collect_results(
-        plan=run.plan,
-        datasets=run.datasets,
-        results=[run.results],
-        metrics_table=ASSETS / "metrics.tsv",
-        methods_table=ASSETS / "methods.tsv",
-        params=read_json(run.params),
-        outdir=root / "tables",
-        messages=run.messages,
-        trace=run.trace,
-    )
-    return load_report_data(
-        tables=root / "tables",
-        plan=run.plan,
-        assets=ASSETS,
-        params=run.params,
-        versions=None,
-        plots=None,
-        histories=None,
-    )
+    return report_data(tmp_path_factory.mktemp("summary"))
 
 
 def test_every_planned_embedding_is_counted_once(data) -> None:
