@@ -53,7 +53,7 @@ def run(tmp_path_factory):
         patch.setattr(helpers_report, "STOCHASTIC", {"scgpt", "scgpt_random", "random"})
         root = tmp_path_factory.mktemp("models")
         plan = plan_rows(("pbmc",), tuple(kept))
-        patch.setattr(helpers_report, "plan_rows", lambda datasets: plan)
+        patch.setattr(helpers_report, "plan_rows", lambda *_: plan)
         made = write_run(root / "run", datasets=("pbmc",))
     plan["model"] = plan["method"].str.removesuffix("_random").where(plan["family"] == "foundation_model", "")
     for name, (code, reason) in REASONS.items():

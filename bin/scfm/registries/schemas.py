@@ -46,8 +46,7 @@ class Schemas:
         One with ``x-like`` has the columns and the key of the schema named there.
         """
         if name not in self._loaded:
-            file = self.tables[name].schema if name in self.tables else f"schema_{name}.json"
-            path = self.folder / file
+            path = self.folder / self._file(name)
             if not path.is_file():
                 raise ScfmError(
                     f"{path} does not exist; the schemas of the tables lie beside the table of metrics (assets/)."
@@ -56,6 +55,11 @@ class Schemas:
             like = schema.get("x-like")
             self._loaded[name] = self.load(like) | schema if like else schema
         return self._loaded[name]
+
+    def _file(self, name: str) -> str:
+        """Return the file of a schema: what ``tables.tsv`` says, or the usual name where that has no such table."""
+        listed = self.tables if (self.folder / "tables.tsv").is_file() else {}
+        return listed[name].schema if name in listed else f"schema_{name}.json"
 
     def rules(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the rule of every column of a table, in the published order."""
