@@ -391,6 +391,7 @@ def test_one_data_set_or_too_few_models_show_less():
 # ---------------------------------------------------------------- size
 
 
+@pytest.mark.slow
 def test_fifty_embeddings_of_six_data_sets_stay_small():
     scores = study_scores()
     more = [scores[scores["correction"] == "raw"].assign(method=lambda s, i=i: s["method"] + f"_{i}") for i in range(3)]
