@@ -205,7 +205,7 @@ process {
 
 
 @pytest.mark.pipeline
-@pytest.mark.parametrize("parser", ["v1", "v2"])
+@pytest.mark.parametrize("parser", [pytest.param("v1", marks=pytest.mark.slow), "v2"])
 def test_a_users_config_changes_one_method_and_one_model_alone(parser: str, tmp_path: Path, monkeypatch) -> None:
     """Memory, container and accelerator as the container engine gets them: a stub run with a stand-in for docker."""
     docker = tmp_path / "tools" / "docker"

@@ -98,7 +98,7 @@ workflow EVALUATE_EMBEDDINGS {
         stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile']),
     )
 
-    // UMAP takes longer to compile than to draw small data: whole families of a data set share a task, up to eight embeddings
+    // UMAP takes longer to compile than to draw small data: whole families of a data set share a task, up to twelve embeddings
     DRAW_UMAPS(
         withDataset(
             ch_neighbors
@@ -150,11 +150,11 @@ def correctionParameters() {
     return file("${projectDir}/assets/corrections.tsv").splitCsv(header: true, sep: '\t').collect { row -> row.parameters }.findAll { prefix -> prefix }.unique()
 }
 
-// Embeddings of one data set, [ family, id, ... ] each, in lists of whole families: as many as make eight embeddings, or one.
+// Embeddings of one data set, [ family, id, ... ] each, in lists of whole families: as many as make twelve embeddings, or one.
 def inBatches(items) {
     def families = items.toSorted { item -> item[0] + ' ' + item[1] }.groupBy { item -> item[0] }.values()
     return families.inject([]) { batches, family ->
-        batches && batches.last().size() + family.size() <= 8
+        batches && batches.last().size() + family.size() <= 12
             ? batches.init() + [batches.last() + family]
             : batches + [family]
     }
