@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import helpers_report
-from helpers_report import ASSETS, METHODS, plan_rows, sidecar_of, write_run
+from helpers_report import ASSETS, METHODS, collected, plan_rows, sidecar_of, write_run
 from scfm.io.tables import read_json, read_table, write_json, write_table
 from scfm.report.sections.guide import methods_text
 from scfm.report.sections.messages import messages_html
@@ -18,10 +18,8 @@ from scfm.report.sections.overview import verdict_line
 from scfm.report.sections.run import status_matrix
 from scfm.report.sections.tradeoff import tradeoff_sections
 from scfm.report.tables import checks
-from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names, read_methods
 from scfm.report.tables.resources import last_attempts, read_trace
-from scfm.report.view.data import load_report_data
 from scfm.report.view.summary import summarise
 
 MODELS = {
@@ -64,26 +62,8 @@ def run(tmp_path_factory):
     for path in made.results.glob("pbmc.scgpt*.?.json"):
         drift = {"cells": 64, "cosine_min": 0.97, "cosine_median": 0.9999}
         write_json(path, read_json(path) | {"weights_random": True, "bf16_drift": drift})
-    verdict = collect_results(
-        plan=made.plan,
-        datasets=made.datasets,
-        results=[made.results],
-        metrics_table=ASSETS / "metrics.tsv",
-        methods_table=ASSETS / "methods.tsv",
-        params=read_json(made.params),
-        messages=made.messages,
-        outdir=root / "tables",
-    )
-    data = load_report_data(
-        tables=root / "tables",
-        plan=made.plan,
-        assets=ASSETS,
-        params=made.params,
-        versions=made.versions,
-        plots=made.plots,
-        histories=made.histories,
-    )
-    return root / "tables", data, verdict
+    data = collected(made, root / "tables")
+    return root / "tables", data, data.verdict
 
 
 def _text(html: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -18,7 +19,9 @@ def test_a_whole_environment_has_no_errors() -> None:
     methods = load_methods(PROJECT / "assets" / "methods.tsv")
     models = load_model_table(PROJECT / "assets" / "models.tsv")
     required = {m.title: m.packages for m in (*methods.values(), *models.values())}
-    require_packages(required)
+    looked_up: list[str] = []
+    require_packages(required, lambda module: looked_up.append(module) or find_spec(module))
+    assert len(looked_up) == len(required_packages(required)) and {"scvi", "torch", "harmonypy"} <= set(looked_up)
 
 
 def test_the_sentence_names_packages_and_who_requires_them(monkeypatch, tmp_path) -> None:

@@ -80,7 +80,9 @@ def test_a_metric_without_its_package_fails_the_task(monkeypatch) -> None:
         run_metric(metric, data)
 
 
-@pytest.mark.parametrize("process", [*FOLDERS, "CONTROL", "VALIDATE_UNCORRECTED", "LIST_COMMON", "COLLECT_RESULTS"])
+@pytest.mark.parametrize(
+    "process", [*FOLDERS, "CONTROL", "VALIDATE_UNCORRECTED", "LIST_COMMON", "COLLECT_RESULTS", "MULTIQC"]
+)
 def test_the_environment_file_of_a_process_is_there(process: str) -> None:
     assert len(list(PROJECT.glob(environment_file(f"SCFMBENCH:X:{process}")))) == 1
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from scfm.embeddings.cells import align
-from scfm.errors import ScfmError
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import read_embedding, read_ids, write_table
 from scfm.metrics.inputs import CLUSTERING_SEEDS, Groups, MetricInputs
 from scfm.metrics.load import load_scored_cells, read_scored
 from scfm.metrics.ranking import MIN_COVERAGE
 from scfm.metrics.registry import load_metrics, metrics_of
-from scfm.metrics.scoring import failures, score
+from scfm.metrics.scoring import failed_step, failure_sentence, score
 from scfm.neighbors.search import find_neighbors
 from scfm.task.steps import embedding_id
 
@@ -182,11 +181,4 @@ def score_common(
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
     write_table(table, outdir / f"{stem}.scores_common.tsv")
     facts: dict[str, Any] = {"n_cells": data.n_cells, "profile": profile, "n_metrics": len(metrics)}
-    broken = failures(table)
-    if broken:
-        n_failed = table.loc[table["status"] == "failed", "metric"].nunique()
-        sentence = f"{n_failed} of {len(metrics)} metrics failed on the common cells. {' '.join(broken)}"
-        if on_error == "stop":
-            raise ScfmError(sentence)
-        facts |= {"status": "failed", "reason": sentence, "reason_code": "metric_failed"}
-    return facts
+    return facts | failed_step(failure_sentence(table, len(metrics), " on the common cells"), on_error)

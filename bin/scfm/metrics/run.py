@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from scfm.errors import NotApplicable, ScfmError
+from scfm.errors import NotApplicable
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import IDENTITY, write_table
 from scfm.metrics.centroids import centroid_table
@@ -14,7 +14,7 @@ from scfm.metrics.fingerprint import chosen_cells, fingerprint
 from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
-from scfm.metrics.scoring import failures, score, study_table
+from scfm.metrics.scoring import failed_step, failure_sentence, score, study_table
 from scfm.task.cli import describe_error, stops_task
 from scfm.task.steps import embedding_id
 
@@ -64,7 +64,8 @@ def score_files(
     )
     tables = [score(data, metrics, sidecar, pair) for pair, data in pairs]
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
-    write_table(pd.concat(tables, ignore_index=True), outdir / f"{stem}.scores.tsv")
+    whole = pd.concat(tables, ignore_index=True)
+    write_table(whole, outdir / f"{stem}.scores.tsv")
     if profile == "paper":
         study_table(tables[0], metrics).to_csv(outdir / f"{stem}.metrics_scib.csv", na_rep="NA")
     first = pairs[0][1]
@@ -78,18 +79,10 @@ def score_files(
     if first.coordinates is not None:
         chosen = chosen_cells(read_scored(obs).index)
         facts["fingerprint"] = fingerprint(first.cell_ids, first.coordinates, chosen)
-    broken = list(dict.fromkeys(reason for table in tables for reason in failures(table)))
-    sentence = ""
-    if broken:
-        n_failed = pd.concat(tables).query("status == 'failed'")["metric"].nunique()
-        sentence = f"{n_failed} of {len(metrics)} metrics failed; the others are in the table. {' '.join(broken)}"
+    sentence = failure_sentence(whole, len(metrics), "; the others are in the table")
     if facts["centroids"]["status"] == "failed":
         sentence = f"{sentence} The alignment of centroids failed: {facts['centroids']['reason']}".lstrip()
-    if sentence:
-        if on_error == "stop":
-            raise ScfmError(sentence)
-        facts.update(status="failed", reason=sentence, reason_code="metric_failed")
-    return facts
+    return facts | failed_step(sentence, on_error)
 
 
 def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import NotApplicable
+from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
 from scfm.io.tables import IDENTITY
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score
@@ -116,10 +116,36 @@ def _run_once(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     return outcome
 
 
-def failures(scores: "pd.DataFrame") -> list[str]:
-    """Return the metrics that failed, with their reasons."""
+def failure_sentence(scores: "pd.DataFrame", n_metrics: int, where: str) -> str:
+    """Return how many metrics failed and why, each reason once; empty where none did.
+
+    Parameters
+    ----------
+    scores
+        Score tables of one embedding.
+    n_metrics
+        Metrics that were asked for.
+    where
+        End of the first sentence.
+    """
     bad = scores[scores["status"] == "failed"]
-    return [f"{m}: {r}" for m, r in zip(bad["metric"], bad["reason"], strict=True)]
+    if bad.empty:
+        return ""
+    reasons = dict.fromkeys(f"{m}: {r}" for m, r in zip(bad["metric"], bad["reason"], strict=True))
+    return f"{bad['metric'].nunique()} of {n_metrics} metrics failed{where}. {' '.join(reasons)}"
+
+
+def failed_step(sentence: str, on_error: str) -> dict[str, str]:
+    """Return the fields of the status file of a step in which something failed; none where the sentence is empty.
+
+    Raises
+    ------
+    ScfmError
+        With ``on_error="stop"``, the sentence.
+    """
+    if sentence and on_error == "stop":
+        raise ScfmError(sentence)
+    return {"status": "failed", "reason": sentence, "reason_code": "metric_failed"} if sentence else {}
 
 
 def study_table(scores: "pd.DataFrame", metrics: Iterable[Metric]) -> "pd.DataFrame":

@@ -6,6 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from scfm.report.sections.messages import WORDS
 from scfm.report.sections.verdict import verdict
 from scfm.report.view.summary import summarise
 from scfm.text import plural
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 #: embeddings of one outcome that are listed; status.tsv has them all
 _LISTED = 10
-_SEVERITIES = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def run_summary(data: "ReportData") -> str:
@@ -66,9 +66,9 @@ def _reasons(data: "ReportData", state: str) -> list[str]:
 
 def _messages(data: "ReportData") -> str:
     """Return the number of messages by severity, with the codes of errors and warnings."""
-    counts = {severity: sum(m["severity"] == severity for m in data.messages) for severity in _SEVERITIES}
+    counts = {severity: sum(m["severity"] == severity for m in data.messages) for severity in WORDS}
     codes = ", ".join(dict.fromkeys(m["code"] for m in data.messages if m["severity"] != "info"))
-    text = ", ".join(plural(n, _SEVERITIES[severity]) for severity, n in counts.items())
+    text = ", ".join(plural(n, WORDS[severity]) for severity, n in counts.items())
     return f"Messages: {text} ({codes})" if codes else f"Messages: {text}"
 
 

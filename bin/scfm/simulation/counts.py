@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.hdf5 import writing_hdf5
+from scfm.io.hdf5 import put_anndata, writing_hdf5
 from scfm.simulation.truth import Truth, generator
 
 if TYPE_CHECKING:
@@ -115,14 +115,9 @@ def write_h5ad(truth: Truth, path: Path, chunk_cells: int = CHUNK) -> None:
     settings = json.dumps({"seed": truth.seed, "design": asdict(truth.design)}, sort_keys=True)
     compressed = {"compression": "gzip", "compression_opts": 1}
     with writing_hdf5(path) as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        put_anndata(file, ad.AnnData(obs=truth.obs, var=gene_table(truth), uns={"simulation": settings}))
         for number, chunk in enumerate(draw_counts(truth, chunk_cells)):
             if number == 0:
                 ad.io.write_elem(file, "X", chunk, dataset_kwargs=compressed)
             else:
                 ad.io.sparse_dataset(file["X"]).append(chunk)
-        ad.io.write_elem(file, "obs", truth.obs)
-        ad.io.write_elem(file, "var", gene_table(truth))
-        ad.io.write_elem(file, "uns", {"simulation": settings})
-        for name in ("obsm", "varm", "obsp", "varp", "layers"):
-            ad.io.write_elem(file, name, {})

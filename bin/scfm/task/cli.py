@@ -15,6 +15,12 @@ from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
 from scfm.io.space import SPACE_ADVICE
 from scfm.task.versions import loaded_packages, write_versions
 
+#: folders of the processes that are not called by theirs, as ``FIND_NEIGHBORS`` is
+_FOLDERS = {
+    "multiqc": "multiqc",
+    "validate_corrected": "validate/embedding",
+    "validate_uncorrected": "validate/embedding",
+}
 _DISK_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RESOURCE_ERRNO = _DISK_ERRNO | {errno.ENOMEM, errno.EIO}
 
@@ -109,10 +115,11 @@ def environment_file(process: str) -> str:
     >>> environment_file("HARMONY"), environment_file("VALIDATE_CORRECTED")
     ('modules/local/*/cells/environments/harmony.yml', 'modules/local/validate/embedding/environment.yml')
     """
-    verb, _, noun = process.rpartition(":")[2].lower().partition("_")
-    if not noun:
-        return f"modules/local/*/cells/environments/{verb}.yml"
-    return f"modules/local/{verb}/{'embedding' if verb == 'validate' else noun}/environment.yml"
+    name = process.rpartition(":")[2].lower()
+    folder = _FOLDERS.get(name, name.replace("_", "/"))
+    if "_" in name or name in _FOLDERS:
+        return f"modules/local/{folder}/environment.yml"
+    return f"modules/local/*/cells/environments/{name}.yml"
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:

@@ -61,7 +61,8 @@ def _sidecar(args: Namespace) -> dict:
         "n_dims": 2,
         "cells_per_second": None,
         "warnings": [],
-        **{"status": "ok", "reason": ""},
+        "status": "ok",
+        "reason": "",
     }
 
 

@@ -34,7 +34,7 @@ workflow PREPARE_DATA {
                 params: options,
                 weights: weights,
                 staged: stagedAs(named, lists),
-                own_environment: !workflow.containerEngine && !('conda' in workflow.profile.tokenize(',')),
+                own_environment: !workflow.containerEngine, // a conda environment of one step is recognised by the check itself
             ]
         },
         file("${projectDir}/nextflow_schema.json"),

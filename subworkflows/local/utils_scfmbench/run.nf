@@ -78,7 +78,7 @@ def lockFolder(name, folder) {
 
 // What is printed at the end: the summary that came with the report, if the run got that far, and one sentence.
 def completionMessage(run, params) {
-    def summary = file("${params.outdir}/report/scfmbench_summary.txt")
+    def summary = file("${params.outdir}/report/scfmbench_summary.txt", glob: false)
     return (summary.exists() ? summary.text : '') + completionSentence(run, params)
 }
 

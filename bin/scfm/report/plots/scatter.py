@@ -91,7 +91,7 @@ def draw_scatter(points: Sequence[Point], plot: Plot) -> Markup:
         write_names(figure, [p.name if p.named else "" for p in points], spots, frame.size, obstacles=ranges)
         titles = {f"{TIP}{i}": p.tip or f"{p.name}: {p.x:.3f}, {p.y:.3f}" for i, p in enumerate(points)}
         svg = to_svg(figure, plot.key, label=f"{plot.ylab} against {plot.xlab}", titles=titles)
-    return render("scatter.html.j2", legend=plot.legend, notes=plot.notes, width=plot.size[0], svg=Markup(svg))
+    return render("scatter.html.j2", legend=plot.legend, notes=plot.notes, width=plot.size[0], svg=svg)
 
 
 def _draw_points(axes: "Axes", points: Sequence[Point]) -> None:

@@ -61,7 +61,7 @@ def draw_slopes(panels: Sequence[Panel], *, reference: str, key: str) -> Markup:
         svg = to_svg(figure, key, label="Before and after centring", titles=titles)
     notes = [f"dashed: {reference}"] if any(line is not None for *_, line in panels) else []
     legend = {"rises": RISES, "falls": FALLS}
-    return render("scatter.html.j2", legend=legend, notes=notes, width=width, svg=Markup(svg))
+    return render("scatter.html.j2", legend=legend, notes=notes, width=width, svg=svg)
 
 
 def _draw_panel(axes: "Axes", panel: Panel, height: float, *, tip: str, reference: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from scfm.report.page.html import esc
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ def new_axes(figure: "Figure", frame: Frame, *, xlab: str, ylab: str) -> "Axes":
     return axes
 
 
-def to_svg(figure: "Figure", key: str, *, label: str, titles: Mapping[str, str] | None = None) -> str:
-    """Return a figure as an ``<svg>`` element.
+def to_svg(figure: "Figure", key: str, *, label: str, titles: Mapping[str, str] | None = None) -> Markup:
+    """Return a figure as an ``<svg>`` element, its texts escaped.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def to_svg(figure: "Figure", key: str, *, label: str, titles: Mapping[str, str] 
     size = re.search(r'viewBox="([^"]*)"', text)
     box = size.group(1) if size else "0 0 100 100"
     body = text[text.index(">", text.index("<svg")) + 1 :]
-    return f'<svg class="scfm-plot" viewBox="{box}" role="img" aria-label="{esc(label)}">{body}'.rstrip()
+    return Markup(f'<svg class="scfm-plot" viewBox="{box}" role="img" aria-label="{esc(label)}">{body}'.rstrip())
 
 
 def _shorten(tag: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from scfm.report.plots.labels import Box, write_names
 from scfm.report.plots.svg import MARGINS, ROOMY, STYLE, TIP, Frame, new_axes, new_figure, span, to_svg
 
@@ -43,7 +45,7 @@ class Mark:
     marker: str = ""
 
 
-def draw_tradeoff(marks: Sequence[Mark], *, floor: float, key: str, size: tuple[float, float] = WIDE) -> str:
+def draw_tradeoff(marks: Sequence[Mark], *, floor: float, key: str, size: tuple[float, float] = WIDE) -> Markup:
     """Return the plot as inline SVG.
 
     Parameters

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from scfm.report.plots.svg import STYLE, new_figure, to_svg
 
 _LOOKS = {"Training": ("#5a9bd4", "-"), "Validation": ("#c25a00", "--")}
@@ -22,7 +24,7 @@ class Training:
     best: tuple[float, float] | None = None
 
 
-def draw_training(training: Training, *, key: str, label: str) -> str:
+def draw_training(training: Training, *, key: str, label: str) -> Markup:
     """Return training and validation loss over epochs, the best epoch marked.
 
     Parameters

@@ -9,6 +9,7 @@ from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import table
 from scfm.report.page.templates import render
+from scfm.report.sections.verdict import role_of
 from scfm.report.view.study import CENTRED, RAW, probing_values
 from scfm.text import plural
 
@@ -51,7 +52,7 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = facts.get("confounding") or []
     if scenario is None and not found:
         return []
-    role = facts.get("batch_role") or row.get("batch_role") or ""
+    role = role_of(data, dataset)
     rows = [_confounding_row(e) for e in found]
     body = render(
         "design.html.j2",

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scfm.planning.models import RANDOM
 from scfm.registries.models import ModelInfo, load_model_table
 from scfm.report.page.html import number, signed
 from scfm.report.page.mqc import Section
@@ -20,7 +21,7 @@ from scfm.report.view.rows import NOTHING, EmbeddingRow, Spread, embedding_rows
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
-FAMILY, TWIN = "foundation_model", "_random"
+FAMILY = "foundation_model"
 #: what the weights are judged against, besides their own random twin
 REFERENCE = ("pca", "raw")
 _PARTS = ("bio", "batch", "total")
@@ -41,11 +42,11 @@ class Pair:
 def foundation_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the sections on the foundation models of a data set; nothing where none was planned."""
     rows = {r.key: r for r in embedding_rows(data, dataset)}
-    models = [r for r in rows.values() if r.family == FAMILY and not r.method.endswith(TWIN)]
+    models = [r for r in rows.values() if r.family == FAMILY and not r.method.endswith(RANDOM)]
     if not models:
         return []
     raw = [r for r in models if r.correction == "raw"]
-    pairs = [Pair(r, rows.get((r.method + TWIN, "raw"))) for r in raw]
+    pairs = [Pair(r, rows.get((r.method + RANDOM, "raw"))) for r in raw]
     reference = rows.get(REFERENCE)
     sections = [
         pretraining_section(pairs, reference, Limits.of(data.params).tie, random_weights=data.names.random_weights)

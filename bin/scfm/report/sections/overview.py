@@ -10,7 +10,7 @@ from scfm.inputs.keys import primary_pair
 from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
 from scfm.report.sections.design import confounding_sentences
-from scfm.report.sections.verdict import BIOLOGICAL, candidates, role_of, tolerance_of, verdict
+from scfm.report.sections.verdict import BIOLOGICAL, candidates, role_of, tied, tolerance_of, verdict
 from scfm.report.tables.totals import Limits
 from scfm.report.view.rows import batch_probes, weakest_labels
 from scfm.report.view.summary import summarise
@@ -129,13 +129,11 @@ def where_it_fails(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
     """Return, for the embeddings that can't be told from the highest total, the label whose batches mix worst and what
     a nearest-neighbour probe still finds of the batch.
     """
-    rows = candidates(table).dropna(subset=["rank_total"]).sort_values("rank_total", ascending=False, kind="stable")
-    if rows.empty:
-        return []
-    tied = rows[rows["rank_total"] >= rows["rank_total"].iloc[0] - tolerance_of(rows, Limits.of(data.params))]
+    rows = candidates(table).dropna(subset=["rank_total"])
+    best = tied(rows["rank_total"], tolerance_of(rows, Limits.of(data.params)))
     probes, weakest = batch_probes(data, dataset), weakest_labels(data, dataset)
     told = []
-    for row in tied.head(_SHOWN).to_dict("records"):
+    for row in rows.loc[best.index[:_SHOWN]].to_dict("records"):
         key = (row["method"], row["correction"])
         label = weakest.get(key)
         told.append(

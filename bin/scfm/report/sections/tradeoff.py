@@ -27,8 +27,6 @@ def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
 
     Controls mark the ends of the scale and are no points: the floor is a zone, and the ceiling is in the overview.
     """
-    from markupsafe import Markup
-
     everything = embedding_rows(data, dataset)
     rows = [r for r in everything if r.group != CONTROL and r.bio.known and r.batch.known]
     if len(rows) < 2:
@@ -43,8 +41,8 @@ def tradeoff_sections(data: "ReportData", dataset: str) -> list[Section]:
         shapes=[{"sign": sign, "title": name} for name, (_, sign) in shapes_of(rows).items()],
         arrows=any(m.start is not None for m in marks),
         ranges=any(r.bio.varies or r.batch.varies for r in rows),
-        wide=Markup(draw_tradeoff(marks, floor=floor, key=key)),
-        narrow=Markup(draw_tradeoff(numbered, floor=floor, key=f"{key}-narrow", size=NARROW)),
+        wide=draw_tradeoff(marks, floor=floor, key=key),
+        narrow=draw_tradeoff(numbered, floor=floor, key=f"{key}-narrow", size=NARROW),
         points=[r.title for r in rows],
     )
     return [Section("tradeoff", "Bio against batch", "html", content, description=_DESCRIPTION)]

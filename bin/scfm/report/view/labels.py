@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scfm.report.tables.totals import TIE_TOLERANCE, Limits
-from scfm.report.view.rows import MIN_LABEL_CELLS
+from scfm.report.view.rows import MIN_LABEL_CELLS, values_and_reasons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def metric_grids(data: "ReportData", dataset: str) -> list[Grid]:
     grids = []
     for metric in order:
         rows = parts[parts["metric"] == metric["name"]]
-        values, reasons = _cells_of(rows)
+        values, reasons = values_and_reasons(rows, "group")
         if values:
             cells = rows.groupby("group")["n_cells"].max()
             grids.append(Grid(metric["name"], metric["title"], metric["group"], _by_size(cells), values, reasons, tie))
@@ -80,7 +80,7 @@ def recall_grid(data: "ReportData", dataset: str) -> Grid | None:
     """
     rows = held_out_recall(data, dataset)
     rows = rows[rows["fold"] == "mean"]
-    values, reasons = _cells_of(rows)
+    values, reasons = values_and_reasons(rows, "group")
     if not values:
         return None
     sizes = data.facts(dataset).get("labels", {})
@@ -119,18 +119,6 @@ def batch_pairs(data: "ReportData", dataset: str, columns: list[Key]) -> "pd.Dat
     found.columns = ["label", "batch", "mean", "low", "high"]
     sizes = rows.groupby(["group", "fold"])["n_test"].max().rename("n_test").reset_index()
     return found.merge(sizes.rename(columns={"group": "label", "fold": "batch"}), on=["label", "batch"])
-
-
-def _cells_of(rows: "pd.DataFrame") -> tuple[dict, dict]:
-    """Return values (means over seeds) and reasons by label and embedding."""
-    values, reasons = {}, {}
-    for (label, method, correction), part in rows.groupby(["group", "method", "correction"]):
-        known = part["value"].astype(float).dropna()
-        if len(known):
-            values[label, (method, correction)] = float(known.mean())
-        else:
-            reasons[label, (method, correction)] = str(part["reason"].iloc[0]) or "not_defined"
-    return values, reasons
 
 
 def _by_size(cells: "pd.Series | dict[str, int]") -> dict[str, int]:

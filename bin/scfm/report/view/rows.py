@@ -103,7 +103,6 @@ class EmbeddingRow:
     metrics: dict[str, float] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    front: bool = False
     role: str = ""
 
     @property
@@ -146,7 +145,6 @@ def _embedding_rows(data: "ReportData", dataset: str) -> list[EmbeddingRow]:
                 metrics=metrics.get(key, {}),
                 reasons=reasons.get(key, {}),
                 warnings=tuple(warnings_of(data, dataset, *key)),
-                front=bool(record["front"]),
                 role=ends.get(place, ""),
             )
         )
@@ -198,14 +196,34 @@ def _metrics(data: "ReportData", dataset: str) -> tuple[dict, dict]:
     """Return ``{(method, correction): {metric: value}}`` over all cells, and the reasons of those without a value."""
     scores = data.of("scores", dataset)
     whole = scores[scores["group"] == "all"]
-    values: dict[tuple[str, str], dict[str, float]] = {}
-    reasons: dict[tuple[str, str], dict[str, str]] = {}
-    for (method, correction, metric), part in whole.groupby(["method", "correction", "metric"]):
+    found: tuple[dict, dict] = ({}, {})
+    for kept, made in zip(found, values_and_reasons(whole, "metric"), strict=True):
+        for (metric, key), value in made.items():
+            kept.setdefault(key, {})[metric] = value
+    return found
+
+
+def values_and_reasons(rows: "pd.DataFrame", by: str) -> tuple[dict, dict]:
+    """Return means over seeds, and the reasons of what has no value.
+
+    Parameters
+    ----------
+    rows
+        Rows with ``method, correction, value, reason``.
+    by
+        Column of the first part of a key.
+
+    Returns
+    -------
+    ``{(value of by, (method, correction)): mean}`` and ``{(value of by, (method, correction)): reason code}``.
+    """
+    values, reasons = {}, {}
+    for (name, *key), part in rows.groupby([by, "method", "correction"]):
         known = part["value"].astype(float).dropna()
         if len(known):
-            values.setdefault((method, correction), {})[metric] = float(known.mean())
+            values[name, tuple(key)] = float(known.mean())
         else:
-            reasons.setdefault((method, correction), {})[metric] = str(part["reason"].iloc[0])
+            reasons[name, tuple(key)] = str(part["reason"].iloc[0]) or "not_defined"
     return values, reasons
 
 
