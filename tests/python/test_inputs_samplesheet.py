@@ -9,6 +9,7 @@ import pytest
 
 from helpers_pipeline import PROJECT, environment
 from scfm.inputs.samplesheet import embedding_parts, read_samplesheet, write_samplesheet
+from scfm.inputs.side_files import SIDE_FILES
 
 HEADER = "dataset,h5ad,batch_key,label_key,embeddings\n"
 SHEETS = {
@@ -20,6 +21,7 @@ SHEETS = {
     "unicode": HEADER + "a,Zell\u00fcbersicht.h5ad,batch,label,\n",
     "no_end": HEADER + "a,a.h5ad,batch,label,x",
     "equals": HEADER + "a,a.h5ad,batch,label,x=e/k=v.csv; ;y=obsm:X_y\n",
+    "side_files": "dataset,h5ad,markers,gmt,network\na,a.h5ad,m.tsv,s.gmt,n.csv\n",
     "no_file": "dataset,h5ad,recipe\na,,r.yml\nb,b.h5ad,\n",
 }
 SCRIPT = """
@@ -54,7 +56,8 @@ def test_both_parsers_agree(name: str, by_groovy, tmp_path) -> None:
     (tmp_path / "sheet.csv").write_text(SHEETS[name], encoding="utf-8", newline="")
     rows = read_samplesheet(tmp_path / "sheet.csv")
     places = [place for row in rows for _, place in embedding_parts(row) if not place.startswith("obsm:")]
-    assert by_groovy[name] == [rows, list(dict.fromkeys([r["h5ad"] for r in rows if "h5ad" in r] + places))]
+    files = [row[column] for row in rows for column in ("h5ad", *SIDE_FILES) if column in row]
+    assert by_groovy[name] == [rows, list(dict.fromkeys(files + places))]
 
 
 def test_what_is_written_is_read_again(tmp_path) -> None:

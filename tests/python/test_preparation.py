@@ -361,7 +361,9 @@ def test_composite_and_optional_keys():
         "condition": "time",
         "donor": "donor",
         "tissue": "",
+        "sample": "",
     }
+    assert obs.loc["cell003", "sample"] == "d1+1"
 
 
 def test_all_genes_stay_and_names_are_carried():
@@ -480,6 +482,7 @@ def test_executable_writes_the_contract(tmp_path):
         "condition",
         "donor",
         "tissue",
+        "sample",
         "n_counts",
         "n_genes",
         "scored",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.inputs.batch_role import role_question
 from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
+from scfm.inputs.contract_carried import carried_errors, pairing_errors
 from scfm.inputs.keys import (
     PAIR_COLUMNS,
     as_text,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: optional keys of the samplesheet that name obs columns
-OPTIONAL_KEYS = ("condition_key", "donor_key", "tissue_key")
+OPTIONAL_KEYS = ("condition_key", "donor_key", "tissue_key", "sample_key")
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ def _n_infinite(values: "pd.Series") -> int:
 def check_keys(
     store: Store, report: Report, row: Mapping[str, str], params: Mapping[str, Any], obs_columns: Sequence[str]
 ) -> "pd.Series | None":
-    """Check every batch key and label key, and the optional keys; placeholders of the former count as missing.
+    """Check every batch key and label key, the optional keys and columns; placeholders of the former count as missing.
 
     The primary keys must allow integration; the others are only scored with, so small batches are a warning there.
 
@@ -137,6 +138,8 @@ def check_keys(
     for key, values in found["label_key"].items():
         _judge_labels(store.name, report, key, values, is_primary=key == primary_label)
     optional = {column: found[column].get(str(row.get(column))) for column in OPTIONAL_KEYS}
+    report.errors += carried_errors(store, row)
+    report.errors += pairing_errors(store.name, row, optional["donor_key"], optional["condition_key"])
     report.warnings += role_question(row, optional | {"batch_key": found["batch_key"].get(primary_batch)})
     return found["batch_key"].get(primary_batch)
 

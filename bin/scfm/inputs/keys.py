@@ -24,7 +24,12 @@ KEYS = {
     "condition": "condition_key",
     "donor": "donor_key",
     "tissue": "tissue_key",
+    "sample": "sample_key",
 }
+#: what makes a sample where ``sample_key`` is not given: every combination of these keys that occurs
+SAMPLE_PARTS = ("batch", "donor", "condition", "tissue")
+#: columns carried along as ``<name>:<key>`` in ``<dataset>.obs.parquet``: name -> column of the samplesheet
+CARRIED = {"clinical": "clinical_keys", "modality": "modality_keys"}
 #: keys that the samplesheet may list several of
 LISTED = ("batch", "label")
 #: columns that every table of results has, in this order
@@ -110,6 +115,31 @@ def build_key(parts: "Sequence[pd.Series]", placeholders: frozenset[str] = froze
             "hold '+' themselves. Rename them."
         )
     return pasted.reindex(range(len(table))).astype(object).where(whole, None)
+
+
+def default_sample(keys: "pd.DataFrame") -> "pd.Series":
+    """Return the sample of every cell where none is named: the combination of its batch, donor, condition and tissue.
+
+    Parameters
+    ----------
+    keys
+        Columns of :data:`SAMPLE_PARTS` that are declared, text. A column that splits no cells further adds nothing to
+        the name. Where several are joined, a ``+`` inside a level is written ``\\+``, so that no two combinations share
+        a name.
+
+    Returns
+    -------
+    Text per cell, None where a part of the name is missing.
+    """
+    parts: list[str] = []
+    n_groups = 0
+    for name in keys:
+        finer = keys.groupby([*parts, name], dropna=False, sort=False).ngroups
+        if finer > n_groups or not parts:
+            parts, n_groups = [*parts, name], finer
+    if len(parts) == 1:
+        return build_key([keys[parts[0]]])
+    return build_key([keys[p].map(lambda t: t and t.replace("\\", "\\\\").replace("+", "\\+")) for p in parts])
 
 
 def level_counts(values: "pd.Series") -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scfm.errors import ScfmError
-from scfm.inputs.keys import KEYS, split_key
+from scfm.inputs.keys import CARRIED, KEYS, keys_of, split_key
 from scfm.io.frames import RESERVED, column_names, is_compound
 from scfm.io.store import Store
 from scfm.registries.messages import message
@@ -20,7 +20,8 @@ _KNOWN = frozenset(
 def needed_columns(row: Mapping[str, Any], obs_columns: Iterable[str], known: Sequence[str]) -> set[str]:
     """Return the obs columns that a run reads: those of the samplesheet's keys, and more named by parameters."""
     keys = [row[column] for column in KEYS.values() if row.get(column)]
-    return {part for key in keys for part in split_key(key, known)} | set(obs_columns)
+    carried = {key for column in CARRIED.values() for key in keys_of(row, column)}
+    return {part for key in keys for part in split_key(key, known)} | carried | set(obs_columns)
 
 
 def unreadable(store: Store, frame: str, needed: Collection[str] = ()) -> dict[str, str]:

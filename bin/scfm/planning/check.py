@@ -12,6 +12,7 @@ from scfm.errors import ScfmError
 from scfm.inputs.contract import check_file
 from scfm.inputs.params import Choice, check_params, with_defaults
 from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
+from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
@@ -129,6 +130,7 @@ def _check_row(
     """Check one data set and add what was found to the outcome."""
     embeddings, errors = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
     outcome.errors += errors
+    outcome.errors += side_file_errors(row, located, where)
     facts: dict[str, Any] = {}
     if "h5ad" in row:
         path = located.find(row["h5ad"])

@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
-from scfm.inputs.keys import (
-    KEYS,
-    LISTED,
-    build_key,
-    key_column,
-    keys_of,
-    level_counts,
-    placeholders_of,
-    primary_pair,
-    split_key,
-)
+from scfm.inputs.keys import level_counts, placeholders_of, primary_pair
+from scfm.preparation.obs import build_obs
 from scfm.registries.messages import message
-from scfm.text import did_you_mean, listing, plural
+from scfm.text import listing, plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,54 +54,6 @@ class Kept:
     dropped: "pd.DataFrame"
     n_dropped_genes: dict[str, int] = field(default_factory=dict)
     notes: list[dict] = field(default_factory=list)
-
-
-def build_obs(
-    obs: "pd.DataFrame", row: Mapping[str, Any], placeholders: frozenset[str] = frozenset()
-) -> "pd.DataFrame":
-    """Return ``cell_id`` and the keys as text: None for missing values, absent keys all None.
-
-    ``batch:<key>`` and ``label:<key>`` hold every key of ``batch_key`` and ``label_key``; ``batch`` and ``label`` are
-    the first of them.
-
-    Parameters
-    ----------
-    obs
-        The user's obs, indexed by cell id.
-    row
-        Row of the samplesheet.
-    placeholders
-        Texts that stand for a missing batch or label, from :func:`scfm.inputs.keys.placeholders_of`.
-
-    Raises
-    ------
-    ScfmError
-        A key names a column that does not exist.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame({"cell_id": obs.index.astype(str)}, dtype=object)
-    listed: dict[str, np.ndarray] = {}
-    for name, column in KEYS.items():
-        keys = keys_of(row, column) if name in LISTED else [row[column]] if row.get(column) else []
-        gone = placeholders if name in LISTED else frozenset()
-        values = [_key_values(obs, key, column, gone) for key in keys]
-        table[name] = values[0] if values else None
-        if name in LISTED:
-            listed |= {key_column(name, key): found for key, found in zip(keys, values, strict=True)}
-    return table.assign(**listed)
-
-
-def _key_values(obs: "pd.DataFrame", key: str, column: str, placeholders: frozenset[str]) -> "np.ndarray":
-    """Return a key of the samplesheet as text per cell, None where it is missing."""
-    parts = split_key(key, list(obs.columns))
-    absent = [p for p in parts if p not in obs.columns]
-    if absent:
-        raise ScfmError(
-            f"obs has no column {listing(absent)} ({column} of the "
-            f"samplesheet).{did_you_mean(absent[0], map(str, obs.columns))}"
-        )
-    return build_key([obs[p] for p in parts], placeholders).to_numpy(dtype=object)
 
 
 def filter_data(

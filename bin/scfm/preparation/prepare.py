@@ -52,8 +52,8 @@ class Prepared:
     counts, logged
         Shape (n_cells, n_genes), CSR float32; rows sorted by cell id.
     obs
-        ``cell_id, batch, label, condition, donor, tissue, n_counts, n_genes, scored``, and every key as ``batch:<key>``
-        or ``label:<key>``.
+        ``cell_id, batch, label, condition, donor, tissue, sample, n_counts, n_genes, scored``, every key as
+        ``batch:<key>`` or ``label:<key>``, and the columns carried along as ``clinical:<key>`` and ``modality:<key>``.
     user_obs
         The user's columns, same rows.
     var

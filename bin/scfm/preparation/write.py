@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.inputs.keys import KEYS, LISTED
+from scfm.inputs.keys import CARRIED, KEYS, LISTED
 from scfm.io.columns import writable
 from scfm.io.hdf5 import write_anndata
 from scfm.io.space import SPACE_ADVICE, require_space
@@ -88,12 +88,17 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
     target = outdir / f"{dataset}.prepared.h5ad"
     require_space(target, estimated_bytes(prepared), SPACE_ADVICE)
     write_anndata(target, to_anndata(prepared), compression="gzip", compression_opts=1)
-    listed = {c: "string" for c in prepared.obs.columns if c.startswith(tuple(f"{name}:" for name in LISTED))}
-    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | listed)
+    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | _listed_types(prepared.obs))
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
     write_table(splits, outdir / f"{dataset}.splits.parquet")
     write_json(outdir / f"{dataset}.facts.json", prepared.facts)
     write_table(prepared.dropped, outdir / f"{dataset}.dropped_cells.tsv")
+
+
+def _listed_types(obs: "pd.DataFrame") -> dict[str, str]:
+    """Return the types of the columns ``<name>:<key>``: numbers of a carried column are double, all else is text."""
+    listed = [c for c in obs.columns if c.startswith(tuple(f"{name}:" for name in (*LISTED, *CARRIED)))]
+    return {c: "double" if obs[c].dtype.kind == "f" else "string" for c in listed}
 
 
 def write_empty(outdir: Path, dataset: str, endings: Iterable[str]) -> None:

@@ -144,10 +144,10 @@ def findPath(samplesheet, text) {
     return candidates.collect { candidate -> file(candidate, glob: false) }.find { path -> path.exists() }
 }
 
-// Every path the samplesheet names: the data files and the tables of the column `embeddings`.
+// Every path the samplesheet names: the data files, the tables of the column `embeddings`, markers, gene sets and networks.
 def samplesheetPaths(samplesheet) {
     def rows = readSamplesheet(samplesheet)
-    def named = rows.collect { row -> row.h5ad }
+    def named = rows.collectMany { row -> [row.h5ad, row.markers, row.gmt, row.network] }
     rows.each { row ->
         (row.embeddings ?: '').tokenize(';').each { entry ->
             def source = entry.contains('=') ? entry.substring(entry.indexOf('=') + 1) : entry
