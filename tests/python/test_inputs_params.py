@@ -139,7 +139,7 @@ def test_choice():
         [3, 1],
     )
     everything, _ = check_params(BASE, SCHEMA, load_methods())
-    assert everything.methods == ["pca", "harmony", "scanorama", "scvi", "combat"]
+    assert everything.methods == ["pca", "harmony", "scanorama", "scvi", "combat", "linear", "fastmnn"]
     assert everything.controls == [
         "random",
         "shuffled",
@@ -370,7 +370,7 @@ def test_executable_writes_its_four_files(tmp_path):
     assert json.loads((tmp_path / "out" / "datasets.json").read_text())[0]["h5ad"] == "far/away.h5ad"
     assert json.loads((tmp_path / "out" / "input_warnings.json").read_text()) == []
     plan = read_table(tmp_path / "out" / "plan.tsv")
-    assert len(plan) == 20  # 5 methods raw, with l2 and with center_l2, 5 controls
+    assert len(plan) == 26  # 7 methods raw, with l2 and with center_l2, 5 controls
     assert plan["is_control"].dtype == bool and plan["is_control"].sum() == 5
     assert isinstance(plan, pd.DataFrame) and list(plan.columns)[:2] == ["dataset", "embedding"]
 

@@ -15,7 +15,7 @@ from scfm.integration.base import MethodInputs
 from scfm.integration.run import load_method
 from scfm.task.settings import pick_settings
 
-CORRECTORS = ("harmony", "scanorama", "combat")
+CORRECTORS = ("harmony", "scanorama", "combat", "linear", "fastmnn")
 PARAMS = {
     "n_pcs": 20,
     "scanorama_dims": 20,
@@ -165,7 +165,7 @@ def test_combat_names_a_batch_of_one_cell(prepared, tmp_path):
     obs.to_parquet(tmp_path / "obs.parquet", index=False)
     inputs = MethodInputs("sim", tmp_path / "obs.parquet", tmp_path, prepared_path=prepared.h5ad)
     with pytest.raises(ScfmError, match=r"two cells in every batch .* lonely has one"):
-        load_method("combat").integrate(inputs, {"n_pcs": 20}, 0)
+        load_method("combat").integrate(inputs, {"n_pcs": 20, "covariates": ""}, 0)
 
 
 def test_files_of_another_preparation_are_refused(prepared, tmp_path):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
+from scfm.integration.designs import batch_and_kept
+from scfm.text import split_list
 
-DEFAULTS: dict = {"n_pcs": 50}
+#: ``covariates``: columns of obs whose effect stays, separated by commas.
+DEFAULTS: dict = {"n_pcs": 50, "covariates": ""}
 
 
 def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
@@ -16,23 +19,27 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     inputs
         Log-normalised expression of the highly variable genes and batches are read. The matrix is made dense.
     settings
-        ``n_pcs`` components kept.
+        ``n_pcs`` components kept, ``covariates`` columns of obs that stand in the model beside the batch.
     seed
         Not used: the method is deterministic.
     """
     import numpy as np
+    import pandas as pd
     from anndata import AnnData
     from scanpy.preprocessing import combat
     from sklearn.decomposition import PCA
 
-    inputs.require_batches("ComBat")
+    covariates = split_list(settings["covariates"])
+    _, kept = batch_and_kept(inputs, covariates, "ComBat")
     matrix, _ = inputs.expression("X")
     _check_batch_sizes(inputs)
     dense = matrix.toarray()
     dense = dense[:, dense.std(axis=0) > 0]  # a gene without variance has no scale to adjust
-    adata = AnnData(dense, obs=inputs.obs[["batch"]].assign(batch=inputs.batches.astype(str)).astype("category"))
+    # as numbers: scanpy gives a categorical covariate all of its levels, which makes the model singular
+    obs = pd.DataFrame(kept[:, 1:], index=inputs.obs.index).rename(columns="kept_{}".format)
+    adata = AnnData(dense, obs=obs.assign(batch=pd.Categorical(inputs.batches.astype(str))))
     with np.errstate(divide="ignore", invalid="ignore"):  # scanpy's test of convergence divides by shifts of zero
-        corrected = combat(adata, key="batch", inplace=False)
+        corrected = combat(adata, key="batch", covariates=list(obs) or None, inplace=False)
     broken = ~np.isfinite(corrected).all(axis=0)
     if broken.any():
         raise ScfmError(

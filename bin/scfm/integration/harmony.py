@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scfm.integration.base import MethodInputs, MethodOutput
 from scfm.registries.messages import message
+from scfm.text import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ DEFAULTS: dict = {
     "max_clusters": 100,
     "max_iter": 10,
     "epsilon": 1e-4,
+    "keys": "",
 }
 _CELLS_PER_CLUSTER = 30
 #: relative fall of the objective in the last round above which a run that was cut at its limit counts as unfinished:
@@ -37,7 +39,8 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         ``theta`` diversity penalty (0: none; larger: stronger mixing), ``lambda`` ridge penalty of the correction,
         ``sigma`` width of the soft clusters, ``max_clusters`` (the number is one per 30 cells up to this),
         ``max_iter`` rounds of clustering and correction at most, ``epsilon`` relative fall of the objective below
-        which the rounds end.
+        which the rounds end, ``keys`` further columns of obs that are corrected for beside the batch (comma list), each
+        with the same ``theta`` and ``lambda``.
     seed
         Start of the clustering.
     """
@@ -49,10 +52,13 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     inputs.require_batches("Harmony")
     logging.getLogger("harmonypy").setLevel(logging.WARNING)
     n_clusters = int(max(2, min(settings["max_clusters"], round(len(inputs.cell_ids) / _CELLS_PER_CLUSTER))))
+    keys = split_list(settings["keys"])
+    further = inputs.obs_columns(keys).astype(str) if keys else {}
+    columns = {"batch": inputs.batches, **{key: further[key].to_numpy() for key in keys}}
     result = run_harmony(
         inputs.pca.astype(np.float64),
-        {"batch": inputs.batches},
-        "batch",
+        columns,
+        list(columns),
         theta=settings["theta"],
         lamb=settings["lambda"],
         sigma=settings["sigma"],

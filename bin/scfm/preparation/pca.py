@@ -40,8 +40,8 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
     """Return the leading principal components, centred and not scaled.
 
     The covariance of the genes is an operator (two sparse products), never a dense cells x genes matrix, and its
-    eigenvectors come from ARPACK in double precision from a fixed start vector in gene space. So the order of the cells
-    acts through rounding only. The sign is fixed by the loadings.
+    eigenvectors come from :func:`scfm.preparation.eigen.leading_eigenvectors`. So the order of the cells acts through
+    rounding only, and the sign is fixed by the loadings.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
         Components wanted; fewer come back where the data have a lower rank.
     """
     import numpy as np
-    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    from scfm.preparation.eigen import leading_eigenvectors
 
     matrix = values.astype(np.float64).tocsr()
     n_cells, n_genes = matrix.shape
@@ -59,20 +60,11 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
     mean = np.asarray(matrix.sum(axis=0)).ravel() / n_cells
 
     def covariance(vector: "np.ndarray") -> "np.ndarray":
-        vector = np.asarray(vector).ravel()
         centred = matrix @ vector - mean @ vector
         return (transposed @ centred - mean * centred.sum()) / (n_cells - 1)
 
-    wanted = max(1, min(n_pcs, n_cells - 1, n_genes - 1))
-    operator = LinearOperator((n_genes, n_genes), matvec=covariance, dtype=np.float64)
-    start = np.random.default_rng(0).uniform(0.5, 1.5, n_genes)
-    size = min(n_genes, max(2 * wanted + 1, 20))
-    variance, vectors = eigsh(operator, k=wanted, which="LA", v0=start, ncv=size, tol=0)
-    order = np.argsort(-variance, kind="stable")
-    variance, vectors = variance[order], vectors[:, order]
+    variance, vectors = leading_eigenvectors(covariance, n_genes, max(1, min(n_pcs, n_cells - 1, n_genes - 1)))
     kept = variance > max(float(variance[0]), 0.0) * MIN_RELATIVE_VARIANCE
     variance, vectors = variance[kept], vectors[:, kept]
-    strongest = np.abs(vectors).argmax(axis=0)
-    vectors = vectors * np.sign(vectors[strongest, np.arange(vectors.shape[1])])
     total = ((matrix.data @ matrix.data) - n_cells * (mean @ mean)) / (n_cells - 1)
     return Components(matrix @ vectors - mean @ vectors, vectors, mean, variance, variance / total)

@@ -11,6 +11,8 @@ include { INTEGRATE_CELLS as HARMONY     } from '../../../modules/local/integrat
 include { INTEGRATE_CELLS as SCANORAMA   } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as SCVI        } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as COMBAT      } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as LINEAR      } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as FASTMNN     } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as CONTROL     } from '../../../modules/local/integrate/cells'
 include { EMBED_CELLS as SCGPT           } from '../../../modules/local/embed/cells'
 include { EMBED_CELLS as GENEFORMER      } from '../../../modules/local/embed/cells'
@@ -62,6 +64,8 @@ workflow MAKE_EMBEDDINGS {
             scanorama: meta.method == 'scanorama'
             scvi: meta.method == 'scvi'
             combat: meta.method == 'combat'
+            linear: meta.method == 'linear'
+            fastmnn: meta.method == 'fastmnn'
             other: true
         } // channels: [ meta, prepared, obs, pca, settings ]
     ch_method.other.subscribe { item -> refuse('method', item[0].method) }
@@ -72,6 +76,8 @@ workflow MAKE_EMBEDDINGS {
     SCANORAMA(ch_method.scanorama, tables)
     SCVI(ch_method.scvi, tables)
     COMBAT(ch_method.combat, tables)
+    LINEAR(ch_method.linear, tables)
+    FASTMNN(ch_method.fastmnn, tables)
     CONTROL(ch_method.control, tables)
 
     IMPORT_EMBEDDING(
@@ -154,6 +160,8 @@ workflow MAKE_EMBEDDINGS {
         SCANORAMA.out.embedding,
         SCVI.out.embedding,
         COMBAT.out.embedding,
+        LINEAR.out.embedding,
+        FASTMNN.out.embedding,
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
@@ -164,6 +172,8 @@ workflow MAKE_EMBEDDINGS {
         SCANORAMA.out.status,
         SCVI.out.status,
         COMBAT.out.status,
+        LINEAR.out.status,
+        FASTMNN.out.status,
         CONTROL.out.status,
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
@@ -174,6 +184,8 @@ workflow MAKE_EMBEDDINGS {
         SCANORAMA.out.history,
         SCVI.out.history,
         COMBAT.out.history,
+        LINEAR.out.history,
+        FASTMNN.out.history,
         CONTROL.out.history,
     )
 

@@ -1,0 +1,87 @@
+"""Design matrices of batch and of columns that a correction keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scfm.errors import NotApplicable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from scfm.integration.base import MethodInputs
+
+
+def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tuple["np.ndarray", "np.ndarray"]:
+    """Return the design of the batches and that of what is kept, for a model with both.
+
+    Parameters
+    ----------
+    inputs
+        The data set.
+    keep
+        Columns of obs.
+    method
+        Name for the sentence.
+
+    Returns
+    -------
+    Shapes (n_cells, n_batches - 1) and (n_cells, 1 + n_columns): the first column of the second is the intercept.
+
+    Raises
+    ------
+    NotApplicable
+        One batch only (``one_batch``), or batches can't be told from the kept columns (``confounded_design``).
+    """
+    import numpy as np
+
+    inputs.require_batches(method)
+    batch = deviations(inputs.batches)
+    kept = np.ones((len(batch), 1))
+    if keep:
+        kept = np.hstack([kept, kept_design(inputs.obs_columns(keep))])
+    rank = np.linalg.matrix_rank
+    if rank(np.hstack([kept, batch])) < rank(kept) + batch.shape[1]:
+        raise NotApplicable(
+            f"{inputs.dataset}: {method} can't tell the batches from {' and '.join(keep)}: one follows from the other, "
+            "so that the effect of the batch is not defined. Take a batch key that is crossed with it, or keep less.",
+            "confounded_design",
+        )
+    return batch, kept
+
+
+def deviations(levels: "np.ndarray") -> "np.ndarray":
+    """Code levels as deviations from their unweighted mean, shape (n_cells, n_levels - 1)."""
+    import numpy as np
+
+    names, codes = np.unique(levels.astype(str), return_inverse=True)
+    columns = np.eye(len(names))[:, :-1]
+    columns[-1] = -1
+    return columns[codes]
+
+
+def kept_design(columns: "pd.DataFrame") -> "np.ndarray":
+    """Return columns of the design that stay: numbers centred, everything else as deviations of its levels.
+
+    Parameters
+    ----------
+    columns
+        Shape (n_cells, n_kept), without missing values.
+
+    Returns
+    -------
+    Shape (n_cells, n_columns), float64.
+    """
+    import numpy as np
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    parts = []
+    for name in columns:
+        column = columns[name]
+        if is_numeric_dtype(column) and not is_bool_dtype(column):
+            numbers = column.to_numpy(dtype=np.float64)
+            parts.append((numbers - numbers.mean())[:, None])
+        else:
+            parts.append(deviations(column.astype(str).to_numpy()))
+    return np.hstack(parts)
