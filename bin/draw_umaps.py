@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the UMAPs of embeddings of one data set, family by family, coloured by batch and label, and maps of their
-centroids.
-"""
+"""Draw the UMAPs of embeddings of one data set, coloured by batch and label, and maps of their centroids."""
 
 from __future__ import annotations
 
@@ -9,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.io.tables import read_json
-from scfm.task.cli import add_step_arguments, make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import Member, members_of, run_each
+from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments and draw."""
+    """Draw each embedding, and the embeddings of a method side by side."""
     parser = make_parser(__doc__)
-    parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="embedding tables <id>.parquet")
-    parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
-    parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
-    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
+    add_embedding_arguments(parser)
+    parser.add_argument("--knn", type=Path, nargs="+", default=[], help="their neighbours <id>.knn.npz")
     parser.add_argument(
         "--params", type=Path, required=True, help="JSON with umap_min_dist, umap_max_cells and centroid_maps"
     )
@@ -26,20 +24,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
     add_step_arguments(parser)
     args = parser.parse_args(argv)
+    params = read_json(args.params)
 
-    from scfm.umap.draw import draw_families
+    def draw(member: Member) -> None:
+        sidecar = read_json(member.sidecar)
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        with step("umap", **about, on_error=args.on_error) as status:
+            from scfm.umap.draw import draw_embedding, draw_maps
 
-    draw_families(
-        sidecars=args.sidecars,
-        embeddings=args.embeddings,
-        knn=args.knn,
-        obs_path=args.obs,
-        params=read_json(args.params),
-        seed=args.seed,
-        n_threads=args.cpus,
-        outdir=args.outdir,
-        on_error=args.on_error,
-    )
+            settings = {"params": params, "outdir": args.outdir}
+            status["warnings"] = draw_maps(member.embedding, sidecar, args.obs, **settings)
+            more = {"seed": args.seed, "n_threads": args.cpus}
+            draw_embedding(member.embedding, sidecar, member.more.get("knn"), args.obs, **settings, **more)
+
+    members = members_of(args.embedding, args.sidecar, knn=args.knn)
+    run_each(members, draw, outdir=args.outdir)
+    if len(members) > 1:
+        from scfm.umap.draw import draw_galleries
+
+        draw_galleries([read_json(m.sidecar) for m in members], args.obs, seed=args.seed, outdir=args.outdir)
 
 
 if __name__ == "__main__":

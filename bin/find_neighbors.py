@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Find the nearest neighbours of the scored cells in one embedding, once for all metrics and UMAPs."""
+"""Find the nearest neighbours of the scored cells in embeddings, once for all metrics and UMAPs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
+from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``<id>.knn.npz`` and ``<id>.neighbors.status.json``."""
+    """Write ``<id>.knn.npz`` and ``<id>.neighbors.status.json`` of each embedding."""
     parser = make_parser(__doc__ or "")
     add_embedding_arguments(parser)
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
@@ -23,32 +25,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 
-    from scfm.embeddings.sidecar import read_sidecar
-    from scfm.metrics.load import load_scored_cells
-    from scfm.neighbors.search import find_neighbors
-    from scfm.task.steps import step
+    def find(member: Member) -> None:
+        from scfm.embeddings.sidecar import read_sidecar
+        from scfm.metrics.load import load_scored_cells
+        from scfm.neighbors.search import find_neighbors
 
-    sidecar = read_sidecar(args.sidecar)
-    dataset, embedding = sidecar["dataset"], sidecar["embedding"]
-    with step("neighbors", dataset=dataset, embedding=embedding, outdir=args.outdir, on_error=args.on_error) as status:
-        cells = load_scored_cells(args.embedding, sidecar, args.obs)
-        found = find_neighbors(
-            cells.values,
-            cells.cell_ids,
-            k=args.k,
-            exact_max_cells=args.exact_max_cells,
-            seed=args.seed,
-            cpus=args.cpus,
-        )
-        exact = len(found.cell_ids) <= args.exact_max_cells
-        status.update(
-            n_cells=len(found.cell_ids), k=found.k, k_asked=args.k, exact=exact, metric="euclidean", self_counted=True
-        )
-        if found.k < args.k:
-            status["note"] = (
-                f"Only {found.k} cells are scored, so every cell has all {found.k} as neighbours instead of {args.k}."
+        sidecar = read_sidecar(member.sidecar)
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        with step("neighbors", **about, on_error=args.on_error) as status:
+            cells = load_scored_cells(member.embedding, sidecar, args.obs)
+            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "seed": args.seed, "cpus": args.cpus}
+            found = find_neighbors(cells.values, cells.cell_ids, **search)
+            exact = len(found.cell_ids) <= args.exact_max_cells
+            status.update(
+                n_cells=len(found.cell_ids),
+                k=found.k,
+                k_asked=args.k,
+                exact=exact,
+                metric="euclidean",
+                self_counted=True,
             )
-        found.write(args.outdir / f"{dataset}.{embedding}.knn.npz")
+            if found.k < args.k:
+                status["note"] = (
+                    f"Only {found.k} cells are scored, so every cell has all {found.k} as neighbours"
+                    f" instead of {args.k}."
+                )
+            found.write(args.outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.knn.npz")
+
+    run_each(members_of(args.embedding, args.sidecar), find, outdir=args.outdir)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Probe one embedding: how well do simple classifiers read label and batch from it?"""
+"""Probe embeddings: how well do simple classifiers read label and batch from them?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from scfm.io.tables import read_json
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import Member, members_of, run_each
 from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments and probe one embedding."""
+    """Parse the arguments and probe each embedding."""
     parser = make_parser(__doc__)
     add_embedding_arguments(parser)
     parser.add_argument("--splits", type=Path, required=True, help="shared splits of the data set")
@@ -22,24 +23,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_step_arguments(parser)
     args = parser.parse_args(argv)
 
-    sidecar = read_json(args.sidecar)
-    with step(
-        "probe", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir, on_error=args.on_error
-    ) as status:
-        from scfm.probing.run import probe_files
+    params = read_json(args.params)
 
-        status.update(
-            probe_files(
-                args.embedding,
-                sidecar,
-                args.obs,
-                args.splits,
-                read_json(args.params),
-                n_threads=args.cpus,
-                outdir=args.outdir,
-                is_paper=args.profile == "paper",
+    def probe(member: Member) -> None:
+        sidecar = read_json(member.sidecar)
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        with step("probe", **about, on_error=args.on_error) as status:
+            from scfm.probing.run import probe_files
+
+            status.update(
+                probe_files(
+                    member.embedding,
+                    sidecar,
+                    args.obs,
+                    args.splits,
+                    params,
+                    n_threads=args.cpus,
+                    outdir=args.outdir,
+                    is_paper=args.profile == "paper",
+                )
             )
-        )
+
+    run_each(members_of(args.embedding, args.sidecar), probe, outdir=args.outdir)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compute the metrics of one embedding again, on the cells that all ranked embeddings of its data set have."""
+"""Compute the metrics of embeddings again, on the cells that all ranked embeddings of their data set have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
+from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``<id>.scores_common.tsv`` and ``<id>.score_common.status.json``."""
+    """Write ``<id>.scores_common.tsv`` and ``<id>.score_common.status.json`` of each embedding."""
     parser = make_parser(__doc__ or "")
     add_embedding_arguments(parser)
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet, the uncorrected PCA")
@@ -29,21 +31,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 
-    from scfm.embeddings.sidecar import read_sidecar
-    from scfm.inputs.keys import key_pairs
-    from scfm.io.tables import read_ids
-    from scfm.metrics.common_cells import load_common, score_common
-    from scfm.metrics.load import read_scored
-    from scfm.task.steps import step
+    def score(member: Member) -> None:
+        from scfm.embeddings.sidecar import read_sidecar
+        from scfm.inputs.keys import key_pairs
+        from scfm.io.tables import read_ids
+        from scfm.metrics.common_cells import load_common, score_common
+        from scfm.metrics.load import read_scored
 
-    sidecar = read_sidecar(args.sidecar)
-    about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
-    with step("score_common", **about, on_error=args.on_error) as status:
-        search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "cpus": args.cpus}
-        data = load_common(args.embedding, sidecar, args.obs, args.pca, read_ids(args.cells), **search)
-        pair = key_pairs(list(read_scored(args.obs).columns))[0]
-        settings = {"profile": args.profile, "metrics_table": args.metrics_table, "on_error": args.on_error}
-        status.update(score_common(data, sidecar, pair, **settings, outdir=args.outdir))
+        sidecar = read_sidecar(member.sidecar)
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        with step("score_common", **about, on_error=args.on_error) as status:
+            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "cpus": args.cpus}
+            data = load_common(member.embedding, sidecar, args.obs, args.pca, read_ids(args.cells), **search)
+            pair = key_pairs(list(read_scored(args.obs).columns))[0]
+            settings = {"profile": args.profile, "metrics_table": args.metrics_table, "on_error": args.on_error}
+            status.update(score_common(data, sidecar, pair, **settings, outdir=args.outdir))
+
+    run_each(members_of(args.embedding, args.sidecar), score, outdir=args.outdir)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compute the metrics of one embedding: how well batches mix and how well labels are kept, overall and per label."""
+"""Compute the metrics of embeddings: how well batches mix and how well labels are kept, overall and per label."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
+from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<id>.scores.tsv``, ``<id>.centroids.tsv``, ``<id>.score.status.json`` and, in profile ``paper``,
-    ``<id>.metrics_scib.csv``.
+    ``<id>.metrics_scib.csv`` of each embedding.
     """
     parser = make_parser(__doc__ or "")
     add_embedding_arguments(parser)
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet, the uncorrected PCA")
     parser.add_argument(
-        "--knn", type=Path, help="<id>.knn.npz of this embedding; without it metrics of neighbours are NA"
+        "--knn",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="<id>.knn.npz of the embeddings; without it metrics of neighbours are NA",
     )
     parser.add_argument("--profile", choices=["paper", "standard", "full"], default="standard", help="set of metrics")
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
@@ -34,30 +40,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
 
-    from scfm.embeddings.sidecar import read_sidecar
-    from scfm.task.steps import step
+    def score(member: Member) -> None:
+        from scfm.embeddings.sidecar import read_sidecar
 
-    sidecar = read_sidecar(args.sidecar)
-    with step(
-        "score", dataset=sidecar["dataset"], embedding=sidecar["embedding"], outdir=args.outdir, on_error=args.on_error
-    ) as status:
-        from scfm.metrics.run import score_files
+        sidecar = read_sidecar(member.sidecar)
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        with step("score", **about, on_error=args.on_error) as status:
+            from scfm.metrics.run import score_files
 
-        status.update(
-            score_files(
-                args.embedding,
-                sidecar,
-                args.obs,
-                args.pca,
-                args.knn,
-                profile=args.profile,
-                metrics_table=args.metrics_table,
-                seed=args.seed,
-                exact_max_cells=args.exact_max_cells,
-                on_error=args.on_error,
-                outdir=args.outdir,
+            status.update(
+                score_files(
+                    member.embedding,
+                    sidecar,
+                    args.obs,
+                    args.pca,
+                    member.more.get("knn"),
+                    profile=args.profile,
+                    metrics_table=args.metrics_table,
+                    seed=args.seed,
+                    exact_max_cells=args.exact_max_cells,
+                    on_error=args.on_error,
+                    outdir=args.outdir,
+                )
             )
-        )
+
+    run_each(members_of(args.embedding, args.sidecar, knn=args.knn), score, outdir=args.outdir)
 
 
 if __name__ == "__main__":

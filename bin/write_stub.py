@@ -18,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__ or "")
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("kind", choices=sorted(STUBS), help="whose outputs to write")
-    parser.add_argument("--id", default="", help="<dataset>.<method>.<correction>.<seed>")
-    parser.add_argument("--family", default="none")
+    parser.add_argument("--id", nargs="*", default=[], help="<dataset>.<method>.<correction>.<seed> of each embedding")
+    parser.add_argument("--family", nargs="*", default=[], help="their families, in the same order")
     parser.add_argument("--step", default="embed")
     parser.add_argument("--dataset", default="")
     parser.add_argument("--input", type=Path, help="samplesheet")
@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", type=Path, default=Path())
     args = parser.parse_args(argv)
     args.outdir.mkdir(parents=True, exist_ok=True)
-    STUBS[args.kind](args)
+    for name, family in zip(args.id or [""], args.family or ["none"] * max(1, len(args.id)), strict=True):
+        STUBS[args.kind](argparse.Namespace(**vars(args) | {"id": name, "family": family}))
 
 
 if __name__ == "__main__":

@@ -11,3 +11,8 @@ def jsonWord(value) {
 def shellWord(text) {
     return "'" + text.toString().replace("'", "'\\''") + "'"
 }
+
+// A value of all embeddings of a task, as words of the shell: ids and families hold no character that it reads.
+def ofMembers(meta, key) {
+    return meta.members.collect { member -> member[key] }.join(' ')
+}

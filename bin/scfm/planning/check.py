@@ -14,6 +14,7 @@ from scfm.inputs.params import Choice, check_params, with_defaults
 from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resolve_embeddings
 from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
+from scfm.planning.groups import assign_groups, slow_methods, widths
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.plan import plan_rows, plan_text
@@ -148,6 +149,14 @@ def _check_row(
             facts = report.facts
     planned = plan_models(models, row, facts)
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
+    if not outcome.errors:  # the parameters are what they should be
+        assign_groups(
+            plan,
+            n_cells=facts["n_cells"],
+            dims=widths(methods, planned, n_pcs=params["n_pcs"]),
+            slow=slow_methods(methods, planned),
+            size=params["group_size"],
+        )
     if not plan and not errors:
         outcome.errors.append(
             f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."

@@ -15,12 +15,13 @@ COLUMNS = (
     "output_type",
     "model",
     "group_column",
+    "task_group",
     "status",
     "reason_code",
     "reason",
 )
 #: columns of a row that is no model's and runs
-PLAIN = {"model": "", "group_column": "", "status": "", "reason_code": "", "reason": ""}
+PLAIN = {"model": "", "group_column": "", "task_group": "", "status": "", "reason_code": "", "reason": ""}
 
 
 def plan_rows(

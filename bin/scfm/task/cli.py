@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
 from scfm.io.space import SPACE_ADVICE
+from scfm.task.imports import CLOCK
 from scfm.task.versions import loaded_packages, write_versions
 
 #: folders of the processes that are not called by theirs, as ``FIND_NEIGHBORS`` is
@@ -39,9 +40,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def add_embedding_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the three files that every step about one embedding reads."""
-    parser.add_argument("--embedding", type=Path, required=True, help="embedding table, keyed by cell id")
-    parser.add_argument("--sidecar", type=Path, required=True, help="its sidecar (JSON)")
+    """Add the files that every step about embeddings of one data set reads; see :mod:`scfm.task.group`."""
+    parser.add_argument("--embedding", type=Path, nargs="+", required=True, help="embedding tables, keyed by cell id")
+    parser.add_argument("--sidecar", type=Path, nargs="+", required=True, help="their sidecars (JSON)")
     parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
 
 
@@ -112,14 +113,23 @@ def environment_file(process: str) -> str:
     --------
     >>> environment_file("SCFMBENCH:EVALUATE_EMBEDDINGS:SCORE_EMBEDDING")
     'modules/local/score/embedding/environment.yml'
-    >>> environment_file("HARMONY"), environment_file("VALIDATE_CORRECTED")
+    >>> environment_file("HARMONY"), environment_file("VALIDATE_CORRECTED_ALONE")
     ('modules/local/*/cells/environments/harmony.yml', 'modules/local/validate/embedding/environment.yml')
     """
-    name = process.rpartition(":")[2].lower()
+    name = process.rpartition(":")[2].lower().removesuffix("_alone")
     folder = _FOLDERS.get(name, name.replace("_", "/"))
     if "_" in name or name in _FOLDERS:
         return f"modules/local/{folder}/environment.yml"
     return f"modules/local/*/cells/environments/{name}.yml"
+
+
+def report_error(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print an error as a sentence on standard error; return the exit status."""
+    process = _value_of("--process", arguments)
+    where = f" Packages of this process: {environment_file(process)}." if process else ""
+    text = describe_error(error) + (where if isinstance(error, ImportError) else "")
+    print(f"ERROR: {text}", file=sys.stderr)
+    return exit_code_of(error)
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -141,6 +151,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         datefmt="%H:%M:%S",
         stream=sys.stderr,
     )
+    CLOCK.start()
     try:
         status = main(arguments)
         process = _value_of("--process", arguments)
@@ -149,9 +160,5 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     except Exception as error:  # the one place where every error becomes a sentence and an exit status
         if "--debug" in arguments:
             logging.getLogger(name).exception("traceback")
-        process = _value_of("--process", arguments)
-        where = f" Packages of this process: {environment_file(process)}." if process else ""
-        text = describe_error(error) + (where if isinstance(error, ImportError) else "")
-        print(f"ERROR: {text}", file=sys.stderr)
-        sys.exit(exit_code_of(error))
+        sys.exit(report_error(error, arguments))
     sys.exit(status or 0)

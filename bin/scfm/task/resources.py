@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -47,7 +50,7 @@ class Stopwatch:
 
 
 def peak_rss_mb() -> float:
-    """Return the largest resident memory this process has had, in MiB."""
+    """Return the largest resident memory this process has had since :func:`reset_peaks`, in MiB."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would start from the peak of the process that started this one
         for line in status.read_text().splitlines():
@@ -55,6 +58,20 @@ def peak_rss_mb() -> float:
                 return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+
+
+def reset_peaks() -> None:
+    """Start the measurement of memory anew, so that the peaks that follow are those of one step.
+
+    Where the system can't (no Linux, or not permitted), the peaks stay those of the whole process.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        log.debug("The peak of the resident memory can't be reset here.")
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_gpu_mb() -> float | None:

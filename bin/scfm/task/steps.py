@@ -10,7 +10,8 @@ from pathlib import Path
 from scfm.errors import NotApplicable
 from scfm.io.tables import write_json
 from scfm.task.cli import describe_error, stops_task
-from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb
+from scfm.task.imports import CLOCK
+from scfm.task.resources import Stopwatch, peak_gpu_mb, peak_rss_mb, reset_peaks
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ MAIN_OUTPUTS = {
     "score": ("scores.tsv", "centroids.tsv"),
     "score_common": ("scores_common.tsv",),
     "probe": ("probing.tsv",),
+    "umap": ("umap.parquet",),
 }
 
 
@@ -67,7 +69,8 @@ def step(
     Yields
     ------
     The status as a dict; the body may set ``status``, ``reason``, ``reason_code`` or add fields. Time and memory are
-    measured here unless the body sets them.
+    measured here unless the body sets them: ``seconds`` and peaks of this step, and ``import_seconds``, the part of the
+    process's time since its last step (or its start) in which packages were imported.
     """
     status: dict = {
         "dataset": dataset,
@@ -79,6 +82,7 @@ def step(
     }
     endings = MAIN_OUTPUTS.get(name, ()) if outputs is None else outputs
     files = [Path(outdir) / f"{dataset}.{embedding}.{ending}" for ending in endings]
+    reset_peaks()
     watch = Stopwatch()
     try:
         yield status
@@ -100,5 +104,10 @@ def step(
         for path in files:
             path.touch()  # what is there stays: a table of reasons, the other metrics
     stem = f"{dataset}.{embedding}" if embedding else dataset
-    measured = {"seconds": watch.seconds, "peak_rss_mb": peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()}
+    measured = {
+        "seconds": watch.seconds,
+        "import_seconds": CLOCK.take(),
+        "peak_rss_mb": peak_rss_mb(),
+        "peak_gpu_mb": peak_gpu_mb(),
+    }
     write_json(Path(outdir) / f"{stem}.{name}.status.json", measured | status)

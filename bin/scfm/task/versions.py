@@ -39,6 +39,8 @@ PACKAGES = {
     "zarr": "zarr",
 }
 
+_LOADED_BY_CHILDREN: set[str] = set()
+
 
 def loaded_packages(modules: Iterable[str] | None = None) -> list[str]:
     """Return the distributions of :data:`PACKAGES` that this process has imported, sorted.
@@ -49,10 +51,16 @@ def loaded_packages(modules: Iterable[str] | None = None) -> list[str]:
     Parameters
     ----------
     modules
-        Names of imported modules; those of the running process where not given.
+        Names of imported modules; those of the running process and its children where not given.
     """
     names = set(sys.modules if modules is None else modules)
-    return sorted(distribution for module, distribution in PACKAGES.items() if module in names)
+    found = {distribution for module, distribution in PACKAGES.items() if module in names}
+    return sorted(found | _LOADED_BY_CHILDREN if modules is None else found)
+
+
+def add_loaded(packages: Iterable[str]) -> None:
+    """Add the distributions that a child process has imported to those of this process."""
+    _LOADED_BY_CHILDREN.update(packages)
 
 
 def write_versions(path: Path | str, process: str, packages: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from scfm.inputs.params import choose, with_defaults
 from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, write_json
+from scfm.planning.groups import assign_groups, slow_methods, widths
 from scfm.planning.models import PlannedModel, choose_models
 from scfm.planning.plan import plan_rows, plan_text
 from scfm.registries.corrections import load_corrections
@@ -57,6 +58,14 @@ def stub_check_inputs(args: Namespace) -> None:
     models, more = choose_models(params, table, {}, {})
     planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
     plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
+    for row in rows:
+        assign_groups(
+            [entry for entry in plan if entry["dataset"] == row["dataset"]],
+            n_cells=len(CELLS),
+            dims=widths(methods, planned, n_pcs=params["n_pcs"]),
+            slow=slow_methods(methods, planned),
+            size=params["group_size"],
+        )
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
     (args.outdir / "plan.tsv").write_text(plan_text(plan))

@@ -1,18 +1,18 @@
-"""UMAPs of embeddings from their precomputed neighbours: many embeddings in one process, as UMAP compiles for seconds.
+"""UMAPs of embeddings from their precomputed neighbours.
 
 A UMAP is for looking, not evidence: nothing is scored from it.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
-from scfm.io.tables import CELL_ID, read_embedding, read_json, read_table, write_table
+from scfm.io.tables import CELL_ID, read_embedding, read_table, write_table
 from scfm.umap.layout import layout
+from scfm.umap.plots import draw_gallery, draw_one
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 N_NEIGHBORS = 15
 MIN_CELLS = 10
 COLUMNS = [CELL_ID, "embedding", "umap_1", "umap_2"]
-
-_log = logging.getLogger(__name__)
 
 
 def umap_table(
@@ -87,114 +85,75 @@ def umap_table(
     return pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
 
 
-def by_name(files: Sequence[Path], ending: str) -> dict[str, Path]:
-    """Return files by embedding id, the name without its ending."""
-    return {path.name.removesuffix(ending): path for path in files if path.name.endswith(ending)}
-
-
-def draw_families(*, sidecars: Sequence[Path], **rest: Any) -> None:
-    """Draw several embeddings of one data set, family by family; see :func:`draw_group`."""
-    families: dict[str, list[Path]] = {}
-    for path in sidecars:
-        families.setdefault(read_json(path)["family"], []).append(path)
-    for family in sorted(families):
-        draw_group(family, sidecars=families[family], **rest)
-
-
-def draw_group(
-    group: str,
-    *,
-    sidecars: Sequence[Path],
-    embeddings: Sequence[Path],
-    knn: Sequence[Path],
+def draw_embedding(
+    embedding: Path,
+    sidecar: dict[str, Any],
+    knn: Path | None,
     obs_path: Path,
+    *,
     params: Mapping[str, Any],
     seed: int,
     n_threads: int,
     outdir: Path,
-    on_error: str,
 ) -> None:
-    """Compute and draw the UMAPs of a group of embeddings of one data set.
+    """Compute and draw the UMAP of one embedding: ``<id>.umap.parquet`` and ``<id>.umap_{batch,label}.png``.
 
-    Every embedding is a step of its own: if one fails, its status file says why and the others are drawn. The maps of
-    centroids need no neighbours, so a UMAP that fails leaves them.
-    Written: ``<group>.umap.parquet``, ``<id>.umap_{batch,label}.png`` and status of each,
-    ``<dataset>.<group>.umap_gallery.png`` unless none could be drawn, and, where maps of centroids are asked for,
-    ``<dataset>.<group>.centroid_maps.tsv``.
+    Raises
+    ------
+    ScfmError
+        There are no neighbours, or the files do not fit together.
     """
-    import pandas as pd
-
-    from scfm.task.steps import step
-    from scfm.umap.centroid_maps import centroid_maps, parse_maps
-    from scfm.umap.plots import draw_gallery
-
-    maps, places = parse_maps(params.get("centroid_maps", "none")), []
-    facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
-    datasets = sorted({fact["dataset"] for fact in facts})
-    if len(datasets) != 1:
-        raise ScfmError(f"Group {group} mixes the data sets {', '.join(datasets)}; draw each on its own.")
-    obs = read_table(obs_path).astype({CELL_ID: str}).set_index(CELL_ID)[["batch", "label"]]
-    tables_of, neighbors_of, drawn = by_name(embeddings, ".parquet"), by_name(knn, ".knn.npz"), {}
-    for fact in facts:
-        name, stem = fact["embedding"], f"{fact['dataset']}.{fact['embedding']}"
-        with step("umap", dataset=fact["dataset"], embedding=name, outdir=outdir, on_error=on_error) as status:
-            if stem not in tables_of:
-                raise ScfmError(f"{stem}: no table among the files given; names must start with the id.")
-            try:
-                if stem not in neighbors_of:
-                    raise ScfmError(f"{stem}: no neighbours among the files given; names must start with the id.")
-                drawn[name] = _draw(
-                    tables_of[stem],
-                    neighbors_of[stem],
-                    obs,
-                    name=name,
-                    stem=outdir / stem,
-                    params=params,
-                    seed=seed,
-                    n_threads=n_threads,
-                )
-            finally:
-                if maps:
-                    table, status["warnings"] = centroid_maps(tables_of[stem], fact, obs_path, maps=maps)
-                    places.append(table)
-    tables = [table[COLUMNS] for table in drawn.values()]
-    empty = pd.DataFrame({CELL_ID: [], "embedding": [], "umap_1": [], "umap_2": []}).astype(
-        {CELL_ID: str, "embedding": str, "umap_1": "float32", "umap_2": "float32"}
-    )
-    write_table(pd.concat(tables, ignore_index=True) if tables else empty, outdir / f"{group}.umap.parquet")
-    if places:
-        write_table(pd.concat(places, ignore_index=True), outdir / f"{datasets[0]}.{group}.centroid_maps.tsv")
-    if drawn:
-        draw_gallery(
-            drawn, outdir / f"{datasets[0]}.{group}.umap_gallery.png", title=f"{datasets[0]}: {group}", seed=seed
-        )
-    _log.info("%d of %d embeddings drawn", len(drawn), len(facts))
-
-
-def _draw(
-    embedding: Path,
-    knn: Path,
-    obs: "pd.DataFrame",
-    *,
-    name: str,
-    stem: Path,
-    params: Mapping[str, Any],
-    seed: int,
-    n_threads: int,
-) -> "pd.DataFrame":
-    """Compute the UMAP of one embedding, draw it by batch and by label, and return it with both."""
-    from scfm.umap.plots import draw_one
-
+    stem = outdir / f"{sidecar['dataset']}.{sidecar['embedding']}"
+    if knn is None:
+        raise ScfmError(f"{stem.name}: no neighbours among the files given; their name must start with the id.")
     table = umap_table(
         embedding,
         knn,
-        name=name,
+        name=sidecar["embedding"],
         min_dist=float(params.get("umap_min_dist", 0.5)),
         max_cells=int(params.get("umap_max_cells", 50000)),
         seed=seed,
         n_threads=n_threads,
     )
-    joined = table.join(obs, on=CELL_ID)
+    joined = table.join(_groups(obs_path), on=CELL_ID)
     for key in ("batch", "label"):
-        draw_one(joined, key, stem.parent / f"{stem.name}.umap_{key}.png", seed=seed)
-    return joined
+        draw_one(joined, key, stem.with_name(f"{stem.name}.umap_{key}.png"), seed=seed)
+    write_table(table, stem.with_name(f"{stem.name}.umap.parquet"))
+
+
+def draw_maps(
+    embedding: Path, sidecar: dict[str, Any], obs_path: Path, *, params: Mapping[str, Any], outdir: Path
+) -> list[dict]:
+    """Write the maps of centroids asked for, ``<id>.centroid_maps.tsv``; they need no neighbours.
+
+    Returns
+    -------
+    Warnings about maps that could not be made.
+    """
+    from scfm.umap.centroid_maps import centroid_maps, parse_maps
+
+    maps = parse_maps(params.get("centroid_maps", "none"))
+    if not maps:
+        return []
+    places, notes = centroid_maps(embedding, sidecar, obs_path, maps=maps)
+    write_table(places, outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.centroid_maps.tsv")
+    return notes
+
+
+def draw_galleries(sidecars: Sequence[Mapping[str, Any]], obs_path: Path, *, seed: int, outdir: Path) -> None:
+    """Draw the embeddings of a method side by side, if they are several: ``<dataset>.<method>.umap_gallery.png``."""
+    drawn: dict[str, dict[str, "pd.DataFrame"]] = {}
+    for sidecar in sidecars:
+        path = outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.umap.parquet"
+        if path.exists() and path.stat().st_size:
+            table = read_table(path).join(_groups(obs_path), on=CELL_ID)
+            drawn.setdefault(f"{sidecar['dataset']}.{sidecar['method']}", {})[sidecar["embedding"]] = table
+    for name, tables in drawn.items():
+        if len(tables) > 1:
+            title = name.replace(".", ": ", 1)
+            draw_gallery(tables, outdir / f"{name}.umap_gallery.png", title=title, seed=seed)
+
+
+def _groups(obs_path: Path) -> "pd.DataFrame":
+    """Return batch and label by cell id."""
+    return read_table(obs_path).astype({CELL_ID: str}).set_index(CELL_ID)[["batch", "label"]]

@@ -3,60 +3,97 @@
  * passes the gate again), and is scored, probed and drawn. Nothing here depends on the method that made an embedding.
  */
 
-include { CORRECT_EMBEDDING                          } from '../../../modules/local/correct/embedding'
-include { DRAW_UMAPS                                 } from '../../../modules/local/draw/umaps'
-include { FIND_NEIGHBORS                             } from '../../../modules/local/find/neighbors'
-include { LIST_COMMON                                } from '../../../modules/local/list/common'
-include { PROBE_EMBEDDING                            } from '../../../modules/local/probe/embedding'
-include { SCORE_COMMON                               } from '../../../modules/local/score/common'
-include { SCORE_EMBEDDING                            } from '../../../modules/local/score/embedding'
-include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED   } from '../../../modules/local/validate/embedding'
-include { VALIDATE_EMBEDDING as VALIDATE_UNCORRECTED } from '../../../modules/local/validate/embedding'
-include { parseJson                                  } from '../utils_scfmbench'
-include { stepSettings                               } from '../utils_scfmbench'
+include { CORRECT_EMBEDDING                                } from '../../../modules/local/correct/embedding'
+include { CORRECT_EMBEDDING as CORRECT_EMBEDDING_ALONE     } from '../../../modules/local/correct/embedding'
+include { DRAW_UMAPS                                       } from '../../../modules/local/draw/umaps'
+include { DRAW_UMAPS as DRAW_UMAPS_ALONE                   } from '../../../modules/local/draw/umaps'
+include { FIND_NEIGHBORS                                   } from '../../../modules/local/find/neighbors'
+include { FIND_NEIGHBORS as FIND_NEIGHBORS_ALONE           } from '../../../modules/local/find/neighbors'
+include { LIST_COMMON                                      } from '../../../modules/local/list/common'
+include { PROBE_EMBEDDING                                  } from '../../../modules/local/probe/embedding'
+include { PROBE_EMBEDDING as PROBE_EMBEDDING_ALONE         } from '../../../modules/local/probe/embedding'
+include { SCORE_COMMON                                     } from '../../../modules/local/score/common'
+include { SCORE_COMMON as SCORE_COMMON_ALONE               } from '../../../modules/local/score/common'
+include { SCORE_EMBEDDING                                  } from '../../../modules/local/score/embedding'
+include { SCORE_EMBEDDING as SCORE_EMBEDDING_ALONE         } from '../../../modules/local/score/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED         } from '../../../modules/local/validate/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED_ALONE   } from '../../../modules/local/validate/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_UNCORRECTED       } from '../../../modules/local/validate/embedding'
+include { VALIDATE_EMBEDDING as VALIDATE_UNCORRECTED_ALONE } from '../../../modules/local/validate/embedding'
+include { alone                                            } from '../utils_scfmbench/groups'
+include { asGroup                                          } from '../utils_scfmbench/groups'
+include { asMeta                                           } from '../utils_scfmbench/groups'
+include { groupsOf                                         } from '../utils_scfmbench/groups'
+include { inGroups                                         } from '../utils_scfmbench/groups'
+include { made                                             } from '../utils_scfmbench/groups'
+include { membersOf                                        } from '../utils_scfmbench/groups'
+include { singly                                           } from '../utils_scfmbench/groups'
+include { parseJson                                        } from '../utils_scfmbench'
+include { stepSettings                                     } from '../utils_scfmbench'
 
 workflow EVALUATE_EMBEDDINGS {
     take:
-    ch_unchecked // channel: [ meta, parquet, sidecar ]
+    ch_unchecked // channel: [ meta, parquet, sidecar ]; 0 bytes where none could be made
     ch_dataset   // channel: [ dataset, prepared, obs, pca, splits ]
     ch_plan      // channel: row of plan.tsv (map)
     options // map: parameters
 
     main:
-    def gate = stepSettings(options, 'validate_embedding.py', ['on_method_error'])
     ch_obs = ch_dataset.map { dataset, _prepared, obs, _pca, _splits -> [dataset, obs] }
+    ch_obs_pca = ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }
+    def metrics = files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}")
+    // a task takes a group of small embeddings; what it leaves nothing of is run again alone (utils_scfmbench/groups.nf)
 
-    VALIDATE_UNCORRECTED(withDataset(ch_unchecked, ch_obs), gate)
-    ch_uncorrected = made(VALIDATE_UNCORRECTED.out.embedding)
+    def gate = stepSettings(options, 'validate_embedding.py', ['on_method_error'])
+    ch_raw = withDataset(inGroups(ch_unchecked, groupsOf(ch_plan.filter { row -> row.correction == 'raw' })), ch_obs)
+    VALIDATE_UNCORRECTED(ch_raw, gate)
+    VALIDATE_UNCORRECTED_ALONE(alone(ch_raw, VALIDATE_UNCORRECTED.out.embedding), gate)
+    ch_uncorrected = VALIDATE_UNCORRECTED.out.embedding.mix(VALIDATE_UNCORRECTED_ALONE.out.embedding)
 
     // one correction per planned row; the key is the whole identity, never the id alone
     ch_planned = ch_plan
         .filter { row -> row.correction != 'raw' && !row.status }
-        .map { row -> [[row.dataset, row.method, row.seed], row + [id: "${row.dataset}.${row.embedding}".toString()]] }
-    ch_to_correct = ch_uncorrected
-        .map { meta, parquet, sidecar -> [[meta.dataset, meta.method, meta.seed], parquet, sidecar] }
-        .combine(ch_planned, by: 0)
-        .map { _key, parquet, sidecar, meta -> [meta, parquet, sidecar] }
-
-    CORRECT_EMBEDDING(
-        withDataset(ch_to_correct, ch_obs),
-        stepSettings(options, 'correct_embedding.py', ['on_method_error'] + correctionParameters(), ['scfm/corrections/*.py']),
+        .toList()
+        .map { rows -> rows.groupBy { row -> [row.dataset, row.method, row.seed] } } // channel (value): map: identity -> rows
+    def correction = stepSettings(options, 'correct_embedding.py', ['on_method_error'] + correctionParameters(), ['scfm/corrections/*.py'])
+    ch_to_correct = withDataset(
+        made(ch_uncorrected).combine(ch_planned).flatMap { group, parquets, sidecars, planned -> toCorrect([group, parquets, sidecars], planned) },
+        ch_obs,
     )
-    VALIDATE_CORRECTED(withDataset(made(CORRECT_EMBEDDING.out.embedding), ch_obs), gate)
+    CORRECT_EMBEDDING(ch_to_correct, correction)
+    CORRECT_EMBEDDING_ALONE(alone(ch_to_correct, CORRECT_EMBEDDING.out.embedding), correction)
+    ch_corrected = CORRECT_EMBEDDING.out.embedding.mix(CORRECT_EMBEDDING_ALONE.out.embedding)
 
-    ch_embedding = ch_uncorrected.mix(made(VALIDATE_CORRECTED.out.embedding)) // channel: [ meta, parquet, sidecar ]
+    ch_to_check = withDataset(made(ch_corrected), ch_obs)
+    VALIDATE_CORRECTED(ch_to_check, gate)
+    VALIDATE_CORRECTED_ALONE(alone(ch_to_check, VALIDATE_CORRECTED.out.embedding), gate)
+    ch_validated = singly(ch_uncorrected.mix(VALIDATE_CORRECTED.out.embedding, VALIDATE_CORRECTED_ALONE.out.embedding))
+    ch_embedding = ch_validated.filter { _meta, parquet, _sidecar -> parquet.size() > 0 } // channel: [ meta, parquet, sidecar ]
 
-    FIND_NEIGHBORS(
-        withDataset(ch_embedding, ch_obs),
-        stepSettings(options, 'find_neighbors.py', ['on_method_error', 'neighbors_k', 'exact_neighbors_max_cells']),
+    // raw and corrected embeddings in their groups; what was not made is counted, and so are its corrections
+    ch_not_made = ch_unchecked.filter { _meta, parquet, _sidecar -> parquet.size() == 0 }
+    ch_no_correction = ch_not_made
+        .mix(singly(ch_uncorrected).filter { _meta, parquet, _sidecar -> parquet.size() == 0 })
+        .combine(ch_planned)
+        .flatMap { meta, parquet, sidecar, planned -> correctionsOf(meta, planned).collect { row -> [asMeta(row), parquet, sidecar] } }
+        .mix(singly(ch_corrected).filter { _meta, parquet, _sidecar -> parquet.size() == 0 })
+    ch_group = inGroups(ch_validated.mix(ch_not_made, ch_no_correction), groupsOf(ch_plan)) // channel: [ group, parquets, sidecars ]
+
+    def search = stepSettings(options, 'find_neighbors.py', ['on_method_error', 'neighbors_k', 'exact_neighbors_max_cells'])
+    ch_to_search = withDataset(ch_group, ch_obs)
+    FIND_NEIGHBORS(ch_to_search, search)
+    FIND_NEIGHBORS_ALONE(alone(ch_to_search, FIND_NEIGHBORS.out.neighbors), search)
+    ch_neighbors = made(FIND_NEIGHBORS.out.neighbors.mix(FIND_NEIGHBORS_ALONE.out.neighbors)) // channel: [ group, parquets, sidecars, knns ]
+
+    def scoring = stepSettings(
+        options,
+        'score_embedding.py',
+        ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'],
+        ['scfm/metrics/*.py'],
     )
-    ch_neighbors = made(FIND_NEIGHBORS.out.neighbors)
-
-    SCORE_EMBEDDING(
-        withDataset(ch_neighbors, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
-        files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
-        stepSettings(options, 'score_embedding.py', ['on_method_error', 'metrics_profile', 'exact_neighbors_max_cells'], ['scfm/metrics/*.py']),
-    )
+    ch_to_score = withDataset(ch_neighbors, ch_obs_pca)
+    SCORE_EMBEDDING(ch_to_score, metrics, scoring)
+    SCORE_EMBEDDING_ALONE(alone(ch_to_score, SCORE_EMBEDDING.out.tables), metrics, scoring)
 
     // the second pass: where an embedding that could be ranked lacks cells, ranks are based on the cells that all of them have
     LIST_COMMON(
@@ -74,75 +111,80 @@ workflow EVALUATE_EMBEDDINGS {
         files("${projectDir}/assets/{methods,corrections}.tsv") + files("${projectDir}/assets/schema_{methods,corrections}.json"),
         stepSettings(options, 'list_common_cells.py', ['min_rank_coverage']),
     )
+    def scoring_common = stepSettings(
+        options,
+        'score_common_cells.py',
+        ['on_method_error', 'metrics_profile', 'neighbors_k', 'exact_neighbors_max_cells'],
+        ['scfm/metrics/*.py'],
+    )
     ch_common = LIST_COMMON.out.cells
         .filter { _meta, cells, _facts -> cells.size() > 0 }
-        .flatMap { meta, cells, facts -> parseJson(facts).embeddings.collect { name -> ["${meta.dataset}.${name}".toString(), cells] } }
-        .combine(ch_embedding.map { meta, parquet, sidecar -> [meta.id, meta, parquet, sidecar] }, by: 0)
-        .map { _id, cells, meta, parquet, sidecar -> [meta, parquet, sidecar, cells] }
-    SCORE_COMMON(
-        withDataset(ch_common, ch_dataset.map { dataset, _prepared, obs, pca, _splits -> [dataset, obs, pca] }),
-        files("${projectDir}/assets/{metrics.tsv,schema_metrics.json}"),
-        stepSettings(
-            options,
-            'score_common_cells.py',
-            ['on_method_error', 'metrics_profile', 'neighbors_k', 'exact_neighbors_max_cells'],
-            ['scfm/metrics/*.py'],
-        ),
+        .map { meta, cells, facts -> [meta.dataset, cells, parseJson(facts).embeddings] }
+    ch_to_score_common = withDataset(
+        ch_group
+            .map { group -> [group[0].dataset, group] }
+            .combine(ch_common, by: 0)
+            .map { _dataset, group, cells, names -> [group[0].id, membersOf(group).findAll { item -> item[0].embedding in names }, cells] }
+            .filter { _id, items, _cells -> items }
+            .map { id, items, cells -> asGroup(id, items) + [cells] },
+        ch_obs_pca,
     )
+    SCORE_COMMON(ch_to_score_common, metrics, scoring_common)
+    SCORE_COMMON_ALONE(alone(ch_to_score_common, SCORE_COMMON.out.scores), metrics, scoring_common)
 
-    PROBE_EMBEDDING(
-        withDataset(
-            ch_embedding.filter { _item -> !options.skip_probing },
-            ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] },
-        ),
-        stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile']),
+    def probing = stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile'])
+    ch_to_probe = withDataset(
+        ch_group.filter { _group -> !options.skip_probing },
+        ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] },
     )
+    PROBE_EMBEDDING(ch_to_probe, probing)
+    PROBE_EMBEDDING_ALONE(alone(ch_to_probe, PROBE_EMBEDDING.out.probing), probing)
 
-    // UMAP takes longer to compile than to draw small data: whole families of a data set share a task, up to twelve embeddings
-    DRAW_UMAPS(
-        withDataset(
-            ch_neighbors
-                .filter { _item -> !options.skip_umap }
-                .map { meta, parquet, sidecar, knn -> [meta.dataset, [meta.family, meta.id, parquet, sidecar, knn]] }
-                .groupTuple()
-                .flatMap { dataset, items ->
-                    inBatches(items).collect { batch ->
-                        def families = batch.collect { item -> item[0] }.unique()
-                        def meta = [id: "${dataset}.${families.join('_')}".toString(), dataset: dataset]
-                        [meta, batch.collect { item -> item[2] }, batch.collect { item -> item[3] }, batch.collect { item -> item[4] }]
-                    }
-                },
-            ch_obs,
-        ),
-        stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_', 'centroid_maps']),
+    def drawing = stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_', 'centroid_maps'])
+    ch_to_draw = withDataset(ch_neighbors.filter { _group -> !options.skip_umap }, ch_obs)
+    DRAW_UMAPS(ch_to_draw, drawing)
+    DRAW_UMAPS_ALONE(alone(ch_to_draw, DRAW_UMAPS.out.umap), drawing)
+
+    ch_tables = channel.empty().mix(
+        singly(SCORE_EMBEDDING.out.tables.mix(SCORE_EMBEDDING_ALONE.out.tables)),
+        singly(SCORE_COMMON.out.scores.mix(SCORE_COMMON_ALONE.out.scores)),
+        singly(PROBE_EMBEDDING.out.probing.mix(PROBE_EMBEDDING_ALONE.out.probing)),
     )
-
-    ch_results = VALIDATE_UNCORRECTED.out.status
-        .mix(VALIDATE_CORRECTED.out.status)
-        .mix(CORRECT_EMBEDDING.out.status)
-        .mix(FIND_NEIGHBORS.out.status)
-        .mix(SCORE_EMBEDDING.out.status)
-        .mix(SCORE_EMBEDDING.out.scores.mix(SCORE_EMBEDDING.out.centroids).filter { table -> table.size() > 0 })
+    ch_status = channel.empty().mix(
+        VALIDATE_UNCORRECTED.out.status,
+        VALIDATE_UNCORRECTED_ALONE.out.status,
+        CORRECT_EMBEDDING.out.status,
+        CORRECT_EMBEDDING_ALONE.out.status,
+        VALIDATE_CORRECTED.out.status,
+        VALIDATE_CORRECTED_ALONE.out.status,
+        FIND_NEIGHBORS.out.status,
+        FIND_NEIGHBORS_ALONE.out.status,
+        SCORE_EMBEDDING.out.status,
+        SCORE_EMBEDDING_ALONE.out.status,
+        SCORE_COMMON.out.status,
+        SCORE_COMMON_ALONE.out.status,
+        PROBE_EMBEDDING.out.status,
+        PROBE_EMBEDDING_ALONE.out.status,
+        DRAW_UMAPS.out.status,
+        DRAW_UMAPS_ALONE.out.status,
+    )
+    ch_results = ch_status
+        .mix(ch_tables.flatMap { item -> item.drop(1) }.filter { table -> table.size() > 0 })
         .mix(LIST_COMMON.out.cells.map { _meta, _cells, facts -> facts })
-        .mix(SCORE_COMMON.out.status)
-        .mix(SCORE_COMMON.out.scores.filter { table -> table.size() > 0 })
-        .mix(PROBE_EMBEDDING.out.status)
-        .mix(PROBE_EMBEDDING.out.probing.filter { table -> table.size() > 0 })
-        .mix(DRAW_UMAPS.out.status)
-        .mix(DRAW_UMAPS.out.centroid_maps)
+        .mix(DRAW_UMAPS.out.centroid_maps, DRAW_UMAPS_ALONE.out.centroid_maps)
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     embedding = ch_embedding
-    umap = DRAW_UMAPS.out.umap
-    plots = DRAW_UMAPS.out.plots
+    umap = singly(DRAW_UMAPS.out.umap.mix(DRAW_UMAPS_ALONE.out.umap)).filter { _meta, parquet -> parquet.size() > 0 }
+    plots = DRAW_UMAPS.out.plots.mix(DRAW_UMAPS_ALONE.out.plots)
     results = ch_results
 
     emit:
     embedding // channel: [ meta, parquet, sidecar ]
     umap      // channel: [ meta, parquet ]
     plots     // channel: [ png, ... ]
-    results   // channel: file
+    results   // channel: file or [ file, ... ]
 }
 
 // Prefixes of the parameters that corrections read, from the corrections table.
@@ -150,19 +192,20 @@ def correctionParameters() {
     return file("${projectDir}/assets/corrections.tsv").splitCsv(header: true, sep: '\t').collect { row -> row.parameters }.findAll { prefix -> prefix }.unique()
 }
 
-// Embeddings of one data set, [ family, id, ... ] each, in lists of whole families: as many as make twelve embeddings, or one.
-def inBatches(items) {
-    def families = items.toSorted { item -> item[0] + ' ' + item[1] }.groupBy { item -> item[0] }.values()
-    return families.inject([]) { batches, family ->
-        batches && batches.last().size() + family.size() <= 12
-            ? batches.init() + [batches.last() + family]
-            : batches + [family]
-    }
+// Rows of the plan that correct a raw embedding.
+def correctionsOf(meta, planned) {
+    return planned[[meta.dataset, meta.method, meta.seed]] ?: []
 }
 
-// Items whose last file the step has made: one that failed leaves its main outputs with 0 bytes, and its reason in the status.
-def made(ch_items) {
-    return ch_items.filter { item -> item.last().size() > 0 }
+// A group of raw embeddings as the groups of its planned corrections, each with the raw tables they start from.
+def toCorrect(group, planned) {
+    return membersOf(group)
+        .collectMany { meta, parquet, sidecar -> correctionsOf(meta, planned).collect { row -> [row, parquet, sidecar] } }
+        .groupBy { item -> item[0].task_group }
+        .collect { name, items ->
+            def (meta, parquets, sidecars) = asGroup(name, items.collect { row, parquet, sidecar -> [asMeta(row), parquet, sidecar] })
+            [meta, parquets.unique(), sidecars.unique()]
+        }
 }
 
 // Whether an embedding that could be ranked lacks cells of its data set, by its sidecar (scfm.metrics.common_cells.lacks_cells).

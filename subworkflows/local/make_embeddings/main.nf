@@ -25,6 +25,7 @@ include { EMBED_CELLS as NICHEFORMER     } from '../../../modules/local/embed/ce
 include { IMPORT_EMBEDDING               } from '../../../modules/local/import/embedding'
 include { MERGE_SHARDS                   } from '../../../modules/local/merge/shards'
 include { SPLIT_CELLS                    } from '../../../modules/local/split/cells'
+include { asMeta                         } from '../utils_scfmbench/groups'
 include { stepSettings                   } from '../utils_scfmbench'
 
 workflow MAKE_EMBEDDINGS {
@@ -38,7 +39,7 @@ workflow MAKE_EMBEDDINGS {
     main:
     ch_raw = ch_plan
         .filter { row -> row.correction == 'raw' && !row.status }
-        .map { row -> [row.dataset, row + [id: "${row.dataset}.${row.embedding}".toString()]] }
+        .map { row -> [row.dataset, asMeta(row)] }
         .combine(ch_dataset, by: 0)
         .branch { _dataset, meta, _prepared, _obs, _pca, _splits ->
             imported: meta.family == 'imported'
@@ -165,7 +166,7 @@ workflow MAKE_EMBEDDINGS {
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
-    ).filter { _meta, parquet, _sidecar -> parquet.size() > 0 }
+    )
     status = channel.empty().mix(
         PCA.out.status,
         HARMONY.out.status,
@@ -190,7 +191,7 @@ workflow MAKE_EMBEDDINGS {
     )
 
     emit:
-    unchecked // channel: [ meta, parquet, sidecar ]
+    unchecked // channel: [ meta, parquet, sidecar ]; 0 bytes where none could be made
     status    // channel: status.json
     history   // channel: csv
 }

@@ -1,6 +1,7 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
-// One correction of a validated embedding; the result is a new embedding and passes the validation gate again.
+// Corrections of validated embeddings; the results are new embeddings and pass the validation gate again.
 process CORRECT_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'
@@ -10,12 +11,12 @@ process CORRECT_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(obs)
+    tuple val(meta), path(embeddings), path(sidecars), path(obs)
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
-    path "${meta.id}.correct.status.json", emit: status
+    tuple val(meta), path('*.unchecked.parquet'), path('*.unchecked.json'), emit: embedding // 0 bytes where the step failed
+    path '*.correct.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -24,10 +25,10 @@ process CORRECT_EMBEDDING {
     printf '%s' ${jsonWord(settings)} > params.json
 
     correct_embedding.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --obs ${obs} \\
-        --correction ${meta.correction} \\
+        --correction ${meta.members.collect { member -> member.correction }.unique().join(' ')} \\
         --params params.json \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
@@ -37,6 +38,6 @@ process CORRECT_EMBEDDING {
 
     stub:
     """
-    write_stub.py embedding --id ${meta.id} --family ${meta.family} --step correct --obs ${obs} --outdir . --process ${task.process}
+    write_stub.py embedding --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --step correct --obs ${obs} --outdir . --process ${task.process}
     """
 }

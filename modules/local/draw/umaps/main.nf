@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// UMAPs of all embeddings of one family, from the neighbours already found, and the maps of centroids asked for.
+// UMAPs, from the neighbours already found, and the maps of centroids asked for.
 process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
@@ -14,7 +14,7 @@ process DRAW_UMAPS {
     val settings
 
     output:
-    tuple val(meta), path('*.umap.parquet'), emit: umap
+    tuple val(meta), path('*.umap.parquet'), emit: umap // 0 bytes where the step failed
     path '*.png', optional: true, emit: plots
     path '*.umap.status.json', emit: status
     path '*.centroid_maps.tsv', optional: true, emit: centroid_maps
@@ -26,8 +26,8 @@ process DRAW_UMAPS {
     printf '%s' ${jsonWord(settings)} > params.json
 
     draw_umaps.py \\
-        --embeddings ${embeddings} \\
-        --sidecars ${sidecars} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --knn ${knn} \\
         --obs ${obs} \\
         --params params.json \\

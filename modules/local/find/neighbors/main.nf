@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
 // Nearest neighbours, once per embedding; every metric and the UMAP read them from here.
 process FIND_NEIGHBORS {
@@ -10,12 +11,12 @@ process FIND_NEIGHBORS {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(obs)
+    tuple val(meta), path(embeddings), path(sidecars), path(obs)
     val settings
 
     output:
-    tuple val(meta), path(embedding), path(sidecar), path("${meta.id}.knn.npz"), emit: neighbors // 0 bytes where the step failed
-    path "${meta.id}.neighbors.status.json", emit: status
+    tuple val(meta), path(embeddings), path(sidecars), path('*.knn.npz'), emit: neighbors // 0 bytes where the step failed
+    path '*.neighbors.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -24,8 +25,8 @@ process FIND_NEIGHBORS {
     printf '%s' ${jsonWord(settings)} > params.json
 
     find_neighbors.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --obs ${obs} \\
         --k ${settings.neighbors_k} \\
         --exact_max_cells ${settings.exact_neighbors_max_cells} \\
@@ -39,6 +40,6 @@ process FIND_NEIGHBORS {
 
     stub:
     """
-    write_stub.py neighbors --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
+    write_stub.py neighbors --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --obs ${obs} --outdir . --process ${task.process}
     """
 }

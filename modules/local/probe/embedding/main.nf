@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
 // How well label and batch can be read from an embedding, with baselines beside every number.
 process PROBE_EMBEDDING {
@@ -10,13 +11,13 @@ process PROBE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(obs), path(splits)
+    tuple val(meta), path(embeddings), path(sidecars), path(obs), path(splits)
     val settings
 
     output:
-    path "${meta.id}.probing.tsv", emit: probing // 0 bytes where the step failed
-    path "${meta.id}.probing_results*.csv", optional: true, emit: paper
-    path "${meta.id}.probe.status.json", emit: status
+    tuple val(meta), path('*.probing.tsv'), emit: probing // 0 bytes where the step failed
+    path '*.probing_results*.csv', optional: true, emit: paper
+    path '*.probe.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -25,8 +26,8 @@ process PROBE_EMBEDDING {
     printf '%s' ${jsonWord(settings)} > params.json
 
     probe_embedding.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --obs ${obs} \\
         --splits ${splits} \\
         --params params.json \\
@@ -40,6 +41,6 @@ process PROBE_EMBEDDING {
 
     stub:
     """
-    write_stub.py probing --id ${meta.id} --family ${meta.family} --outdir . --process ${task.process}
+    write_stub.py probing --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --outdir . --process ${task.process}
     """
 }

@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
 // Every metric of the profile on the cells that all ranked embeddings of the data set have: ranks are based on these.
 process SCORE_COMMON {
@@ -10,13 +11,13 @@ process SCORE_COMMON {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(cells), path(obs), path(pca)
+    tuple val(meta), path(embeddings), path(sidecars), path(cells), path(obs), path(pca)
     path assets
     val settings
 
     output:
-    path "${meta.id}.scores_common.tsv", emit: scores // 0 bytes where the step failed
-    path "${meta.id}.score_common.status.json", emit: status
+    tuple val(meta), path('*.scores_common.tsv'), emit: scores // 0 bytes where the step failed
+    path '*.score_common.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -25,8 +26,8 @@ process SCORE_COMMON {
     printf '%s' ${jsonWord(settings)} > params.json
 
     score_common_cells.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --cells ${cells} \\
         --obs ${obs} \\
         --pca ${pca} \\
@@ -43,6 +44,6 @@ process SCORE_COMMON {
 
     stub:
     """
-    write_stub.py scores_common --id ${meta.id} --family ${meta.family} --outdir . --process ${task.process}
+    write_stub.py scores_common --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --outdir . --process ${task.process}
     """
 }

@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
 // Every metric of the profile, with its per-label values, and the alignment of centroids; what is not defined is NA with a reason.
 process SCORE_EMBEDDING {
@@ -10,15 +11,14 @@ process SCORE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(knn), path(obs), path(pca)
+    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(obs), path(pca)
     path assets
     val settings
 
     output:
-    path "${meta.id}.scores.tsv", emit: scores // 0 bytes where the step failed
-    path "${meta.id}.centroids.tsv", emit: centroids // 0 bytes where there are none
-    path "${meta.id}.metrics_scib.csv", optional: true, emit: paper
-    path "${meta.id}.score.status.json", emit: status
+    tuple val(meta), path('*.scores.tsv'), path('*.centroids.tsv'), emit: tables // 0 bytes where the step failed
+    path '*.metrics_scib.csv', optional: true, emit: paper
+    path '*.score.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -27,8 +27,8 @@ process SCORE_EMBEDDING {
     printf '%s' ${jsonWord(settings)} > params.json
 
     score_embedding.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --obs ${obs} \\
         --pca ${pca} \\
         --knn ${knn} \\
@@ -44,6 +44,6 @@ process SCORE_EMBEDDING {
 
     stub:
     """
-    write_stub.py scores --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
+    write_stub.py scores --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --obs ${obs} --outdir . --process ${task.process}
     """
 }

@@ -1,6 +1,8 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { ofMembers } from '../../functions'
 
-// The validation gate: every step that computes from an embedding reads the output of this process.
+// The validation gate: every step that computes from an embedding reads the output of this process. As in all steps that follow,
+// meta.members are the embeddings that share the task.
 process VALIDATE_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'
@@ -10,12 +12,12 @@ process VALIDATE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embedding), path(sidecar), path(obs)
+    tuple val(meta), path(embeddings), path(sidecars), path(obs)
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}{,.refused}.parquet"), path("${meta.id}{,.refused}.json"), emit: embedding // .refused: 0 bytes, the gate refused it
-    path "${meta.id}.validate.status.json", emit: status
+    tuple val(meta), path('*[0-9]{,.refused}.parquet'), path('*[0-9]{,.refused}.json'), emit: embedding // .refused: 0 bytes, the gate refused it
+    path '*.validate.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -24,8 +26,8 @@ process VALIDATE_EMBEDDING {
     printf '%s' ${jsonWord(settings)} > params.json
 
     validate_embedding.py \\
-        --embedding ${embedding} \\
-        --sidecar ${sidecar} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --obs ${obs} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
@@ -35,6 +37,6 @@ process VALIDATE_EMBEDDING {
 
     stub:
     """
-    write_stub.py validated --id ${meta.id} --family ${meta.family} --obs ${obs} --outdir . --process ${task.process}
+    write_stub.py validated --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --obs ${obs} --outdir . --process ${task.process}
     """
 }
