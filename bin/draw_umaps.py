@@ -10,6 +10,7 @@ from scfm.io.tables import read_json
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
 from scfm.task.group import Member, members_of, run_each
 from scfm.task.steps import step
+from scfm.umap.centroid_maps import parse_maps
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_step_arguments(parser)
     args = parser.parse_args(argv)
     params = read_json(args.params)
+    maps = parse_maps(params.get("centroid_maps", "none"))
 
     def draw(member: Member) -> None:
         sidecar = read_json(member.sidecar)
@@ -32,10 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         with step("umap", **about, on_error=args.on_error) as status:
             from scfm.umap.draw import draw_embedding, draw_maps
 
-            settings = {"params": params, "outdir": args.outdir}
-            status["warnings"] = draw_maps(member.embedding, sidecar, args.obs, **settings)
-            more = {"seed": args.seed, "n_threads": args.cpus}
-            draw_embedding(member.embedding, sidecar, member.more.get("knn"), args.obs, **settings, **more)
+            status["warnings"] = draw_maps(member.embedding, sidecar, args.obs, maps=maps, outdir=args.outdir)
+            settings = {"params": params, "seed": args.seed, "n_threads": args.cpus, "outdir": args.outdir}
+            draw_embedding(member.embedding, sidecar, member.more.get("knn"), args.obs, **settings)
 
     members = members_of(args.embedding, args.sidecar, knn=args.knn)
     run_each(members, draw, outdir=args.outdir)

@@ -94,12 +94,12 @@ def run_pipeline(
     return Run(folder, folder / out, done.returncode, done.stdout)
 
 
-def wait_for(pattern: str, seconds: int = 240) -> int:
-    """Process id of the first process whose command line holds the pattern."""
+def wait_for(pattern: str, seconds: int = 240, number: int = 1) -> int:
+    """Process id of a process whose command line holds the pattern: the first, or the second that is there with it."""
     for _ in range(seconds * 10):
         found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
-        if found:
-            return int(found[-1])
+        if len(found) >= number:
+            return int(found[number - 1])
         time.sleep(0.1)
     raise AssertionError(f"no process '{pattern}' came up")
 

@@ -156,10 +156,7 @@ def write_results(folder: Path) -> None:
     call("probe_embedding", **given, splits=folder / "tiny.splits.parquet", params=params, outdir=folder)
     call(
         "draw_umaps",
-        embeddings=[given["embedding"]],
-        sidecars=[given["sidecar"]],
-        knn=[folder / f"{STEM}.knn.npz"],
-        obs=given["obs"],
+        **of_embedding(folder, "knn"),
         params=params,
         outdir=folder,
     )

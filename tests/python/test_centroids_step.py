@@ -16,13 +16,12 @@ from scfm.metrics.centroids import PLACES
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
 from scfm.report.tables.maps import read_places, with_places
-from scfm.umap.draw import draw_group
 from test_umap_layout import write_files
 
 
-@pytest.fixture
-def group(tmp_path) -> dict:
-    """Return the arguments for a group of one embedding of 60 cells: three labels in two batches."""
+@pytest.fixture(autouse=True)
+def _embedding(tmp_path) -> None:
+    """Write the files of one embedding of 60 cells: three labels in two batches."""
     rng = np.random.default_rng(0)
     ids, label, batch = np.array([f"c{i:02d}" for i in range(60)]), np.arange(60) % 3, (np.arange(60) // 3) % 2
     stem = write_files(
@@ -35,21 +34,24 @@ def group(tmp_path) -> dict:
         ),
         tmp_path / "obs.parquet",
     )
-    return {
-        "sidecars": [tmp_path / f"{stem}.json"],
-        "embeddings": [tmp_path / f"{stem}.parquet"],
-        "knn": [tmp_path / f"{stem}.knn.npz"],
-        "obs_path": tmp_path / "obs.parquet",
-        "params": {"centroid_maps": "umap"},
-        "seed": 0,
-        "n_threads": 1,
-        "outdir": tmp_path,
-        "on_error": "continue",
-    }
+
+
+def draw(folder: Path, maps: str) -> None:
+    """Draw the UMAP and the maps of the embedding, with its neighbours where they are there."""
+    stem = folder / "toy.pca.raw.0"
+    write_json(folder / "params.json", {"centroid_maps": maps})
+    knn = sorted(folder.glob("*.knn.npz"))
+    main_of("draw_umaps")(
+        [
+            *("--embedding", f"{stem}.parquet", "--sidecar", f"{stem}.json", "--obs", str(folder / "obs.parquet")),
+            *("--params", str(folder / "params.json"), "--outdir", str(folder)),
+            *(["--knn", *map(str, knn)] if knn else []),
+        ]
+    )
 
 
 def score(folder: Path) -> dict:
-    """Score the embedding of the group; return the status."""
+    """Score the embedding; return the status."""
     stem = folder / "toy.pca.raw.0"
     knn, sidecar, table = (stem.with_name(stem.name + ending) for ending in (".knn.npz", ".json", ".parquet"))
     main_of("score_embedding")(
@@ -66,10 +68,10 @@ def centroids_in(folder: Path) -> pd.DataFrame:
     return read_typed(folder / "toy.pca.raw.0.centroids.tsv", "centroids", Schemas())
 
 
-def test_scores_and_maps_make_the_published_table(group, tmp_path):
+def test_scores_and_maps_make_the_published_table(tmp_path):
     assert score(tmp_path)["centroids"]["status"] == "ok"
-    draw_group("none", **group)
-    places = read_places(tmp_path / "toy.none.centroid_maps.tsv", Schemas())
+    draw(tmp_path, "umap")
+    places = read_places(tmp_path / "toy.pca.raw.0.centroid_maps.tsv", Schemas())
     bare = centroids_in(tmp_path)
     assert bare["umap_1"].isna().all()
     table = with_places(bare, [places, places], Schemas())
@@ -82,20 +84,21 @@ def test_scores_and_maps_make_the_published_table(group, tmp_path):
         with_places(bare, [places, places.assign(umap_1=0.0)], Schemas())
 
 
-def test_without_maps_nothing_is_written(group, tmp_path):
-    draw_group("none", **{**group, "params": {}})
+def test_without_maps_nothing_is_written(tmp_path):
+    draw(tmp_path, "none")
     assert not list(tmp_path.glob("*.centroid_maps.tsv"))
 
 
-def test_without_neighbours_the_umap_fails_and_the_map_stays(group, tmp_path):
-    draw_group("none", **{**group, "knn": []})
+def test_without_neighbours_the_umap_fails_and_the_map_stays(tmp_path):
+    (tmp_path / "toy.pca.raw.0.knn.npz").unlink()
+    draw(tmp_path, "umap")
     status = read_json(tmp_path / "toy.pca.raw.0.umap.status.json")
     assert (status["status"], status["warnings"]) == ("failed", [])
     assert "no neighbours" in status["reason"]
-    assert read_places(tmp_path / "toy.none.centroid_maps.tsv", Schemas())["umap_1"].notna().all()
+    assert read_places(tmp_path / "toy.pca.raw.0.centroid_maps.tsv", Schemas())["umap_1"].notna().all()
 
 
-def test_centroids_that_fail_leave_the_scores_and_are_reported(group, tmp_path, monkeypatch):
+def test_centroids_that_fail_leave_the_scores_and_are_reported(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ScfmError("These centroids can't be.")
 
@@ -107,13 +110,13 @@ def test_centroids_that_fail_leave_the_scores_and_are_reported(group, tmp_path, 
     assert (tmp_path / "toy.pca.raw.0.centroids.tsv").stat().st_size == 0
 
 
-def test_a_wrong_parameter_stops_before_anything_is_drawn(group, tmp_path):
+def test_a_wrong_parameter_stops_before_anything_is_drawn(tmp_path):
     with pytest.raises(ScfmError, match="--centroid_maps is 'both'"):
-        draw_group("none", **{**group, "params": {"centroid_maps": "both"}})
+        draw(tmp_path, "both")
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_a_single_batch_has_no_alignment(group, tmp_path):
+def test_a_single_batch_has_no_alignment(tmp_path):
     obs = read_table(tmp_path / "obs.parquet").assign(batch="only")
     write_table(obs, tmp_path / "obs.parquet")
     assert score(tmp_path)["status"] == "ok"

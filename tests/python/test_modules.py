@@ -295,10 +295,7 @@ def test_probe_embedding_tests_every_cell_once_and_beats_its_baseline(tmp_path: 
 def test_draw_umaps_places_every_cell(tmp_path: Path, obs: pd.DataFrame) -> None:
     call(
         "draw_umaps",
-        embeddings=[INPUTS / f"{STEM}.parquet"],
-        sidecars=[INPUTS / f"{STEM}.json"],
-        knn=[INPUTS / f"{STEM}.knn.npz"],
-        obs=OBS,
+        **of_embedding(INPUTS, "knn"),
         params=PARAMS,
         outdir=tmp_path,
     )

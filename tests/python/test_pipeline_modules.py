@@ -1,8 +1,9 @@
 """One run in which every module works, disturbed on its way.
 
 A scenario comes from a stand-in server through its recipe to methods, a model in shards with its twin, and imported
-embeddings. One shard and the run with it are killed and resumed; one task of the resumed run is killed for memory. One
-imported embedding and one model are broken, and one model has no weights.
+embeddings. One shard and the run with it are killed and resumed. Of the resumed run one task is killed for memory, and
+of another one the process that works on its first embedding. One imported embedding and one model are broken, and one
+model has no weights.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +30,12 @@ from scfm.testing.serve import serve
 
 pytestmark = pytest.mark.pipeline
 STUDY = PROJECT / "tests" / "data" / "study"
-#: one probe leaves nothing and is not tried again; two steps move their results out of a scratch folder
+#: one embedding ends the probing of its group, then its own; two steps move their results out of a scratch folder
 CONFIG = """
 process {
-    withName: PROBE_EMBEDDING { ext.args = { task.tag.contains('.mine.l2.') ? '--no_such_option' : '' } }
+    withName: PROBE_EMBEDDING {
+        ext.args = { meta.members.any { member -> member.id.contains('.mine.l2.') } ? '--no_such_option' : '' }
+    }
     withName: 'COLLECT_RESULTS|RESOLVE_INPUTS' {
         scratch      = true
         stageOutMode = 'move'
@@ -89,9 +93,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(folder, list(data.obs_names))
 
 
+def _kill(pattern: str, number: int) -> None:
+    """Kill the first or second process of a task."""
+    os.kill(wait_for(pattern, seconds=900, number=number), signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def run(world: World) -> Run:
-    """Kill the second shard and the run with it; resume; kill one task of the resumed run as the kernel would."""
+    """Kill the second shard and the run with it; resume; kill one task of the resumed run, and part of another, as the
+    kernel would.
+    """
     folder, log = world.folder / "run", world.folder / "log.txt"
     with serve(load_mirror(STUDY)) as api:
         options = [*world.options, "--cellxgene_api", api]
@@ -109,8 +120,13 @@ def run(world: World) -> Run:
                 start_new_session=True,
             )
             try:
-                task = wait_for(rf"python.*score_embedding.py .*liver\.sccello\.raw\.{SEED}", seconds=900)
-                os.kill(task, signal.SIGKILL)
+                # a task is two processes: the second one works on its embeddings
+                patterns = [
+                    rf"python.*{name}.py .*liver\.sccello\.raw\.{SEED}"
+                    for name in ("score_embedding", "probe_embedding")
+                ]
+                with ThreadPoolExecutor() as pool:
+                    list(pool.map(_kill, patterns, (1, 2)))
                 status = process.wait(timeout=1500)
             finally:
                 if process.poll() is None:
@@ -216,17 +232,41 @@ def test_resumed_shards_were_joined_to_what_one_task_gives(run: Run, world: Worl
     assert (sidecar["shards"], sidecar["weights_random"]) == (2, True)
 
 
+def _tries(run: Run, process: str, tag: str) -> list[tuple[str, str]]:
+    """Exit status and attempt of every try of a task."""
+    return [(row["exit"], row["attempt"]) for row in run.trace() if row["name"].endswith(f":{process} ({tag})")]
+
+
+def _group_of(run: Run, name: str) -> str:
+    plan = pd.read_csv(run.outdir / "pipeline_info" / "plan.tsv", sep="\t").set_index("embedding")
+    return plan.loc[f"{name}.{SEED}", "task_group"]
+
+
 def test_a_task_killed_for_memory_was_tried_again(run: Run, status: pd.DataFrame) -> None:
-    tries = [
-        row
-        for row in run.trace()
-        if row["name"].endswith(f"(liver.sccello.raw.{SEED})") and "SCORE_EMBEDDING" in row["name"]
-    ]
-    assert [(row["exit"], row["attempt"]) for row in tries] == [("137", "1"), ("0", "2")]
-    assert status.loc[("sccello.raw", "score"), "status"] == "ok"
+    assert _tries(run, "SCORE_EMBEDDING", _group_of(run, "sccello.raw")) == [("137", "1"), ("0", "2")]
+    assert (status.xs("score", level="step").loc[["sccello.raw", "sccello.l2"], "status"] == "ok").all()
 
 
-def test_a_task_that_left_nothing_is_named_with_exit_status_and_attempt(run: Run, status: pd.DataFrame) -> None:
+def test_an_embedding_whose_process_was_killed_was_run_again_alone(run: Run, status: pd.DataFrame) -> None:
+    assert _tries(run, "PROBE_EMBEDDING", _group_of(run, "sccello.raw")) == [("0", "1")]
+    assert _tries(run, "PROBE_EMBEDDING_ALONE", f"liver.sccello.raw.{SEED}") == [("0", "1")]
+    assert not _tries(run, "PROBE_EMBEDDING_ALONE", f"liver.sccello.l2.{SEED}")
+    assert (status.xs("probe", level="step").loc[["sccello.raw", "sccello.l2"], "status"] == "ok").all()
+
+
+def test_a_group_that_failed_was_run_again_one_by_one_and_takes_no_other_with_it(
+    run: Run, status: pd.DataFrame
+) -> None:
+    assert _tries(run, "PROBE_EMBEDDING", _group_of(run, "mine.l2")) == [("2", "1")]
+    alone = {
+        name: _tries(run, "PROBE_EMBEDDING_ALONE", f"liver.mine.{name}.{SEED}") for name in ("raw", "l2", "center_l2")
+    }
+    assert alone == {"raw": [("0", "1")], "l2": [("2", "1")], "center_l2": [("0", "1")]}
+    probed = status.xs("probe", level="step")["status"]
+    assert (probed["mine.raw"], probed["mine.l2"], probed["mine.center_l2"]) == ("ok", "failed", "ok")
+
+
+def test_an_embedding_that_left_nothing_is_named_with_exit_status_and_attempt(run: Run, status: pd.DataFrame) -> None:
     row = status.loc[("mine.l2", "probe")]
     assert (row["status"], row["reason_code"]) == ("failed", "no_result")
     assert "failed with exit status 2 in attempt 1" in row["reason"]

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from scfm.errors import NotApplicable, ScfmError
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.neighbors.table import read_neighbors
-from scfm.umap.draw import COLUMNS, draw_group, umap_table
+from scfm.umap.draw import COLUMNS, umap_table
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SETTINGS = {"min_dist": 0.5, "max_cells": 50000, "seed": 0}
@@ -114,11 +114,11 @@ def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):
 
 
 def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
-    """Through the executable, so that imports and arguments are tested too."""
+    """Through the executable, so that imports, arguments and the common process are tested too."""
     ids, obs, values = toy
     write_table(obs, tmp_path / "toy.obs.parquet")
     write_json(tmp_path / "params.json", {"umap_min_dist": 0.3, "umap_max_cells": 50000})
-    good = [write_files(tmp_path, n, ids, values) for n in ("pca.raw.0", "harmony.center_l2.0")]
+    good = [write_files(tmp_path, n, ids, values) for n in ("pca.raw.0", "pca.center_l2.0")]
     bad = write_files(tmp_path, "broken.raw.0", ids, values)
     (tmp_path / f"{bad}.knn.npz").unlink()
     small = write_files(tmp_path, "small.raw.0", ids[:5], values[:5])
@@ -130,9 +130,9 @@ def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
         "toy.obs.parquet",
         "--params",
         "params.json",
-        "--embeddings",
+        "--embedding",
         *[f"{s}.parquet" for s in stems],
-        "--sidecars",
+        "--sidecar",
         *[f"{s}.json" for s in stems],
         "--knn",
         *[f"{s}.knn.npz" for s in stems if s != bad],
@@ -140,41 +140,16 @@ def test_one_bad_embedding_leaves_the_others(toy, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "Traceback" not in result.stderr
     assert "Warning" not in result.stderr
-    table = read_table(tmp_path / "linear.umap.parquet")
-    assert list(table.columns) == COLUMNS
-    assert table.groupby("embedding").size().to_dict() == {"harmony.center_l2.0": 120, "pca.raw.0": 120}
     for stem in stems:
         status = read_json(tmp_path / f"{stem}.umap.status.json")
         assert status["status"] == {bad: "failed", small: "not_applicable"}.get(stem, "ok")
+        assert (tmp_path / f"{stem}.umap.parquet").stat().st_size == 0 or stem in good
         for key in ("batch", "label"):
             assert (tmp_path / f"{stem}.umap_{key}.png").exists() == (stem in good)
+    for stem in good:
+        table = read_table(tmp_path / f"{stem}.umap.parquet")
+        assert list(table.columns) == COLUMNS
+        assert table.groupby("embedding").size().to_dict() == {stem.removeprefix("toy."): 120}
     assert "no neighbours among the files" in read_json(tmp_path / f"{bad}.umap.status.json")["reason"]
-    assert (tmp_path / "toy.linear.umap_gallery.png").stat().st_size > 20_000
-
-
-def test_all_failed_gives_an_empty_table_and_stop_raises(toy, tmp_path):
-    ids, obs, values = toy
-    write_table(obs, tmp_path / "obs.parquet")
-    stem = write_files(tmp_path, "small.raw.0", ids[:5], values[:5])
-    paths = {
-        "sidecars": [tmp_path / f"{stem}.json"],
-        "embeddings": [tmp_path / f"{stem}.parquet"],
-        "obs_path": tmp_path / "obs.parquet",
-    }
-    common = {"params": {}, "seed": 0, "n_threads": 1, "outdir": tmp_path}
-    draw_group("g", **paths, knn=[tmp_path / f"{stem}.knn.npz"], **common, on_error="continue")
-    table = read_table(tmp_path / "g.umap.parquet")
-    assert list(table.columns) == COLUMNS
-    assert table.empty
-    assert not list(tmp_path.glob("*.png"))
-    with pytest.raises(ScfmError, match="no neighbours"):
-        draw_group("g", **paths, knn=[], **common, on_error="stop")
-    write_json(tmp_path / "other.json", {"dataset": "other", "embedding": "pca.raw.0"})
-    with pytest.raises(ScfmError, match="mixes the data sets other, toy"):
-        draw_group(
-            "g",
-            **{**paths, "sidecars": [*paths["sidecars"], tmp_path / "other.json"]},
-            knn=[],
-            **common,
-            on_error="continue",
-        )
+    assert (tmp_path / "toy.pca.umap_gallery.png").stat().st_size > 20_000
+    assert len(list(tmp_path.glob("*gallery.png"))) == 1

@@ -77,12 +77,12 @@ def members_of(embedding: Sequence[Path], sidecar: Sequence[Path], **more: Seque
         kind: _by_name(files, kind) for kind, files in ({"embedding": embedding, "sidecar": sidecar} | more).items()
     }
     tables, sidecars = by_kind["embedding"], by_kind["sidecar"]
-    strangers = sorted({name for files in by_kind.values() for name in files} - tables.keys())
-    alone = sorted(tables.keys() - sidecars.keys())
-    if strangers or alone:
+    named = {name for files in by_kind.values() for name in files}
+    incomplete = sorted(named - (tables.keys() & sidecars.keys()))
+    if incomplete:
         raise ScfmError(
-            f"{plural(len(strangers) + len(alone), 'embedding')} without a table or without a sidecar, first:"
-            f" {[*strangers, *alone][0]}. Give <id>.parquet and <id>.json of every embedding."
+            f"{plural(len(incomplete), 'embedding')} without a table or without a sidecar, first:"
+            f" {incomplete[0]}. Give <id>.parquet and <id>.json of every embedding."
         )
     return [
         Member(name, path, sidecars[name], {kind: by_kind[kind][name] for kind in more if name in by_kind[kind]})

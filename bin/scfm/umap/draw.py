@@ -122,17 +122,25 @@ def draw_embedding(
 
 
 def draw_maps(
-    embedding: Path, sidecar: dict[str, Any], obs_path: Path, *, params: Mapping[str, Any], outdir: Path
+    embedding: Path, sidecar: dict[str, Any], obs_path: Path, *, maps: Sequence[str], outdir: Path
 ) -> list[dict]:
     """Write the maps of centroids asked for, ``<id>.centroid_maps.tsv``; they need no neighbours.
+
+    Parameters
+    ----------
+    embedding, sidecar, obs_path
+        As for :func:`scfm.umap.centroid_maps.centroid_maps`.
+    maps
+        Kinds of maps; none makes no file.
+    outdir
+        Folder to write to.
 
     Returns
     -------
     Warnings about maps that could not be made.
     """
-    from scfm.umap.centroid_maps import centroid_maps, parse_maps
+    from scfm.umap.centroid_maps import centroid_maps
 
-    maps = parse_maps(params.get("centroid_maps", "none"))
     if not maps:
         return []
     places, notes = centroid_maps(embedding, sidecar, obs_path, maps=maps)

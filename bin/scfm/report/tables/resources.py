@@ -27,6 +27,8 @@ STEP_OF_PROCESS = {
     "PROBE_EMBEDDING": "probe",
     "DRAW_UMAPS": "umap",
 }
+#: end of the name of a process that runs again, alone, what a group of embeddings left nothing of
+ALONE = "_ALONE"
 _DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 1024.0**2}
 
@@ -49,7 +51,7 @@ def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> 
     if trace is not None:
         rows += _from_trace(trace, found)
     table = pd.DataFrame(rows, columns=found.schemas.columns("resources"))
-    for column in ("seconds", "peak_rss_mb", "peak_gpu_mb", "cells_per_second"):
+    for column in ("seconds", "import_seconds", "peak_rss_mb", "peak_gpu_mb", "cells_per_second"):
         table[column] = pd.to_numeric(table[column])
     table = table.drop_duplicates(["source", "task"], keep="last")
     return table.sort_values(["source", "dataset", "embedding", "step", "task"], ignore_index=True)
@@ -73,6 +75,7 @@ def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
         "embedding": sidecar["embedding"],
         "step": step,
         "seconds": sidecar.get("seconds"),
+        "import_seconds": None,
         "peak_rss_mb": sidecar.get("peak_rss_mb"),
         "peak_gpu_mb": sidecar.get("peak_gpu_mb"),
         "cells_per_second": sidecar.get("cells_per_second"),
@@ -88,6 +91,7 @@ def _from_status(status: dict[str, Any]) -> dict[str, Any]:
         "embedding": status["embedding"],
         "step": status["step"],
         "seconds": status["seconds"],
+        "import_seconds": status.get("import_seconds"),
         "peak_rss_mb": status.get("peak_rss_mb"),
         "peak_gpu_mb": status.get("peak_gpu_mb"),
         "cells_per_second": None,
@@ -104,15 +108,19 @@ def step_of(process: str, tag: str) -> str | None:
     process
         Last part of the process's name.
     tag
-        Tag of the task: the embedding's id, for a model with the shard's name behind it.
+        Tag of the task: the embedding's id, for a model with the shard's name behind it; the name of a group of
+        embeddings.
 
     Examples
     --------
     >>> step_of("HARMONY", "pbmc.harmony.raw.0"), step_of("UCE", "pbmc.uce_random.raw.0 shard_000")
     ('embed', 'embed')
+    >>> step_of("PROBE_EMBEDDING_ALONE", "pbmc.harmony.raw.0")
+    'probe'
     >>> step_of("MULTIQC", "report") is None
     True
     """
+    process = process.removesuffix(ALONE)
     if process in STEP_OF_PROCESS:
         return STEP_OF_PROCESS[process]
     method = next(iter(tag.split(".")[1:]), "")
@@ -177,7 +185,7 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
 
     The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone
-    counts for all.
+    counts for all. A group of embeddings that did not complete is followed by a task for each of them alone.
     """
     sentences: dict[tuple[str, str], str] = {}
     for row in trace.itertuples():
@@ -203,7 +211,8 @@ def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any
     datasets = {d["dataset"] for d in found.datasets}
     rows = []
     for row in trace.itertuples():
-        dataset, embedding = ids.get(row.tag.partition(" ")[0], (row.tag if row.tag in datasets else "", ""))
+        name = row.tag.partition(".")[0]  # of a data set, or of a group of its embeddings
+        dataset, embedding = ids.get(row.tag.partition(" ")[0], (name if name in datasets else "", ""))
         attempt = f" attempt {row.attempt:.0f}" if row.attempt and row.attempt > 1 else ""
         rows.append(
             {
@@ -212,6 +221,7 @@ def _from_trace(trace: "pd.DataFrame", found: "Collected") -> list[dict[str, Any
                 "embedding": embedding,
                 "step": (step_of(row.process, row.tag) or "") if embedding else "",
                 "seconds": row.seconds,
+                "import_seconds": None,
                 "peak_rss_mb": row.peak_rss_mb,
                 "peak_gpu_mb": None,
                 "cells_per_second": None,
