@@ -121,12 +121,9 @@ def run(world: World) -> Run:
             )
             try:
                 # a task is two processes: the second one works on its embeddings
-                patterns = [
-                    rf"python.*{name}.py .*liver\.sccello\.raw\.{SEED}"
-                    for name in ("score_embedding", "probe_embedding")
-                ]
+                about = rf"_embedding.py .*liver\.sccello\.raw\.{SEED}"
                 with ThreadPoolExecutor() as pool:
-                    list(pool.map(_kill, patterns, (1, 2)))
+                    list(pool.map(_kill, (f"python.*score{about}", f"python.*probe{about}"), (1, 2)))
                 status = process.wait(timeout=1500)
             finally:
                 if process.poll() is None:
@@ -258,9 +255,8 @@ def test_a_group_that_failed_was_run_again_one_by_one_and_takes_no_other_with_it
     run: Run, status: pd.DataFrame
 ) -> None:
     assert _tries(run, "PROBE_EMBEDDING", _group_of(run, "mine.l2")) == [("2", "1")]
-    alone = {
-        name: _tries(run, "PROBE_EMBEDDING_ALONE", f"liver.mine.{name}.{SEED}") for name in ("raw", "l2", "center_l2")
-    }
+    names = ("raw", "l2", "center_l2")
+    alone = {name: _tries(run, "PROBE_EMBEDDING_ALONE", f"liver.mine.{name}.{SEED}") for name in names}
     assert alone == {"raw": [("0", "1")], "l2": [("2", "1")], "center_l2": [("0", "1")]}
     probed = status.xs("probe", level="step")["status"]
     assert (probed["mine.raw"], probed["mine.l2"], probed["mine.center_l2"]) == ("ok", "failed", "ok")
