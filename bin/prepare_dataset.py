@@ -51,8 +51,8 @@ def _prepare(args: argparse.Namespace) -> None:
     from scfm.inputs.left_out import left_out_warnings, needed_columns, unreadable
     from scfm.inputs.params import with_defaults
     from scfm.io.checksums import describe_file
-    from scfm.io.counts import load_counts
     from scfm.io.store import open_store
+    from scfm.preparation.counts import open_counts
     from scfm.preparation.prepare import prepare, require
     from scfm.preparation.write import write_prepared
     from scfm.probing.splits import small_classes_of_keys, split_pairs
@@ -66,7 +66,7 @@ def _prepare(args: argparse.Namespace) -> None:
         var, _ = read_var(store, row["counts_source"])
         reported = unreadable(store, "obs", needed_columns(row, [], list(obs.columns)))  # by the check of the inputs
     prepared = prepare(
-        load_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"])),
+        open_counts(args.h5ad, row["counts_source"], round_counts=bool(params["round_counts"]), folder=args.outdir),
         obs,
         var,
         row=row,

@@ -34,6 +34,10 @@ def test_standardisation_uses_the_training_part_only():
     assert (model.predict(leaking.transform(test)) != alone).any()  # so this test can fail
 
 
+def names(values):
+    return np.array([f"cell{i:04d}" for i in range(len(values))])
+
+
 def reference(values, fold, k):
     """Return sorted float64 distances of the k nearest cells outside the fold, one row at a time."""
     found = []
@@ -63,7 +67,7 @@ def test_neighbors_equal_brute_force(n, k, n_folds, seed, kind):
         values = np.eye(3)[rng.integers(0, 3, n)]
     values = (values * {"huge": 1e25, "tiny": 1e-25}.get(kind, 1.0)).astype(np.float32)
     folds = [rng.integers(-1, n_folds, n), np.arange(n) % n_folds, group]
-    for fold, nearest in zip(folds, neighbors_outside_fold(values, folds, k=k, seed=0), strict=True):
+    for fold, nearest in zip(folds, neighbors_outside_fold(values, names(values), folds, k=k), strict=True):
         assert nearest.shape == (n, k)
         for i, expected in enumerate(reference(values, fold, k)):
             mine = nearest[i][nearest[i] >= 0]
@@ -76,16 +80,16 @@ def test_neighbors_equal_brute_force(n, k, n_folds, seed, kind):
 def test_neighbors_do_not_depend_on_the_block_size(monkeypatch):
     rng = np.random.default_rng(1)
     values, fold = rng.normal(size=(300, 6)).astype(np.float32), rng.integers(0, 3, 300)
-    (whole,) = neighbors_outside_fold(values, [fold], k=10, seed=0)
+    (whole,) = neighbors_outside_fold(values, names(values), [fold], k=10)
     monkeypatch.setattr(exact, "_BLOCK_BYTES", 4 * 300 * 7)
-    (blocks,) = neighbors_outside_fold(values, [fold], k=10, seed=0)
+    (blocks,) = neighbors_outside_fold(values, names(values), [fold], k=10)
     np.testing.assert_array_equal(whole, blocks)
 
 
 def test_identical_cells_do_not_favour_the_first_ids():
     """Ids often carry the batch: with all cells alike, neighbours must be a sample of all cells."""
     fold = np.arange(400) % 5
-    (nearest,) = neighbors_outside_fold(np.ones((400, 2), dtype=np.float32), [fold], k=15, seed=0)
+    (nearest,) = neighbors_outside_fold(np.ones((400, 2), dtype=np.float32), names(fold), [fold], k=15)
     first_half = (nearest < 200).mean(axis=1)
     assert 0.2 < first_half.mean() < 0.8
 

@@ -104,7 +104,9 @@ def restrict_neighbors(found: Neighbors, values: np.ndarray, chosen: np.ndarray,
     return Neighbors(ids, indices, distances)
 
 
-def find_outside(values: np.ndarray, partitions: Sequence[np.ndarray], k: int, *, ties: TieRule) -> list[np.ndarray]:
+def find_outside(
+    values: np.ndarray, partitions: Sequence[np.ndarray], k: int, *, ties: TieRule, near: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Find, for every cell, its k nearest cells outside its own group, for several partitions into groups.
 
     One search among all cells serves all partitions: the allowed ones among a cell's neighbours are its nearest
@@ -121,12 +123,15 @@ def find_outside(values: np.ndarray, partitions: Sequence[np.ndarray], k: int, *
         Number of neighbours.
     ties
         Order of cells at the same distance.
+    near
+        Nearest cells among all, where they are known: positions, nearest first, shape (n_cells, n_near).
 
     Returns
     -------
     Per partition the positions, nearest first, shape (n_cells, k); -1 where a cell has fewer than k.
     """
-    near, _ = nearest(values, 4 * k + 5, ties=ties)  # the share of a cell's own group among its neighbours may be large
+    if near is None:  # the share of a cell's own group among its neighbours may be large
+        near, _ = nearest(values, 4 * k + 5, ties=ties)
     results = []
     for group in partitions:
         allowed = (group[near] != group[:, None]) & (group[near] >= 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
 from scfm.inputs.keys import level_counts, placeholders_of, primary_pair
+from scfm.preparation.normalize import cells_with_gene
 from scfm.preparation.obs import build_obs
 from scfm.registries.messages import message
 from scfm.text import listing, plural
@@ -16,7 +17,8 @@ from scfm.text import listing, plural
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from scipy import sparse
+
+    from scfm.preparation.counts import Counts
 
 DROPPED = ("cell_id", "reason", "detail")
 #: a gene without a count in a batch is reported only where chance would give this many cells with one
@@ -36,7 +38,7 @@ class Kept:
     obs
         The user's columns, same rows.
     counts
-        Shape (n_cells, n_genes), CSR float32.
+        Shape (n_cells, n_genes).
     genes
         Mask of the genes that are kept, shape (all genes,).
     dropped
@@ -49,16 +51,14 @@ class Kept:
 
     table: "pd.DataFrame"
     obs: "pd.DataFrame"
-    counts: "sparse.csr_matrix"
+    counts: "Counts"
     genes: "np.ndarray"
     dropped: "pd.DataFrame"
     n_dropped_genes: dict[str, int] = field(default_factory=dict)
     notes: list[dict] = field(default_factory=list)
 
 
-def filter_data(
-    counts: "sparse.csr_matrix", obs: "pd.DataFrame", row: Mapping[str, Any], params: Mapping[str, Any]
-) -> Kept:
+def filter_data(counts: "Counts", obs: "pd.DataFrame", row: Mapping[str, Any], params: Mapping[str, Any]) -> Kept:
     """Drop cells without a batch or with few genes, then genes, and check the batches again.
 
     Parameters
@@ -83,20 +83,21 @@ def filter_data(
     raw = build_obs(obs, row)  # to tell placeholders from gaps
     order = np.argsort(table["cell_id"].to_numpy(dtype=str), kind="stable")
     table, raw = (t.iloc[order].reset_index(drop=True) for t in (table, raw))
-    obs, counts = obs.iloc[order], counts[order]
+    obs, counts = obs.iloc[order], counts.select_cells(order)
     min_genes = int(params["min_genes_per_cell"])
-    keep, dropped = _drop_cells(table, raw, np.diff(counts.indptr), row, min_genes)
+    keep, dropped = _drop_cells(table, raw, counts.genes_per_cell(), row, min_genes)
     notes = _cell_notes(table, keep, min_genes)
     if not keep.any():
         raise ScfmError(f"{row['dataset']}: 0 cells are left; loosen the filters.{_what_was_dropped(notes)}")
     if not keep.all():
-        table, obs, counts = table[keep].reset_index(drop=True), obs[keep], counts[keep]
+        table, obs = table[keep].reset_index(drop=True), obs[keep]
+        counts = counts.select_cells(np.flatnonzero(keep))
     when = f" after the filters (--min_genes_per_cell {min_genes})" if min_genes else ""
     errors = batch_errors(row["dataset"], primary_pair(row)[0], level_counts(table["batch"]), len(keep), when=when)
     if errors:
         raise ScfmError(f"{' '.join(errors)}{_what_was_dropped(notes)}")
     genes, n_dropped_genes, more = _keep_genes(counts, table["batch"].to_numpy(dtype=str), params)
-    counts = counts if genes.all() else counts[:, genes]
+    counts = counts.select_genes(genes)
     if counts.shape[0] < MIN_BATCH or counts.shape[1] < 2:  # one gene has no second dimension
         raise ScfmError(
             f"{row['dataset']}: {plural(counts.shape[0], 'cell')} and {plural(counts.shape[1], 'gene')} are "
@@ -159,13 +160,13 @@ def _what_was_dropped(notes: list[dict]) -> str:
 
 
 def _keep_genes(
-    counts: "sparse.csr_matrix", batch: "np.ndarray", params: Mapping[str, Any]
+    counts: "Counts", batch: "np.ndarray", params: Mapping[str, Any]
 ) -> tuple["np.ndarray", dict[str, int], list[dict]]:
     """Return the mask of kept genes, the number of dropped ones by reason, and messages."""
     import numpy as np
 
     levels = np.unique(batch)
-    cells = np.stack([counts[batch == level].getnnz(axis=0) for level in levels])
+    cells = cells_with_gene(counts, batch, levels)
     sizes = np.array([int((batch == level).sum()) for level in levels])
     genes, dropped, notes = np.ones(counts.shape[1], dtype=bool), {}, []
     if params["shared_genes"]:

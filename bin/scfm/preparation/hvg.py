@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.preparation.moments import log_moments
+from scfm.preparation.normalize import log_cp10k
 from scfm.preparation.ranking import SPANS, rank_usable
 from scfm.registries.messages import message
 from scfm.text import plural
 
 if TYPE_CHECKING:
     import numpy as np
-    from scipy import sparse
+    import pandas as pd
+
+    from scfm.preparation.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,7 @@ class Selection:
 
 
 def select_genes(
-    log: "sparse.csr_matrix",
-    counts: "sparse.csr_matrix",
+    counts: "Counts",
     batch: "np.ndarray",
     genes: "np.ndarray",
     *,
@@ -53,8 +56,9 @@ def select_genes(
 
     Parameters
     ----------
-    log, counts
-        Shape (n_cells, n_genes): log data and counts.
+    counts
+        Shape (n_cells, n_genes). ``cell_ranger`` reads them chunk by chunk where they are on disk; the other flavors
+        hold them in memory.
     batch, genes, flavor
         As in :func:`rank_genes`.
     n_hvg
@@ -72,23 +76,19 @@ def select_genes(
     import numpy as np
     import pandas as pd
 
+    names = np.asarray(genes, dtype=object)
     none = np.zeros(len(genes), dtype=bool)
     exclude, force = (none if exclude is None else exclude), (none if force is None else force)
-    seen = np.asarray(counts.sum(axis=0)).ravel() > 0
-    pool = np.flatnonzero(seen & ~(exclude & ~force))
+    rank = _rank_held if counts.is_held or flavor != "cell_ranger" else _rank_chunks
+    seen, pool = _pool(counts, exclude & ~force)
     if len(pool) < 2:
         raise ScfmError(
             f"Only {plural(len(pool), 'gene')} can be ranked as variable ({int(seen.sum())} have counts, "
             f"{int(exclude.sum())} are excluded); at least 2 are needed."
         )
-    names = np.asarray(genes, dtype=object)[pool]
-    # only the matrix that the flavor reads is cut, and only where something is cut away
-    values = log if flavor == "cell_ranger" else counts
-    values = values if len(pool) == len(genes) else values[:, pool]
-
-    table, left_out = rank_usable(values, batch, names, n_top=n_hvg, flavor=flavor, min_cells=min_cells)
+    table, left_out = rank(counts, batch, names, pool, n_top=n_hvg, flavor=flavor, min_cells=min_cells)
     ranking = pd.Index(table.index)
-    forced = pd.Index(names[force[pool]])
+    forced = pd.Index(names[pool][force[pool]])
     chosen = [*forced, *ranking.difference(forced, sort=False)][: max(n_hvg, len(forced))]
     places = pd.Series(np.arange(len(ranking), dtype=float), index=ranking).reindex(genes).to_numpy()
     per_batch = table["n_batches"].reindex(genes).fillna(0).astype(int).to_numpy()
@@ -98,10 +98,56 @@ def select_genes(
     if table.attrs.get("span", SPANS[0]) != SPANS[0]:
         span = table.attrs["span"]
         notes.append(message("W-HVG-05", values={"span": span}, threshold=SPANS[0]))
-    empty = [str(g) for g in np.asarray(genes, dtype=object)[force & ~seen]]
+    empty = [str(g) for g in names[force & ~seen]]
     if empty:
         notes.append(message("W-HVG-04", n_genes=len(empty), values={"genes": empty}))
-    return Selection(np.isin(np.asarray(genes, dtype=object), chosen), places, per_batch, notes)
+    return Selection(np.isin(names, chosen), places, per_batch, notes)
+
+
+def _pool(counts: "Counts", exclude: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Return which genes have counts, as a mask, and which of them can be ranked, as positions."""
+    import numpy as np
+
+    seen = np.zeros(counts.shape[1], dtype=bool)
+    for _, chunk in counts.chunks():
+        seen[chunk.indices[chunk.data > 0]] = True
+    return seen, np.flatnonzero(seen & ~exclude)
+
+
+def _rank_held(
+    counts: "Counts",
+    batch: "np.ndarray",
+    names: "np.ndarray",
+    pool: "np.ndarray",
+    *,
+    n_top: int,
+    flavor: str,
+    min_cells: int,
+) -> "tuple[pd.DataFrame, dict[str, int]]":
+    """Rank genes of counts in memory; only where some can't be ranked the matrix is cut."""
+    values = counts.whole()
+    values = log_cp10k(values) if flavor == "cell_ranger" else values
+    values = values if len(pool) == len(names) else values[:, pool]
+    return rank_usable(values, batch, names[pool], n_top=n_top, flavor=flavor, min_cells=min_cells)
+
+
+def _rank_chunks(
+    counts: "Counts",
+    batch: "np.ndarray",
+    names: "np.ndarray",
+    pool: "np.ndarray",
+    *,
+    n_top: int,
+    flavor: str,
+    min_cells: int,
+) -> "tuple[pd.DataFrame, dict[str, int]]":
+    """Rank genes by their moments, one chunk of the counts in memory at a time."""
+    moments = log_moments(counts, batch)
+    sizes = {str(level): int(n) for level, n in zip(moments.levels, moments.sizes, strict=True)}
+    large = moments.sizes >= min_cells
+    values, of_pair = (moments.select(large) if large.any() else moments.pooled()).pairs()
+    table, lost = rank_usable(values[:, pool], of_pair, names[pool], n_top=n_top, flavor=flavor, min_cells=2)
+    return table, {level: n for level, n in sizes.items() if n < min_cells or level in lost}
 
 
 def _notes(left_out: dict[str, int], *, all_left_out: bool, n_chosen: int, n_hvg: int, min_cells: int) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Library-size normalisation and QC numbers of a count matrix, sparse throughout."""
+"""Library-size normalisation and QC numbers of counts, sparse throughout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from scipy import sparse
+
+    from scfm.preparation.counts import Counts
 
 #: counts per cell after scaling
 TARGET_SUM = 10_000.0
@@ -33,26 +35,51 @@ def log_cp10k(counts: "sparse.csr_matrix") -> "sparse.csr_matrix":
     return sparse.csr_matrix((data, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
 
 
-def cell_qc(counts: "sparse.csr_matrix") -> "dict[str, np.ndarray]":
-    """Return ``total_counts`` and ``n_genes_by_counts`` per cell (scanpy's names)."""
+def qc(counts: "Counts") -> "tuple[dict[str, np.ndarray], dict[str, np.ndarray]]":
+    """Return QC numbers per cell and per gene, in one pass (scanpy's names).
+
+    Returns
+    -------
+    Per cell, each of shape (n_cells,): ``n_genes_by_counts``, ``total_counts``. Per gene, each of shape (n_genes,):
+    ``n_cells_by_counts``, ``mean_counts``, ``pct_dropout_by_counts`` (percent), ``total_counts``.
+    """
     import numpy as np
 
-    return {
-        "n_genes_by_counts": np.diff(counts.indptr).astype(np.int64),
-        "total_counts": np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel(),
-    }
-
-
-def gene_qc(counts: "sparse.csr_matrix") -> "dict[str, np.ndarray]":
-    """Return the QC numbers per gene (scanpy's names): cells, mean, dropout in percent, total."""
-    import numpy as np
-
-    n_cells = max(1, counts.shape[0])
-    found = np.bincount(counts.indices, minlength=counts.shape[1]).astype(np.int64)
-    totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    return {
+    n_cells, n_genes = counts.shape
+    cell_genes, cell_totals = np.zeros(n_cells, dtype=np.int64), np.zeros(n_cells)
+    found, totals = np.zeros(n_genes, dtype=np.int64), np.zeros(n_genes)
+    for place, chunk in counts.chunks():
+        cell_genes[place] = np.diff(chunk.indptr)
+        cell_totals[place] = np.asarray(chunk.sum(axis=1, dtype=np.float64)).ravel()
+        found += np.bincount(chunk.indices, minlength=n_genes)
+        totals += np.asarray(chunk.sum(axis=0, dtype=np.float64)).ravel()
+    of_genes = {
         "n_cells_by_counts": found,
-        "mean_counts": totals / n_cells,
-        "pct_dropout_by_counts": (1 - found / n_cells) * 100,
+        "mean_counts": totals / max(1, n_cells),
+        "pct_dropout_by_counts": (1 - found / max(1, n_cells)) * 100,
         "total_counts": totals,
     }
+    return {"n_genes_by_counts": cell_genes, "total_counts": cell_totals}, of_genes
+
+
+def cells_with_gene(counts: "Counts", batch: "np.ndarray", levels: "np.ndarray") -> "np.ndarray":
+    """Return how many cells of every batch have a count of every gene, shape (n_batches, n_genes).
+
+    Parameters
+    ----------
+    counts
+        Shape (n_cells, n_genes).
+    batch
+        Batch of every cell, shape (n_cells,).
+    levels
+        The batches, sorted, shape (n_batches,).
+    """
+    import numpy as np
+
+    codes, n_genes = np.searchsorted(levels, batch), counts.shape[1]
+    cells = np.zeros((len(levels), n_genes), dtype=np.int64)
+    for place, chunk in counts.chunks():
+        of_value = np.repeat(codes[place], np.diff(chunk.indptr))
+        for number in np.unique(codes[place]):
+            cells[number] += np.bincount(chunk.indices[of_value == number], minlength=n_genes)
+    return cells

@@ -14,16 +14,17 @@ from scfm.inputs.keys import KEYS, level_counts, primary_pair, split_key
 from scfm.preparation.design import confounding, design_warnings
 from scfm.preparation.filters import filter_data
 from scfm.preparation.hvg import Selection, select_genes
-from scfm.preparation.normalize import cell_qc, gene_qc, log_cp10k
+from scfm.preparation.normalize import log_cp10k, qc
 from scfm.preparation.pairs import describe_pairs, other_designs
-from scfm.preparation.pca import Components, principal_components
+from scfm.preparation.pca import Components, chunked_components, principal_components
 from scfm.registries.messages import message
 from scfm.text import listing
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from scipy import sparse
+
+    from scfm.preparation.counts import Counts
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class Prepared:
 
     Attributes
     ----------
-    counts, logged
-        Shape (n_cells, n_genes), CSR float32; rows sorted by cell id.
+    counts
+        Shape (n_cells, n_genes); rows sorted by cell id. Log data are computed from them where they are needed.
     obs
         ``cell_id, batch, label, condition, donor, tissue, sample, n_counts, n_genes, scored``, every key as
         ``batch:<key>`` or ``label:<key>``, and the columns carried along as ``clinical:<key>`` and ``modality:<key>``.
@@ -66,8 +67,7 @@ class Prepared:
         For ``facts.json``.
     """
 
-    counts: "sparse.csr_matrix"
-    logged: "sparse.csr_matrix"
+    counts: "Counts"
     obs: "pd.DataFrame"
     user_obs: "pd.DataFrame"
     var: "pd.DataFrame"
@@ -123,7 +123,7 @@ def _gene_lists(
 
 
 def prepare(
-    counts: "sparse.csr_matrix",
+    counts: "Counts",
     obs: "pd.DataFrame",
     var: "pd.DataFrame",
     *,
@@ -137,7 +137,7 @@ def prepare(
     Parameters
     ----------
     counts
-        Shape (n_cells, n_genes), CSR.
+        Shape (n_cells, n_genes).
     obs, var
         The user's frames, indexed by cell id and gene id.
     row
@@ -159,16 +159,14 @@ def prepare(
     kept = filter_data(counts, obs, row, params)
     table, counts = kept.table, kept.counts
     var = _annotate_genes(var, row)[kept.genes].copy()
-    qc = cell_qc(counts)
-    table["n_counts"], table["n_genes"] = qc["total_counts"], qc["n_genes_by_counts"]
+    of_cells, of_genes = qc(counts)
+    table["n_counts"], table["n_genes"] = of_cells["total_counts"], of_cells["n_genes_by_counts"]
     table["scored"] = table["label"].notna()
-    for name, values in gene_qc(counts).items():
+    for name, values in of_genes.items():
         var[name] = values
 
-    logged = log_cp10k(counts)
     excluded, forced, more = _gene_lists(var, exclude or [], force or [])
     chosen = select_genes(
-        logged,
         counts,
         table["batch"].to_numpy(dtype=str),
         var.index.to_numpy(dtype=object),
@@ -183,11 +181,18 @@ def prepare(
         chosen.rank,
         chosen.n_batches,
     )
-    pca = principal_components(logged[:, chosen.mask], int(params["n_pcs"]))
+    pca = _components(counts, chosen.mask, int(params["n_pcs"]))
     notes = [*kept.notes, *more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
-    prepared = Prepared(counts, logged, table, kept.obs, var, pca, kept.dropped)
+    prepared = Prepared(counts, table, kept.obs, var, pca, kept.dropped)
     prepared.facts = _facts(prepared, row, chosen, n_dropped_genes=kept.n_dropped_genes, notes=notes)
     return prepared
+
+
+def _components(counts: "Counts", genes: "np.ndarray", n_pcs: int) -> Components:
+    """Return the principal components of the log data of the variable genes."""
+    if counts.is_held:
+        return principal_components(log_cp10k(counts.whole())[:, genes], n_pcs)
+    return chunked_components(counts, genes, n_pcs)
 
 
 def _size_notes(table: "pd.DataFrame", pca: Components, wanted: int) -> list[dict]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from scfm.inputs.keys import CARRIED, KEYS, LISTED
 from scfm.io.columns import writable
-from scfm.io.hdf5 import write_anndata
+from scfm.io.csr import CsrWriter
+from scfm.io.hdf5 import put_anndata, writing_hdf5
 from scfm.io.space import SPACE_ADVICE, require_space
 from scfm.io.tables import write_embedding, write_json, write_table
+from scfm.preparation.normalize import log_cp10k
 from scfm.preparation.prepare import Prepared
 
 if TYPE_CHECKING:
     import anndata as ad
+    import h5py
     import pandas as pd
 
 #: what a data set that could not be prepared leaves empty
@@ -33,10 +36,10 @@ OBS_TYPES = {"cell_id": "string", **dict.fromkeys(KEYS, "string")} | {
 
 
 def to_anndata(prepared: Prepared) -> "ad.AnnData":
-    """Return the prepared data set as one AnnData object.
+    """Return the prepared data set as one AnnData object without its matrices.
 
-    ``X`` is log data, ``layers['counts']`` the counts. The user's obs columns are kept; one that bears a name of ours
-    and holds something else is kept as ``<name>_input``.
+    The user's obs columns are kept; one that bears a name of ours and holds something else is kept as
+    ``<name>_input``.
     """
     import anndata as ad
     import numpy as np
@@ -58,7 +61,7 @@ def to_anndata(prepared: Prepared) -> "ad.AnnData":
     mean = np.zeros(len(var))
     mean[mask] = prepared.pca.mean
     var["pca_mean"] = mean
-    result = ad.AnnData(prepared.logged, obs=frame, var=var, layers={"counts": prepared.counts})
+    result = ad.AnnData(obs=frame, var=var)
     result.obsm["X_pca"] = prepared.pca.scores.astype(np.float32)
     result.varm["PCs"] = loadings
     result.uns["pca"] = {"variance": prepared.pca.variance, "variance_ratio": prepared.pca.variance_ratio}
@@ -77,8 +80,18 @@ def estimated_bytes(prepared: Prepared) -> float:
     """Return about how many bytes the prepared h5ad will have: stored counts twice (raw and logarithms), with their
     positions, and the PCA, as large as gzip leaves such arrays.
     """
-    arrays = [a for m in (prepared.counts, prepared.logged) for a in (m.data, m.indices, m.indptr)]
-    return COMPRESSED * sum(a.nbytes for a in arrays) + prepared.pca.scores.size * 4
+    return COMPRESSED * 16 * float(prepared.obs["n_genes"].sum()) + prepared.pca.scores.size * 4
+
+
+def write_matrices(prepared: Prepared, file: "h5py.File") -> None:
+    """Write ``X``, log data, and ``layers['counts']``, the counts, chunk by chunk."""
+    n_genes = prepared.counts.shape[1]
+    logged, raw = CsrWriter(file, n_genes, "X"), CsrWriter(file, n_genes, "layers/counts")
+    for _, chunk in prepared.counts.chunks():
+        raw.append(chunk)
+        logged.append(log_cp10k(chunk))
+    for writer in (logged, raw):
+        writer.close()
 
 
 def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> None:
@@ -87,7 +100,9 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
     dataset = prepared.facts["dataset"]
     target = outdir / f"{dataset}.prepared.h5ad"
     require_space(target, estimated_bytes(prepared), SPACE_ADVICE)
-    write_anndata(target, to_anndata(prepared), compression="gzip", compression_opts=1)
+    with writing_hdf5(target) as file:
+        put_anndata(file, to_anndata(prepared), compression="gzip", compression_opts=1)
+        write_matrices(prepared, file)
     write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | _listed_types(prepared.obs))
     write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
     write_table(splits, outdir / f"{dataset}.splits.parquet")

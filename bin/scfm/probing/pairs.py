@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from scfm.neighbors.table import Neighbors
+
 #: the only task that needs no batch
 LABEL_KFOLD = ("label", KFOLD)
 
@@ -59,6 +61,8 @@ def probe_pairs(
     settings: ProbeSettings,
     *,
     name: str,
+    known: "Neighbors | None" = None,
+    n_threads: int = 1,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding with every pair of keys, the primary pair first.
 
@@ -76,6 +80,8 @@ def probe_pairs(
         See :class:`ProbeSettings`.
     name
         File of the embedding, for errors.
+    known, n_threads
+        As in :func:`probe`.
 
     Returns
     -------
@@ -83,18 +89,20 @@ def probe_pairs(
     """
     import pandas as pd
 
-    known: dict[tuple[str, bytes], pd.DataFrame] = {}
+    probed: dict[tuple[str, bytes], pd.DataFrame] = {}
     tables, warnings = [], []
     for pair in key_pairs(list(obs.columns)):
         view = pair.view(obs)
         cells, rows = probed_cells(ids, values, view, name=name)
         mark = (pair.label_key, view["scored"].to_numpy(dtype=bool).tobytes())
-        wanted = [t for t in TASKS if t != LABEL_KFOLD or mark not in known]
-        table, notes = probe(cells, rows, splits_of(splits, pair), settings, tasks_wanted=wanted)
-        if mark in known:
-            table = pd.concat([known[mark], table], ignore_index=True)
+        wanted = [t for t in TASKS if t != LABEL_KFOLD or mark not in probed]
+        table, notes = probe(
+            cells, rows, splits_of(splits, pair), settings, tasks_wanted=wanted, known=known, n_threads=n_threads
+        )
+        if mark in probed:
+            table = pd.concat([probed[mark], table], ignore_index=True)
         else:
-            known[mark] = table[(table["target"] == LABEL_KFOLD[0]) & (table["scheme"] == LABEL_KFOLD[1])]
+            probed[mark] = table[(table["target"] == LABEL_KFOLD[0]) & (table["scheme"] == LABEL_KFOLD[1])]
         tables.append(pd.DataFrame({**pair.names, **table}))
         warnings += notes if pair.is_primary else [about_keys(n, pair.batch_key, pair.label_key) for n in notes]
     return pd.concat(tables, ignore_index=True), warnings

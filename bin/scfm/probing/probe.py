@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.io.tables import CELL_ID
-from scfm.probing.baselines import majority_class
+from scfm.probing.baselines import generator_for, majority_class
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
 from scfm.probing.metrics import auroc
 from scfm.probing.null import Training, join, knn_null
@@ -23,8 +22,10 @@ from scfm.probing.rows import (
     summary_rows,
     undefined_rows,
 )
+from scfm.probing.sample import stratified_sample
 from scfm.probing.settings import ProbeSettings
-from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
+from scfm.probing.splits import LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
+from scfm.probing.tasks import Fold, Task, make_fold, make_task
 from scfm.probing.votes import count_votes, decide, vote_weights
 from scfm.registries.messages import message
 
@@ -32,90 +33,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from scfm.neighbors.table import Neighbors
+
 CLASSIFIERS = ("logistic", "knn")
+#: what is said about training on a sample
+EFFECT_METRICS = ("auroc", "macro_f1", "balanced_accuracy")
 TASKS = tuple((target, scheme) for target in TARGETS for scheme in SCHEMES)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One target under one scheme: who is tested where, as numbers.
-
-    ``classes`` and ``fold`` have the shape (n_cells,); ``fold`` is -1 for a cell outside the splits.
-    """
-
-    target: str
-    scheme: str
-    names: list[str]
-    classes: "np.ndarray"
-    fold: "np.ndarray"
-    fold_names: list[str]
-    strata: "np.ndarray | None"
-
-
-def make_task(cells: "pd.DataFrame", splits: "pd.DataFrame", target: str, scheme: str) -> Task:
-    """Number classes and folds for one target and scheme.
-
-    Parameters
-    ----------
-    cells
-        ``cell_id, batch, label`` of the cells of the embedding, sorted by id. If batch and label are categorical, their
-        categories are the classes of the study, also those that the embedding has lost.
-    splits
-        The shared splits of the data set.
-    target, scheme
-        See :mod:`scfm.probing.splits`.
-    """
-    import numpy as np
-    import pandas as pd
-
-    part = splits[(splits["target"] == target) & (splits["scheme"] == scheme)]
-    fold = cells[CELL_ID].map(part.set_index(CELL_ID)["fold"])
-    fold_names = sorted(fold.dropna().unique(), key=lambda name: (len(name), name) if scheme == KFOLD else (0, name))
-    classes = pd.Categorical(cells[target])
-    strata = pd.factorize(cells["label"])[0] if target == "batch" else None
-    return Task(
-        target,
-        scheme,
-        [str(n) for n in classes.categories],
-        classes.codes.astype(np.int64),
-        fold.map({name: i for i, name in enumerate(fold_names)}).fillna(-1).to_numpy(dtype=int),
-        fold_names,
-        strata,
-    )
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fold of a task.
-
-    ``train`` and ``test`` are cell numbers; ``excluded`` (n_classes,) counts test cells left out because training
-    never saw their label; ``reason`` is empty where the fold can be scored.
-    """
-
-    name: str
-    train: "np.ndarray"
-    test: "np.ndarray"
-    excluded: "np.ndarray"
-    reason: str
-
-
-def make_fold(task: Task, number: int) -> Fold:
-    """Return one fold; with a held-out batch, cells whose label is in no other batch are left out and counted."""
-    import numpy as np
-
-    n_classes = len(task.names)
-    train, test = np.flatnonzero((task.fold != number) & (task.fold >= 0)), np.flatnonzero(task.fold == number)
-    seen = np.bincount(task.classes[train], minlength=n_classes) > 0
-    excluded = np.zeros(n_classes, dtype=int)
-    if task.scheme == LEAVE_ONE_BATCH_OUT:
-        excluded = np.where(seen, 0, np.bincount(task.classes[test], minlength=n_classes))
-        test = test[seen[task.classes[test]]]
-    reason = ""
-    if seen.sum() < 2:
-        reason = f"one_{task.target}_in_training"
-    elif not len(test):
-        reason = f"no_{task.target}_in_training"
-    return Fold(task.fold_names[number], train, test, excluded, reason)
 
 
 def probe(
@@ -125,6 +48,8 @@ def probe(
     settings: ProbeSettings,
     *,
     tasks_wanted: Collection[tuple[str, str]] = TASKS,
+    known: "Neighbors | None" = None,
+    n_threads: int = 1,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding for label and batch.
 
@@ -140,6 +65,10 @@ def probe(
         See :class:`ProbeSettings`.
     tasks_wanted
         Pairs of target and scheme to probe; all by default.
+    known
+        Neighbours of the embedding that were searched before; used where they are of the same cells.
+    n_threads
+        Threads of the logistic regression.
 
     Returns
     -------
@@ -161,18 +90,21 @@ def probe(
                 rows += undefined_rows(target, scheme, classifier, "mean", n_test=0, reason=reason)
         else:
             tasks.append(task)
-    neighbors = (
-        neighbors_outside_fold(values, [t.fold for t in tasks], k=settings.k, seed=settings.seed) if tasks else []
+    ids = cells[CELL_ID].to_numpy(dtype=str)
+    neighbors = neighbors_outside_fold(values, ids, [t.fold for t in tasks], k=settings.k, known=known) if tasks else []
+    logistic = LogisticProbe(
+        c=settings.c, max_iter=settings.max_iter, is_balanced=settings.balanced, n_threads=n_threads
     )
-    logistic = LogisticProbe(c=settings.c, max_iter=settings.max_iter, is_balanced=settings.balanced)
+    effects: list[dict] = []
     for task, nearest in zip(tasks, neighbors, strict=True):
         folds: list[tuple] = []
+        effects += _effect_of_sample(task, values, settings, logistic)
         nulls: dict[tuple, list[np.ndarray]] = {}
         for number in range(len(task.fold_names)):
             fold = make_fold(task, number)
             folds += _fold_rows(task, fold, values, nearest, logistic=logistic, settings=settings, nulls=nulls)
         rows += folds + summary_rows(folds, nulls)
-    return pd.DataFrame(rows, columns=COLUMNS), _warnings(logistic)
+    return pd.DataFrame(rows, columns=COLUMNS), _warnings(logistic, settings, effects)
 
 
 def _fold_rows(
@@ -227,13 +159,57 @@ def _logistic(
     task: Task, fold: Fold, values: "np.ndarray", probe: LogisticProbe, settings: ProbeSettings
 ) -> tuple[Measured, Measured | None]:
     """Return the scores of the logistic probe, and those after permutation."""
-    training, true, n_classes = _training(task, fold, settings), task.classes[fold.test], len(task.names)
+    training = _training(task, fold, settings)
     draws = [d for block in training.permuted(settings.logistic_permutations, 1) for d in block]
-    found = probe.predict(values[fold.train], [training.classes, *draws], values[fold.test], n_classes)
-    observed, *null = [
-        measure(true, p.classes, auroc(p.scores, true), n_classes, key=(task.target, task.scheme)) for p in found
-    ]
+    targets = [training.classes, *draws]
+    observed, *null = _logistic_scores(
+        task, fold, values, targets, limit=settings.max_training, probe=probe, seed=settings.seed
+    )
     return observed, join(null) if null else None
+
+
+def _logistic_scores(
+    task: Task,
+    fold: Fold,
+    values: "np.ndarray",
+    targets: "list[np.ndarray]",
+    *,
+    limit: int,
+    probe: LogisticProbe,
+    seed: int,
+) -> list[Measured]:
+    """Return the scores of models of several targets, trained on at most ``limit`` cells (0: on all)."""
+    true, n_classes = task.classes[fold.test], len(task.names)
+    rng = generator_for(seed, task.target, task.scheme, fold.name, "training cells")
+    chosen, stands_for = stratified_sample(targets[0], n_classes, limit, rng)
+    found = probe.predict(
+        values[fold.train[chosen]],
+        [target[chosen] for target in targets],
+        values[fold.test],
+        n_classes,
+        cell_weights=stands_for,
+        name=task.target,
+    )
+    key = (task.target, task.scheme)
+    return [measure(true, p.classes, auroc(p.scores, true), n_classes, key=key) for p in found]
+
+
+def _effect_of_sample(
+    task: Task, values: "np.ndarray", settings: ProbeSettings, probe: LogisticProbe
+) -> Iterator[dict]:
+    """Yield what doubling the training cells to the limit changes in the first fold that exceeds it, if one does."""
+    limit = settings.max_training
+    for number in range(len(task.fold_names)):
+        fold = make_fold(task, number)
+        if not fold.reason and 0 < limit < len(fold.train):
+            classes = task.classes[fold.train]
+            half, whole = (
+                _logistic_scores(task, fold, values, [classes], limit=size, probe=probe, seed=settings.seed)[0].whole
+                for size in (limit // 2, limit)
+            )
+            change = {name: float(whole[name]) - float(half[name]) for name in EFFECT_METRICS}
+            yield {"target": task.target, "scheme": task.scheme, "n_train": len(fold.train), **change}
+            return
 
 
 def _nearest(
@@ -264,14 +240,23 @@ def _floor(task: Task, fold: Fold) -> Measured:
     return measure(task.classes[fold.test], guess, 0.5, n_classes, key=(task.target, task.scheme))
 
 
-def _warnings(logistic: LogisticProbe) -> list[dict]:
-    """Return one warning for all fits that did not converge."""
-    if not logistic.n_unconverged:
-        return []
-    return [
-        message(
-            "W-PRB-02",
-            values={"unconverged": logistic.n_unconverged, "fits": logistic.n_fits},
-            threshold=logistic.max_iter,
+def _warnings(logistic: LogisticProbe, settings: ProbeSettings, effects: list[dict]) -> list[dict]:
+    """Return one message for all fits that did not converge, and one for all targets trained on a sample."""
+    found = []
+    if logistic.n_unconverged:
+        values = {"unconverged": logistic.n_unconverged, "fits": logistic.n_fits}
+        found.append(message("W-PRB-02", values=values, threshold=logistic.max_iter))
+    if effects:
+        shown = {f"{e['target']}, {e['scheme']}": f"{e['auroc']:+.4f}, {e['macro_f1']:+.4f}" for e in effects}
+        largest = max(e["n_train"] for e in effects)
+        found.append(
+            message(
+                "I-PRB-03",
+                n_train=largest,
+                half=settings.max_training // 2,
+                shown=shown,
+                values={"effects": effects},
+                threshold=settings.max_training,
+            )
         )
-    ]
+    return found

@@ -25,8 +25,12 @@ def probe_files(
     n_threads: int,
     outdir: Path,
     is_paper: bool,
+    knn: Path | None = None,
 ) -> dict[str, Any]:
     """Probe an embedding file and write ``<id>.probing.tsv`` (and the study's CSVs in the paper profile).
+
+    ``knn`` is ``<id>.knn.npz`` of the embedding; without it, or where it has no bytes (the search failed), neighbours
+    are searched here.
 
     Returns
     -------
@@ -39,6 +43,7 @@ def probe_files(
     """
     from threadpoolctl import threadpool_limits
 
+    from scfm.neighbors.table import read_neighbors
     from scfm.probing.pairs import probe_pairs
     from scfm.probing.paper import paper_table
     from scfm.probing.probe import ProbeSettings
@@ -53,6 +58,8 @@ def probe_files(
             read_table(splits),
             ProbeSettings.from_params(params),
             name=str(embedding),
+            known=read_neighbors(knn) if knn is not None and knn.stat().st_size else None,
+            n_threads=n_threads,
         )
     for entry in warnings:
         entry.update(dataset=sidecar["dataset"], method=sidecar["method"])
@@ -68,4 +75,4 @@ def probe_files(
     if not (table["status"] == "ok").any():
         reasons = list(dict.fromkeys(first["reason"]))  # the first is that of the label under k-fold
         raise NotApplicable(f"Neither label nor batch can be probed: {', '.join(reasons)}.", reasons[0])
-    return {"warnings": warnings, "versions": versions_of(["scikit-learn", "numpy"])}
+    return {"warnings": warnings, "versions": versions_of(["numpy", "scipy", "scikit-learn"])}

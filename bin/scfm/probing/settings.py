@@ -21,8 +21,10 @@ class ProbeSettings:
         Neighbours that vote.
     permutations, logistic_permutations
         Permutations of the training classes for the neighbours' vote and for the logistic regression.
+    max_training
+        Training cells of a logistic fit at most, a stratified sample of the fold's; 0: all.
     seed
-        Seed of the permutations and of the order among ties.
+        Seed of the permutations and of the sample.
     balanced
         Whether every class has the same weight; otherwise every cell has (the study).
     """
@@ -32,12 +34,21 @@ class ProbeSettings:
     k: int = 15
     permutations: int = 500
     logistic_permutations: int = 1
+    max_training: int = 50_000
     seed: int = 123
     balanced: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, by the parameter's name."""
-        limits = {"c": 0.0, "max_iter": 0, "k": 0, "permutations": -1, "logistic_permutations": -1, "seed": -1}
+        limits = {
+            "c": 0.0,
+            "max_iter": 0,
+            "k": 0,
+            "permutations": -1,
+            "logistic_permutations": -1,
+            "max_training": -1,
+            "seed": -1,
+        }
         for name, least in limits.items():
             if not getattr(self, name) > least:
                 raise ScfmError(f"Parameter probe_{name} is {getattr(self, name)}; it must be above {least}.")

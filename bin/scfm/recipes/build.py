@@ -17,12 +17,13 @@ from scfm.errors import ScfmError
 from scfm.inputs.keys import level_counts
 from scfm.io.columns import writable
 from scfm.io.counts import tidy, var_of
+from scfm.io.csr import CsrWriter
 from scfm.io.facts import MatrixFacts, tally
 from scfm.io.hdf5 import put_anndata, writing_hdf5
 from scfm.io.matrix import Matrix
 from scfm.io.store import Store, open_store
 from scfm.io.tables import read_json, write_json
-from scfm.recipes.counts import CountsWriter, counts_errors, matrix_of
+from scfm.recipes.counts import counts_errors, matrix_of
 from scfm.recipes.frames import finish_obs, join_obs, read_obs
 from scfm.recipes.genes import Genes, join_genes, map_genes, read_genes, read_pairs
 from scfm.recipes.labels import apply_rules
@@ -263,13 +264,13 @@ def _write(path: Path, obs: "pd.DataFrame", var: "pd.DataFrame", opened: Sequenc
     frame = pd.DataFrame({c: writable(obs[c]) for c in obs.columns}, index=obs.index)
     with writing_hdf5(path) as file:
         put_anndata(file, ad.AnnData(obs=frame, var=var), compression="gzip")
-        writer = CountsWriter(file, len(var))
+        writer = CsrWriter(file, len(var))
         for source in opened:
             _append(writer, source, var)
         writer.close()
 
 
-def _append(writer: CountsWriter, source: _Opened, var: "pd.DataFrame") -> None:
+def _append(writer: CsrWriter, source: _Opened, var: "pd.DataFrame") -> None:
     """Append the counts of one source, and check that they are counts."""
     import numpy as np
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from scfm.errors import ScfmError
 from scfm.io.facts import MatrixFacts
 from scfm.io.matrix import Matrix, key_of, open_matrix
 from scfm.io.store import Store
 from scfm.text import did_you_mean, listing, plural
-
-if TYPE_CHECKING:
-    import h5py
-    from scipy import sparse
 
 
 def pick_source(store: Store, wanted: str, *, where: str) -> str:
@@ -82,57 +76,6 @@ def counts_errors(facts: MatrixFacts, *, where: str) -> list[str]:
         f"{where}: '{facts.source}' {what}; raw counts are whole, non-negative and finite.{hint} Name the place of the"
         " raw counts with the key 'counts' of the source (raw, X, or a layer)."
     ]
-
-
-class CountsWriter:
-    """Append rows to a CSR matrix inside an h5ad file.
-
-    Parameters
-    ----------
-    file
-        Open for writing; the matrix is written to ``X``.
-    n_columns
-        Genes.
-    """
-
-    def __init__(self, file: "h5py.File", n_columns: int) -> None:
-        self._file, self._n_columns, self._lengths = file, n_columns, []
-        self._group = file.create_group("X")
-        settings = {
-            "shape": (0,),
-            "maxshape": (None,),
-            "chunks": (1 << 16,),
-            "compression": "gzip",
-            "compression_opts": 1,
-            "shuffle": True,
-        }
-        self._data = self._group.create_dataset("data", dtype="f4", **settings)
-        self._indices = self._group.create_dataset("indices", dtype="i4", **settings)
-
-    def append(self, rows: "sparse.csr_matrix") -> None:
-        """Append rows; shape (any, n_columns), indices sorted."""
-        import numpy as np
-
-        start = self._data.shape[0]
-        for dataset, values in ((self._data, rows.data), (self._indices, rows.indices)):
-            dataset.resize((start + rows.nnz,))
-            dataset[start:] = values
-        self._lengths.append(np.diff(rows.indptr))
-
-    def close(self) -> None:
-        """Write what makes the group a matrix."""
-        import numpy as np
-
-        lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, dtype=np.int64)
-        indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        self._group.create_dataset("indptr", data=indptr, compression="gzip", compression_opts=1)
-        self._group.attrs.update(
-            {
-                "encoding-type": "csr_matrix",
-                "encoding-version": "0.1.0",
-                "shape": np.array([len(lengths), self._n_columns], dtype=np.int64),
-            }
-        )
 
 
 def matrix_of(store: Store, wanted: str, *, where: str) -> Matrix:
