@@ -1,4 +1,5 @@
-include { jsonWord } from '../../functions'
+include { jsonWord  } from '../../functions'
+include { shellWord } from '../../functions'
 
 // UMAPs, from the neighbours already found, and the maps of centroids asked for.
 process DRAW_UMAPS {
@@ -22,7 +23,11 @@ process DRAW_UMAPS {
 
     script:
     def args = task.ext.args ?: ''
+    // what numba compiles is kept for the next task of the run, by user, where tasks see the work directory: it takes longer than the drawing
+    def compiled = workflow.workDir.toUri().scheme == 'file' ? "${workflow.workDir}/.numba" : '.cache/numba'
     """
+    compiled=${shellWord(compiled)}-\$(id -u)
+    if mkdir -p "\$compiled" 2> /dev/null; then export NUMBA_CACHE_DIR="\$compiled"; fi
     printf '%s' ${jsonWord(settings)} > params.json
 
     draw_umaps.py \\
