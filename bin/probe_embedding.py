@@ -16,6 +16,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments and probe each embedding."""
     parser = make_parser(__doc__)
     add_embedding_arguments(parser)
+    parser.add_argument(
+        "--knn",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="<id>.knn.npz of the embeddings; neighbours of one without it, or with 0 bytes, are searched here",
+    )
     parser.add_argument("--splits", type=Path, required=True, help="shared splits of the data set")
     parser.add_argument("--params", type=Path, required=True, help="JSON with the pipeline's parameters (probe_*)")
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
@@ -41,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                     n_threads=args.cpus,
                     outdir=args.outdir,
                     is_paper=args.profile == "paper",
+                    knn=member.more.get("knn"),
                 )
             )
 
-    run_each(members_of(args.embedding, args.sidecar), probe, outdir=args.outdir)
+    run_each(members_of(args.embedding, args.sidecar, knn=args.knn), probe, outdir=args.outdir)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from helpers_modules import BIN, INPUTS, call
 from scfm.errors import ResourceError
-from scfm.io.hdf5 import write_anndata, writing_hdf5
+from scfm.io.hdf5 import put_anndata, writing_hdf5
 from scfm.task.cli import describe_error, exit_code_of
 
 
@@ -43,7 +43,8 @@ def limited(n_bytes: int, executable: str, **options: object) -> subprocess.Comp
 
 def test_what_is_written_is_what_anndata_writes(tmp_path: Path) -> None:
     data = example()
-    write_anndata(tmp_path / "ours.h5ad", data, compression="gzip")
+    with writing_hdf5(tmp_path / "ours.h5ad") as file:
+        put_anndata(file, data, compression="gzip")
     data.write_h5ad(tmp_path / "theirs.h5ad", compression="gzip", convert_strings_to_categoricals=False)
     ours, theirs = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("ours", "theirs"))
     np.testing.assert_array_equal(ours.X.toarray(), data.X.toarray())
@@ -57,7 +58,8 @@ def test_what_is_written_is_what_anndata_writes(tmp_path: Path) -> None:
 
 
 def test_a_body_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    write_anndata(tmp_path / "a.h5ad", example())
+    with writing_hdf5(tmp_path / "a.h5ad") as file:
+        put_anndata(file, example())
     before = (tmp_path / "a.h5ad").read_bytes()
     with pytest.raises(KeyError, match="mine"), writing_hdf5(tmp_path / "a.h5ad") as file:
         file["x"] = np.zeros(5)

@@ -144,15 +144,3 @@ def put_anndata(file: "h5py.File", data: "ad.AnnData", **dataset_kwargs: Any) ->
     parts |= {name: dict(getattr(data, name)) for name in ("obsm", "varm", "obsp", "varp", "layers", "uns")}
     for name, part in {**parts, "obs": data.obs, "var": data.var}.items():
         write_elem(file, name, part, dataset_kwargs=dataset_kwargs)
-
-
-def write_anndata(path: Path, data: "ad.AnnData", **dataset_kwargs: Any) -> None:
-    """Write an AnnData object as h5ad, see :func:`put_anndata`.
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or can't be written.
-    """
-    with writing_hdf5(path) as file:
-        put_anndata(file, data, **dataset_kwargs)

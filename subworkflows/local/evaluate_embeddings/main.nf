@@ -25,6 +25,7 @@ include { asGroup                                          } from '../utils_scfm
 include { asMeta                                           } from '../utils_scfmbench/groups'
 include { groupsOf                                         } from '../utils_scfmbench/groups'
 include { inGroups                                         } from '../utils_scfmbench/groups'
+include { leftBy                                           } from '../utils_scfmbench/groups'
 include { made                                             } from '../utils_scfmbench/groups'
 include { membersOf                                        } from '../utils_scfmbench/groups'
 include { singly                                           } from '../utils_scfmbench/groups'
@@ -83,7 +84,8 @@ workflow EVALUATE_EMBEDDINGS {
     ch_to_search = withDataset(ch_group, ch_obs)
     FIND_NEIGHBORS(ch_to_search, search)
     FIND_NEIGHBORS_ALONE(alone(ch_to_search, FIND_NEIGHBORS.out.neighbors), search)
-    ch_neighbors = made(FIND_NEIGHBORS.out.neighbors.mix(FIND_NEIGHBORS_ALONE.out.neighbors)) // channel: [ group, parquets, sidecars, knns ]
+    ch_searched = leftBy(FIND_NEIGHBORS.out.neighbors.mix(FIND_NEIGHBORS_ALONE.out.neighbors)) // channel: [ group, parquets, sidecars, knns ]
+    ch_neighbors = made(ch_searched)
 
     def scoring = stepSettings(
         options,
@@ -133,8 +135,9 @@ workflow EVALUATE_EMBEDDINGS {
     SCORE_COMMON_ALONE(alone(ch_to_score_common, SCORE_COMMON.out.scores), metrics, scoring_common)
 
     def probing = stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile'])
+    // probes need no neighbours but take them where they are; embeddings whose search was killed come last
     ch_to_probe = withDataset(
-        ch_group.filter { _group -> !options.skip_probing },
+        ch_searched.mix(notIn(ch_group, ch_searched)).filter { _group -> !options.skip_probing },
         ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] },
     )
     PROBE_EMBEDDING(ch_to_probe, probing)
@@ -206,6 +209,15 @@ def toCorrect(group, planned) {
             def (meta, parquets, sidecars) = asGroup(name, items.collect { row, parquet, sidecar -> [asMeta(row), parquet, sidecar] })
             [meta, parquets.unique(), sidecars.unique()]
         }
+}
+
+// Embeddings of groups that a step has left nothing of, each as a group of one with no file of that step.
+def notIn(ch_groups, ch_left) {
+    return singly(ch_groups)
+        .map { item -> [item[0].id, item] }
+        .join(singly(ch_left).map { item -> [item[0].id, true] }, remainder: true)
+        .filter { _id, item, left -> item != null && !left }
+        .map { id, item, _left -> asGroup(id, [item]) + [[]] }
 }
 
 // Whether an embedding that could be ranked lacks cells of its data set, by its sidecar (scfm.metrics.common_cells.lacks_cells).

@@ -65,8 +65,18 @@ def singly(ch_groups) {
 
 // Groups without the embeddings whose step failed: it leaves its main outputs with 0 bytes, and its reason in the status.
 def made(ch_groups) {
+    return withMembers(ch_groups) { item -> item.last().size() > 0 }
+}
+
+// Groups with the embeddings that a step has left its files of, also with 0 bytes: all but those whose process was killed.
+def leftBy(ch_groups) {
+    return withMembers(ch_groups) { _item -> true }
+}
+
+// Groups with some of the embeddings that have all their files.
+def withMembers(ch_groups, wanted) {
     return ch_groups
-        .map { group -> [group[0].id, membersOf(group).findAll { item -> item.last().size() > 0 }] }
+        .map { group -> [group[0].id, membersOf(group).findAll(wanted)] }
         .filter { _id, items -> items }
         .map { id, items -> asGroup(id, items) }
 }

@@ -11,7 +11,7 @@ process PROBE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embeddings), path(sidecars), path(obs), path(splits)
+    tuple val(meta), path(embeddings), path(sidecars), path(knns), path(obs), path(splits)
     val settings
 
     output:
@@ -28,6 +28,7 @@ process PROBE_EMBEDDING {
     probe_embedding.py \\
         --embedding ${embeddings} \\
         --sidecar ${sidecars} \\
+        --knn ${knns} \\
         --obs ${obs} \\
         --splits ${splits} \\
         --params params.json \\
