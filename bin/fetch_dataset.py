@@ -102,12 +102,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fetch or list."""
+    args = parse(argv)
     from scfm.fetch.discover import Discover
     from scfm.fetch.fetch import fetch_source
     from scfm.io.web import RetryPolicy
     from scfm.study.request import table_of, wanted
 
-    args = parse(argv)
     if args.tries < 1:
         raise ScfmError(f"--tries is {args.tries}; expected 1 or more.")
     if not 0 < args.max_gb < float("inf"):

@@ -36,10 +36,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve."""
+    args = parse(argv)
     from scfm.testing.mirror import load_mirror
     from scfm.testing.serve import run_with_mirror, serve
 
-    args = parse(argv)
     if args.command:
         return run_with_mirror(args.folder, args.command, port=args.port)
     with serve(load_mirror(args.folder), port=args.port) as api:

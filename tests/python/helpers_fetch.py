@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from scfm.io.web import RetryPolicy
 from scfm.testing.mirror import load_mirror
 from scfm.testing.serve import MirrorHandler, serve
 
@@ -183,12 +182,3 @@ def serving(folder: Path) -> Iterator[Faults]:
     faults = Faults()
     with serve(load_mirror(folder), handler=type("Faulty", (FaultyHandler,), {"faults": faults})) as faults.api:
         yield faults
-
-
-class Waits(list):
-    """Pauses asked for, without waiting."""
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """Three attempts."""
-        return RetryPolicy(tries=3, pause=1.0, timeout=5, sleep=self.append)

@@ -1,12 +1,14 @@
-"""A local web server that misbehaves on request, for the tests of downloads."""
+"""What a local web server does, for the tests of downloads: pytest-httpserver calls :meth:`Remote.respond`."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 
 @dataclass
@@ -51,64 +53,44 @@ class Remote:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    remote: Remote
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        remote, wanted = self.remote, self.headers.get("Range")
-        remote.asked.append((self.path, wanted))
-        self.close_connection = True
-        if self.path in remote.redirects:
-            self._answer(302, {"Location": remote.redirects[self.path]}, b"")
-            return
-        code = remote.answers.pop(0) if remote.answers else 0
-        if code or self.path not in remote.files:
-            self._answer(code or 404, {"Retry-After": remote.retry_after} if remote.retry_after else {}, b"")
-            return
-        content, tag = remote.files[self.path], remote.tags.get(self.path, '"v1"')
-        headers = {"Content-Type": remote.kind} | ({"ETag": tag} if tag else {})
-        start = 0
-        condition = self.headers.get("If-Range")
-        if remote.ranges and wanted and condition in (None, tag):
+    def respond(self, request: Request) -> Response:
+        """Answer a request."""
+        wanted = request.headers.get("Range")
+        self.asked.append((request.path, wanted))
+        if request.path in self.redirects:
+            return Response(status=302, headers={"Location": self.redirects[request.path]})
+        code = self.answers.pop(0) if self.answers else 0
+        if code or request.path not in self.files:
+            after = {"Retry-After": self.retry_after} if self.retry_after else {}
+            return Response(status=code or 404, headers=after)
+        content, tag = self.files[request.path], self.tags.get(request.path, '"v1"')
+        headers = {"Content-Type": self.kind} | ({"ETag": tag} if tag else {})
+        if self.ranges and wanted and request.headers.get("If-Range") in (None, tag):
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
-                self._answer(416, {"Content-Range": f"bytes */{len(content)}"}, b"")
-                return
-            said = start + 1 if remote.wrong_range else start
-            self._answer(
-                206, headers | {"Content-Range": f"bytes {said}-{len(content) - 1}/{len(content)}"}, content[start:]
-            )
-            return
-        if remote.unasked:
-            self._answer(206, headers | {"Content-Range": f"bytes 0-{len(content) - 1}/{len(content)}"}, content)
-            return
-        self._answer(200, headers, content)
+                return Response(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
+            said = start + 1 if self.wrong_range else start
+            return self._body(206, headers, content[start:], f"bytes {said}-{len(content) - 1}/{len(content)}")
+        if self.unasked:
+            return self._body(206, headers, content, f"bytes 0-{len(content) - 1}/{len(content)}")
+        return self._body(200, headers, content)
 
-    def _answer(self, code: int, headers: dict[str, str], body: bytes) -> None:
-        stop = self.remote.break_after.pop(0) if code in (200, 206) and self.remote.break_after else None
-        self.send_response(code)
-        length = {} if self.remote.lengthless else {"Content-Length": str(len(body))}
-        for name, value in {**length, "Connection": "close", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body if stop is None else body[:stop])
+    def _body(self, code: int, headers: dict[str, str], body: bytes, part: str = "") -> Response:
+        stop = self.break_after.pop(0) if self.break_after else None
+        headers |= {"Content-Range": part} if part else {}
+        headers |= {} if self.lengthless else {"Content-Length": str(len(body))}
+        return Response(iter([body[:stop]]), status=code, headers=headers)
 
 
-@contextmanager
-def serve(files: dict[str, bytes]) -> Iterator[Remote]:
-    """Run a server; its behaviour is what is set on the result."""
-    remote = Remote(files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"remote": remote}))
-    remote.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield remote
-    finally:
-        server.shutdown()
-        server.server_close()
+def serve(server: HTTPServer, files: dict[str, bytes]) -> Remote:
+    """Let a server of pytest-httpserver's serve files; its behaviour is what is set on the result."""
+    remote = Remote(files, url=server.url_for("").rstrip("/"))
+    server.expect_request(re.compile(".*")).respond_with_handler(remote.respond)
+    return remote
+
+
+def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list that gets the pauses asked for; nothing waits any more."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits

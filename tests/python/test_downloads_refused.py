@@ -14,18 +14,18 @@ import pytest
 from helpers_weights import Remote, serve
 from scfm.errors import ResourceError, ScfmError
 from scfm.io import transport
+from scfm.io.addresses import check_url
 from scfm.io.transport import download
-from scfm.io.web import RetryPolicy, check_url
+from scfm.io.web import RetryPolicy
 
 CONTENT = np.random.default_rng(1).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-POLICY = RetryPolicy(tries=2, timeout=5, sleep=lambda _: None)
+POLICY = RetryPolicy(tries=2, timeout=5)
 
 
 @pytest.fixture
-def remote():
-    with serve({"/file": CONTENT}) as running:
-        yield running
+def remote(httpserver):
+    return serve(httpserver, {"/file": CONTENT})
 
 
 def nothing_kept(folder: Path) -> bool:
@@ -42,10 +42,7 @@ def test_a_part_that_nobody_asked_for(remote: Remote, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["ftp://host/file", "file:///etc/hostname", "http://192.0.2.1/file", "data:,x"])
 def test_a_redirect_to_another_scheme(remote: Remote, target: str, tmp_path: Path) -> None:
     remote.redirects["/start"] = target
-    refused = (
-        r"/start: the server sends on to an address that is refused\.|/start: .*Redirection to url .* is not allowed"
-    )
-    with pytest.raises(ScfmError, match=refused):
+    with pytest.raises(ScfmError, match=r"/start: the server redirects to an address that is refused\."):
         download(f"{remote.url}/start", tmp_path / "file", policy=POLICY)
     assert nothing_kept(tmp_path)
 
@@ -53,8 +50,8 @@ def test_a_redirect_to_another_scheme(remote: Remote, target: str, tmp_path: Pat
 @pytest.mark.parametrize("lengthless", [False, True])
 def test_more_bytes_than_may_be_downloaded(remote: Remote, lengthless: bool, tmp_path: Path) -> None:
     remote.lengthless = lengthless
-    policy = RetryPolicy(tries=2, timeout=5, sleep=lambda _: None, max_bytes=200_000)
-    with pytest.raises(ScfmError, match=r"has 300,000 bytes or more, above the limit of 200,000\."):
+    policy = RetryPolicy(tries=2, timeout=5, max_bytes=200_000)
+    with pytest.raises(ScfmError, match=r"has [\d,]+ bytes or more, above the limit of 200,000\."):
         download(f"{remote.url}/file", tmp_path / "file", policy=policy)
     assert nothing_kept(tmp_path)
     assert download(f"{remote.url}/file", tmp_path / "file", policy=POLICY) == DIGEST
@@ -62,7 +59,7 @@ def test_more_bytes_than_may_be_downloaded(remote: Remote, lengthless: bool, tmp
 
 def test_a_longer_file_than_stated_ends_early(remote: Remote, tmp_path: Path) -> None:
     remote.lengthless = True
-    with pytest.raises(ScfmError, match=r"gave 300,000 bytes or more, expected 100,000\. Nothing was kept"):
+    with pytest.raises(ScfmError, match=r"gave [\d,]+ bytes or more, expected 100,000\. Nothing was kept"):
         download(f"{remote.url}/file", tmp_path / "file", size=100_000, policy=POLICY)
     assert nothing_kept(tmp_path)
 

@@ -126,7 +126,7 @@ def test_the_packages_of_registries_and_requirements_are_reported_when_loaded() 
     for entry in [*METHODS.values(), *MODELS.values()]:
         assert set(entry.packages) <= known, entry.name
     needed = re.findall(r"^([\w-]+)", (PROJECT / "requirements" / "all.in").read_text(), re.MULTILINE)
-    tools = {"hypothesis", "pytest", "pytest-xdist", "ruff", "mypy", "scib-metrics", "tqdm"}
+    tools = {"hypothesis", "pytest", "pytest-httpserver", "pytest-xdist", "ruff", "mypy", "scib-metrics", "tqdm"}
     assert {name for name in needed if name not in known} <= tools
 
 

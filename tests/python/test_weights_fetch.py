@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers_weights import Remote, serve
+from helpers_weights import Remote, record_waits, serve
 from models_contract import DATA
 from scfm.errors import ResourceError, ScfmError
 from scfm.io.transport import download
@@ -36,22 +37,21 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 SCRIPT = Path(__file__).resolve().parents[2] / "bin" / "fetch_weights.py"
 
 
+POLICY = RetryPolicy(tries=3, pause=1.0, timeout=5)
+
+
 @pytest.fixture
-def remote():
-    with serve({"/file": CONTENT}) as running:
-        yield running
+def remote(httpserver):
+    return serve(httpserver, {"/file": CONTENT})
 
 
-class Waits(list):
-    """Pauses asked for, without waiting."""
-
-    @property
-    def policy(self) -> RetryPolicy:
-        return RetryPolicy(tries=3, pause=1.0, timeout=5, sleep=self.append)
+@pytest.fixture(autouse=True)
+def waits(monkeypatch) -> list[float]:
+    return record_waits(monkeypatch)
 
 
-def get(remote: Remote, path: Path, waits: Waits | None = None, **more: object) -> str:
-    return download(f"{remote.url}/file", path, policy=(waits if waits is not None else Waits()).policy, **more)
+def get(remote: Remote, path: Path, **more: object) -> str:
+    return download(f"{remote.url}/file", path, policy=POLICY, **more)
 
 
 def only(folder: Path) -> list[str]:
@@ -76,10 +76,9 @@ def test_what_is_there_and_fits_is_kept(remote, tmp_path) -> None:
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_broken_connections_go_on_where_they_ended(remote, tmp_path) -> None:
+def test_broken_connections_go_on_where_they_ended(remote, waits, tmp_path) -> None:
     remote.break_after = [100_000, 50_000, 1_000]
-    waits = Waits()
-    assert get(remote, tmp_path / "file", waits, sha256=DIGEST) == DIGEST
+    assert get(remote, tmp_path / "file", sha256=DIGEST) == DIGEST
     assert [r for _, r in remote.asked] == [None, "bytes=100000-", "bytes=150000-", "bytes=151000-"]
     assert waits == [1.0, 1.0, 1.0]  # each attempt brought something, so the pause does not grow
 
@@ -90,12 +89,11 @@ def test_a_server_without_ranges_starts_again(remote, tmp_path) -> None:
     assert [r for _, r in remote.asked] == [None, "bytes=100000-"]
 
 
-def test_no_progress_gives_up_and_a_later_call_goes_on(remote, tmp_path) -> None:
+def test_no_progress_gives_up_and_a_later_call_goes_on(remote, waits, tmp_path) -> None:
     remote.break_after = [100_000, 0, 0, 0]
-    waits = Waits()
     with pytest.raises(ScfmError, match=r"not downloaded after 3 attempts .*100,000 bytes\) is kept"):
-        get(remote, tmp_path / "file", waits, sha256=DIGEST)
-    assert waits == [1.0, 1.0, 2.0]
+        get(remote, tmp_path / "file", sha256=DIGEST)
+    assert waits == [1.0, 1.0]  # after the bytes, and before the third attempt without any
     assert only(tmp_path) == ["file.part", "file.part.json"]
     remote.break_after.clear()
     remote.asked.clear()
@@ -122,7 +120,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(remote, tmp_path) -> None:
 def test_bytes_of_another_address_or_without_a_tag_are_not_gone_on_with(remote, tmp_path) -> None:
     broken_off(remote, tmp_path / "file")
     remote.files["/other"] = CONTENT[::-1]
-    download(f"{remote.url}/other", tmp_path / "file", policy=Waits().policy)
+    download(f"{remote.url}/other", tmp_path / "file", policy=POLICY)
     assert remote.asked == [("/other", None)]
     remote.tags["/file"] = ""
     broken_off(remote, tmp_path / "second")
@@ -171,12 +169,13 @@ def test_refusals_are_not_tried_again(remote, code, sentence, tmp_path) -> None:
     assert len(remote.asked) == 1 and only(tmp_path) == []
 
 
-def test_busy_servers_are_asked_again(remote, tmp_path) -> None:
-    remote.answers, waits = [503, 500], Waits()
-    get(remote, tmp_path / "file", waits, sha256=DIGEST)
-    assert waits == [1.0, 2.0]
-    remote.answers, remote.retry_after, waits = [429], "7", Waits()
-    get(remote, tmp_path / "second", waits, sha256=DIGEST)
+def test_busy_servers_are_asked_again(remote, waits, tmp_path) -> None:
+    remote.answers = [503, 500]
+    get(remote, tmp_path / "file", sha256=DIGEST)
+    assert waits == [1.0]  # the second attempt follows at once
+    waits.clear()
+    remote.answers, remote.retry_after = [429], "7"
+    get(remote, tmp_path / "second", sha256=DIGEST)
     assert waits == [7.0]
 
 
@@ -189,15 +188,16 @@ def test_a_web_page_is_not_a_checkpoint(remote, tmp_path) -> None:
 
 def test_redirects_keep_the_range(remote, tmp_path) -> None:
     remote.redirects["/start"], remote.break_after = "/file", [100_000]
-    assert download(f"{remote.url}/start", tmp_path / "file", sha256=DIGEST, policy=Waits().policy) == DIGEST
+    assert download(f"{remote.url}/start", tmp_path / "file", sha256=DIGEST, policy=POLICY) == DIGEST
     assert remote.asked[-1] == ("/file", "bytes=100000-")
 
 
 def test_nobody_answers(tmp_path) -> None:
-    with serve({}) as gone:
-        url = gone.url
+    with socket.socket() as unused:  # a port that nobody listens to
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     with pytest.raises(ScfmError, match=r"not downloaded after 3 attempts .*connected to the internet"):
-        download(f"{url}/file", tmp_path / "file", policy=Waits().policy)
+        download(f"{url}/file", tmp_path / "file", policy=POLICY)
     for odd in ("ftp://host/file", "file:///etc/hostname"):
         with pytest.raises(ScfmError, match="not a web address"):
             download(odd, tmp_path / "file")
@@ -261,7 +261,7 @@ def make_table(remote: Remote) -> WeightsTable:
 
 
 def run(table: WeightsTable, dest: Path, **more: object) -> Path:
-    return fetch(table, table.release("toy"), dest, confirm=lambda _: True, policy=Waits().policy, **more)
+    return fetch(table, table.release("toy"), dest, confirm=lambda _: True, policy=POLICY, **more)
 
 
 def test_a_model_is_fetched_verified_and_recorded(remote, tmp_path) -> None:

@@ -22,9 +22,10 @@ from scfm.fetch.records import (
     write_record,
 )
 from scfm.fetch.spec import Spec
+from scfm.io.addresses import check_url
 from scfm.io.checksums import sha256_of
 from scfm.io.transport import download
-from scfm.io.web import RetryPolicy, check_url
+from scfm.io.web import RetryPolicy
 
 log = logging.getLogger(__name__)
 

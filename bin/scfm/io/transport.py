@@ -7,17 +7,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from urllib3 import BaseHTTPResponse
+
 from scfm.errors import ScfmError
+from scfm.io.addresses import check_url
 from scfm.io.checksums import sha256_of
 from scfm.io.progress import meter
 from scfm.io.space import require_space
-from scfm.io.web import AGENT, RetryPolicy, TransientError, check_url, open_url, retry, status_error
+from scfm.io.web import RetryPolicy, TransientError, ask, refusal
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def download(
     Parameters
     ----------
     url
-        ``https://`` address; ``http://`` as :func:`~scfm.io.web.check_url` has it.
+        ``https://`` address; ``http://`` as :func:`~scfm.io.addresses.check_url` has it.
     path
         Target; its folder is made. A file that is there and fits ``size`` and ``sha256`` is kept.
     size, sha256
@@ -117,6 +118,12 @@ class _Part:
         """Bytes so far."""
         return self.file.stat().st_size if self.file.is_file() else 0
 
+    def range_header(self) -> dict[str, str]:
+        """Header fields that ask for the bytes behind those so far."""
+        if not self.length:
+            return {}
+        return {"Range": f"bytes={self.length}-"} | ({"If-Range": self.validator} if self.validator else {})
+
     def drop(self) -> None:
         """Forget what is there."""
         self.validator = ""
@@ -177,70 +184,38 @@ def _fill(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> No
             f" internet? What came so far ({part.length:,} bytes) is kept: the same command goes on from there."
         )
 
-    retry(
-        lambda: _ask(part, size, policy, advice),
-        policy,
-        name=part.path.name,
-        give_up=give_up,
-        progress=lambda: part.length,
-    )
+    if size is None or part.length != size:
+        ask(
+            part.url,
+            policy,
+            lambda answer: _receive(part, answer, size, policy.max_bytes, advice),
+            give_up=give_up,
+            headers=part.range_header,
+            progress=lambda: part.length,
+        )
 
 
-def _ask(part: _Part, size: int | None, policy: RetryPolicy, advice: str) -> None:
-    """Make one request and write what comes."""
-    at = part.length
-    if size is not None and at == size:
-        return
-    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-    if at:
-        headers |= {"Range": f"bytes={at}-"} | ({"If-Range": part.validator} if part.validator else {})
-    request = urllib.request.Request(part.url, headers=headers)
-    try:
-        with open_url(request, policy) as answer:
-            _receive(part, answer, at, size, policy.max_bytes)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and at:  # nothing behind our last byte: another file, or all of it is there
-            total = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
-            if total == str(at):
-                return
-            part.drop()
-            raise TransientError("the file there is shorter than what was received", wait=0.0) from error
-        raise status_error(part.url, error, advice) from error
-
-
-def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int) -> None:
+def _receive(part: _Part, answer: BaseHTTPResponse, size: int | None, max_bytes: int, advice: str) -> None:
     """Write the body of an answer behind the bytes so far, or from the beginning where the server sends all of it."""
-    kind = answer.headers.get_content_type()
-    if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
-        raise ScfmError(
-            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a"
-            " browser and put the file in place by hand."
-        )
-    if answer.status == 206 and not at:  # partial content
-        raise ScfmError(
-            f"{part.url}: the server sends a part of the file (status 206) though all of it was asked for. Nothing was"
-            f" kept."
-        )
-    goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {at}-")
-    if answer.status == 206 and not goes_on:
+    at = part.length
+    if answer.status == 416 and at:  # nothing behind our last byte: another file, or all of it is there
+        if answer.headers.get("Content-Range", "").rpartition("/")[2] == str(at):
+            return
         part.drop()
-        raise TransientError("the server sends another range than asked for", wait=0.0)
-    validator = _validator(answer.headers)
-    if not goes_on:
-        if at:
-            log.info("%s: the server cannot go on, or has another file now: from the beginning", part.path.name)
-        part.begin(validator)
-        at = 0
+        raise TransientError("the file there is shorter than what was received")
+    if answer.status not in {200, 206}:
+        raise refusal(part.url, answer, advice)
+    at = _start(part, answer)
     length = answer.headers.get("Content-Length")
     total = at + int(length) if length is not None else None
     expected = total if total is not None else size
     _check_cap(part, expected or 0, max_bytes)
     require_space(part.path, (expected or at) - at, DEST_ADVICE)
-    with part.file.open("ab" if goes_on else "wb") as out, meter(part.path.name, at, total) as tell:
-        while block := answer.read(BLOCK):
-            if at + len(block) > min(max_bytes, size if size is not None else max_bytes):
-                out.close()
+    at_most = min(max_bytes, size if size is not None else max_bytes)
+    with part.file.open("ab") as out, meter(part.path.name, at, total) as tell:
+        # read1: what has come by now, so that nothing of it is lost when the connection breaks
+        while block := answer.read1(BLOCK):
+            if at + len(block) > at_most:
                 _check_cap(part, at + len(block), max_bytes)
                 part.drop()
                 raise ScfmError(
@@ -251,8 +226,32 @@ def _receive(part: _Part, answer: Any, at: int, size: int | None, max_bytes: int
             out.write(block)
             at += len(block)
             tell(len(block))
-    if total is not None and at < total:
-        raise TransientError(f"the connection broke after {at:,} of {total:,} bytes")
+
+
+def _start(part: _Part, answer: BaseHTTPResponse) -> int:
+    """Return the position of an answer's first byte in the file; begin anew where it is the first of all."""
+    at = part.length
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/html" and not part.path.name.endswith((".html", ".htm")):
+        raise ScfmError(
+            f"{part.url}: the server sends a web page in place of the file (a login, or a warning?). Open it in a"
+            " browser and put the file in place by hand."
+        )
+    if answer.status == 206 and not at:  # partial content
+        raise ScfmError(
+            f"{part.url}: the server sends a part of the file (status 206) though all of it was asked for. Nothing was"
+            f" kept."
+        )
+    goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {at}-")
+    if answer.status == 206 and not goes_on:
+        part.drop()
+        raise TransientError("the server sends another range than asked for")
+    if goes_on:
+        return at
+    if at:
+        log.info("%s: the server cannot resume, or has another file now: from the beginning", part.path.name)
+    part.begin(_validator(answer.headers))
+    return 0
 
 
 def _validator(headers: Any) -> str:

@@ -1,35 +1,46 @@
-"""Asking web servers: what is retried and how long, what is a refusal, and JSON answers."""
+"""Requests to web servers: what is retried and for how long, what is a refusal, and JSON answers."""
 
 from __future__ import annotations
 
-import email.utils
-import http.client
-import ipaddress
 import json
 import logging
-import ssl
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import urllib3
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, MaxRetryError
+
 from scfm.errors import ScfmError
+from scfm.io.addresses import check_url, pool_manager
 
 log = logging.getLogger(__name__)
+#: urllib3 logs what it does about a failed connection; :class:`Retries` does so for error statuses, too
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 AGENT = "scfmbench"
 #: answers after which the same question may get another answer
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-#: errors of the connection, unlike those of the disk
-_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: redirects that are followed for one request
+_MAX_REDIRECTS = 10
 
 #: bytes of a JSON answer at most
 MAX_JSON = 200_000_000
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+
+class Retries(urllib3.Retry):
+    """urllib3's count of attempts and pauses; a pause is logged."""
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Log why the request is sent again, and wait."""
+        last = self.history[-1]
+        log.warning("%s: %s; asking again", last.url, _reason(last.error) if last.error else f"status {last.status}")
+        super().sleep(response)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +52,16 @@ class RetryPolicy:
     tries
         Attempts in a row that bring no new byte, before giving up.
     pause
-        Seconds before the second attempt; doubled for each further one, at most ``longest``.
+        Seconds before the third attempt, doubled for each further one; the second follows at once. ``Retry-After`` of
+        a server replaces it.
+    longest
+        Longest pause, in seconds, whoever asks for it.
     timeout
         Seconds without an answer.
     max_bytes
         Largest file that is downloaded.
     allow_http
         Whether addresses without encryption are taken; loopback addresses always are.
-    sleep
-        Waits; replaced in tests.
     """
 
     tries: int = 6
@@ -58,21 +70,21 @@ class RetryPolicy:
     timeout: float = 60.0
     max_bytes: int = 2_000_000_000_000
     allow_http: bool = False
-    sleep: Callable[[float], None] = time.sleep
+
+    def retries(self) -> Retries:
+        """Return a fresh count of attempts."""
+        return Retries(
+            total=self.tries - 1,
+            status_forcelist=_PASSING,
+            raise_on_status=False,
+            backoff_factor=self.pause / 2,  # urllib3 waits for twice the factor before the third attempt
+            backoff_max=self.longest,
+            retry_after_max=int(self.longest),
+        )
 
 
 class TransientError(Exception):
-    """An error that may pass.
-
-    Attributes
-    ----------
-    wait
-        Seconds after which the server wants to be asked again; None where it does not say.
-    """
-
-    def __init__(self, text: str, wait: float | None = None) -> None:
-        super().__init__(text)
-        self.wait = wait
+    """An answer that breaks the protocol and may be right the next time."""
 
 
 class RefusedError(ScfmError):
@@ -89,126 +101,114 @@ class RefusedError(ScfmError):
         self.code = code
 
 
-def check_url(url: str, *, allow_http: bool = False) -> None:
-    """Raise :class:`ScfmError` where a text is no ``https`` address that can be asked.
+def ask(
+    url: str,
+    policy: RetryPolicy,
+    receive: Callable[[BaseHTTPResponse], Result],
+    *,
+    give_up: Callable[[str], str],
+    headers: Callable[[], Mapping[str, str]] = dict,
+    progress: Callable[[], int] = lambda: 0,
+) -> Result:
+    """Return what ``receive`` makes of an answer.
+
+    Failed connections and passing error statuses are retried by urllib3. A body that breaks off is another failed
+    attempt of the same count, unless it brought new bytes: then the count starts anew.
 
     Parameters
     ----------
     url
-        The address. ``http`` is taken for loopback addresses only, unless ``allow_http``.
-    """
-    odd = [c for c in url if c.isspace() or ord(c) < 32 or ord(c) > 126]  # ASCII that is printed
-    if odd:
-        raise ScfmError(
-            f"{url!r}: not a web address: it holds {odd[0]!r}. Blanks and letters beyond ASCII are written as %XX in"
-            f" one."
-        )
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname, parts.port  # the port is parsed here, and may be none
-    except ValueError as error:
-        raise ScfmError(f"{url}: not a web address ({error}); expected https://host/path.") from error
-    if parts.scheme not in {"https", "http"} or not host:
-        raise ScfmError(f"{url}: not a web address (https://...).")
-    if parts.scheme == "http" and not (allow_http or _is_loopback(host)):
-        raise ScfmError(
-            f"{url}: is not encrypted, so nothing tells who sends the file. Use https://, or --allow_http where you"
-            f" trust"
-            " the network."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to addresses that could have been asked in the first place."""
-
-    def __init__(self, *, allow_http: bool) -> None:
-        self.allow_http = allow_http
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917  # urllib calls it
-        """Return the request that follows, or raise where its address is refused."""
-        try:
-            check_url(newurl, allow_http=self.allow_http)
-        except ScfmError as error:
-            raise ScfmError(f"{req.full_url}: the server sends on to an address that is refused. {error}") from None
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def open_url(request: urllib.request.Request, policy: RetryPolicy) -> Any:
-    """Return the answer to a request, redirects followed."""
-    opener = urllib.request.build_opener(_Redirects(allow_http=policy.allow_http))
-    return opener.open(request, timeout=policy.timeout)
-
-
-def retry(
-    attempt: Callable[[], Answer],
-    policy: RetryPolicy,
-    *,
-    name: str,
-    give_up: Callable[[str], str],
-    progress: Callable[[], int] = lambda: 0,
-) -> Answer:
-    """Return what an attempt returns; after an error of the network or a :class:`TransientError` one, try again after a
-    pause.
-
-    Parameters
-    ----------
-    attempt
-        Asks.
+        The address; it has passed :func:`~scfm.io.addresses.check_url`.
     policy
-        How long.
-    name
-        How log lines call it.
+        How often and how long.
+    receive
+        Reads the answer, whatever its status.
     give_up
         From the last reason to the sentence of the error.
+    headers
+        Header fields of the next request.
     progress
-        Bytes so far: an attempt that added some is no failure.
+        Bytes so far.
 
     Raises
     ------
     ScfmError
-        ``give_up``'s sentence, after ``policy.tries`` attempts in a row without progress.
+        ``give_up``'s sentence after ``policy.tries`` attempts in a row without progress, or a redirect that is refused.
     """
-    failures = 0
+    retries: urllib3.Retry = policy.retries()
+    fields = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     while True:
-        before = progress()
+        before, answer = progress(), None
         try:
-            return attempt()
-        except (TransientError, *_NETWORK) as error:
-            so_far = progress()
-            failures = 0 if so_far > before else failures + 1
-            why = str(getattr(error, "reason", "") or error) or type(error).__name__
-            if failures >= policy.tries:
-                raise ScfmError(give_up(why)) from error
-            asked = getattr(error, "wait", None)
-            wait = min(policy.longest, policy.pause * 2 ** max(0, failures - 1) if asked is None else asked)
-            log.warning(
-                "%s: %s; %s in %.0f s", name, why, f"going on at byte {so_far}" if so_far else "asking again", wait
-            )
-            policy.sleep(wait)
+            answer = _open(url, policy, retries, {**fields, **headers()})
+            if answer.status in _PASSING:  # urllib3 has asked as often as it may
+                raise ScfmError(give_up(f"the server answers {answer.status} {answer.reason}"))
+            return receive(answer)
+        except MaxRetryError as error:
+            raise ScfmError(give_up(_reason(error))) from error
+        except (HTTPError, TransientError) as error:
+            if progress() > before:
+                log.warning("%s: %s; resuming at byte %d", url, _reason(error), progress())
+                retries = policy.retries()
+                time.sleep(policy.pause)
+                continue
+            used = retries if answer is None or answer.retries is None else answer.retries
+            try:
+                retries = used.increment("GET", url, error=error)
+            except MaxRetryError:
+                raise ScfmError(give_up(_reason(error))) from error
+            retries.sleep()
+        finally:
+            if answer is not None:
+                answer.close()
 
 
-def status_error(url: str, error: urllib.error.HTTPError, advice: str = "") -> TransientError | RefusedError:
-    """Return what a server's error status means: ask again, or a sentence.
+def _open(url: str, policy: RetryPolicy, retries: urllib3.Retry, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    """Return the answer to a request, its body unread. Redirects are followed here and not by urllib3, because each
+    address is checked, and may be asked by another proxy than the one before.
+    """
+    asked = url
+    for _ in range(_MAX_REDIRECTS + 1):
+        answer = pool_manager(asked).urlopen(
+            "GET",
+            asked,
+            headers=headers,
+            retries=retries,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=urllib3.Timeout(connect=policy.timeout, read=policy.timeout),
+        )
+        where = answer.get_redirect_location()
+        if not where:
+            return answer
+        answer.close()
+        asked = urllib.parse.urljoin(asked, where)
+        try:
+            check_url(asked, allow_http=policy.allow_http)
+        except ScfmError as error:
+            raise ScfmError(f"{url}: the server redirects to an address that is refused. {error}") from None
+    raise ScfmError(f"{url}: the server redirects more than {_MAX_REDIRECTS} times. Check the address in a browser.")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a request failed, without urllib3's name of the connection."""
+    error = getattr(error, "reason", None) or error
+    return str(error).rpartition("): ")[2] or type(error).__name__
+
+
+def refusal(url: str, answer: BaseHTTPResponse, advice: str = "") -> RefusedError:
+    """Return the error for an answer whose status is an error that will not pass.
 
     Parameters
     ----------
     url
         What was asked.
-    error
+    answer
         The answer.
     advice
         Where a person finds the file, or what to do, when it is not there.
     """
-    if error.code in _PASSING:
-        return TransientError(f"the server answers {error.code} {error.reason}", _retry_after(error))
     cause = {
         401: (
             "It wants a login: open the page in a browser, accept its conditions there and put the file in place by"
@@ -220,19 +220,8 @@ def status_error(url: str, error: urllib.error.HTTPError, advice: str = "") -> T
         ),
         404: f"The file is not there (any more): {advice or 'check the address.'}",
         410: f"The file is not there any more: {advice or 'look for where it has moved.'}",
-    }.get(error.code, "Try again later, or download the file in a browser and put it in place by hand.")
-    return RefusedError(f"{url}: the server answers {error.code} {error.reason}. {cause}", error.code)
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as a number or as a date."""
-    text = str(error.headers.get("Retry-After", "")).strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+    }.get(answer.status, "Try again later, or download the file in a browser and put it in place by hand.")
+    return RefusedError(f"{url}: the server answers {answer.status} {answer.reason}. {cause}", answer.status)
 
 
 def read_capped(answer: Any, url: str) -> bytes:
@@ -256,19 +245,15 @@ def get_json(url: str, policy: RetryPolicy | None = None) -> Any:
     policy = policy or RetryPolicy()
     check_url(url, allow_http=policy.allow_http)
 
-    def attempt() -> bytes:
-        request = urllib.request.Request(url, headers={"User-Agent": AGENT, "Accept": "application/json"})
-        try:
-            with open_url(request, policy) as answer:
-                return read_capped(answer, url)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise status_error(url, error) from error
+    def receive(answer: BaseHTTPResponse) -> bytes:
+        if answer.status != 200:
+            raise refusal(url, answer)
+        return read_capped(answer, url)
 
     def give_up(why: str) -> str:
         return f"{url}: no answer after {policy.tries} attempts ({why}). Is this machine connected to the internet?"
 
-    body = retry(attempt, policy, name=url, give_up=give_up)
+    body = ask(url, policy, receive, give_up=give_up, headers=lambda: {"Accept": "application/json"})
     try:
         return json.loads(body)
     except ValueError as error:

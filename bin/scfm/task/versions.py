@@ -35,6 +35,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "torch": "torch",
     "umap": "umap-learn",
+    "urllib3": "urllib3",
     "yaml": "pyyaml",
     "zarr": "zarr",
 }

@@ -2,6 +2,9 @@
 
 See :mod:`scfm.testing.mirror` for the folder and :mod:`scfm.fetch.discover` for the interface. Files have a strong ETag
 (size and time of change) and are served in ranges (RFC 9110: one range, ``If-Range``, 416 behind the end).
+
+It is part of ``make demo-study`` and runs in a container without the tests' packages, so it is built on the standard
+library and not on pytest-httpserver, which serves the other tests of downloads.
 """
 
 from __future__ import annotations
