@@ -1,9 +1,9 @@
 """The approximate search of large data sets: an inverted file whose recall is set before and measured after the search.
 
 K-means puts every cell into a list. The cells of a list are searched among the members of the nearest lists, by
-:func:`scfm.neighbors.exact.nearest`: one matrix product per list, exact distances, the same order of ties. How many lists
-are read is the smallest number with which a sample of cells finds at least 99 % of its exact neighbours. One thread
-makes the lists, and each list is searched on its own, so the result does not depend on the number of threads.
+:func:`scfm.neighbors.exact.nearest`: one matrix product per list, exact distances, the same order of ties. How many
+lists are read is the smallest number with which a sample of cells finds at least 99 % of its exact neighbours. One
+thread makes the lists, and each list is searched on its own, so the number of threads changes no result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def nearly_nearest(values: np.ndarray, k: int, *, ties: TieRule, seed: int) -> t
     tuning = np.arange(len(sample)) % 2 == 0
     loose = tuning & (heaps[sample] < 0)
     n_read = lists.enough(sample[loose], truth[loose])
-    if lists.share(n_read) > _MAX_SHARE:
+    if lists.share(n_read, heaps < 0) > _MAX_SHARE:
         return *nearest(values, k, ties=ties), Search()
     indices, distances = np.empty((n, k), dtype=np.int64), np.zeros((n, k))
     for rows, columns in lists.blocks(n_read, heaps < 0, k + MARGIN):
@@ -132,10 +132,11 @@ class _Lists:
             low, high = (low, middle) if reached else (middle + 1, high)
         return low
 
-    def share(self, n_read: int) -> float:
-        """Return the share of all pairs of cells that are computed when ``n_read`` lists are read."""
+    def share(self, n_read: int, wanted: np.ndarray) -> float:
+        """Return the share of all pairs of cells that are computed when the wanted cells read ``n_read`` lists."""
         sizes = np.diff(self.starts)
-        return float((sizes[self.order[:, :n_read]].sum(axis=1) * sizes).sum() / len(self.of_cell) ** 2)
+        rows = np.bincount(self.of_cell[wanted], minlength=len(sizes))
+        return float((sizes[self.order[:, :n_read]].sum(axis=1) * rows).sum() / len(self.of_cell) ** 2)
 
     def blocks(self, n_read: int, wanted: np.ndarray, at_least: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the wanted cells of every list and the cells of the nearest lists to search them among."""
