@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_embedding_arguments(parser)
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
     parser.add_argument(
-        "--exact_max_cells", type=int, default=200_000, help="above this many cells the search is approximate"
+        "--exact_max_cells", type=int, default=50_000, help="above this many cells the search is approximate"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the approximate search")
     parser.add_argument("--cpus", type=int, default=1, help="threads")
@@ -34,14 +34,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("neighbors", **about, on_error=args.on_error) as status:
             cells = load_scored_cells(member.embedding, sidecar, args.obs)
-            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "seed": args.seed, "cpus": args.cpus}
+            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "seed": args.seed}
             found = find_neighbors(cells.values, cells.cell_ids, **search)
-            exact = len(found.cell_ids) <= args.exact_max_cells
             status.update(
                 n_cells=len(found.cell_ids),
                 k=found.k,
                 k_asked=args.k,
-                exact=exact,
+                exact=found.search.is_exact,
+                recall=found.search.recall,
+                n_lists=found.search.n_lists,
+                n_lists_read=found.search.n_read,
                 metric="euclidean",
                 self_counted=True,
             )

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
     parser.add_argument(
-        "--exact_max_cells", type=int, default=200_000, help="above this many cells the search is approximate"
+        "--exact_max_cells", type=int, default=50_000, help="above this many cells the search is approximate"
     )
     parser.add_argument("--cpus", type=int, default=1, help="threads")
     add_step_arguments(parser)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_sidecar(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("score_common", **about, on_error=args.on_error) as status:
-            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "cpus": args.cpus}
+            search = {"k": args.k, "exact_max_cells": args.exact_max_cells}
             data = load_common(member.embedding, sidecar, args.obs, args.pca, read_ids(args.cells), **search)
             pair = key_pairs(list(read_scored(args.obs).columns))[0]
             settings = {"profile": args.profile, "metrics_table": args.metrics_table, "on_error": args.on_error}

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--exact_max_cells",
         type=int,
-        default=200_000,
+        default=50_000,
         help="above this many cells the search for a pair of keys with gaps is approximate",
     )
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")

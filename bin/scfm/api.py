@@ -241,6 +241,7 @@ def _inputs(
     """Return what the metrics read: cells with batch, label and embedding, sorted by id."""
     import numpy as np
     import pandas as pd
+    from threadpoolctl import threadpool_limits
 
     from scfm.metrics.inputs import Groups, MetricInputs
     from scfm.neighbors.search import find_neighbors
@@ -253,6 +254,8 @@ def _inputs(
     if not scored.any():
         raise ScfmError(f"No cell has a batch ('{batch_key}'), a label ('{label_key}') and a row in '{embedding}'.")
     cell_ids, values, keys = cell_ids[scored], values[scored], keys[scored]
+    with threadpool_limits(cpus):
+        near = find_neighbors(values, cell_ids, k=k)
     pca = None
     if pca_key in adata.obsm:
         whole = pd.DataFrame(np.asarray(adata.obsm[pca_key]), index=adata.obs_names.astype(str))
@@ -262,7 +265,7 @@ def _inputs(
         Groups.of(keys["label"].to_numpy(dtype=object)),
         Groups.of(keys["batch"].to_numpy(dtype=object)),
         values,
-        find_neighbors(values, cell_ids, k=k, cpus=cpus),
+        near,
         pca,
         seed,
     )

@@ -69,6 +69,7 @@ def score_row(
         "group": "all",
         "value": value if status == "ok" else np.nan,
         "spread": np.nan,
+        "stderr": np.nan,
         "n_cells": 100,
         "n_labels": None,
         "scaled": None,

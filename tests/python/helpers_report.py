@@ -164,6 +164,7 @@ def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
                     "group": group,
                     "value": value,
                     "spread": np.nan,
+                    "stderr": np.nan,
                     "n_cells": facts["labels"].get(group, sum(facts["labels"].values())),
                     "n_labels": len(groups) - 1 if group == "all" and len(groups) > 1 else None,
                     "scaled": None,

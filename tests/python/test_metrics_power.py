@@ -64,7 +64,7 @@ def test_power_is_what_separated_batches_give(sizes: tuple[int, ...]) -> None:
     """kBET's rule, from sizes alone, agrees with the value of a label whose batches are 50 sd apart."""
     data = _labels_apart({"only": sizes}, shift=50)
     near = data.nearest(kbet.neighborhood_size(np.array(sizes)) + 1)
-    accepted = kbet.acceptance(near.indices, data.batches.codes)
+    accepted = kbet.accepted(near.indices, data.batches.codes).mean()
     enough = sum(sizes) >= 3 * (kbet.neighborhood_size(np.array(sizes)) + 1)
     assert kbet.has_power(np.array(sizes)) == (enough and accepted <= 0.5)
 

@@ -57,4 +57,4 @@ def cosine_mixing(units: "np.ndarray", codes: "np.ndarray") -> "np.ndarray":
 
 def bras(data: MetricInputs) -> MetricResult:
     """BRAS (Rautenstrauch & Ohler 2025, 10.1038/s41587-025-02743-4): mean over labels; 0 to 1, higher is better."""
-    return mixing_inside_labels(data, "BRAS", lambda values, batches: cosine_mixing(unit_rows(values), batches))
+    return mixing_inside_labels(data, "BRAS", lambda values, batches, _rows: cosine_mixing(unit_rows(values), batches))

@@ -18,7 +18,7 @@ from scfm.metrics.load import load_scored_cells, read_scored
 from scfm.metrics.ranking import MIN_COVERAGE
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import failed_step, failure_sentence, score
-from scfm.neighbors.search import find_neighbors
+from scfm.neighbors.search import EXACT_MAX_CELLS, find_neighbors
 from scfm.task.steps import embedding_id
 
 
@@ -118,8 +118,7 @@ def load_common(
     cells: Collection[str],
     *,
     k: int = 90,
-    exact_max_cells: int = 200_000,
-    cpus: int = 1,
+    exact_max_cells: int = EXACT_MAX_CELLS,
 ) -> MetricInputs:
     """Read what the metrics of an embedding need on the common cells, with neighbours searched among these.
 
@@ -129,7 +128,7 @@ def load_common(
         As in :func:`scfm.metrics.load.load_inputs`.
     cells
         The common cells.
-    k, exact_max_cells, cpus
+    k, exact_max_cells
         As in :func:`scfm.neighbors.search.find_neighbors`.
 
     Raises
@@ -143,7 +142,7 @@ def load_common(
     wanted = np.array(sorted(cells), dtype=object)
     rows = align(whole.cell_ids, wanted, embedding)
     values = np.asarray(whole.values)[rows]  # load_scored_cells refuses a graph, which has none
-    search = {"k": k, "exact_max_cells": exact_max_cells, "cpus": cpus}
+    search = {"k": k, "exact_max_cells": exact_max_cells}
     pca_ids, pca_values = read_embedding(pca)
     return MetricInputs(
         wanted,

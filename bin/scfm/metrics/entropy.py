@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import MetricInputs, MetricResult
 from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _mean_by_cell(data: MetricInputs, measure: "Callable[..., np.ndarray]") -> M
     if not known.any():
         reasons = sorted({data.why_without(code) for code in range(len(data.labels.names))})
         raise NotApplicable("No label has two batches and enough cells.", reasons[0])
-    return MetricResult(Score(float(per_cell[known].mean()), int(known.sum())), data.per_label(per_cell, np.mean))
+    return MetricResult(data.summarize(per_cell), data.per_label(per_cell))
 
 
 def batch_entropy(data: MetricInputs) -> MetricResult:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
+from scfm.metrics.evaluated import SAMPLE_ABOVE, How, Sample, combined_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +35,15 @@ class Score:
         Reason code; empty where there is a value.
     spread
         Largest minus smallest value over the seeds of a clustering, whose median ``value`` is; None without seeds.
+    stderr
+        Standard error of ``value`` where it is computed from a sample of the cells; None where from all.
     """
 
     value: float | None
     n_cells: int
     reason: str = ""
     spread: float | None = None
+    stderr: float | None = None
 
     @classmethod
     def of_seeds(cls, values: "Sequence[float]", n_cells: int) -> "Score":
@@ -109,6 +113,8 @@ class MetricInputs:
         Seed of the clusterings.
     n_seeds
         Seeds of every clustering: ``seed`` and those after it (k-means: from its own first one).
+    sample_above
+        Above this many cells metrics that need each cell's distances evaluate a sample (:attr:`sample`).
     """
 
     cell_ids: "np.ndarray"
@@ -119,12 +125,28 @@ class MetricInputs:
     pca: "np.ndarray | None" = None
     seed: int = LEIDEN_SEED
     n_seeds: int = 1
+    sample_above: int = SAMPLE_ABOVE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def n_cells(self) -> int:
         """Number of scored cells."""
         return len(self.cell_ids)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether metrics take their bounded ways."""
+        return self.n_cells > self.sample_above
+
+    @property
+    def sample(self) -> Sample | None:
+        """The cells to evaluate, drawn from every label; None for all cells."""
+        if not self.is_large:
+            return None
+        found: Sample = self.keep(
+            "sample", lambda: Sample.draw(self.cell_ids, self.labels.codes, seed=self.seed), of=("labels",)
+        )
+        return found
 
     def keep(self, key: str, compute: Callable[[], Any], *, of: Sequence[str] = ("labels", "batches")) -> Any:
         """Return what ``compute`` gives, computed at the first call only; its error is kept as well.
@@ -199,10 +221,30 @@ class MetricInputs:
             shape
         )
 
+    def summarize(self, per_cell: "np.ndarray", how: How = "mean", sample: Sample | None = None) -> Score:
+        """Summarise a value per cell over all cells; cells that are NaN do not count.
+
+        Parameters
+        ----------
+        per_cell
+            Shape (n_cells,), at least one value finite.
+        how
+            Mean or median.
+        sample
+            The cells that have been evaluated; None for all.
+        """
+        import numpy as np
+
+        known = per_cell[np.isfinite(per_cell)]
+        if sample is None:
+            return Score(float(getattr(np, how)(known)), len(known))
+        value, error = getattr(sample, how)(per_cell)
+        return Score(value, len(known), stderr=error)
+
     def per_label(
-        self, per_cell: "np.ndarray", summary: Callable[["np.ndarray"], float], reason: str = ""
+        self, per_cell: "np.ndarray", how: How = "mean", reason: str = "", sample: Sample | None = None
     ) -> dict[str, Score]:
-        """Summarise a value per cell inside every label; cells that are NaN do not count.
+        """Summarise a value per cell inside every label, see :meth:`summarize`.
 
         A label without any value has the reason given, by default ``label_in_one_batch`` if it is, else
         ``too_few_cells``.
@@ -213,11 +255,13 @@ class MetricInputs:
         for code, name in enumerate(self.labels.names):
             part = per_cell[self.labels.codes == code]
             part = part[np.isfinite(part)]
-            found[name] = (
-                Score(float(summary(part)), len(part))
-                if len(part)
-                else Score(None, 0, reason or self.why_without(code))
-            )
+            if not len(part):
+                found[name] = Score(None, 0, reason or self.why_without(code))
+            elif sample is None:
+                found[name] = Score(float(getattr(np, how)(part)), len(part))
+            else:
+                value, error = getattr(sample, how)(per_cell, code)
+                found[name] = Score(value, len(part), stderr=error)
         return found
 
     def why_without(self, label: int) -> str:
@@ -237,9 +281,10 @@ def mean_over_labels(by_label: Mapping[str, Score], what: str) -> MetricResult:
     """
     import numpy as np
 
-    known = [s for s in by_label.values() if s.value is not None]
+    known = {name: s for name, s in by_label.items() if s.value is not None}
     if not known:
         reasons = sorted({s.reason for s in by_label.values()})
         raise NotApplicable(f"{what} has no value in any label ({', '.join(reasons)}).", reasons[0])
-    mean = float(np.mean([s.value for s in known]))
-    return MetricResult(Score(mean, sum(s.n_cells for s in known)), by_label)
+    mean = float(np.mean([s.value for s in known.values()]))
+    error = combined_error({name: s.stderr for name, s in known.items()})
+    return MetricResult(Score(mean, sum(s.n_cells for s in known.values()), stderr=error), by_label)

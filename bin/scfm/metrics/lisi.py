@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
@@ -136,14 +137,30 @@ def has_power(sizes: "np.ndarray", perplexity: int) -> bool:
 
 
 def _shared_weights(data: MetricInputs) -> "tuple[np.ndarray, np.ndarray]":
-    """Return neighbours and weights at k = 90, computed once for batches and labels."""
+    """Return neighbours and weights at k = 90 of the evaluated cells, computed once for batches and labels."""
     import numpy as np
 
-    near = data.nearest(K, at_least=MIN_K)
-    own = np.arange(data.n_cells)[:, None]
-    return near.indices, data.keep(
-        "lisi", lambda: neighbor_weights(near.distances, near.indices == own, near.k // 3), of=()
+    near, sample = data.nearest(K, at_least=MIN_K), data.sample
+    rows = np.arange(data.n_cells) if sample is None else sample.rows
+    indices = near.indices[rows]
+    return indices, data.keep(
+        "lisi",
+        lambda: neighbor_weights(near.distances[rows], indices == rows[:, None], near.k // 3),
+        of=("labels",) if sample else (),
     )
+
+
+def _per_cell(data: MetricInputs, codes: "np.ndarray") -> "np.ndarray":
+    """Return the LISI of every evaluated cell, NaN for the others, shape (n_cells,)."""
+    indices, weights = _shared_weights(data)
+    values = inverse_simpson(weights, indices, codes)
+    return values if data.sample is None else data.sample.spread_out(values)
+
+
+def _median(data: MetricInputs, per_cell: "np.ndarray") -> Score:
+    """Return the median over all cells."""
+    found = data.summarize(per_cell, "median", data.sample)
+    return found if data.sample else replace(found, n_cells=data.n_cells)
 
 
 def ilisi(data: MetricInputs) -> MetricResult:
@@ -151,28 +168,24 @@ def ilisi(data: MetricInputs) -> MetricResult:
 
     The value over all cells is a median over cells; labels without power have no value of their own.
     """
-    import numpy as np
 
     data.need_batches()
-    indices, weights = _shared_weights(data)
-    per_cell = (inverse_simpson(weights, indices, data.batches.codes) - 1) / (len(data.batches.names) - 1)
-    parts = data.per_label(per_cell, np.median)
+    sample = data.sample
+    per_cell = (_per_cell(data, data.batches.codes) - 1) / (len(data.batches.names) - 1)
+    parts = data.per_label(per_cell, "median", sample=sample)
     for name, row in zip(data.labels.names, data.batches_per_label, strict=True):
         sizes = row[row > 0]
-        if len(sizes) > 1 and not has_power(sizes, indices.shape[1] // 3):
+        if len(sizes) > 1 and not has_power(sizes, data.nearest(K).k // 3):
             parts[name] = Score(None, int(sizes.sum()), "too_few_cells")
-    return MetricResult(Score(float(np.nanmedian(per_cell)), data.n_cells), parts)
+    return MetricResult(_median(data, per_cell), parts)
 
 
 def clisi(data: MetricInputs) -> MetricResult:
     """(labels - median LISI of labels) / (labels - 1); 0 to 1, higher is better kept."""
-    import numpy as np
-
     data.need_labels()
-    indices, weights = _shared_weights(data)
     n_labels = len(data.labels.names)
-    per_cell = (n_labels - inverse_simpson(weights, indices, data.labels.codes)) / (n_labels - 1)
-    return MetricResult(Score(float(np.nanmedian(per_cell)), data.n_cells), data.per_label(per_cell, np.median))
+    per_cell = (n_labels - _per_cell(data, data.labels.codes)) / (n_labels - 1)
+    return MetricResult(_median(data, per_cell), data.per_label(per_cell, "median", sample=data.sample))
 
 
 def cilisi(data: MetricInputs) -> MetricResult:

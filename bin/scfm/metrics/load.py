@@ -12,7 +12,7 @@ from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair, key_pairs
 from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import LEIDEN_SEED, Groups, MetricInputs
-from scfm.neighbors.search import find_neighbors
+from scfm.neighbors.search import EXACT_MAX_CELLS, find_neighbors
 from scfm.neighbors.table import read_neighbors
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def load_pairs(
     knn: Path | str | None = None,
     seed: int = LEIDEN_SEED,
     n_seeds: int = 1,
-    exact_max_cells: int = 200_000,
+    exact_max_cells: int = EXACT_MAX_CELLS,
 ) -> list[tuple[KeyPair, MetricInputs]]:
     """Read the inputs of one embedding with every pair of keys, the primary pair first.
 

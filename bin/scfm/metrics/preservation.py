@@ -55,6 +55,6 @@ def neighborhood_preservation(data: MetricInputs) -> MetricResult:
     known = np.isfinite(per_cell)
     if not known.any():
         raise NotApplicable(f"No batch has more than {2 * K} cells.", "too_few_cells")
-    parts = data.per_label(per_cell, np.mean)
+    parts = data.per_label(per_cell)
     parts = {name: s if s.value is not None else Score(None, 0, "too_few_cells") for name, s in parts.items()}
-    return MetricResult(Score(float(per_cell[known].mean()), int(known.sum())), parts)
+    return MetricResult(data.summarize(per_cell), parts)

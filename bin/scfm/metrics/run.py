@@ -15,6 +15,7 @@ from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import failed_step, failure_sentence, score, study_table
+from scfm.neighbors.search import EXACT_MAX_CELLS
 from scfm.task.cli import describe_error, stops_task
 from scfm.task.steps import embedding_id
 
@@ -31,7 +32,7 @@ def score_files(
     profile: str,
     metrics_table: Path | None = None,
     seed: int = LEIDEN_SEED,
-    exact_max_cells: int = 200_000,
+    exact_max_cells: int = EXACT_MAX_CELLS,
     on_error: str = "continue",
     outdir: Path = Path("."),
 ) -> dict[str, Any]:

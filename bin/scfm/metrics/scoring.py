@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
-OUTCOME = ("value", "spread", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
+OUTCOME = ("value", "spread", "stderr", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
 COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 
 
@@ -64,6 +64,7 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
             "group": group,
             "value": score.value,
             "spread": score.spread,
+            "stderr": score.stderr,
             "n_cells": score.n_cells,
             "n_labels": known if group == ALL else None,
             "scaled": None,
@@ -101,7 +102,7 @@ def score(data: MetricInputs, metrics: Iterable[Metric], sidecar: dict, pair: Ke
 
     who = {c: sidecar[c] for c in IDENTITY} | pair.names
     rows = [who | row for metric in metrics for row in _rows(metric, *_run_once(metric, data))]
-    types = {"value": float, "spread": float, "scaled": float, "n_labels": "Int64"}
+    types = {"value": float, "spread": float, "stderr": float, "scaled": float, "n_labels": "Int64"}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
+from scfm.metrics.evaluated import Sample
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
 
 if TYPE_CHECKING:
@@ -18,8 +19,13 @@ _BLOCK_BYTES = 32 * 2**20
 _ROUNDING = 1e-13
 
 
-def distance_sums(values: "np.ndarray", codes: "np.ndarray", n_groups: int) -> "np.ndarray":
-    """Sum every cell's Euclidean distances to all cells of each group, in blocks.
+def distance_sums(
+    values: "np.ndarray", codes: "np.ndarray", n_groups: int, rows: "np.ndarray | None" = None
+) -> "np.ndarray":
+    """Sum cells' Euclidean distances to all cells of each group, in blocks.
+
+    With ``rows`` distances are computed in single precision and added up in double: at most
+    (n_dims + 2) * 1.2e-7 * (|x|^2 + |y|^2) off in a squared distance, coordinates taken from their mean.
 
     Parameters
     ----------
@@ -29,38 +35,44 @@ def distance_sums(values: "np.ndarray", codes: "np.ndarray", n_groups: int) -> "
         Group of every cell, shape (n_cells,), 0 to ``n_groups - 1``, none empty.
     n_groups
         Number of groups.
+    rows
+        Positions of the cells to sum for, shape (n_rows,); all by default.
 
     Returns
     -------
-    Shape (n_cells, n_groups), float64. Memory: one copy of ``values`` in double precision and a block.
+    Shape (n_rows, n_groups), float64. Memory: one copy of ``values`` and a block.
     """
     import numpy as np
 
     n, d = values.shape
+    exact = rows is None
+    dtype = np.float64 if exact else np.float32
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(n_groups))
+    place = np.argsort(order, kind="stable")
+    asked = np.arange(n) if exact else place[rows]
     # with these two extra columns one product gives |x|^2 + |y|^2 - 2xy
-    right = np.empty((n, d + 2))
+    right = np.empty((n, d + 2), dtype=dtype)
     right[:, :d] = values[order]
-    right[:, :d] -= right[:, :d].mean(axis=0)
+    right[:, :d] -= right[:, :d].mean(axis=0, dtype=np.float64)
     norms = np.einsum("ij,ij->i", right[:, :d], right[:, :d])
     right[:, d], right[:, d + 1] = norms, 1.0
-    zero = _ROUNDING * (norms + norms.max())
-    sums = np.empty((n, n_groups))
-    step = max(1, _BLOCK_BYTES // (8 * n))
-    for start in range(0, n, step):
-        rows = slice(start, min(n, start + step))
-        left = np.empty((rows.stop - start, d + 2))
-        left[:, :d] = -2 * right[rows, :d]
-        left[:, d], left[:, d + 1] = 1.0, norms[rows]
+    zero = (_ROUNDING if exact else (d + 2) * np.finfo(np.float32).eps) * (norms + norms.max())
+    sums = np.empty((len(asked), n_groups))
+    step = max(1, _BLOCK_BYTES // (right.itemsize * n))
+    for start in range(0, len(asked), step):
+        own = asked[start : start + step]
+        left = np.empty((len(own), d + 2), dtype=dtype)
+        left[:, :d] = -2 * right[own, :d]
+        left[:, d], left[:, d + 1] = 1.0, norms[own]
         squared = left @ right.T
-        squared[squared < zero[rows, None]] = 0
-        sums[order[rows]] = np.add.reduceat(np.sqrt(squared, out=squared), starts, axis=1)
-    return sums
+        squared[squared < zero[own, None]] = 0
+        sums[start : start + step] = np.add.reduceat(np.sqrt(squared, out=squared), starts, axis=1, dtype=np.float64)
+    return sums[place] if exact else sums
 
 
-def silhouette_samples(values: "np.ndarray", codes: "np.ndarray") -> "np.ndarray":
-    """Silhouette of every cell (Rousseeuw 1987, 10.1016/0377-0427(87)90125-7), Euclidean.
+def silhouette_samples(values: "np.ndarray", codes: "np.ndarray", rows: "np.ndarray | None" = None) -> "np.ndarray":
+    """Silhouette of cells (Rousseeuw 1987, 10.1016/0377-0427(87)90125-7), Euclidean.
 
     (b - a) / max(a, b), a the mean distance to the own group's other cells, b the smallest mean distance to another
     group; 0 in a group of one cell and where a = b = 0.
@@ -71,15 +83,18 @@ def silhouette_samples(values: "np.ndarray", codes: "np.ndarray") -> "np.ndarray
         Shape (n_cells, n_dims).
     codes
         Group of every cell, 0 to at least 1, none empty.
+    rows
+        Positions of the cells to evaluate, shape (n_rows,); all by default.
 
     Returns
     -------
-    Shape (n_cells,), -1 to 1.
+    Shape (n_rows,), -1 to 1.
     """
     import numpy as np
 
     sizes = np.bincount(codes)
-    sums = distance_sums(values, codes, len(sizes))
+    sums = distance_sums(values, codes, len(sizes), rows)
+    codes = codes if rows is None else codes[rows]
     own = (np.arange(len(codes)), codes)
     within = sums[own] / np.maximum(sizes[codes] - 1, 1)
     means = sums / sizes
@@ -92,10 +107,15 @@ def silhouette_samples(values: "np.ndarray", codes: "np.ndarray") -> "np.ndarray
 
 
 def _of_labels(data: MetricInputs) -> "np.ndarray":
-    """Return the silhouettes of the labels scaled to 0-1, computed once."""
+    """Return the silhouettes of the labels of the evaluated cells scaled to 0-1, NaN for the others; computed once."""
     data.need_labels()
-    values = data.values()
-    return data.keep("silhouette", lambda: (silhouette_samples(values, data.labels.codes) + 1) / 2, of=("labels",))
+    values, sample = data.values(), data.sample
+
+    def compute() -> "np.ndarray":
+        found = (silhouette_samples(values, data.labels.codes, sample.rows if sample else None) + 1) / 2
+        return sample.spread_out(found) if sample else found
+
+    return data.keep("silhouette", compute, of=("labels",))
 
 
 def silhouette_label(data: MetricInputs) -> MetricResult:
@@ -105,8 +125,8 @@ def silhouette_label(data: MetricInputs) -> MetricResult:
     scaled = _of_labels(data)
     alone = (data.labels.sizes == 1)[data.labels.codes]  # their silhouette is 0 by definition
     return MetricResult(
-        Score(float(scaled.mean()), data.n_cells),
-        data.per_label(np.where(alone, np.nan, scaled), np.mean, "too_few_cells"),
+        data.summarize(scaled, sample=data.sample),
+        data.per_label(np.where(alone, np.nan, scaled), "mean", "too_few_cells", data.sample),
     )
 
 
@@ -121,11 +141,9 @@ def isolated_labels(data: MetricInputs) -> MetricResult:
     several = data.labels.sizes > 1
     if not several.any():
         raise NotApplicable("Every label has a single cell.", "too_few_cells")
-    parts = {
-        name: Score(float(scaled[data.labels.codes == code].mean()), int(data.labels.sizes[code]))
-        for code, name in enumerate(data.labels.names)
-        if several[code] and present[code] == present[several].min()
-    }
+    isolated = several & (present == present[several].min())
+    known = data.per_label(scaled, sample=data.sample)
+    parts = {name: known[name] for code, name in enumerate(data.labels.names) if isolated[code]}
     return mean_over_labels(parts, "Isolated labels")
 
 
@@ -151,7 +169,8 @@ def batches_inside(data: MetricInputs, label: int) -> "tuple[np.ndarray, np.ndar
 def mixing_inside_labels(
     data: MetricInputs,
     what: str,
-    measure: "Callable[[np.ndarray, np.ndarray], np.ndarray]",
+    measure: "Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]",
+    sample: Sample | None = None,
 ) -> MetricResult:
     """Average a measure of mixing over the cells of every label, then over labels.
 
@@ -160,8 +179,13 @@ def mixing_inside_labels(
     what
         Name of the metric, for sentences.
     measure
-        From coordinates, shape (n, n_dims), and batch codes, shape (n,), of a label's cells to a value per cell.
+        From coordinates, shape (n, n_dims), and batch codes, shape (n,), of a label's cells, and positions among them
+        to evaluate (None for all), to a value per evaluated cell.
+    sample
+        Cells to evaluate; None for all.
     """
+    import numpy as np
+
     data.need_batches()
     values = data.values()
     parts = {}
@@ -171,10 +195,20 @@ def mixing_inside_labels(
         except NotApplicable as error:
             parts[name] = Score(None, int(data.labels.sizes[code]), error.code)
             continue
-        parts[name] = Score(float(measure(values[cells], batches).mean()), len(cells))
+        rows = None if sample is None else np.flatnonzero(np.isin(cells, sample.rows, assume_unique=True))
+        found = measure(values[cells], batches, rows)
+        if sample is None:
+            parts[name] = Score(float(found.mean()), len(cells))
+        else:
+            per_cell = np.full(data.n_cells, np.nan)
+            per_cell[cells[rows]] = found
+            value, stderr = sample.mean(per_cell, code)
+            parts[name] = Score(value, len(found), stderr=stderr)
     return mean_over_labels(parts, what)
 
 
 def batch_asw(data: MetricInputs) -> MetricResult:
     """Mean over labels of 1 - |silhouette of the batches inside the label|; 0 to 1, higher is better."""
-    return mixing_inside_labels(data, "Batch ASW", lambda values, batches: 1 - abs(silhouette_samples(values, batches)))
+    return mixing_inside_labels(
+        data, "Batch ASW", lambda values, batches, rows: 1 - abs(silhouette_samples(values, batches, rows)), data.sample
+    )

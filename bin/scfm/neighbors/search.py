@@ -13,9 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from scfm.errors import NotApplicable, ScfmError
-from scfm.neighbors.approximate import nearly_nearest
 from scfm.neighbors.exact import TieRule, by_hash, nearest
-from scfm.neighbors.table import Neighbors
+from scfm.neighbors.inverted import nearly_nearest
+from scfm.neighbors.table import Neighbors, Search
+
+#: up to this many cells every search is exact
+EXACT_MAX_CELLS = 50_000
 
 
 def find_neighbors(
@@ -23,11 +26,10 @@ def find_neighbors(
     cell_ids: np.ndarray,
     *,
     k: int = 90,
-    exact_max_cells: int = 200_000,
+    exact_max_cells: int = EXACT_MAX_CELLS,
     seed: int = 0,
-    cpus: int = 1,
 ) -> Neighbors:
-    """Find the k nearest neighbours of every cell, exact up to ``exact_max_cells`` cells, else by NN-descent.
+    """Find the k nearest neighbours of every cell, exact up to ``exact_max_cells`` cells, else at least 99 % of them.
 
     Parameters
     ----------
@@ -40,9 +42,8 @@ def find_neighbors(
     exact_max_cells
         Largest number of cells for the exact search.
     seed
-        Seed of the approximate search.
-    cpus
-        Threads of the approximate search (the exact one follows ``OMP_NUM_THREADS``).
+        Seed of the approximate search (:mod:`scfm.neighbors.inverted`). Threads follow ``OMP_NUM_THREADS`` and change
+        no number.
 
     Raises
     ------
@@ -65,15 +66,16 @@ def find_neighbors(
     if not np.isfinite(values).all():
         raise ScfmError("The embedding has coordinates that are not finite; it must pass validate_embedding.py first.")
     k, ties = min(k, len(ids)), by_hash(ids)
+    search = Search()
     if len(ids) <= exact_max_cells:
         indices, distances = nearest(values, k, ties=ties)
     else:
-        indices, distances = nearly_nearest(values, k, ties=ties, seed=seed, cpus=cpus)
-    return Neighbors(ids.astype(object), indices.astype(np.int32), distances.astype(np.float32))
+        indices, distances, search = nearly_nearest(values, k, ties=ties, seed=seed)
+    return Neighbors(ids.astype(object), indices.astype(np.int32), distances.astype(np.float32), search)
 
 
 def restrict_neighbors(found: Neighbors, values: np.ndarray, chosen: np.ndarray, *, k: int) -> Neighbors:
-    """Return the exact k nearest cells among chosen cells, from the neighbours among all cells.
+    """Return the k nearest cells among chosen cells, as exact as the given neighbours among all cells.
 
     A cell's neighbours that are chosen are its nearest chosen cells; only cells with fewer than k of them are searched
     again.
@@ -131,7 +133,11 @@ def find_outside(
     Per partition the positions, nearest first, shape (n_cells, k); -1 where a cell has fewer than k.
     """
     if near is None:  # the share of a cell's own group among its neighbours may be large
-        near, _ = nearest(values, 4 * k + 5, ties=ties)
+        wide = min(4 * k + 5, len(values))
+        if len(values) <= EXACT_MAX_CELLS:
+            near, _ = nearest(values, wide, ties=ties)
+        else:
+            near, *_ = nearly_nearest(values, wide, ties=ties, seed=0)
     results = []
     for group in partitions:
         allowed = (group[near] != group[:, None]) & (group[near] >= 0)

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from scfm.errors import ScfmError
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a search was done; by default exactly.
+
+    Attributes
+    ----------
+    recall
+        Share of the exact neighbours found, measured on a sample of cells; 1 for the exact search.
+    n_lists
+        Lists of the inverted file; 0 for the exact search.
+    n_read
+        Lists read for every cell; 0 for the exact search.
+    """
+
+    recall: float = 1.0
+    n_lists: int = 0
+    n_read: int = 0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every neighbour is exact."""
+        return self.n_lists == 0
 
 
 @dataclass(frozen=True)
@@ -22,11 +46,14 @@ class Neighbors:
         Rows of the neighbours in ``cell_ids``, shape (n, k), int32; column 0 is the cell itself.
     distances
         Euclidean distances, shape (n, k), float32, ascending; column 0 is 0.
+    search
+        How they were found; not in the file, the status of the step records it.
     """
 
     cell_ids: np.ndarray
     indices: np.ndarray
     distances: np.ndarray
+    search: Search = field(default_factory=Search)
 
     def __post_init__(self) -> None:
         n = len(self.cell_ids)

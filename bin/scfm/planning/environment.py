@@ -24,7 +24,6 @@ CORE = (
     "numpy",
     "pandas",
     "pyarrow",
-    "pynndescent",
     "pyyaml",
     "scanpy",
     "scikit-learn",

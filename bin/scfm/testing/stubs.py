@@ -156,6 +156,7 @@ def stub_scores(args: Namespace) -> None:
         "group": "all",
         "value": 0.5,
         "spread": None,
+        "stderr": None,
         "n_cells": 4,
         "n_labels": None,
         "scaled": None,

@@ -51,7 +51,7 @@ def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> 
     if trace is not None:
         rows += _from_trace(trace, found)
     table = pd.DataFrame(rows, columns=found.schemas.columns("resources"))
-    for column in ("seconds", "import_seconds", "peak_rss_mb", "peak_gpu_mb", "cells_per_second"):
+    for column in ("seconds", "import_seconds", "peak_rss_mb", "peak_gpu_mb", "cells_per_second", "recall"):
         table[column] = pd.to_numeric(table[column])
     table = table.drop_duplicates(["source", "task"], keep="last")
     return table.sort_values(["source", "dataset", "embedding", "step", "task"], ignore_index=True)
@@ -95,6 +95,7 @@ def _from_status(status: dict[str, Any]) -> dict[str, Any]:
         "peak_rss_mb": status.get("peak_rss_mb"),
         "peak_gpu_mb": status.get("peak_gpu_mb"),
         "cells_per_second": None,
+        "recall": status.get("recall"),
         "device": status.get("device") or "",
         "source": "status",
     }
