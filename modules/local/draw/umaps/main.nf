@@ -5,6 +5,7 @@ process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_dims] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/report:0.1.0'

@@ -6,6 +6,7 @@ process EMBED_CELLS {
     tag "${meta.id} ${cells.baseName}"
     label 'process_high'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_genes] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/models:0.1.0'

@@ -3,6 +3,7 @@ process MERGE_SHARDS {
     tag "${meta.id}"
     label 'process_single'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_dims] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -5,6 +5,7 @@ process PREPARE_DATASET {
     tag "${meta.id}"
     label 'process_medium'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_genes] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

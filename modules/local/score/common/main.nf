@@ -6,6 +6,7 @@ process SCORE_COMMON {
     tag "${meta.id}"
     label 'process_low'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_dims] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -7,6 +7,7 @@ process VALIDATE_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'
     label 'per_embedding'
+    ext data: { [cells: meta.n_cells, columns: meta.n_dims] }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'
