@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import re
 import subprocess
 import time
 import traceback
@@ -46,6 +48,11 @@ def digest() -> str:
     return total.hexdigest()
 
 
+def slug(name: str) -> str:
+    """Return the name of a case as the name of a file."""
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
 def read_records(suite: str) -> list[dict]:
     """Return the records of a suite, ordered by case."""
     return [json.loads(path.read_text()) for path in sorted((RECORDS / suite).glob("*.json"))]
@@ -75,10 +82,10 @@ def run_suite(suite: str, cases: Mapping[str, Case], scratch: Path, *, only: str
     for name, case in cases.items():
         if only not in name:
             continue
-        file = folder / f"{name}.json"
+        file = folder / f"{slug(name)}.json"
         record = json.loads(file.read_text()) if file.exists() else {}
         if record.get("code") != code or record.get("status") != "passed":
-            record = _run(name, case, scratch / name) | {"code": code}
+            record = _run(name, case, scratch / slug(name)) | {"code": code}
             file.write_text(json.dumps(record, indent=2) + "\n")
         print(f"{record['status']:7}{record['seconds']:7.1f} s  {name}: {record['outcome']}", flush=True)
         failed += record["status"] != "passed"
@@ -96,7 +103,7 @@ def _run(name: str, case: Case, folder: Path) -> dict:
     except Exception as error:  # noqa: BLE001  # the next case runs, and the record says why
         status, outcome = "failed", f"{type(error).__name__}: {error}"[:2000]
         (folder / "traceback.txt").write_text(traceback.format_exc())
-    doc = (case.__doc__ or "").strip().splitlines()[0]
+    doc = (inspect.getdoc(getattr(case, "func", case)) or "").splitlines()[0]
     return {
         "case": name,
         "what": doc,
