@@ -1,4 +1,4 @@
-"""A run that can be disturbed, always in the same folder, so that Nextflow's cache holds, and the tables it must give."""
+"""A run that can be disturbed, always in one folder, so that the cache of Nextflow holds, and the tables it must give."""
 
 from __future__ import annotations
 
