@@ -1,4 +1,4 @@
-"""A run that can be disturbed, always in one folder, so that the cache of Nextflow holds, and the tables it must give."""
+"""A run that can be disturbed, always in one folder so that its cache holds, and the tables that it must give."""
 
 from __future__ import annotations
 

@@ -91,17 +91,19 @@ def test_environments_hold_the_pinned_versions() -> None:
 
 def test_processes_that_follow_the_size_of_the_data_say_which() -> None:
     """Rows of ``assets/resources.tsv``: processes that name cells and columns in ``ext data``, and no others."""
-    from scfm.registries.methods import load_methods
-
     rows = [line.split("\t") for line in (PROJECT / "assets" / "resources.tsv").read_text().splitlines()]
     assert rows[0] == ["process", "mb", "kb_per_cell", "bytes_per_value", "seconds_per_1000_cells"]
     assert all(float(number) >= 0 for row in rows[1:] for number in row[1:])
     follow = {
         re.search(r"^process (\w+)", text, re.MULTILINE)[1] for text in map(_text, MODULES) if "    ext data: {" in text
     }
-    methods = {name.upper() for name, method in load_methods().items() if not method.is_control}
-    aliases = (follow - {"INTEGRATE_CELLS"}) | methods | {"CONTROL"}
-    assert {row[0] for row in rows[1:]} == aliases | {"default"}
+    calls = "\n".join(_text(path) for path in (PROJECT / "subworkflows").rglob("main.nf"))
+    found = {
+        alias or name
+        for name, alias in re.findall(r"^include \{ (\w+)(?: as (\w+))?\s*\} from '[./]*/modules", calls, re.MULTILINE)
+        if name in follow and not alias.endswith("_ALONE")
+    }
+    assert {row[0] for row in rows[1:]} == found | {"default"}
 
 
 def _text(path) -> str:

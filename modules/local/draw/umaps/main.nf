@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // UMAPs, from the neighbours already found, and the maps of centroids asked for.
@@ -5,7 +6,7 @@ process DRAW_UMAPS {
     tag "${meta.id}"
     label 'process_low'
     label 'per_embedding'
-    ext data: { [cells: meta.n_cells, columns: meta.n_dims] }
+    ext data: { dataSize(meta, 'n_dims') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/report:0.1.0'
