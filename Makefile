@@ -68,7 +68,7 @@ test-full: test ## the slow tests too: compiled references, real data sets, all 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm
 
-test-faults: setup ## faults injected into a small run (needs root); writes docs/reliability.md, takes up where it stopped
+test-faults: setup ## fault injection into a small run (needs root); writes docs/reliability.md, takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_faults
 
 test-containers: setup ## build images with podman and run the demo in them (needs root, podman, debootstrap); takes up where it stopped

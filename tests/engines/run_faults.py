@@ -42,9 +42,9 @@ def write_page(records: list[dict]) -> None:
     """
     count = Counter(record["status"] for record in records)
     lines = [
-        f"{len(records)} faults injected, {count['passed']} survived, {count['failed']} not.",
+        f"{len(records)} failures injected, {count['passed']} survived, {count['failed']} not.",
         "",
-        "| fault | outcome |",
+        "| failure | outcome |",
         "|---|---|",
         *(f"| {record['case']} | {_cell(record)} |" for record in sorted(records, key=lambda record: record["case"])),
     ]
