@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test test-full lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
+.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -65,8 +65,17 @@ test-full: test ## the slow tests too: compiled references, real data sets, all 
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
 	@pytest -q -m "slow and pipeline" --durations 15
 
-containers: ## build the Docker images (needs Docker)
-	@bash scripts/build_images.sh docker
+test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
+	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm
+
+test-faults: setup ## fault injection into a small run (needs root); writes docs/reliability.md, takes up where it stopped
+	@PYTHONPATH=tests:tests/python:bin python -m engines.run_faults
+
+test-containers: setup ## build images with podman and run the demo in them (needs root, podman, debootstrap); takes up where it stopped
+	@PYTHONPATH=tests:tests/python:bin python -m engines.run_containers
+
+containers: ## build the images (needs docker or podman; ENGINE, REGISTRY, BASE, TORCH_INDEX)
+	@bash scripts/build_images.sh images
 
 containers-sif: ## Singularity/Apptainer images from them, into $$NXF_SINGULARITY_LIBRARYDIR
 	@bash scripts/build_images.sh sif

@@ -16,3 +16,9 @@ def shellWord(text) {
 def ofMembers(meta, key) {
     return meta.members.collect { member -> member[key] }.join(' ')
 }
+
+// Cells and columns (`n_genes` or `n_dims`) that the memory of a task follows: the most among the embeddings that share the task.
+def dataSize(meta, columns) {
+    def members = meta.members ?: [meta]
+    return [cells: members.collect { member -> member.n_cells ?: 0 }.max(), columns: members.collect { member -> member[columns] ?: 0 }.max()]
+}

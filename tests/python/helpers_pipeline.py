@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,15 +58,20 @@ class Run:
         return rows.set_index("embedding")["value"]
 
 
-def environment() -> dict[str, str]:
-    """The environment of a run: the project's own tools first, the v2 parser."""
-    paths = [str(PROJECT / ".tools" / "bin"), str(PROJECT / ".venv" / "bin"), os.environ["PATH"]]
-    return os.environ | {
-        "PATH": os.pathsep.join(paths),
-        "NXF_SYNTAX_PARSER": "v2",
-        "NXF_OFFLINE": "true",
-        "NXF_ANSI_LOG": "false",
-    }
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a run: the project's own tools first, then the ``PATH`` of ``extra``; the v2 parser."""
+    extra = dict(extra or {})
+    paths = [str(PROJECT / ".tools" / "bin"), str(PROJECT / ".venv" / "bin"), extra.pop("PATH", os.environ["PATH"])]
+    return (
+        os.environ
+        | extra
+        | {
+            "PATH": os.pathsep.join(paths),
+            "NXF_SYNTAX_PARSER": "v2",
+            "NXF_OFFLINE": "true",
+            "NXF_ANSI_LOG": "false",
+        }
+    )
 
 
 def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
@@ -74,16 +80,22 @@ def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
 
 
 def run_pipeline(
-    folder: Path, *options: str, project: Path = PROJECT, out: str = "out", parser: str = "v2", timeout: int = 1500
+    folder: Path,
+    *options: str,
+    project: Path = PROJECT,
+    out: str = "out",
+    parser: str = "v2",
+    timeout: int = 1500,
+    extra: Mapping[str, str] | None = None,
 ) -> Run:
-    """Run the pipeline in ``folder`` and wait for its end."""
+    """Run the pipeline in ``folder`` and wait for its end; ``extra`` is added to the environment."""
     if shutil.which("nextflow", path=environment()["PATH"]) is None:
         pytest.skip("nextflow is not on PATH; run `make setup`")
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         command(*options, project=project, outdir=folder / out),
         cwd=folder,
-        env=environment() | {"NXF_SYNTAX_PARSER": parser},
+        env=environment(extra) | {"NXF_SYNTAX_PARSER": parser},
         timeout=timeout,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -149,6 +161,17 @@ def same_scores(left: pd.DataFrame, right: pd.DataFrame, embeddings: list[str]) 
     assert a.index.equals(b.index)
     assert (a.isna() == b.isna()).all()
     return float((a - b).abs().max())
+
+
+def same_tables(left: Run, right: Run) -> None:
+    """Assert that every table of results is the same in two runs, to the last digit; ``resources`` is measured."""
+    names, others = (
+        sorted(path.stem for path in (run.outdir / "tables").glob("*.tsv") if path.stem != "resources")
+        for run in (left, right)
+    )
+    assert names and names == others
+    for name in names:
+        pd.testing.assert_frame_equal(left.table(name), right.table(name), check_exact=True, obj=name)
 
 
 def valid_rows(run: Run, name: str) -> int:

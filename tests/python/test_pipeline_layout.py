@@ -28,7 +28,7 @@ def test_config_and_schema_hold_the_same_parameters_and_defaults() -> None:
     schema, config = _schema_parameters(), _config_parameters()
     assert set(schema) == set(config)
     for name, text in config.items():
-        value = text.removeprefix("params.outdir ?: ").strip("'\"")
+        value = re.sub(r"^params\.\w+ \?: ", "", text).strip("'\"")
         value = re.sub(r"\$\{params\.(\w+)\}", lambda match: str(schema[match[1]]["default"]), value)
         default = schema[name].get("default")
         expected = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
@@ -87,6 +87,27 @@ def test_environments_hold_the_pinned_versions() -> None:
     for file in files:
         for name, version in re.findall(r"- ([\w-]+)==(\S+)", file.read_text()):
             assert pins[name] == version, f"{file}: {name}"
+
+
+def test_processes_that_follow_the_size_of_the_data_say_which() -> None:
+    """Rows of ``assets/resources.tsv``: processes that name cells and columns in ``ext data``, and no others."""
+    rows = [line.split("\t") for line in (PROJECT / "assets" / "resources.tsv").read_text().splitlines()]
+    assert rows[0] == ["process", "mb", "kb_per_cell", "bytes_per_value", "seconds_per_1000_cells"]
+    assert all(float(number) >= 0 for row in rows[1:] for number in row[1:])
+    follow = {
+        re.search(r"^process (\w+)", text, re.MULTILINE)[1] for text in map(_text, MODULES) if "    ext data: {" in text
+    }
+    calls = "\n".join(_text(path) for path in (PROJECT / "subworkflows").rglob("main.nf"))
+    found = {
+        alias or name
+        for name, alias in re.findall(r"^include \{ (\w+)(?: as (\w+))?\s*\} from '[./]*/modules", calls, re.MULTILINE)
+        if name in follow and not alias.endswith("_ALONE")
+    }
+    assert {row[0] for row in rows[1:]} == found | {"default"}
+
+
+def _text(path) -> str:
+    return path.read_text()
 
 
 def test_every_method_has_code() -> None:

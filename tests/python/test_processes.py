@@ -183,7 +183,7 @@ def test_a_missing_package_is_a_sentence(tmp_path: Path) -> None:
 FAKE_DOCKER = """#!/usr/bin/env bash
 # runs the command behind the image's name on this machine
 [ "$1" = run ] || exit 0
-while [ $# -gt 0 ] && [[ "$1" != scfmbench/* && "$1" != my/* ]]; do shift; done
+while [ $# -gt 0 ] && [[ "$1" != ghcr.io/* ]]; do shift; done
 shift
 exec "$@"
 """
@@ -238,7 +238,8 @@ def test_a_users_config_changes_one_method_and_one_model_alone(parser: str, tmp_
     for path in tmp_path.glob("work/*/*/.command.run"):
         text = path.read_text()
         process = re.search(r"^### name: '.*:(\w+) ", text, re.MULTILINE)
-        launch = re.search(r"^ *docker run .* --memory (\d+)m .* ((?:scfmbench|my)/\S+) /bin/bash", text, re.MULTILINE)
+        command = r"^ *docker run .* --memory (\d+)m .* ghcr.io/((?:scfmbench|my)/\S+) /bin/bash"
+        launch = re.search(command, text, re.MULTILINE)
         if process and launch and process[1] in FOLDERS:
             found[process[1]] = (int(launch[1]), launch[2], "--gpus all" in launch[0])
     assert found["SCVI"] == (3072, "my/scvi:2", True)

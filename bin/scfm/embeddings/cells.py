@@ -22,7 +22,7 @@ def read_cells(path: Path | str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    obs = pd.read_parquet(path)
+    obs = pd.read_parquet(path, page_checksum_verification=True)
     absent = [c for c in (CELL_ID, "batch", "label") if c not in obs]
     if absent:
         raise ScfmError(

@@ -2,7 +2,7 @@
 
 An embedding is a parquet file with the column ``cell_id`` (string) followed by ``dim_0`` ... ``dim_{d-1}``
 (float32). Beside it lies a JSON sidecar of the same stem. Formats are written down in
-``docs/architecture.md``.
+``docs/architecture.md``. Parquet pages have checksums, which are verified: bytes that a disk has changed are an error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EmbeddingWriter:
 
         names = [f"dim_{j}" for j in range(self.n_dims)]
         self._schema = pa.schema([(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)])
-        self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False)
+        self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False, write_page_checksum=True)
         return self
 
     def add(self, cell_ids: Sequence[Any] | np.ndarray, values: np.ndarray) -> None:
@@ -143,7 +143,7 @@ def join_embeddings(tables: Sequence[Path], path: Path | str) -> None:
         for table in tables:
             if not pq.read_schema(table).equals(first):
                 raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
-            for batch in pq.ParquetFile(table).iter_batches():
+            for batch in pq.ParquetFile(table, page_checksum_verification=True).iter_batches():
                 writer.add(*_split_columns(batch))
 
 
@@ -167,7 +167,7 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
     if CELL_ID not in table.column_names:
         raise ScfmError(
             f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
@@ -179,7 +179,7 @@ def read_ids(path: Path | str) -> list[str]:
     """Return the column ``cell_id`` of a parquet table, in file order; nothing else is read."""
     import pyarrow.parquet as pq
 
-    ids: list[str] = pq.read_table(path, columns=[CELL_ID]).column(CELL_ID).to_pylist()
+    ids: list[str] = pq.read_table(path, columns=[CELL_ID], page_checksum_verification=True)[CELL_ID].to_pylist()
     return ids
 
 
@@ -204,9 +204,9 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
             c: pa.array(frame[c].where(frame[c].notna(), None).tolist(), type=pa.type_for_alias(kind))
             for c, kind in types.items()
         }
-        pq.write_table(pa.table(columns), path)
+        pq.write_table(pa.table(columns), path, write_page_checksum=True)
     elif str(path).endswith(".parquet"):
-        frame.to_parquet(path, index=False)
+        frame.to_parquet(path, index=False, write_page_checksum=True)
     else:
         frame.to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
 
@@ -216,7 +216,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     import pandas as pd
 
     if str(path).endswith(".parquet"):
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, page_checksum_verification=True)
     return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False)
 
 

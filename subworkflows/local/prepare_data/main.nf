@@ -55,7 +55,7 @@ workflow PREPARE_DATA {
         .map { row, made -> [row.dataset, row, made[row.h5ad] ?: findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
 
     PREPARE_DATASET(
-        ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, row: row], h5ad] },
+        ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, n_cells: row.n_cells, n_genes: row.n_genes, row: row], h5ad] },
         ['hvg_exclude', 'hvg_force'].collect { name -> (options[name] ? findPath(samplesheet, options[name]) : null) ?: [] },
         stepSettings(
             options,
@@ -75,7 +75,7 @@ workflow PREPARE_DATA {
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
     model_settings = ch_check.map { _datasets, _plan, _messages, settings -> parseJson(settings) }
-    plan = ch_check.flatMap { _datasets, plan, _messages, _settings -> plan.splitCsv(header: true, sep: '\t') }
+    plan = ch_check.flatMap { datasets, plan, _messages, _settings -> withSizes(plan.splitCsv(header: true, sep: '\t'), parseJson(datasets), options) }
     // a data set that could not be prepared leaves empty files and a status with the reason; the others go on
     dataset = PREPARE_DATASET.out.dataset.filter { _meta, prepared, _obs, _pca, _splits -> prepared.size() > 0 }.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
     facts = PREPARE_DATASET.out.facts.filter { facts -> facts.size() > 0 }.mix(PREPARE_DATASET.out.status)
@@ -84,7 +84,7 @@ workflow PREPARE_DATA {
     emit:
     model_settings // channel: map: data set -> model -> settings
     check   // channel: [ datasets.json, plan.tsv, input_warnings.json ]
-    plan    // channel: row (map)
+    plan    // channel: row (map), with n_cells, n_genes and n_dims
     dataset // channel: [ dataset, prepared, obs, pca, splits ]
     facts   // channel: facts.json, prepare.status.json
     imports // channel: [ dataset, name, file, obsm key or '' ]
@@ -95,5 +95,17 @@ def stagedAs(named, lists) {
     def found = named.findAll { pair -> pair[1] }
     return named.collectEntries { text, path ->
         path ? [text, "inputs/${found.findIndexOf { pair -> pair[0] == text } + 1}/${path.name}"] : (text in lists ? [text, ''] : [:])
+    }
+}
+
+// Rows of the plan with the sizes that a task's memory and time follow: cells and genes of the data set, and the most dimensions that the
+// embedding can have (an imported one is only known when it is read: as many as a foundation model has).
+def withSizes(rows, datasets, options) {
+    def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t')
+    def dims = models.collectEntries { model -> [model.name, model.dims.tokenize(',').collect { number -> number as int }.max()] }
+    def sizes = datasets.collectEntries { row -> [row.dataset, [n_cells: row.n_cells, n_genes: row.n_genes]] }
+    def common = ['n_pcs', 'scanorama_dims', 'scvi_n_latent'].collect { name -> options[name] as int }.max()
+    return rows.collect { row ->
+        row + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : common)]
     }
 }

@@ -26,9 +26,9 @@ workflow REPORT_RESULTS {
     main:
     // an embedding's tables, its sidecars and its data set's UMAPs, each in the order of their names
     ch_embeddings = ch_embedding
-        .map { meta, parquet, sidecar -> [meta.dataset, parquet, sidecar] }
+        .map { meta, parquet, sidecar -> [meta.dataset, meta.subMap('n_cells', 'n_genes'), parquet, sidecar] }
         .groupTuple()
-        .map { dataset, parquets, sidecars -> [dataset, inOrder(parquets), inOrder(sidecars)] }
+        .map { dataset, sizes, parquets, sidecars -> [dataset, sizes.first(), inOrder(parquets), inOrder(sidecars)] }
     ch_umaps = ch_umap.map { meta, parquet -> [meta.dataset, parquet] }.groupTuple()
     WRITE_DATASET(
         ch_dataset
@@ -36,7 +36,7 @@ workflow REPORT_RESULTS {
             .combine(ch_embeddings, by: 0)
             .join(ch_umaps, by: 0, remainder: true)
             .filter { item -> item[1] != null }
-            .map { dataset, prepared, parquets, sidecars, umaps -> [[id: dataset, dataset: dataset], prepared, parquets, sidecars, inOrder((umaps ?: []).flatten())] },
+            .map { dataset, prepared, sizes, parquets, sidecars, umaps -> [[id: dataset, dataset: dataset] + sizes, prepared, parquets, sidecars, inOrder((umaps ?: []).flatten())] },
         stepSettings(options, 'write_dataset_h5ad.py', []),
     )
 

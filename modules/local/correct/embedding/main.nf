@@ -1,3 +1,4 @@
+include { dataSize  } from '../../functions'
 include { jsonWord  } from '../../functions'
 include { ofMembers } from '../../functions'
 
@@ -6,6 +7,7 @@ process CORRECT_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_dims') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // Embed one shard of a data set with one foundation model of assets/models.tsv, or with its random twin. Included under one alias per
@@ -6,6 +7,7 @@ process EMBED_CELLS {
     tag "${meta.id} ${cells.baseName}"
     label 'process_high'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/models:0.1.0'

@@ -1,3 +1,4 @@
+include { dataSize  } from '../../functions'
 include { shellWord } from '../../functions'
 
 // Bring a user's own embedding in; from here on it is an embedding like any other.
@@ -5,6 +6,7 @@ process IMPORT_EMBEDDING {
     tag "${meta.id}"
     label 'process_single'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_dims') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

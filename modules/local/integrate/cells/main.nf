@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // Run one method or control of assets/methods.tsv. Included under one alias per method (subworkflows/local/make_embeddings), which
@@ -6,6 +7,7 @@ process INTEGRATE_CELLS {
     tag "${meta.id}"
     label 'process_medium'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

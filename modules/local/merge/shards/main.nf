@@ -1,8 +1,11 @@
+include { dataSize } from '../../functions'
+
 // Join the shards of one embedding by cell id. A failed shard fails the embedding, with the shard's reason.
 process MERGE_SHARDS {
     tag "${meta.id}"
     label 'process_single'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_dims') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // Counts, QC, log-normalisation, variable genes, PCA and the splits of one data set.
@@ -5,6 +6,7 @@ process PREPARE_DATASET {
     tag "${meta.id}"
     label 'process_medium'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

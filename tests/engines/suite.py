@@ -1,0 +1,113 @@
+"""Run the cases of a suite, keep one JSON record per case, and skip those whose record is of the same code."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+RECORDS = PROJECT / ".suites"
+#: what decides whether a record is still true
+SOURCES = [
+    "assets",
+    "bin",
+    "conf",
+    "main.nf",
+    "modules",
+    "nextflow.config",
+    "subworkflows",
+    "workflows",
+    "tests/engines",
+]
+
+#: a case gets a folder of its own and returns what it saw, in one sentence
+Case = Callable[[Path], str]
+
+
+def digest() -> str:
+    """Return a SHA-256 over every tracked or new file of the pipeline and of these suites."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", *SOURCES],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    total = hashlib.sha256()
+    for name in sorted(set(listed.stdout.splitlines())):
+        path = PROJECT / name
+        if path.is_file():
+            total.update(name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def slug(name: str) -> str:
+    """Return the name of a case as the name of a file."""
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
+def read_records(suite: str) -> list[dict]:
+    """Return the records of a suite, ordered by case."""
+    return [json.loads(path.read_text()) for path in sorted((RECORDS / suite).glob("*.json"))]
+
+
+def run_suite(suite: str, cases: Mapping[str, Case], scratch: Path, *, only: str = "") -> int:
+    """Run the cases that have no record of this code.
+
+    Parameters
+    ----------
+    suite
+        Name of the folder below :data:`RECORDS`.
+    cases
+        Case by name, in the order in which they run.
+    scratch
+        Folder in which every case gets one of its own.
+    only
+        Run the cases whose name holds this text.
+
+    Returns
+    -------
+    Exit status: 0 where every case passed.
+    """
+    folder = RECORDS / suite
+    folder.mkdir(parents=True, exist_ok=True)
+    code, failed, passed = digest(), 0, 0
+    for name, case in cases.items():
+        if only not in name:
+            continue
+        file = folder / f"{slug(name)}.json"
+        record = json.loads(file.read_text()) if file.exists() else {}
+        if record.get("code") != code or record.get("status") != "passed":
+            record = _run(name, case, scratch / slug(name)) | {"code": code}
+            file.write_text(json.dumps(record, indent=2) + "\n")
+        print(f"{record['status']:7}{record['seconds']:7.1f} s  {name}: {record['outcome']}", flush=True)
+        failed += record["status"] != "passed"
+        passed += record["status"] == "passed"
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+def _run(name: str, case: Case, folder: Path) -> dict:
+    """Run one case; an assertion that fails is its outcome."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    try:
+        status, outcome = "passed", case(folder)
+    except Exception as error:  # noqa: BLE001  # the next case runs, and the record says why
+        status, outcome = "failed", f"{type(error).__name__}: {error}"[:2000]
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+    doc = (inspect.getdoc(getattr(case, "func", case)) or "").splitlines()[0]
+    return {
+        "case": name,
+        "what": doc,
+        "status": status,
+        "outcome": outcome,
+        "seconds": round(time.monotonic() - start, 1),
+    }
