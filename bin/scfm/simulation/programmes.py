@@ -1,4 +1,4 @@
-"""Programmes of a simulated data set: genes that some of the cells express more or less, and nobody else."""
+"""Programmes of a simulated data set: genes that differ in chosen cells only."""
 
 from __future__ import annotations
 
