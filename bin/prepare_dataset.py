@@ -7,12 +7,9 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.task.cli import make_parser, run
-from scfm.text import did_you_mean
 
 log = logging.getLogger("prepare_dataset")
 
@@ -47,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare(args: argparse.Namespace) -> None:
     """Prepare the data set and write its files."""
     from scfm.inputs.contract_genes import read_var
+    from scfm.inputs.datasets import row_of
     from scfm.inputs.gene_lists import read_gene_list
     from scfm.inputs.left_out import left_out_warnings, needed_columns, unreadable
     from scfm.inputs.params import with_defaults
@@ -57,7 +55,7 @@ def _prepare(args: argparse.Namespace) -> None:
     from scfm.preparation.write import write_prepared
     from scfm.probing.splits import small_classes_of_keys, split_pairs
 
-    row, params = _row(args), read_json(args.params)
+    row, params = row_of(args.datasets, args.dataset), read_json(args.params)
     if args.schema:
         params = with_defaults(params, read_json(args.schema))
     require(params)
@@ -85,17 +83,6 @@ def _prepare(args: argparse.Namespace) -> None:
         args.dataset,
         *(prepared.facts[k] for k in ("n_cells", "n_scored", "n_genes", "n_hvg")),
     )
-
-
-def _row(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the data set's row of ``datasets.json``."""
-    rows = {row["dataset"]: row for row in read_json(args.datasets)}
-    if args.dataset not in rows:
-        raise ScfmError(
-            f"{args.datasets}: no data set '{args.dataset}'.{did_you_mean(args.dataset, rows)} Known: "
-            f"{', '.join(rows)}."
-        )
-    return rows[args.dataset]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Simulate single-cell counts with known types, batches, conditions and donors, and write them as h5ad."""
+"""Simulate single-cell counts of a design with a planted truth, and write them as h5ad (docs/simulator.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the simulated h5ad."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--output", type=Path, required=True, help="h5ad file to write")
-    parser.add_argument("--design", type=Path, help="JSON file with fields of scfm.simulation.design.Design")
+    parser.add_argument("--design", type=Path, help="JSON file with the fields of docs/simulator.md")
     parser.add_argument("--n_cells", type=int, help="cells; overrides the design")
     parser.add_argument("--n_genes", type=int, help="genes; overrides the design")
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice, 0 or more")

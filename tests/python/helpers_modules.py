@@ -49,5 +49,6 @@ def of_embedding(folder: Path, *kinds: str, stem: str = STEM) -> dict[str, Path]
 
 def results_of(folder: Path) -> list[Path]:
     """Return what the steps left about the embeddings: what COLLECT_RESULTS is given."""
-    kinds = (".status.json", ".scores.tsv", ".probing.tsv", ".centroids.tsv", ".facts.json", f"{STEM}.json")
+    tables = (".scores.tsv", ".probing.tsv", ".centroids.tsv", ".design.tsv")
+    kinds = (".status.json", ".facts.json", ".design.json", f"{STEM}.json", *tables)
     return sorted(path for path in folder.iterdir() if path.name.endswith(kinds))

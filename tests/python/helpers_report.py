@@ -289,6 +289,26 @@ def write_facts(results: Path, dataset: str) -> None:
     )
 
 
+def write_design(results: Path, dataset: str) -> None:
+    """Write what DESCRIBE_DESIGN says of cells drawn for a data set."""
+    from scfm.design.describe import describe_design
+    from scfm.design.limits import DesignLimits
+    from scfm.design.write import write_design as write
+
+    facts, rng = DATASETS[dataset], np.random.default_rng(0)
+    batch = np.repeat(list(facts["batches"]), list(facts["batches"].values()))
+    label = rng.permutation(np.repeat(list(facts["labels"]), list(facts["labels"].values())))[: len(batch)]
+    label = np.concatenate([label, rng.choice(list(facts["labels"]), len(batch) - len(label))])
+    obs = pd.DataFrame({"cell_id": [f"c{i}" for i in range(len(batch))], "batch": batch, "label": label})
+    obs = obs.assign(condition=None, donor=None, tissue=None, sample=batch, n_counts=100.0, n_genes=9, scored=True)
+    obs = obs.assign(**{"batch:batch": batch, "label:cell_type": label})
+    scores = rng.normal(size=(len(batch), 3)) + (batch == batch[0])[:, None]
+    row = {"dataset": dataset, "batch_key": "batch", "label_key": "cell_type"}
+    write(describe_design(obs, scores, row=row, limits=DesignLimits()), results)
+    about = {"dataset": dataset, "embedding": "", "step": "design", "status": "ok", "reason": "", "reason_code": ""}
+    write_json(results / f"{dataset}.design.status.json", about)
+
+
 def write_plot(path: Path, width: int = 900, height: int = 420) -> None:
     """Write a picture that is not empty."""
     from PIL import Image
@@ -347,6 +367,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
     )
     for dataset in datasets:
         write_facts(results, dataset)
+        write_design(results, dataset)
     for row in plan.itertuples():
         _write_embedding(results, row, metrics, rng)
         if not (row.dataset == "ifnb" and row.method == "combat"):

@@ -77,7 +77,7 @@ def write_weights(folder: Path) -> None:
 
 
 def write_data(folder: Path) -> None:
-    """Check and prepare the data set."""
+    """Check and prepare the data set, and describe its design."""
     call(
         "check_inputs",
         params=folder / "params.json",
@@ -93,6 +93,16 @@ def write_data(folder: Path) -> None:
         dataset="tiny",
         datasets=folder / "datasets.json",
         h5ad=folder / "tiny.h5ad",
+        params=folder / "params.json",
+        outdir=folder,
+    )
+    call(
+        "describe_design",
+        dataset="tiny",
+        datasets=folder / "datasets.json",
+        prepared=folder / "tiny.prepared.h5ad",
+        obs=folder / "tiny.obs.parquet",
+        pca=folder / "tiny.pca.parquet",
         params=folder / "params.json",
         outdir=folder,
     )

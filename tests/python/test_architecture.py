@@ -25,6 +25,7 @@ LAYERS = [
     "neighbors",
     "corrections",
     "preparation",
+    "design",
     "integration",
     "models.core",
     "models",

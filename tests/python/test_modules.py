@@ -131,6 +131,26 @@ def test_prepare_dataset_normalises_counts_and_keeps_batch_and_label_by_id(tmp_p
     assert read_json(tmp_path / "tiny.facts.json")["n_hvg"] == made.var["highly_variable"].sum() == 100
 
 
+def test_describe_design_counts_cells_and_relates_donors_to_batches(tmp_path: Path) -> None:
+    files = {name: INPUTS / f"tiny.{name}.parquet" for name in ("obs", "pca")}
+    call(
+        "describe_design",
+        dataset="tiny",
+        datasets=INPUTS / "datasets.json",
+        prepared=INPUTS / "tiny.prepared.h5ad",
+        params=PARAMS,
+        outdir=tmp_path,
+        **files,
+    )
+    table = pd.read_csv(tmp_path / "tiny.design.tsv", sep="\t", keep_default_na=False, na_values=["NA"])
+    cells = table[(table["part"] == "cells") & (table["quantity"] == "n_cells")]
+    expected = read_table(OBS).groupby(["batch", "label"]).size()
+    assert cells.set_index(["batch", "label"])["value"].to_dict() == expected.to_dict()
+    facts = read_json(tmp_path / "tiny.design.json")
+    assert {p["column"]: p["relation"] for p in facts["pairs"]}["condition"] == "not_declared"
+    assert facts["de"]["reason_code"] == "no_condition"
+
+
 # ---- embeddings ------------------------------------------------------------------------------------------------------
 
 

@@ -403,9 +403,7 @@ def test_design_warnings():
     batch = pd.Series(["a"] * 220 + ["b"] * 10)
     label = pd.Series(["x"] * 110 + ["y"] * 110 + ["x"] * 10)
     found = {w["code"]: w for w in design_warnings(batch, label, batch_role="biological", batch_key="tissue")}
-    assert set(found) == {"W-BAL-01", "W-CONF-03", "W-MET-02"}
-    assert found["W-BAL-01"]["text"].startswith("Batch sizes differ 22-fold (limit 10)")
-    assert "1 of 2 labels are missing in 'b'" in found["W-BAL-01"]["text"]
+    assert set(found) == {"W-CONF-03", "W-MET-02"}
     assert found["W-MET-02"]["values"] == {"labels": ["y"]}
     even = pd.Series(["a", "b"] * 50)
     assert design_warnings(even, pd.Series(["x", "x", "y", "y"] * 25), batch_role="technical", batch_key="batch") == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scfm.design import rows as design_rows
 from scfm.errors import ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.io.tables import IDENTITY, write_json
@@ -40,6 +41,7 @@ def test_a_file_belongs_to_one_table() -> None:
         ("scores", list(scoring.COLUMNS)),
         ("probing", [*IDENTITY, *PAIR_COLUMNS, *rows.COLUMNS]),
         ("centroids", list(centroids.COLUMNS)),
+        ("design", list(design_rows.COLUMNS)),
         ("totals", [*totals.COLUMNS, *ranking.COLUMNS]),
     ],
 )
@@ -60,3 +62,10 @@ def test_the_tables_of_a_stub_fit_their_schema(tmp_path: Path, kind: str, name: 
 def test_a_table_that_is_not_there_is_named() -> None:
     with pytest.raises(ScfmError, match=r"schema_nothing\.json does not exist"):
         SCHEMAS.load("nothing")
+
+
+def test_the_design_of_a_stub_fits_its_schema(tmp_path: Path) -> None:
+    STUBS["design"](Namespace(dataset="d", outdir=tmp_path))
+    table = read_typed(tmp_path / "d.design.tsv", "design", SCHEMAS)
+    assert table["text"].tolist() == ["not_declared"]
+    SCHEMAS.check(table, "design")

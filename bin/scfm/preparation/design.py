@@ -1,4 +1,4 @@
-"""Cheap facts about the design of a data set: balance of the batches, role of the batch, what is confounded with it."""
+"""Cheap facts about the design of a data set: role of the batch, what is confounded with it, measures of balance."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-#: defaults of practitioners' section 3.2; printed beside the value they judge
-MAX_SIZE_RATIO = 10.0
-MIN_EFFECTIVE = 0.5
-MAX_JS = 0.5
 #: an obs column with more levels is no design variable
 MAX_LEVELS = 50
 
@@ -47,7 +43,7 @@ def composition_distance(table: "np.ndarray") -> float:
 
 
 def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, batch_key: str) -> list[dict]:
-    """Return warnings about balance (W-BAL-01), role (W-CONF-03) and labels in one batch (W-MET-02).
+    """Return warnings about the role of the batch (W-CONF-03) and labels in one batch (W-MET-02).
 
     Parameters
     ----------
@@ -67,50 +63,10 @@ def design_warnings(batch: "pd.Series", label: "pd.Series", *, batch_role: str, 
         return found
     table = pd.crosstab(batch.astype(str), label.astype(str))
     if len(table) > 1:
-        found += _balance(table)
         single = [str(name) for name in table.columns if int((table[name] > 0).sum()) == 1]
         if single:
             found.append(message("W-MET-02/one_batch", n_labels=len(single), values={"labels": single}))
     return found
-
-
-def _balance(table: "pd.DataFrame") -> list[dict]:
-    """Return W-BAL-01 if batch sizes or compositions are unbalanced."""
-    sizes = table.sum(axis=1)
-    ratio, effective, distance = (
-        float(sizes.max() / sizes.min()),
-        effective_share(sizes.to_numpy()),
-        composition_distance(table.to_numpy()),
-    )
-    reasons = []
-    if ratio > MAX_SIZE_RATIO:
-        reasons.append(f"batch sizes differ {ratio:.3g}-fold (limit {MAX_SIZE_RATIO:.3g})")
-    if effective < MIN_EFFECTIVE:
-        reasons.append(f"the effective number of batches is {effective:.2f} of {len(table)} (limit {MIN_EFFECTIVE})")
-    if distance > MAX_JS:
-        reasons.append(
-            f"label proportions differ between batches (Jensen-Shannon distance {distance:.2f}, limit {MAX_JS})"
-        )
-    if not reasons:
-        return []
-    absent = (table == 0).sum(axis=1)
-    worst = str(absent.idxmax())
-    missing = f" {int(absent.max())} of {table.shape[1]} labels are missing in '{worst}'." if absent.max() else ""
-    text = "; ".join(reasons)
-    return [
-        message(
-            "W-BAL-01",
-            reasons=f"{text[0].upper()}{text[1:]}",
-            absent=missing,
-            values={
-                "size_ratio": ratio,
-                "effective_share": effective,
-                "js_distance": distance,
-                "labels_missing": {str(k): int(v) for k, v in absent.items()},
-            },
-            threshold={"size_ratio": MAX_SIZE_RATIO, "effective_share": MIN_EFFECTIVE, "js_distance": MAX_JS},
-        )
-    ]
 
 
 def crossing(batch: "pd.Series", other: "pd.Series") -> dict[str, Any] | None:

@@ -84,17 +84,18 @@ def draw_counts(truth: Truth, chunk_cells: int = CHUNK) -> "Iterator[sp.csr_matr
 
 
 def gene_table(truth: Truth) -> "pd.DataFrame":
-    """Return the genes: index ``Gene<n>``, the log expression and the effects of every level of every factor."""
+    """Return the genes: index of their names, the log expression, the effects of every level of every factor but the
+    donor, and of every programme (``programme_<name>``, 0 for genes that are not in it).
+    """
     import pandas as pd
 
-    width = len(str(truth.design.n_genes))
-    index = pd.Index([f"Gene{i + 1:0{width}d}" for i in range(truth.design.n_genes)], name="gene")
     columns: dict[str, Any] = {"log_expression": truth.base}
     for factor, effects in truth.effects.items():
         if factor != "donor":
             levels = truth.obs[factor].cat.categories
             columns |= {f"effect_{level}": row for level, row in zip(levels, effects, strict=True)}
-    return pd.DataFrame(columns, index=index)
+    columns |= {f"programme_{name}": effect for name, effect in truth.programmes.items()}
+    return pd.DataFrame(columns, index=pd.Index(truth.genes, name="gene"))
 
 
 def write_h5ad(truth: Truth, path: Path, chunk_cells: int = CHUNK) -> None:

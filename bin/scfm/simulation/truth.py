@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.simulation.cells import draw_cells
 from scfm.simulation.design import Design
+from scfm.simulation.programmes import named_genes
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 #: streams of random numbers: one per purpose, so that more of one changes nothing else
-_BASE, _TYPES, _BATCHES, _CONDITIONS, _DONORS, _CELLS = range(6)
+_BASE, _TYPES, _BATCHES, _CONDITIONS, _DONORS, _CELLS, _PROGRAMMES, _RETYPED = range(8)
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":
@@ -32,25 +34,46 @@ class Truth:
     design, seed
         What it is drawn from.
     obs
-        Index ``cell_id``; categorical ``cell_type, batch, condition, donor`` and the float ``depth`` (expected total).
+        See :func:`scfm.simulation.cells.draw_cells`; ``depth`` is the expected total.
+    genes
+        Names, those that programmes name first.
     base
         Log expression of the genes, shape (n_genes,).
     effects
         Log fold changes by factor: ``cell_type`` (n_types, n_genes), ``batch``, ``condition`` (0 for the first) and
         ``donor``.
+    programmes
+        Log fold changes by name of the programme, shape (n_genes,).
+    ambient
+        Share of every gene in the ambient counts, shape (n_batches, n_genes): the batch's mean profile by depth; None
+        where the design has no ambient counts.
     """
 
     design: Design
     seed: int
     obs: "pd.DataFrame"
+    genes: list[str]
     base: "np.ndarray"
     effects: "dict[str, np.ndarray]"
+    programmes: "dict[str, np.ndarray]" = field(default_factory=dict)
+    ambient: "np.ndarray | None" = None
 
     def shares(self, rows: slice) -> "np.ndarray":
         """Return the expected share of every gene in the counts of some cells, shape (n, n_genes), rows sum to 1."""
         import numpy as np
 
         cells = self.obs.iloc[rows]
+        own = self.own_shares(cells)
+        if self.ambient is None:
+            return own
+        batch = cells["batch"].cat.codes.to_numpy()
+        foreign = np.asarray(self.design.ambient_shares, dtype=float)[batch][:, None]
+        return (1 - foreign) * own + foreign * self.ambient[batch]
+
+    def own_shares(self, cells: "pd.DataFrame") -> "np.ndarray":
+        """Return the expected share of every gene in what some cells, rows of ``obs``, express themselves."""
+        import numpy as np
+
         codes = {factor: cells[factor].cat.codes.to_numpy() for factor in self.effects}
         logs = self.base + self.effects["cell_type"][codes["cell_type"]] + self.effects["batch"][codes["batch"]]
         logs += self.effects["donor"][codes["donor"]]
@@ -58,6 +81,8 @@ class Truth:
         if self.design.responding_types is not None:
             responds[:] = np.isin(np.arange(self.design.n_types), list(self.design.responding_types))
         logs += self.effects["condition"][codes["condition"]] * responds[codes["cell_type"]][:, None]
+        for name, effect in self.programmes.items():
+            logs += cells[f"programme_{name}"].to_numpy(dtype=float)[:, None] * effect
         rates = np.exp(logs - logs.max(axis=1, keepdims=True))
         return rates / rates.sum(axis=1, keepdims=True)
 
@@ -77,7 +102,6 @@ def draw_truth(design: Design, seed: int = 0) -> Truth:
     if not isinstance(seed, int) or seed < 0:
         raise ScfmError(f"The seed is {seed}; expected a whole number of 0 or more.")
     g, d = design.n_genes, design
-    n_donors = d.n_donors if d.paired else d.n_donors * d.n_conditions
 
     def effect(stream: int, levels: int, size: float, share: float = 1.0) -> "np.ndarray":
         rng = generator(seed, stream)
@@ -89,51 +113,56 @@ def draw_truth(design: Design, seed: int = 0) -> Truth:
         "cell_type": effect(_TYPES, d.n_types, d.type_effect, d.type_genes),
         "batch": effect(_BATCHES, d.n_batches, d.batch_effect),
         "condition": conditions,
-        "donor": effect(_DONORS, n_donors, d.donor_effect),
+        "donor": effect(_DONORS, d.all_donors, d.donor_effect),
     }
-    base = d.gene_spread * generator(seed, _BASE).standard_normal(g)
-    return Truth(d, seed, _draw_cells(d, generator(seed, _CELLS)), np.asarray(base), effects)
+    named = named_genes(d.programmes)
+    width = len(str(g))
+    genes = [*named, *(f"Gene{i + 1:0{width}d}" for i in range(len(named), g))]
+    base = np.asarray(d.gene_spread * generator(seed, _BASE).standard_normal(g))
+    base[: len(named)] = np.maximum(base[: len(named)], 0)  # a programme of silent genes could not be found
+    obs = draw_cells(d, generator(seed, _CELLS), generator(seed, _RETYPED))
+    truth = Truth(d, seed, obs, genes, base, effects, _draw_programmes(d, genes, base, seed))
+    return truth if d.ambient_shares is None else replace(truth, ambient=_ambient(truth))
 
 
-def _draw_cells(design: Design, rng: "np.random.Generator") -> "pd.DataFrame":
-    """Draw batch, type, condition, donor and depth of every cell."""
-    import numpy as np
-    import pandas as pd
-
-    n, d = design.n_cells, design
-    batch = rng.choice(d.n_batches, n, p=_shares(d.batch_shares, d.n_batches))
-    kind = np.zeros(n, dtype=int)
-    for level in range(d.n_batches):
-        rows = np.flatnonzero(batch == level)
-        row = None if d.composition is None else d.composition[level]
-        kind[rows] = rng.choice(d.n_types, len(rows), p=_shares(row, d.n_types))
-    condition = rng.integers(d.n_conditions, size=n)
-    donor = rng.integers(d.n_donors, size=n) + (0 if d.paired else d.n_donors * condition)
-    n_donors = d.n_donors if d.paired else d.n_donors * d.n_conditions
-    factor = np.ones(n) if d.batch_depth is None else np.asarray(d.batch_depth, dtype=float)[batch]
-    columns = {
-        "cell_type": _named("type", kind, d.n_types),
-        "batch": _named("batch", batch, d.n_batches),
-        "condition": _named("condition", condition, d.n_conditions),
-        "donor": _named("donor", donor, n_donors),
-        "depth": d.depth * factor * np.exp(d.depth_spread * rng.standard_normal(n)),
-    }
-    width = len(str(max(n - 1, 1)))
-    index = pd.Index([f"cell_{i:0{width}d}" for i in range(n)], name="cell_id")
-    return pd.DataFrame(columns, index=index)
-
-
-def _shares(given: "object", n: int) -> "np.ndarray":
-    """Return shares that sum to 1 exactly; equal ones where none are given."""
+def _draw_programmes(design: Design, genes: list[str], base: "np.ndarray", seed: int) -> "dict[str, np.ndarray]":
+    """Return the log fold changes of every programme; unnamed genes belong to one programme at most."""
     import numpy as np
 
-    shares = np.full(n, 1 / n) if given is None else np.asarray(given, dtype=float)
-    return shares / shares.sum()
+    n_named = len(named_genes(design.programmes))
+    free = n_named + np.flatnonzero(base[n_named:] >= np.median(base))
+    free = generator(seed, _PROGRAMMES).permutation(free)
+    found, used = {}, 0
+    for programme in design.programmes:
+        effect = np.zeros(len(genes))
+        if isinstance(programme.genes, int):
+            chosen = free[used : used + programme.genes]
+            if len(chosen) < programme.genes:
+                raise ScfmError(
+                    f"The simulated design is not possible: programme '{programme.name}' asks for {programme.genes} "
+                    f"genes of the upper half of expression and {len(chosen)} are left; give more n_genes."
+                )
+            used += len(chosen)
+            effect[chosen] = programme.size * np.where(np.arange(len(chosen)) % 2 == 0, 1, -1)
+        else:
+            effect[[genes.index(g) for g in programme.genes]] = programme.size
+        found[programme.name] = effect
+    return found
 
 
-def _named(name: str, codes: "np.ndarray", n: int) -> "pd.Categorical":
-    """Return a categorical column ``name_0 ... name_<n-1>`` with all its levels, in numeric order."""
-    import pandas as pd
+def _ambient(truth: Truth) -> "np.ndarray":
+    """Return the mean profile of every batch, weighted by depth; cells that express the same are computed once."""
+    import numpy as np
 
-    width = len(str(max(n - 1, 1)))
-    return pd.Categorical.from_codes(codes, [f"{name}_{i:0{width}d}" for i in range(n)])
+    alike = truth.obs.drop(columns=["depth", "replicate", "sex"])
+    groups = alike.assign(depth=truth.obs["depth"]).groupby(list(alike), observed=True, sort=True)["depth"].sum()
+    kinds = groups.index.to_frame(index=False)
+    for name in ("cell_type", "batch", "condition", "donor"):
+        kinds[name] = kinds[name].astype(truth.obs[name].dtype)
+    totals = np.zeros((truth.design.n_batches, truth.design.n_genes))
+    for start in range(0, len(kinds), 256):
+        part = kinds.iloc[start : start + 256]
+        weights = groups.to_numpy()[start : start + 256, None]
+        np.add.at(totals, part["batch"].cat.codes.to_numpy(), truth.own_shares(part) * weights)
+    sums = totals.sum(axis=1, keepdims=True)
+    return totals / np.where(sums > 0, sums, 1)

@@ -53,10 +53,10 @@ def step(
     Parameters
     ----------
     name
-        Step: ``prepare``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``, ``probe``
-        or ``umap``.
+        Step: ``prepare``, ``design``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``,
+        ``probe`` or ``umap``.
     dataset, embedding
-        What it is about; no embedding where the step is about the whole data set (``prepare``).
+        What it is about; no embedding where the step is about the whole data set (``prepare``, ``design``).
     outdir
         Where ``<dataset>.<embedding>.<name>.status.json`` is written.
     on_error

@@ -7,7 +7,7 @@ from argparse import Namespace
 from scfm.inputs.params import choose, with_defaults
 from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
-from scfm.io.tables import read_json, write_json
+from scfm.io.tables import read_json, write_json, write_table
 from scfm.planning.groups import assign_groups, slow_methods, widths
 from scfm.planning.models import PlannedModel, choose_models
 from scfm.planning.plan import plan_rows, plan_text
@@ -47,6 +47,24 @@ def stub_resolve_inputs(args: Namespace) -> None:
         [{"key": "stub", "kind": "url", "url": "https://example.org/stub.h5ad"}] if asked else [],
     )
     write_json(args.outdir / "builds.json", builds)
+
+
+def stub_design(args: Namespace) -> None:
+    """The relation of the batch to a condition that is not declared."""
+    from scfm.design.confounding import Pair
+    from scfm.design.limits import DesignLimits
+    from scfm.design.rows import design_table, pair_rows
+
+    pair = Pair("batch", "condition", "not_declared")
+    write_table(
+        design_table(args.dataset, pair_rows([pair], DesignLimits())), args.outdir / f"{args.dataset}.design.tsv"
+    )
+    facts = {"dataset": args.dataset, "keys": {}, "paired": "", "pairs": [pair.facts()], "de": {}, "warnings": []}
+    write_json(args.outdir / f"{args.dataset}.design.json", facts)
+    about = {"dataset": args.dataset, "embedding": "", "step": "design"}
+    write_json(
+        args.outdir / f"{args.dataset}.design.status.json", {**about, "status": "ok", "reason": "", "reason_code": ""}
+    )
 
 
 def stub_check_inputs(args: Namespace) -> None:

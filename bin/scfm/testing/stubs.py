@@ -13,6 +13,7 @@ from scfm.testing.stub_inputs import (
     CELLS,
     LABELS,
     stub_check_inputs,
+    stub_design,
     stub_fetch,
     stub_recipe,
     stub_resolve_inputs,
@@ -80,6 +81,7 @@ def stub_prepare_dataset(args: Namespace) -> None:
             "condition": None,
             "donor": None,
             "tissue": None,
+            "sample": BATCHES,
             "n_counts": 10.0,
             "n_genes": 2,
             "scored": True,
@@ -279,6 +281,7 @@ def stub_report(args: Namespace) -> None:
 STUBS = {
     "check_inputs": stub_check_inputs,
     "prepare_dataset": stub_prepare_dataset,
+    "design": stub_design,
     "embedding": stub_embedding,
     "shards": stub_shards,
     "validated": stub_validated,

@@ -4,6 +4,7 @@
  */
 
 include { CHECK_INPUTS     } from '../../../modules/local/check/inputs'
+include { DESCRIBE_DESIGN  } from '../../../modules/local/describe/design'
 include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
 include { findPath         } from '../utils_scfmbench'
 include { parseJson        } from '../utils_scfmbench'
@@ -64,6 +65,15 @@ workflow PREPARE_DATA {
         ),
     )
 
+    // a data set that could not be prepared leaves empty files and a status with the reason; the others go on
+    ch_prepared = PREPARE_DATASET.out.dataset.filter { _meta, prepared, _obs, _pca, _splits -> prepared.size() > 0 }
+
+    DESCRIBE_DESIGN(
+        ch_prepared.map { meta, prepared, obs, pca, _splits -> [meta, prepared, obs, pca] },
+        stepSettings(options, 'describe_design.py', ['design_', 'on_method_error']),
+    )
+    ch_design = DESCRIBE_DESIGN.out.design.filter { _meta, table, _facts -> table.size() > 0 }
+
     ch_imports = ch_source.flatMap { dataset, row, h5ad ->
         (row.embeddings ?: [:]).collect { name, source ->
             source.startsWith('obsm:')
@@ -76,9 +86,9 @@ workflow PREPARE_DATA {
     check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
     model_settings = ch_check.map { _datasets, _plan, _messages, settings -> parseJson(settings) }
     plan = ch_check.flatMap { datasets, plan, _messages, _settings -> withSizes(plan.splitCsv(header: true, sep: '\t'), parseJson(datasets), options) }
-    // a data set that could not be prepared leaves empty files and a status with the reason; the others go on
-    dataset = PREPARE_DATASET.out.dataset.filter { _meta, prepared, _obs, _pca, _splits -> prepared.size() > 0 }.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
-    facts = PREPARE_DATASET.out.facts.filter { facts -> facts.size() > 0 }.mix(PREPARE_DATASET.out.status)
+    dataset = ch_prepared.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
+    facts = PREPARE_DATASET.out.facts.filter { facts -> facts.size() > 0 }.mix(PREPARE_DATASET.out.status, DESCRIBE_DESIGN.out.status, ch_design.flatMap { _meta, table, facts -> [table, facts] })
+    design = ch_design.map { meta, _table, facts -> [meta.dataset, facts] }
     imports = ch_imports
 
     emit:
@@ -86,7 +96,8 @@ workflow PREPARE_DATA {
     check   // channel: [ datasets.json, plan.tsv, input_warnings.json ]
     plan    // channel: row (map), with n_cells, n_genes and n_dims
     dataset // channel: [ dataset, prepared, obs, pca, splits ]
-    facts   // channel: facts.json, prepare.status.json
+    facts   // channel: facts.json, design.tsv, design.json, <step>.status.json
+    design  // channel: [ dataset, design.json ]
     imports // channel: [ dataset, name, file, obsm key or '' ]
 }
 

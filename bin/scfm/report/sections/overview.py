@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: messages about the design of a data set
-_DESIGN = ("W-BAL", "W-BATCH", "W-CONF")
+_DESIGN = ("E-CONF", "W-DES", "W-CONF", "W-BAL", "W-BATCH")
 _ROLES = {
     "technical": "declared technical",
     "biological": "declared biological",
@@ -121,8 +121,9 @@ def design_problems(data: "ReportData", dataset: str) -> list[str]:
     found = [
         e for e in data.facts(dataset).get("confounding") or [] if e["relation"] in {"one_to_one", "batch_in_column"}
     ]
-    warned = [m["text"] for m in data.messages if m["dataset"] == dataset and m["code"].startswith(_DESIGN)]
-    return [*confounding_sentences(found), *warned]
+    about = [m for m in data.messages if m["dataset"] == dataset and m["code"].startswith(_DESIGN)]
+    errors = [m["text"] for m in about if m["severity"] == "error"]
+    return [*errors, *confounding_sentences(found), *(m["text"] for m in about if m["severity"] == "warning")]
 
 
 def where_it_fails(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[dict[str, Any]]:

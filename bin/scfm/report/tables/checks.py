@@ -10,7 +10,7 @@ from scfm.registries.messages import SEVERITIES, message
 from scfm.report.tables.names import Names
 from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.rank_checks import DISAGREEMENT_GAP, circular_scores, disagreeing_metrics
-from scfm.report.tables.status import NO_RESULT, NOT_PREPARED
+from scfm.report.tables.status import NO_RESULT, NOT_PREPARED, failed_dataset_steps
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def all_messages(
     scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, tables["totals"]))
     own = [
         *failed_steps(tables["status"], names),
+        *failed_on_dataset(found),
         *unplanned_results(found),
         *undefined_metrics(found.scores, names, found.primary),
         *disagreeing_metrics(scores, metrics, names, disagreement_gap),
@@ -110,11 +111,24 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     return found
 
 
+def failed_on_dataset(found: "Collected") -> list[dict]:
+    """E-RUN-01, E-RUN-02: a step about a whole data set failed, or left nothing."""
+    return [
+        message(
+            "E-RUN-02/dataset" if s["reason_code"] == NO_RESULT else "E-RUN-01/dataset",
+            dataset=s["dataset"],
+            reason=s["reason"],
+            values={"step": s["step"], "reason_code": s["reason_code"]},
+        )
+        for s in failed_dataset_steps(found)
+    ]
+
+
 def unplanned_results(found: "Collected") -> list[dict]:
     """E-RUN-03: results of embeddings that are not in the plan, a sign of files from another run."""
     planned = {(r.dataset, r.embedding) for r in found.plan.itertuples()}
     seen = {(s["dataset"], s["embedding"]) for s in [*found.statuses, *found.sidecars]}
-    for table in found.tables.values():
+    for table in (t for t in found.tables.values() if "embedding" in t):
         seen |= set(zip(table["dataset"], table["embedding"], strict=True))
     extra = sorted(f"{d}.{e}" for d, e in seen - planned)
     if not extra:

@@ -74,7 +74,7 @@ def build_tables(
         "warnings": told,
         "datasets": describe_datasets(found),
         "embeddings": describe_embeddings(found),
-        "verdict": status.verdict(state),
+        "verdict": status.verdict(state, status.failed_dataset_steps(found)),
     }
 
 
@@ -92,6 +92,7 @@ def describe_datasets(found: Collected) -> list[dict[str, Any]]:
             {
                 **row,
                 "prepared": facts or None,
+                "design": {k: v for k, v in found.designs.get(row["dataset"], {}).items() if k != "warnings"} or None,
                 "recipe": found.recipes.get(row["dataset"]),
                 "download": found.downloads.get(Path(row.get("h5ad", "")).stem),
             }

@@ -51,6 +51,10 @@ class Collected:
         ``{data set: facts}`` from PREPARE_DATASET.
     preparations
         ``{data set: status}`` of PREPARE_DATASET; one that failed has no facts.
+    dataset_statuses
+        Statuses of other steps about a whole data set.
+    designs
+        ``{data set: content of <dataset>.design.json}``.
     common
         ``{data set: content of <dataset>.common.json}``: cells that all ranked embeddings have, where some lack cells.
     recipes, downloads
@@ -67,6 +71,8 @@ class Collected:
     tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dataset_statuses: list[dict[str, Any]] = field(default_factory=list)
+    designs: dict[str, dict[str, Any]] = field(default_factory=dict)
     common: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -159,10 +165,15 @@ def _sort_json(path: Path, found: Collected) -> None:
     if path.name.endswith(".status.json"):
         if content["step"] == "prepare":
             found.preparations[content["dataset"]] = content
+        elif not content["embedding"]:
+            found.dataset_statuses.append(content)
         else:
             found.statuses.append(content)
     elif path.name.endswith(".facts.json"):
         found.facts[path.name.removesuffix(".facts.json")] = content
+    elif path.name.endswith(".design.json"):
+        found.designs[content["dataset"]] = content
+        found.messages += content["warnings"]
     elif path.name.endswith(".common.json"):
         found.common[content["dataset"]] = content
     elif path.name.endswith(".recipe.json"):

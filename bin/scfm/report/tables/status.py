@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import IDENTITY
@@ -30,6 +30,8 @@ CORRECTED_STEPS = {
     **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
 }
 STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap")
+#: steps about a whole data set that every prepared data set has
+DATASET_STEPS = ("design",)
 #: step -> the parameter that leaves it out
 SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
 
@@ -180,24 +182,54 @@ def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[s
     return {"status": "failed", "reason_code": NO_RESULT, "reason": reason}
 
 
-def verdict(status: "pd.DataFrame") -> dict[str, int | str]:
+def failed_dataset_steps(found: "Collected") -> list[dict[str, Any]]:
+    """Return the failed steps about a whole data set, as ``dataset, step, reason, reason_code``; the preparation's
+    failure is that of its embeddings.
+
+    A step of :data:`DATASET_STEPS` without a status, of a data set that was prepared, has left no result.
+    """
+    known = {(s["dataset"], s["step"]) for s in found.dataset_statuses}
+    fields = ("dataset", "step", "reason", "reason_code")
+    failed = [{f: s[f] for f in fields} for s in found.dataset_statuses if s["status"] == "failed"]
+    failed += [
+        {"dataset": dataset, "step": name, "reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT}
+        for dataset in found.facts
+        for name in DATASET_STEPS
+        if (dataset, name) not in known
+    ]
+    return sorted(failed, key=lambda s: (s["dataset"], s["step"]))
+
+
+def verdict(status: "pd.DataFrame", dataset_steps: Sequence[Mapping[str, Any]] = ()) -> dict[str, int | str]:
     """Return what the run ends with: counts of outcomes, a sentence, and the exit status (1 when anything is
     failed).
+
+    Parameters
+    ----------
+    status
+        ``status.tsv``.
+    dataset_steps
+        From :func:`failed_dataset_steps`.
     """
     failed = status[status["status"] == "failed"]
     unexplained = int((failed["reason_code"] == NO_RESULT).sum())
+    unexplained += sum(s["reason_code"] == NO_RESULT for s in dataset_steps)
+    n_failed = len(failed) + len(dataset_steps)
     text = f"All {len(status)} planned steps are accounted for, and none failed."
-    if len(failed):
-        names = sorted({f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()})
+    if n_failed:
+        names = sorted(
+            {f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()}
+            | {f"{s['dataset']} ({s['step']})" for s in dataset_steps}
+        )
         text = (
-            f"{plural(len(failed), 'step')} failed, {unexplained} of them without a result or a reason:"
+            f"{plural(n_failed, 'step')} failed, {unexplained} of them without a result or a reason:"
             f" {listing(names)}. The reasons are in the report and in tables/status.tsv."
         )
     return {
         "n_ok": int((status["status"] == "ok").sum()),
         "n_not_applicable": int((status["status"] == "not_applicable").sum()),
-        "n_failed": len(failed),
+        "n_failed": n_failed,
         "unexplained": unexplained,
-        "exit_status": int(len(failed) > 0),
+        "exit_status": int(n_failed > 0),
         "message": text,
     }

@@ -1,0 +1,1 @@
+"""The design of a data set, before any correction: confounding, balance and strength of the batch."""
