@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from helpers_de_tables import write_de, write_orthogonal
 from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import IDENTITY, read_json, read_table, write_json, write_table
 from scfm.registries.messages import message
@@ -354,6 +355,8 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
                 "h5ad": f"{d}.h5ad",
                 "batch_key": "batch",
                 "label_key": "cell_type",
+                "condition_key": "condition" if d == datasets[-1] else "",
+                "gmt": "sets.gmt" if d == datasets[-1] else "",
                 "n_cells": sum(DATASETS[d]["batches"].values()),
             }
             for d in datasets
@@ -368,6 +371,8 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
     for dataset in datasets:
         write_facts(results, dataset)
         write_design(results, dataset)
+    write_de(results, datasets[-1])
+    write_orthogonal(results, datasets[-1])
     for row in plan.itertuples():
         _write_embedding(results, row, metrics, rng)
         if not (row.dataset == "ifnb" and row.method == "combat"):

@@ -33,6 +33,8 @@ LAYERS = [
     "metrics",
     "umap",
     "probing",
+    "expression",
+    "orthogonal",
     "planning",
     "study",
     "report.tables",

@@ -64,10 +64,9 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     from scfm.integration.best_epoch import torch_threads
     from scfm.integration.training import LIMITS, TrainingLimits, judge_training, training_messages
 
-    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):  # Lightning sets its own level when imported
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet()
     library.settings.seed = seed
-    adata, warnings = _setup(inputs, settings)
+    adata, warnings = registered_counts(inputs, settings)
     model = library.model.SCVI(
         adata,
         n_latent=settings["n_latent"],
@@ -104,7 +103,13 @@ def _accelerator(device: str) -> str:
     return "gpu" if available and device != "cpu" else "cpu"
 
 
-def _setup(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]":
+def quiet() -> None:
+    """Let scVI and Lightning log warnings only; Lightning sets its own level when imported."""
+    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, list[dict]]":
     """Return counts of the HVGs registered with scVI, and warnings about the covariates."""
     import numpy as np
     import pandas as pd

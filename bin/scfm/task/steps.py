@@ -25,6 +25,8 @@ MAIN_OUTPUTS = {
     "score_common": ("scores_common.tsv",),
     "probe": ("probing.tsv",),
     "umap": ("umap.parquet",),
+    "de": ("de.tsv", "de_genes.tsv"),
+    "orthogonal": ("orthogonal.tsv",),
 }
 
 
@@ -81,7 +83,8 @@ def step(
         "reason_code": "",
     }
     endings = MAIN_OUTPUTS.get(name, ()) if outputs is None else outputs
-    files = [Path(outdir) / f"{dataset}.{embedding}.{ending}" for ending in endings]
+    stem = f"{dataset}.{embedding}" if embedding else dataset
+    files = [Path(outdir) / f"{stem}.{ending}" for ending in endings]
     reset_peaks()
     watch = Stopwatch()
     try:
@@ -103,7 +106,6 @@ def step(
     if status["status"] != "ok":
         for path in files:
             path.touch()  # what is there stays: a table of reasons, the other metrics
-    stem = f"{dataset}.{embedding}" if embedding else dataset
     measured = {
         "seconds": watch.seconds,
         "import_seconds": CLOCK.take(),

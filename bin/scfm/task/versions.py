@@ -13,6 +13,7 @@ from scfm.task.resources import versions_of
 PACKAGES = {
     "anndata": "anndata",
     "annoy": "annoy",
+    "decoupler": "decoupler",
     "h5py": "h5py",
     "harmonypy": "harmonypy",
     "igraph": "igraph",
@@ -25,6 +26,7 @@ PACKAGES = {
     "numpy": "numpy",
     "pandas": "pandas",
     "pyarrow": "pyarrow",
+    "pydeseq2": "pydeseq2",
     "pynndescent": "pynndescent",
     "safetensors": "safetensors",
     "scanorama": "scanorama",

@@ -8,6 +8,7 @@ from pathlib import Path
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
+from scfm.testing.stub_expression import stub_compared, stub_evidence
 from scfm.testing.stub_inputs import (
     BATCHES,
     CELLS,
@@ -291,6 +292,8 @@ STUBS = {
     "scores_common": stub_scores_common,
     "probing": stub_probing,
     "umaps": stub_umaps,
+    "compared": stub_compared,
+    "evidence": stub_evidence,
     "h5ad": stub_h5ad,
     "tables": stub_tables,
     "report": stub_report,

@@ -179,6 +179,7 @@ workflow MAKE_EMBEDDINGS {
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
     )
+    model = SCVI.out.model
     history = channel.empty().mix(
         PCA.out.history,
         HARMONY.out.history,
@@ -194,6 +195,7 @@ workflow MAKE_EMBEDDINGS {
     unchecked // channel: [ meta, parquet, sidecar ]; 0 bytes where none could be made
     status    // channel: status.json
     history   // channel: csv
+    model     // channel: [ meta, folder ], of scVI
 }
 
 // A row of the plan that no process is there for: the registry has it and this file does not.

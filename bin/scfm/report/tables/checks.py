@@ -31,6 +31,7 @@ def all_messages(
     names: Names,
     *,
     disagreement_gap: float = DISAGREEMENT_GAP,
+    steps_off: Iterable[str] = (),
 ) -> list[dict]:
     """Return every message of the run: the steps' own and those of this module; errors first, each once.
 
@@ -46,11 +47,13 @@ def all_messages(
         Titles for the sentences.
     disagreement_gap
         See :func:`disagreeing_metrics`.
+    steps_off
+        Steps that the run was asked to leave out.
     """
     scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, tables["totals"]))
     own = [
         *failed_steps(tables["status"], names),
-        *failed_on_dataset(found),
+        *told_of_dataset_steps(found, steps_off),
         *unplanned_results(found),
         *undefined_metrics(found.scores, names, found.primary),
         *disagreeing_metrics(scores, metrics, names, disagreement_gap),
@@ -63,7 +66,7 @@ def all_messages(
     told = [*found.messages]
     for facts in found.facts.values():
         told += facts.get("warnings", [])
-    for part in [*found.sidecars, *found.statuses]:
+    for part in [*found.sidecars, *found.statuses, *found.dataset_statuses]:
         told += [m | {"dataset": m["dataset"] or part["dataset"]} for m in part.get("warnings") or []]
     return sort_messages([*told, *own])
 
@@ -111,16 +114,18 @@ def failed_steps(status: "pd.DataFrame", names: Names) -> list[dict]:
     return found
 
 
-def failed_on_dataset(found: "Collected") -> list[dict]:
-    """E-RUN-01, E-RUN-02: a step about a whole data set failed, or left nothing."""
-    return [
+def told_of_dataset_steps(found: "Collected", steps_off: Iterable[str] = ()) -> list[dict]:
+    """E-RUN-01, E-RUN-02: a step about a whole data set failed, or left nothing. I-RUN-01: it does not apply."""
+    idle = [s for s in found.dataset_statuses if s["status"] == "not_applicable"]
+    told = [message("I-RUN-01", dataset=s["dataset"], reason=s["reason"], values={"step": s["step"]}) for s in idle]
+    return told + [
         message(
             "E-RUN-02/dataset" if s["reason_code"] == NO_RESULT else "E-RUN-01/dataset",
             dataset=s["dataset"],
             reason=s["reason"],
             values={"step": s["step"], "reason_code": s["reason_code"]},
         )
-        for s in failed_dataset_steps(found)
+        for s in failed_dataset_steps(found, steps_off)
     ]
 
 

@@ -63,6 +63,7 @@ def build_tables(
         metrics,
         names,
         disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
+        steps_off=steps_off,
     )
     told = checks.sort_messages([*told, *score_messages(found, anchors, totals, names, limits)])
     return {
@@ -74,7 +75,7 @@ def build_tables(
         "warnings": told,
         "datasets": describe_datasets(found),
         "embeddings": describe_embeddings(found),
-        "verdict": status.verdict(state, status.failed_dataset_steps(found)),
+        "verdict": status.verdict(state, status.failed_dataset_steps(found, steps_off)),
     }
 
 

@@ -30,10 +30,14 @@ CORRECTED_STEPS = {
     **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
 }
 STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap")
-#: steps about a whole data set that every prepared data set has
-DATASET_STEPS = ("design",)
+#: steps about a whole data set -> the columns of the samplesheet that ask for it; without any, every data set has it
+DATASET_STEPS: dict[str, tuple[str, ...]] = {
+    "design": (),
+    "de": ("condition_key",),
+    "orthogonal": ("gmt", "network", "modality_keys", "clinical_keys"),
+}
 #: step -> the parameter that leaves it out
-SWITCHES = {"probe": "skip_probing", "umap": "skip_umap"}
+SWITCHES = {"probe": "skip_probing", "umap": "skip_umap", "de": "skip_diagnosis", "orthogonal": "skip_diagnosis"}
 
 NO_RESULT = "no_result"
 NOT_PREPARED = "not_prepared"
@@ -182,22 +186,35 @@ def _unexplained(step: str, row: Any, found: "Collected", attempts: dict[tuple[s
     return {"status": "failed", "reason_code": NO_RESULT, "reason": reason}
 
 
-def failed_dataset_steps(found: "Collected") -> list[dict[str, Any]]:
+def failed_dataset_steps(found: "Collected", steps_off: Iterable[str] = ()) -> list[dict[str, Any]]:
     """Return the failed steps about a whole data set, as ``dataset, step, reason, reason_code``; the preparation's
     failure is that of its embeddings.
 
-    A step of :data:`DATASET_STEPS` without a status, of a data set that was prepared, has left no result.
+    A step of :data:`DATASET_STEPS` that was asked for and has no status, of a data set that was prepared, has left no
+    result.
+
+    Parameters
+    ----------
+    found
+        Everything the steps left.
+    steps_off
+        Steps that the run was asked to leave out.
     """
-    known = {(s["dataset"], s["step"]) for s in found.dataset_statuses}
+    off, known = set(steps_off), {(s["dataset"], s["step"]): s["status"] for s in found.dataset_statuses}
     fields = ("dataset", "step", "reason", "reason_code")
     failed = [{f: s[f] for f in fields} for s in found.dataset_statuses if s["status"] == "failed"]
-    failed += [
-        {"dataset": dataset, "step": name, "reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT}
-        for dataset in found.facts
-        for name in DATASET_STEPS
-        if (dataset, name) not in known
-    ]
+    for dataset in found.facts:
+        for name, columns in DATASET_STEPS.items():
+            waits = name == "de" and known.get((dataset, "design")) != "ok"  # it reads the design: that failure is told
+            if (dataset, name) not in known and name not in off and not waits and _asked(found, dataset, columns):
+                failed.append({"dataset": dataset, "step": name, "reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT})
     return sorted(failed, key=lambda s: (s["dataset"], s["step"]))
+
+
+def _asked(found: "Collected", dataset: str, columns: Sequence[str]) -> bool:
+    """Return whether the row of a data set names one of the columns that ask for a step."""
+    row = next((row for row in found.datasets if row["dataset"] == dataset), {})
+    return not columns or any(row.get(column) for column in columns)
 
 
 def verdict(status: "pd.DataFrame", dataset_steps: Sequence[Mapping[str, Any]] = ()) -> dict[str, int | str]:

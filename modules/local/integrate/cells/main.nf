@@ -20,7 +20,7 @@ process INTEGRATE_CELLS {
     tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
     path "${meta.id}.embed.status.json", emit: status
     path "${meta.id}.history.csv", optional: true, emit: history
-    path "${meta.id}.model", optional: true, emit: model
+    tuple val(meta), path("${meta.id}.model"), optional: true, emit: model
     path 'versions.yml', topic: versions, emit: versions
 
     script:

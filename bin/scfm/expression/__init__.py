@@ -1,0 +1,1 @@
+"""Differential expression between conditions inside labels, and what outside of the embedding agrees with it."""

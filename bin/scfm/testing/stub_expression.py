@@ -1,0 +1,35 @@
+"""Tiny outputs of the comparison of conditions and of the evidence, in the formats of ``docs/architecture.md``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from scfm.io.tables import write_table
+from scfm.task.steps import step
+
+
+def stub_compared(args: Namespace) -> None:
+    """One label whose comparison is not defined."""
+    from scfm.errors import NotApplicable
+    from scfm.expression.rows import PSEUDOBULK, refused
+    from scfm.expression.tables import comparison_table, top_genes
+
+    (args.outdir / f"{args.dataset}.de").mkdir(exist_ok=True)
+    with step("de", dataset=args.dataset, embedding="", outdir=args.outdir):
+        reason = NotApplicable("Stub run: nothing was computed.", "few_replicates")
+        result = refused("T", "c1", "c0", PSEUDOBULK, reason)
+        keys = {"dataset": args.dataset, "batch_key": "batch", "label_key": "label"}
+        write_table(comparison_table([result], keys, {}), args.outdir / f"{args.dataset}.de.tsv")
+        write_table(top_genes([result], keys, 1), args.outdir / f"{args.dataset}.de_genes.tsv")
+
+
+def stub_evidence(args: Namespace) -> None:
+    """Evidence that is not defined."""
+    from scfm.errors import NotApplicable
+    from scfm.orthogonal.evidence import undefined
+    from scfm.orthogonal.table import evidence_table
+
+    with step("orthogonal", dataset=args.dataset, embedding="", outdir=args.outdir):
+        row = undefined("gene_sets", NotApplicable("Stub run: nothing was computed.", "no_targets"))
+        keys = {"dataset": args.dataset, "batch_key": "batch", "label_key": "label"}
+        write_table(evidence_table([row], keys), args.outdir / f"{args.dataset}.orthogonal.tsv")
