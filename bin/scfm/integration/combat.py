@@ -19,7 +19,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     inputs
         Log-normalised expression of the highly variable genes and batches are read. The matrix is made dense.
     settings
-        ``n_pcs`` components kept, ``covariates`` columns of obs that stand in the model beside the batch.
+        ``n_pcs`` components kept, ``covariates`` columns of obs in the model beside the batch.
     seed
         Not used: the method is deterministic.
     """

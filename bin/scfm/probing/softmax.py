@@ -134,7 +134,7 @@ def preconditioner(loss: Loss, probabilities: "np.ndarray") -> Solve:
 
 
 class _Memory:
-    """What L-BFGS knows of the Hessian: recent steps, and the preconditioner behind them."""
+    """The approximation of the Hessian: recent steps, and the preconditioner behind them."""
 
     def __init__(self, loss: Loss, point: Point) -> None:
         self._loss = loss

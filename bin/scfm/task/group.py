@@ -1,4 +1,4 @@
-"""Several embeddings in one task: each is a step of its own, and a process that dies takes one of them, not all.
+"""Several embeddings in one task: each is a step of its own, and a process that is killed loses one of them, not all.
 
 Small embeddings cost less than the start of a process, so a task is given a group of them (``task_group`` in
 ``plan.tsv``). The work is done in a child process. Where it is killed, the embedding it was working on is left out and
