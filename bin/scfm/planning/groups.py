@@ -30,8 +30,8 @@ def assign_groups(
 
     Whole methods (all seeds and corrections) are put into one group, in the order of the plan, as many as fit. Unless a
     size is given, a slow method has a group of its own, so that the others need not wait for it. Where two embeddings
-    do not fit into a group, every embedding is on its own. A row on its own has its embedding's id as its group, the others have
-    ``<dataset>.group_<number>``, and rows that can't run have none.
+    do not fit into a group, every embedding is on its own. A row on its own has its embedding's id as its group, the
+    others have ``<dataset>.group_<number>``, and rows that can't run have none.
 
     Parameters
     ----------
