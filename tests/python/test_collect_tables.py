@@ -19,6 +19,7 @@ from scfm.registries.schemas import KEYWORDS, Schemas
 from scfm.registries.typed import read_typed
 from scfm.report.tables import resources
 from scfm.report.tables.collect import collect_results
+from scfm.report.tables.load import Collected
 
 SCHEMAS = Schemas(ASSETS)
 BIN = Path(__file__).resolve().parents[2] / "bin"
@@ -248,3 +249,41 @@ def test_the_data_sets_carry_what_the_preparation_found(tables):
     described = {d["dataset"]: d for d in read_json(tables / "datasets.json")}
     assert described["pbmc"]["prepared"]["n_genes"] == 1767 and described["pbmc"]["label_key"] == "cell_type"
     assert "warnings" not in described["pbmc"]["prepared"]
+
+
+def test_the_step_that_made_an_embedding_has_its_imports_from_the_status_and_its_time_from_the_sidecar() -> None:
+    about = {"dataset": "d", "embedding": "pca.raw.0"}
+    found = Collected(
+        plan=pd.DataFrame(),
+        datasets=[],
+        schemas=SCHEMAS,
+        sidecars=[about | {"seconds": 1.0, "device": "cpu"}],
+        statuses=[
+            about | {"step": "embed", "seconds": 3.0, "import_seconds": 1.5},
+            about | {"step": "score", "seconds": 2.0, "import_seconds": 0.0},
+        ],
+    )
+    table = resources.build_resources(found).set_index("step")
+    assert table[["seconds", "import_seconds", "source"]].to_dict("index") == {
+        "embed": {"seconds": 1.0, "import_seconds": 1.5, "source": "sidecar"},
+        "score": {"seconds": 2.0, "import_seconds": 0.0, "source": "status"},
+    }
+
+
+def test_a_group_in_the_trace_belongs_to_its_data_set_and_a_task_alone_to_its_embedding() -> None:
+    plan = pd.DataFrame([{"dataset": "d", "embedding": "pca.raw.0"}])
+    found = Collected(plan=plan, datasets=[{"dataset": "d"}], schemas=SCHEMAS)
+    trace = pd.DataFrame(
+        {
+            "process": ["SCORE_EMBEDDING", "SCORE_EMBEDDING_ALONE"],
+            "tag": ["d.group_1", "d.pca.raw.0"],
+            "status": "FAILED",
+            "exit": ["1", "137"],
+            "attempt": [1, 3],
+            "seconds": 1.0,
+            "peak_rss_mb": 1.0,
+        }
+    )
+    table = resources.build_resources(found, trace)
+    assert table[["dataset", "embedding", "step"]].to_numpy().tolist() == [["d", "", ""], ["d", "pca.raw.0", "score"]]
+    assert "exit status 137 in attempt 3" in resources.last_attempts(trace)["score", "d.pca.raw.0"]

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         folder,
         *("-profile", "test", "--methods", "pca", "--controls", "none", "--corrections", "none"),
         *("--skip_umap", "--skip_probing", "--models", "all", "--weights_dir", str(folder / "weights")),
-        *("--accept_license", "scfoundation"),
+        *("--accept_license", "scfoundation", "--group_size", "9"),
         *("--model_options", str(PROJECT / "tests" / "data" / "demo_models.yml")),
     )
 

@@ -59,7 +59,8 @@ def test_an_embedding_on_its_own_has_its_id_as_its_group() -> None:
 
 
 def test_a_size_given_is_kept_and_no_method_is_split() -> None:
-    assert list(groups(size=6).values())[:2] == [of_method("pca", "harmony"), of_method("scanorama")]
+    assert list(groups(size=6).values())[:2] == [of_method("pca", "harmony"), of_method("scanorama", "scvi")]
+    assert list(groups(size=100)) == ["d.group_1"]  # scVI too: who asks for a size accepts to wait
     seeds = Choice(["harmony", "pca"], [], ["l2"], [0, 1, 2, 3])
     assert [len(members) for members in groups(seeds, size=4).values()] == [8, 2]
 

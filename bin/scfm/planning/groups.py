@@ -28,10 +28,10 @@ def assign_groups(
 ) -> None:
     """Set ``task_group`` of every row of one data set's plan.
 
-    Whole methods (all seeds and corrections) are put into one group, in the order of the plan, as many as fit. A slow
-    method has a group of its own, so that the others need not wait for it. Where one embedding alone fills a group,
-    every embedding is on its own. A row on its own has its embedding's id as its group, the others have
-    ``<dataset>.group_<number>``, and rows that can't run have none.
+    Whole methods (all seeds and corrections) are put into one group, in the order of the plan, as many as fit. Unless a
+    size is given, a slow method has a group of its own, so that the others need not wait for it. Where two embeddings
+    do not fit into a group, every embedding is on its own. A row on its own has its embedding's id as its group, the
+    others have ``<dataset>.group_<number>``, and rows that can't run have none.
 
     Parameters
     ----------
@@ -58,12 +58,13 @@ def assign_groups(
         values = n_cells * dims.get(method, UNKNOWN_DIMS)
         share = 1 / size if size else max(1 / MAX_EMBEDDINGS, values / MAX_VALUES)
         need = share * len(members)
+        is_slow = method in slow and size is None
         if share > 1 / 2:
             groups += [[row] for row in members]
             room = 0.0
-        elif method in slow or need > room + 1e-9:
+        elif is_slow or need > room + 1e-9:
             groups.append(list(members))
-            room = 0.0 if method in slow else 1 - need
+            room = 0.0 if is_slow else 1 - need
         else:
             groups[-1] += members
             room -= need

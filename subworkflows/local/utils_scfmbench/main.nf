@@ -42,7 +42,7 @@ def withImports(bin, pending, seen) {
 // Files of bin/scfm that a Python file imports: `import scfm.a`, `from scfm.a import b`, `from .a import b`.
 def importedFiles(bin, source) {
     def found = []
-    source.eachLine { line ->
+    source.readLines().findAll { line -> line.contains('import') }.each { line ->
         def whole = line =~ /^\s*import\s+(scfm[\w.]*)/
         def from = line =~ /^\s*from\s+(\.*)([\w.]*)\s+import\s+(.*)/
         if (whole.find()) {

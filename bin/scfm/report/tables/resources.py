@@ -36,12 +36,14 @@ _SIZE_UNITS = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0, "TB": 
 def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Return ``resources.tsv``.
 
-    The embedding step is taken from the sidecar (it has cells per second and the device), every other step from
-    its status file, and every row of the trace as Nextflow measured it, marked by the column ``source``.
+    The embedding step is taken from the sidecar (it has cells per second and the device; its imports are in the status
+    file), every other step from its status file, and every row of the trace as Nextflow measured it, marked by the
+    column ``source``.
     """
     import pandas as pd
 
-    rows = [_from_sidecar(s) for s in _newest(found.sidecars)]
+    imports = {(s["dataset"], s["embedding"], s["step"]): s.get("import_seconds") for s in found.statuses}
+    rows = [_from_sidecar(s, imports) for s in _newest(found.sidecars)]
     measured = {(r["dataset"], r["embedding"], r["step"]) for r in rows}
     rows += [
         _from_status(s)
@@ -67,7 +69,7 @@ def _newest(sidecars: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(best.values())
 
 
-def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
+def _from_sidecar(sidecar: dict[str, Any], imports: dict[tuple[str, str, str], float | None]) -> dict[str, Any]:
     step = "embed" if sidecar.get("correction", "raw") == "raw" else "correct"
     return {
         "task": f"{step} {sidecar['dataset']}.{sidecar['embedding']}",
@@ -75,7 +77,7 @@ def _from_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
         "embedding": sidecar["embedding"],
         "step": step,
         "seconds": sidecar.get("seconds"),
-        "import_seconds": None,
+        "import_seconds": imports.get((sidecar["dataset"], sidecar["embedding"], step)),
         "peak_rss_mb": sidecar.get("peak_rss_mb"),
         "peak_gpu_mb": sidecar.get("peak_gpu_mb"),
         "cells_per_second": sidecar.get("cells_per_second"),

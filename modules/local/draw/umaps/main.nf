@@ -25,8 +25,8 @@ process DRAW_UMAPS {
 
     script:
     def args = task.ext.args ?: ''
-    // what numba compiles is kept for the next task of the run, by user, where tasks see the work directory: it takes longer than the drawing
-    def compiled = workflow.workDir.toUri().scheme == 'file' ? "${workflow.workDir}/.numba" : '.cache/numba'
+    // UMAP compiles for longer than it draws few cells: what numba compiled is kept for the next task, by user, where tasks can write it
+    def compiled = task.ext.compiled ?: (workflow.workDir.toUri().scheme == 'file' ? "${workflow.workDir}/.numba" : '.cache/numba')
     """
     compiled=${shellWord(compiled)}-\$(id -u)
     if mkdir -p "\$compiled" 2> /dev/null; then export NUMBA_CACHE_DIR="\$compiled"; fi
