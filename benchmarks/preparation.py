@@ -6,7 +6,8 @@
 Writes a sparse h5ad of cells x 20,000 genes (median about 500 genes a cell, 8 types, 5 batches) chunk by chunk, then
 runs ``bin/check_inputs.py`` and ``bin/prepare_dataset.py`` on it, each as a process of its own. The JSON has one case
 per number of cells and, between two cases, the slopes of time and memory (log-log). A million cells need 10 GB of disk.
-``--scanpy`` also times scanpy's own steps on the file in memory. The files are removed unless ``--keep`` is given.
+``--scanpy`` also times scanpy's own steps on the file in memory,
+``--methods harmony scanorama`` times methods on what was prepared. The files are removed unless ``--keep`` is given.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def measure(command: list[str], cwd: Path) -> dict[str, float]:
     }
 
 
-def run_case(n_cells: int, folder: Path, *, with_scanpy: bool) -> dict[str, Any]:
+def run_case(n_cells: int, folder: Path, *, with_scanpy: bool, methods: list[str]) -> dict[str, Any]:
     """Write the file of one size and run the steps on it."""
     folder.mkdir(parents=True, exist_ok=True)
     path, python = folder / "cells.h5ad", sys.executable
@@ -135,6 +136,16 @@ def run_case(n_cells: int, folder: Path, *, with_scanpy: bool) -> dict[str, Any]
     result["prepared_mb"] = round((folder / "out" / "sim.prepared.h5ad").stat().st_size / 1e6, 1)
     if with_scanpy:
         result["scanpy"] = measure([python, "-c", SCANPY, str(path), str(folder / "scanpy.h5ad")], folder)
+    table = str(HERE.parent / "assets" / "methods.tsv")
+    for method in methods:
+        files = {part: str(folder / "out" / f"sim.{part}") for part in ("obs.parquet", "pca.parquet", "prepared.h5ad")}
+        command = [python, str(HERE.parent / "bin" / "integrate_cells.py"), "--method", method, "--dataset", "sim"]
+        command += ["--obs", files["obs.parquet"], "--pca", files["pca.parquet"], "--prepared", files["prepared.h5ad"]]
+        command += ["--params", str(params), "--methods_table", table, "--outdir", str(folder / method), "--quiet"]
+        result[method] = measure(command, folder)
+        status = json.loads((folder / method / f"sim.{method}.raw.0.embed.status.json").read_text())
+        if status["status"] != "ok":
+            raise SystemExit(status["reason"])
     return result
 
 
@@ -143,7 +154,7 @@ def slopes(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for small, large in pairwise(cases):
         factor = math.log(large["n_cells"] / small["n_cells"])
-        for step in ("check", "prepare"):
+        for step in sorted(name for name, value in large.items() if isinstance(value, dict)):
             of = {m: math.log(large[step][m] / small[step][m]) / factor for m in ("cpu_seconds", "peak_rss_mb")}
             found.append({"from": small["n_cells"], "to": large["n_cells"], "step": step} | of)
     return found
@@ -156,12 +167,13 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("preparation_bench"), help="folder for the files")
     parser.add_argument("--json", type=Path, default=Path("preparation.json"))
     parser.add_argument("--scanpy", action="store_true", help="time scanpy on the same file")
+    parser.add_argument("--methods", nargs="*", default=[], help="methods to time")
     parser.add_argument("--keep", action="store_true", help="leave the files")
     args = parser.parse_args()
     cases = []
     for n_cells in args.cells:
         folder = args.scratch / str(n_cells)
-        cases.append(run_case(n_cells, folder.resolve(), with_scanpy=args.scanpy))
+        cases.append(run_case(n_cells, folder.resolve(), with_scanpy=args.scanpy, methods=args.methods))
         if not args.keep:
             shutil.rmtree(folder)
         args.json.write_text(json.dumps({"cases": cases, "slopes": slopes(cases)}, indent=1) + "\n")

@@ -87,7 +87,7 @@ def _check(args: Namespace) -> Outcome:
     """Check the inputs, and the packages of the planned methods where all steps share one environment."""
     assets = args.models_assets or args.methods_table.parent
     assets = assets if args.models_assets or (assets / "models.tsv").is_file() else ASSETS
-    beside = args.methods_table.with_name("corrections.tsv")
+    beside, resources = (args.methods_table.with_name(f"{name}.tsv") for name in ("corrections", "resources"))
     methods, models = load_methods(args.methods_table, args.methods_schema), load_model_table(assets / "models.tsv")
     outcome = check_run(
         read_json(args.params),
@@ -100,6 +100,7 @@ def _check(args: Namespace) -> Outcome:
         model_table=models,
         weights_table=load_weights_table(assets),
         weights=read_json(args.weights) if args.weights else None,
+        resources=resources if resources.is_file() else None,
     )
     if args.own_environment:
         planned = {name for row in outcome.plan for name in (row["method"], row["model"])}

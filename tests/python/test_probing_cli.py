@@ -13,7 +13,8 @@ import pytest
 
 from helpers_probing import study
 from scfm.inputs.keys import PAIR_COLUMNS
-from scfm.io.tables import IDENTITY, read_json, read_table, write_embedding, write_json, write_table
+from scfm.io.tables import IDENTITY, read_embedding, read_json, read_table, write_embedding, write_json, write_table
+from scfm.neighbors.search import find_neighbors
 from scfm.probing.paper import paper_table
 from scfm.probing.rows import COLUMNS
 from scfm.probing.splits import split_pairs
@@ -85,14 +86,16 @@ def test_writes_table_status_and_the_paper_csv(folder):
         assert per_class["support"].sum() == whole.loc["0", "support"]
 
 
-def test_shuffled_rows_and_more_threads_give_the_same_bytes(folder):
+def test_shuffled_rows_more_threads_and_known_neighbors_give_the_same_bytes(folder):
+    ids, values = read_embedding(folder / "toy.pca.raw.0.parquet")
+    find_neighbors(values, ids, k=90).write(folder / "toy.pca.raw.0.knn.npz")
     call(folder)
     before = (folder / "toy.pca.raw.0.probing.tsv").read_bytes()
     order = np.random.default_rng(0).permutation(150)
     for name in ("toy.pca.raw.0", "toy.obs"):
         table = read_table(folder / f"{name}.parquet")
         write_table(table.iloc[order], folder / f"{name}.parquet")
-    call(folder, "--cpus", "2")
+    call(folder, "--cpus", "2", "--knn", "toy.pca.raw.0.knn.npz")
     assert (folder / "toy.pca.raw.0.probing.tsv").read_bytes() == before
 
 

@@ -15,6 +15,7 @@ from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resol
 from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
 from scfm.planning.groups import assign_groups, slow_methods, widths
+from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.plan import plan_rows, plan_text
@@ -66,6 +67,7 @@ def check_run(
     model_table: Mapping[str, ModelInfo] | None = None,
     weights: Mapping[str, Sequence[str] | None] | None = None,
     weights_table: "WeightsTable | None" = None,
+    resources: Path | None = None,
 ) -> Outcome:
     """Check everything that can be checked before the first computation.
 
@@ -89,6 +91,8 @@ def check_run(
         Model -> files in its folder below ``--weights_dir``, relative to it; None where it has no folder.
     weights_table
         The tables of released weights; needed where models are asked for.
+    resources
+        ``resources.tsv``; that of this checkout by default.
     """
     outcome = Outcome()
     choice, outcome.errors = check_params(params, schema, methods, located.staged, corrections=corrections)
@@ -114,6 +118,11 @@ def check_run(
             located=located,
         )
     outcome.errors = list(dict.fromkeys(outcome.errors))
+    if not outcome.errors and complete.get("max_memory"):
+        needs = read_needs(resources)
+        for dataset in outcome.datasets:
+            runs = [r["method"] for r in outcome.plan if r["dataset"] == dataset["dataset"] and not r["status"]]
+            outcome.warnings += memory_warnings(dataset, runs, methods, limit=complete["max_memory"], needs=needs)
     return outcome
 
 

@@ -39,7 +39,7 @@ workflow PREPARE_DATA {
             ]
         },
         file("${projectDir}/nextflow_schema.json"),
-        files("${projectDir}/assets/{methods,corrections,models,weights,weights_files}.tsv") + files("${projectDir}/assets/schema_{input,methods,corrections,models,weights,weights_files}.json"),
+        files("${projectDir}/assets/{methods,corrections,models,weights,weights_files,resources}.tsv") + files("${projectDir}/assets/schema_{input,methods,corrections,models,weights,weights_files}.json"),
     )
 
     // the run stops here, with every error in one message
