@@ -1,4 +1,4 @@
-"""Print the requirements of environments: ``requirements_of.py MODULES NAME...``; lines ``- name==version`` of their files."""
+"""Print the pinned requirements of environments: ``requirements_of.py MODULES NAME...``."""
 
 import re
 import sys
@@ -22,7 +22,9 @@ def requirements(modules: Path, names: list[str]) -> list[str]:
     """
     found = {}
     for name in names:
-        file = next((path for path in (modules / f"{name}.yml", modules / name / "environment.yml") if path.exists()), None)
+        file = next(
+            (path for path in (modules / f"{name}.yml", modules / name / "environment.yml") if path.exists()), None
+        )
         if file is None:
             sys.exit(f"requirements_of.py: there is no environment '{name}' in {modules}.")
         for package, version in re.findall(r"^ *- ([A-Za-z0-9_.-]+)==(\S+)$", file.read_text(), re.MULTILINE):

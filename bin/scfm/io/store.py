@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.io.frames import RESERVED, column_names, index_key, is_compound, read_column
+from scfm.io.links import refuse_outside
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -190,11 +191,17 @@ def _open_hdf5(path: Path, name: str) -> Any:
     import h5py
 
     try:
-        return h5py.File(path, "r")
+        root = h5py.File(path, "r")
     except OSError as error:
         raise ScfmError(
             f"{name}: not a readable h5ad file ({first_line(error)}). It may be cut short or of another format."
         ) from error
+    try:
+        refuse_outside(root, name)
+    except BaseException:
+        root.close()
+        raise
+    return root
 
 
 def _open_zarr(path: Path, name: str) -> Any:
