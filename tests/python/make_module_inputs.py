@@ -24,6 +24,7 @@ PARAMS = {
     "models": "sccello",
     "corrections": "center_l2",
     "random_init": False,
+    "seeds": "0",
     "n_hvg": 100,
     "n_pcs": 10,
     "probe_folds": 3,

@@ -113,6 +113,11 @@ def test_the_condition_as_batch_is_said_to_be_biology():
     assert "donor_key (whether donors are nested in batches" in messages(found)["I-DES-01"]["text"]
 
 
+def test_labels_of_a_classifier_are_said_to_be_circular():
+    assert "CellTypist, coarse" in messages(described({"labels_from": "CellTypist, coarse"}))["W-LAB-01"]["text"]
+    assert "W-LAB-01" not in messages(described({"labels_from": "the authors, by markers"}))
+
+
 def test_partial_overlap_and_few_samples():
     rows = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "x"), ("c", "y"), ("c", "y"), ("d", "y")]
     obs = pd.DataFrame(rows, columns=["batch", "condition"]).assign(sample=[f"s{i}" for i in range(7)])

@@ -14,6 +14,7 @@ from scfm.integration.scvi import default_epochs, history_table, split_cells
 from scfm.integration.training import (
     TrainingLimits,
     covariate_warnings,
+    coverage_warnings,
     judge_training,
     training_facts,
     training_messages,
@@ -65,7 +66,9 @@ def test_validation_that_rose_long_after_its_best_epoch_is_overfitting():
     validation = np.concatenate([falling(50, 500), np.linspace(500, 520, 100)])
     frame = history(falling(150, 500), validation)
     assert codes(frame) == ["W-TRN-01"]
-    assert codes(frame, patience=400) == []  # still inside the patience: nothing to complain of yet
+    assert codes(frame, patience=400) == ["W-TRN-01"]  # waiting for ever is no excuse
+    assert codes(frame, patience=400, limits=TrainingLimits(max_patience=400)) == []
+    assert codes(frame[:65], patience=15) == []  # ended by its patience
     assert training_facts(frame, TrainingLimits())["rise"] == pytest.approx(0.04, abs=2e-3)
 
 
@@ -101,6 +104,38 @@ def test_a_covariate_that_follows_depth_is_named():
     found = covariate_warnings(covariates, depth, dataset="d", method="scvi")
     assert [(w["code"], w["values"]["covariate"]) for w in found] == [("W-TRN-05", "log_counts"), ("W-TRN-05", "minus")]
     assert found[0]["values"]["spearman"] == pytest.approx(1)
+
+
+def test_an_epoch_that_sees_a_part_of_the_cells_is_said_with_its_share():
+    about = {"dataset": "d", "method": "scvi", "seed": 0}
+    (warning,) = coverage_warnings(77_850, 1000, 20, **about)
+    assert warning["code"] == "W-TRN-03" and warning["values"]["coverage"] == pytest.approx(20_000 / 77_850)
+    assert "20 minibatches of 1,000 cells are 20,000 of 77,850 training cells per epoch (26%)" in warning["text"]
+    assert coverage_warnings(77_850, 1000, 78, **about) == coverage_warnings(77_850, 1000, None, **about) == []
+
+
+def test_a_covariate_that_stands_in_for_the_condition_is_named():
+    rng = np.random.default_rng(0)
+    condition = pd.Series(["a", "b"] * 100)
+    shift = (condition == "b").to_numpy()
+    covariates = pd.DataFrame(
+        {
+            "shifted": 3.0 * shift + rng.normal(size=200),
+            "noise": rng.normal(size=200),
+            "run": np.where(shift, "r2", "r1"),
+        }
+    )
+    found = covariate_warnings(covariates, rng.lognormal(8, 1, 200), dataset="d", method="scvi", condition=condition)
+    assert [(w["code"], w["values"]["covariate"]) for w in found] == [("W-TRN-07", "shifted"), ("W-TRN-07", "run")]
+    values = covariates["shifted"]
+    within = values.groupby(condition).transform("mean")
+    assert found[0]["values"]["share"] == pytest.approx(
+        ((within - values.mean()) ** 2).sum() / ((values - values.mean()) ** 2).sum()
+    )
+    assert found[1]["values"]["share"] == pytest.approx(1)
+    strict = TrainingLimits(max_condition_r2=1.0)
+    same = {"dataset": "d", "method": "scvi", "condition": condition}
+    assert covariate_warnings(covariates, np.arange(200), **same, limits=strict) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ from scfm.design.balance import balance_messages, measure_balance
 from scfm.design.confounding import BIOLOGICAL, describe_pair
 from scfm.design.de import choose_de_design
 from scfm.design.limits import DesignLimits
-from scfm.design.messages import absence_messages, confounding_messages, strength_messages
+from scfm.design.messages import absence_messages, confounding_messages, label_messages, strength_messages
 from scfm.design.reuse import reuse_messages
 from scfm.design.rows import balance_rows, cell_rows, design_table, pair_rows, strength_rows
 from scfm.design.strength import measure_strength
@@ -74,7 +74,7 @@ def describe_design(
     }
     fields = pd.DataFrame(index=obs.index) if fields is None else fields
     warnings, reused = reuse_messages(obs, fields, keys=names, paired=str(row.get("paired") or ""))
-    warnings += absence_messages(names)
+    warnings += absence_messages(names) + label_messages(str(row.get("labels_from") or ""))
     donor_columns = set() if reused else {c for c in ("condition", "tissue") if _is_crossed(obs["donor"], obs[c])}
     rows, pairs = [], []
     for keys in (pair for pair in key_pairs(list(obs.columns)) if pair.label_key == label_key):

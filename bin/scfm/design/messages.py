@@ -19,6 +19,15 @@ ASKED = {
     "donor": "whether donors are nested in batches, and tests that respect donors",
     "tissue": "whether the batch is confounded with the tissue",
 }
+#: words in ``labels_from`` that say that a classifier made the labels
+CLASSIFIERS = ("classifier", "celltypist", "azimuth", "singler", "scmap", "scpred", "popv", "predicted", "transferred")
+
+
+def label_messages(labels_from: str) -> list[dict]:
+    """Return W-LAB-01 where the labels come from a classifier, by what the samplesheet says of them."""
+    if not any(word in labels_from.lower() for word in CLASSIFIERS):
+        return []
+    return [message("W-LAB-01", values={"labels_from": labels_from})]
 
 
 def confounding_messages(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation, no early
 #: stopping and the weights of the last epoch (as in the study this benchmark follows); ``threads``: of PyTorch on the
-#: CPU, fixed so that the numbers do not depend on the cores of the task; the last four: limits of the verdict on the
-#: training (``scfm.integration.training``).
+#: CPU, fixed so that the numbers do not depend on the cores of the task; ``limit_train_batches``: minibatches per epoch
+#: at most; the last seven: limits of the verdict on the training (``scfm.integration.training``).
 DEFAULTS: dict = {
     "n_latent": 30,
     "n_layers": 2,
@@ -27,13 +27,17 @@ DEFAULTS: dict = {
     "early_stopping_patience": 15,
     "validation_share": None,
     "batch_size": 128,
+    "limit_train_batches": None,
     "continuous_covariates": [],
     "categorical_covariates": [],
     "threads": 1,
     "max_gap": 0.05,
     "strong_gap": 0.10,
     "max_rise": 0.01,
+    "max_patience": 20,
     "min_improvement": 1e-3,
+    "max_depth_correlation": 0.9,
+    "max_condition_r2": 0.5,
 }
 _LIKELIHOODS = ("nb", "zinb", "poisson")
 _FEW_CELLS = 20_000
@@ -62,10 +66,11 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     import scvi as library
 
     from scfm.integration.best_epoch import torch_threads
-    from scfm.integration.training import LIMITS, TrainingLimits, judge_training, training_messages
+    from scfm.integration.training import TrainingLimits, coverage_warnings, judge_training, training_messages
 
     quiet()
     library.settings.seed = seed
+    limits = TrainingLimits.of(settings)
     adata, warnings = registered_counts(inputs, settings)
     model = library.model.SCVI(
         adata,
@@ -78,13 +83,10 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         details = _train(model, settings, seed, accelerator)
         values = model.get_latent_representation()
     history = history_table(model.history)
-    judgement = judge_training(
-        history,
-        max_epochs=details["max_epochs"],
-        patience=details["patience"],
-        limits=TrainingLimits(**{name: settings[name] for name in LIMITS}),
-    )
-    warnings += training_messages(judgement, dataset=inputs.dataset, method="scvi", seed=seed)
+    judgement = judge_training(history, max_epochs=details["max_epochs"], patience=details["patience"], limits=limits)
+    about = {"dataset": inputs.dataset, "method": "scvi", "seed": seed}
+    warnings += training_messages(judgement, **about)
+    warnings += coverage_warnings(details["n_train"], settings["batch_size"], settings["limit_train_batches"], **about)
     training = {k: v for k, v in details.items() if k != "device"} | judgement.facts | {"verdict": judgement.verdict}
     details = {"device": details["device"], "n_genes": adata.n_vars, "training": training}
     return MethodOutput(values, _save(model, history, inputs.workdir), warnings, details)
@@ -116,7 +118,7 @@ def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, l
     import scvi as library
     from anndata import AnnData
 
-    from scfm.integration.training import covariate_warnings
+    from scfm.integration.training import TrainingLimits, covariate_warnings
 
     counts, genes = inputs.expression("counts")
     obs = pd.DataFrame({"batch": pd.Categorical(inputs.batches)}, index=inputs.cell_ids)
@@ -139,7 +141,14 @@ def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, l
         depth = (
             inputs.obs["n_counts"].to_numpy() if "n_counts" in inputs.obs else np.asarray(counts.sum(axis=1)).ravel()
         )
-        warnings = covariate_warnings(columns[continuous], depth, dataset=inputs.dataset, method="scvi")
+        warnings = covariate_warnings(
+            obs[[*continuous, *categorical]],
+            depth,
+            dataset=inputs.dataset,
+            method="scvi",
+            condition=inputs.obs.get("condition"),
+            limits=TrainingLimits.of(settings),
+        )
     adata = AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
     library.model.SCVI.setup_anndata(
         adata,
@@ -197,6 +206,8 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
     max_epochs = settings["max_epochs"] or default_epochs(n_cells)
     patience = settings["early_stopping_patience"] if len(validation) else None
     stopping = {"early_stopping": True, "early_stopping_patience": patience} if patience else {}
+    limit = settings["limit_train_batches"]
+    partial = {"limit_train_batches": limit} if limit else {}
     best = best_epoch_callback()
     model.train(
         max_epochs=max_epochs,
@@ -211,6 +222,7 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
             "drop_last": 0 < len(train) % settings["batch_size"] < _LEAST_MINIBATCH < len(train),
         },
         **stopping,
+        **partial,
     )
     device = "cuda" if accelerator == "gpu" else "cpu"
     return {
@@ -218,6 +230,7 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         "patience": patience,
         "n_train": len(train),
         "n_validation": len(validation),
+        "cells_per_epoch": min(len(train), limit * settings["batch_size"]) if limit else len(train),
         "restored_epoch": best.best_epoch,
         "device": device,
     }

@@ -6,8 +6,9 @@ number it judges.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.registries.messages import message
 
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 VERDICTS = ("fine", "overfit", "not_converged", "unknown")
 _MESSAGES = {"overfit": "W-TRN-01", "unknown": "W-TRN-02", "not_converged": "W-TRN-04"}
 #: limits that are settings of a method
-LIMITS = ("max_gap", "strong_gap", "max_rise", "min_improvement")
+LIMITS = (
+    "max_gap",
+    "strong_gap",
+    "max_rise",
+    "max_patience",
+    "min_improvement",
+    "max_depth_correlation",
+    "max_condition_r2",
+)
+#: those that the verdict on the losses is judged by
+_LOSS_LIMITS = LIMITS[:5]
 
 
 @dataclass(frozen=True)
@@ -33,21 +44,32 @@ class TrainingLimits:
         strongly so.
     max_rise
         Relative rise of the validation loss after its best epoch above which a training is overfit.
+    max_patience
+        A longer patience than this excuses no rise: a training that waits for ever would never be overfit.
     min_improvement
         Mean relative fall of the validation loss per epoch over the last ``window`` epochs above which a training that
         was cut at its limit of epochs has not converged.
     window
         See ``min_improvement``.
-    depth_correlation
-        Absolute Spearman correlation of a covariate with the cells' total counts.
+    max_depth_correlation
+        Absolute Spearman correlation of a covariate with the cells' total counts from which it repeats them.
+    max_condition_r2
+        Share of a covariate that the condition explains above which the covariate stands in for it.
     """
 
     max_gap: float = 0.05
     strong_gap: float = 0.10
     max_rise: float = 0.01
+    max_patience: int = 20
     min_improvement: float = 1e-3
     window: int = 10
-    depth_correlation: float = 0.9
+    max_depth_correlation: float = 0.9
+    max_condition_r2: float = 0.5
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "TrainingLimits":
+        """Return the limits that the settings of a method have; the default where one is absent."""
+        return cls(**{name: settings[name] for name in LIMITS if name in settings})
 
 
 @dataclass(frozen=True)
@@ -111,9 +133,10 @@ def judge_training(
     """Give one verdict on a training.
 
     ``unknown``: no cells were held out. ``overfit``: the gap is above ``max_gap``, or the loss rose by more than
-    ``max_rise`` after a best epoch that lies further back than the patience. ``not_converged``: it was cut at its limit
-    of epochs while the loss still fell by more than ``min_improvement`` per epoch. ``fine``: none of these. Where a
-    training is both overfit and not converged it is overfit: more epochs widen the gap.
+    ``max_rise`` after a best epoch that lies further back than the patience, of which ``max_patience`` counts.
+    ``not_converged``: it was cut at its limit of epochs while the loss still fell by more than ``min_improvement`` per
+    epoch. ``fine``: none of these. Where a training is both overfit and not converged it is overfit: more epochs widen
+    the gap.
 
     Parameters
     ----------
@@ -130,7 +153,9 @@ def judge_training(
     facts = training_facts(history, limits)
     if "gap" not in facts:
         return Judgement("unknown", facts, is_strong=False, limits=limits, max_epochs=max_epochs)
-    risen = facts["rise"] > limits.max_rise and facts["best_epoch"] < facts["epochs_run"] - (patience or 0)
+    risen = facts["rise"] > limits.max_rise and facts["best_epoch"] < facts["epochs_run"] - min(
+        patience or 0, limits.max_patience
+    )
     is_cut = facts["epochs_run"] >= max_epochs
     if facts["gap"] > limits.max_gap or risen:
         verdict = "overfit"
@@ -157,10 +182,31 @@ def training_messages(judgement: Judgement, *, dataset: str, method: str, seed: 
             method=method,
             seed=seed,
             values={**facts, "verdict": judgement.verdict},
-            threshold={name: getattr(limits, name) for name in LIMITS},
+            threshold={name: getattr(limits, name) for name in _LOSS_LIMITS},
             **parts,
         )
     ]
+
+
+def coverage_warnings(
+    n_train: int, batch_size: int, limit: int | None, *, dataset: str, method: str, seed: int
+) -> list[dict]:
+    """Return W-TRN-03 where an epoch does not see all training cells.
+
+    Parameters
+    ----------
+    n_train
+        Training cells.
+    batch_size
+        Cells per minibatch.
+    limit
+        Minibatches per epoch at most; None for all.
+    """
+    seen = n_train if limit is None else min(n_train, limit * batch_size)
+    if seen >= n_train:
+        return []
+    values = {"limit": limit, "batch_size": batch_size, "seen": seen, "n_train": n_train, "coverage": seen / n_train}
+    return [message("W-TRN-03", dataset=dataset, method=method, seed=seed, values=values, threshold=1.0)]
 
 
 def covariate_warnings(
@@ -169,32 +215,56 @@ def covariate_warnings(
     *,
     dataset: str,
     method: str,
+    condition: "pd.Series | None" = None,
     limits: TrainingLimits | None = None,
 ) -> list[dict]:
-    """Warn of covariates that repeat the depth of the cells (W-TRN-05), which a count model holds already.
+    """Warn of covariates that repeat the depth of the cells (W-TRN-05), which a count model holds already, and of those
+    that stand in for the condition (W-TRN-07).
 
     Parameters
     ----------
     covariates
-        Continuous covariates, one column each, n_cells rows.
+        Covariates, one column each, n_cells rows; numbers are continuous, all else is levels.
     total_counts
         Counts per cell, shape (n_cells,).
+    condition
+        Condition per cell, missing allowed; None where it is not declared.
+    limits
+        ``max_depth_correlation`` and ``max_condition_r2`` are read; the defaults if None.
     """
     import pandas as pd
 
     limits = limits or TrainingLimits()
+    about = {"dataset": dataset, "method": method}
     found = []
     depth = pd.Series(total_counts, index=covariates.index).rank()
     for name in covariates.columns:
-        correlation = float(covariates[name].rank().corr(depth))
-        if abs(correlation) >= limits.depth_correlation:
-            found.append(
-                message(
-                    "W-TRN-05",
-                    dataset=dataset,
-                    method=method,
-                    values={"covariate": name, "spearman": correlation},
-                    threshold=limits.depth_correlation,
-                )
-            )
+        values = covariates[name]
+        if pd.api.types.is_numeric_dtype(values.dtype):
+            correlation = float(values.rank().corr(depth))
+            if abs(correlation) >= limits.max_depth_correlation:
+                numbers = {"covariate": name, "spearman": correlation}
+                found.append(message("W-TRN-05", **about, values=numbers, threshold=limits.max_depth_correlation))
+        share = None if condition is None else _explained(values, condition)
+        if share is not None and share > limits.max_condition_r2:
+            numbers = {"covariate": name, "share": share}
+            found.append(message("W-TRN-07", **about, values=numbers, threshold=limits.max_condition_r2))
     return found
+
+
+def _explained(values: "pd.Series", condition: "pd.Series") -> float | None:
+    """Return the share of a covariate's variance that the condition explains (R2), of levels the share of the condition
+    that they explain (Theil's U); None where one of them is constant.
+    """
+    import pandas as pd
+
+    from scfm.design.confounding import theils_u
+    from scfm.design.strength import columns_of, r_squared
+
+    both = values.notna().to_numpy() & condition.notna().to_numpy()
+    values, condition = values[both], condition[both]
+    if len(values.unique()) < 2 or len(condition.unique()) < 2:
+        return None
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return float(r_squared(values.to_numpy(dtype=float)[:, None], [columns_of(condition)])[0])
+    return theils_u(pd.crosstab(values.to_numpy(dtype=object), condition.to_numpy(dtype=object)).to_numpy())

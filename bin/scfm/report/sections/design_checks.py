@@ -65,7 +65,7 @@ def check_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 def design_sentences(data: "ReportData", dataset: str, facts: dict[str, Any]) -> list[str]:
     """Return the messages about the design, errors first, and the design of differential expression."""
-    codes = ("E-CONF", "W-CONF", "W-DES", "W-BAL", "I-DES", "I-STR")
+    codes = ("E-CONF", "W-CONF", "W-DES", "W-LAB", "W-BAL", "I-DES", "I-STR")
     said = [
         f"{m['code']}: {m['text']} {m['advice']}".rstrip()
         for m in data.messages

@@ -1,0 +1,94 @@
+"""Ranks over seeds, and training health, as the report shows them."""
+
+from __future__ import annotations
+
+import html
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau
+
+from scfm.registries.messages import message
+from scfm.report.sections.seeds import seed_sections, seed_sentences
+from scfm.report.sections.training import training_sections
+from scfm.report.tables.names import Names
+from scfm.report.view.seeds import rank_stability
+
+
+def totals(values: dict[str, list[float | None]]) -> pd.DataFrame:
+    rows = [
+        {
+            "dataset": "d",
+            "method": m,
+            "correction": "raw",
+            "seed": s,
+            "total": t,
+            "family": "f",
+            "scaling": "raw",
+            "bio_weight": 0.6,
+        }
+        for m, found in values.items()
+        for s, t in enumerate(found)
+        if t is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def text_of(section) -> str:
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", section.data)))
+
+
+VALUES = {"pca": [0.5], "scvi": [0.6, 0.4, 0.55], "random_twin": [0.3, 0.2, 0.45]}
+
+
+def test_a_method_that_runs_once_has_its_total_with_every_seed():
+    found = rank_stability(totals(VALUES))
+    assert found.stochastic == (("random_twin", "raw"), ("scvi", "raw"))
+    assert found.ranks.loc[("pca", "raw")].tolist() == [2, 1, 2]
+    assert found.ranks.loc[("scvi", "raw")].tolist() == [1, 2, 1]
+    columns = np.array([[0.5, 0.6, 0.3], [0.5, 0.4, 0.2], [0.5, 0.55, 0.45]])
+    taus = [kendalltau(columns[a], columns[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert found.agreement == pytest.approx(np.mean(taus))
+
+
+def test_a_seed_that_failed_has_no_rank():
+    found = rank_stability(totals({"a": [0.1, None, 0.3], "b": [0.2, 0.2, 0.2]}))
+    assert np.isnan(found.ranks.loc[("a", "raw"), 1])
+    assert found.ranks.loc[("b", "raw")].tolist() == [1, 1, 2]
+
+
+def test_the_section_says_what_moves_and_how_many_seeds_there_are():
+    names = Names(methods={"pca": "PCA", "scvi": "scVI", "random_twin": "Twin"})
+    data = SimpleNamespace(names=names, params={"total_weights": "0.6"}, of=lambda _table, _dataset: totals(VALUES))
+    text = text_of(seed_sections(data, "d")[0])
+    assert "2 of 3 embeddings change rank." in text
+    assert "scVI 3 0.517 0.104 1 to 2" in text and "PCA not stochastic 0.500 – 1 to 2" in text
+    assert "too few to judge" not in text
+    two = rank_stability(totals({"a": [0.1, 0.2], "b": [0.3]}))
+    assert seed_sentences(two)[-1] == "2 seeds: fewer than 3, too few to judge stability."
+    once = SimpleNamespace(names=names, params={}, of=lambda _table, _dataset: totals({"pca": [0.5]}))
+    assert seed_sections(once, "d") == []
+
+
+def test_training_health_is_a_table_with_limits():
+    sidecar = {
+        "dataset": "d", "method": "scvi", "correction": "raw", "seed": 1,
+        "settings": {"max_gap": 0.05, "max_rise": 0.01},
+        "training": {
+            "epochs_run": 60, "max_epochs": 400, "best_epoch": 45, "gap": 0.08, "rise": 0.0, "improvement": None,
+            "cells_per_epoch": 2560, "n_train": 5400, "verdict": "overfit",
+        },
+    }  # fmt: skip
+    values = {"limit": 20, "batch_size": 128, "seen": 2560, "n_train": 5400, "coverage": 2560 / 5400}
+    told = message("W-TRN-03", dataset="d", method="scvi", seed=1, values=values)
+    data = SimpleNamespace(
+        names=Names(methods={"scvi": "scVI"}), embeddings=[sidecar, {**sidecar, "dataset": "e"}], messages=[told]
+    )
+    text = text_of(training_sections(data, "d")[0])
+    assert "scVI, seed 1 60 of 400 45 +8.0% (limit 5.0%) +0.0% (limit 1.0%) – 2,560 of 5,400 overfit" in text
+    assert "W-TRN-03: Seed 1: 20 minibatches of 128 cells" in text
+    untrained = {k: v for k, v in sidecar.items() if k != "training"}
+    assert training_sections(SimpleNamespace(embeddings=[untrained]), "d") == []
