@@ -173,8 +173,8 @@ def section(results: list[Result]) -> str:
     about = ", ".join(f"{name} {value}" for name, value in versions.items() if value != "absent")
     parts = [
         "`make bench`, one thread, CPU seconds of whole processes, imports included. Load of the machine with two"
-        f" cores while the cases ran: {min(loads):.0f} to {max(loads):.0f}. On a busy machine CPU seconds are longer; ratios change"
-        f" less. Versions: {about}.",
+        f" cores while the cases ran: {min(loads):.0f} to {max(loads):.0f}. On a busy machine CPU seconds are longer;"
+        f" ratios change less. Versions: {about}.",
         "### Neighbours and the profile `standard`, per embedding",
         sizes_table(results),
         slopes_line(results),
