@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs clean
+.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -86,6 +86,13 @@ requirements: setup ## pin requirements/all.txt anew from requirements/all.in
 
 docs: setup ## write the parts of docs/ that are made from assets/
 	@make_docs.py
+
+bench: setup ## time our steps and their peers up to a million cells, at most 100 minutes; goes on where it stopped
+	@python benchmarks/bench.py
+	@python benchmarks/bench_page.py
+
+bench-quick: setup ## the same up to 10,000 cells, in minutes, into .tools/bench
+	@python benchmarks/bench.py --quick --results .tools/bench --rounds 1
 
 clean: ## remove work, results and caches, keep the set-up
 	@rm -rf work results .nextflow .nextflow.log* .nf-test .pytest_cache .ruff_cache .mypy_cache

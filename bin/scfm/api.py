@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: columns of the table of :func:`score`
-SCORE_COLUMNS = ["embedding", "metric", "group", "value", "n_cells", "status", "reason", "higher_is_better"]
+SCORE_COLUMNS = ["embedding", "metric", "group", "value", "stderr", "n_cells", "status", "reason", "higher_is_better"]
 
 
 def embed(

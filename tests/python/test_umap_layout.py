@@ -92,8 +92,20 @@ def test_many_cells_are_sampled_alike_for_all_embeddings(toy, tmp_path):
     ids, _, values = toy
     one = drawn(tmp_path, write_files(tmp_path, "pca.raw.0", ids, values), max_cells=60)
     two = drawn(tmp_path, write_files(tmp_path, "scvi.raw.0", ids, values**2), max_cells=60)
-    assert len(one) == 60
+    assert len(one) == 59
+    assert one.attrs["n_cells"] == 120
     assert list(one["cell_id"]) == list(two["cell_id"]) == sorted(one["cell_id"])
+
+
+def test_a_sample_follows_the_labels_and_has_all_of_them(toy, tmp_path):
+    ids, _, values = toy
+    labels = pd.Series(["rare"] * 2 + ["common"] * 88 + [None] * 30, index=ids)
+    table = drawn(tmp_path, write_files(tmp_path, "pca.raw.0", ids, values), max_cells=30, labels=labels)
+    counts = labels.reindex(table["cell_id"]).fillna("none").value_counts()
+    assert counts["rare"] == 1
+    assert counts["common"] == 20
+    assert counts["none"] == 7
+    assert len(table) <= 30
 
 
 def test_too_few_cells_and_strange_files_are_reasons(toy, tmp_path):

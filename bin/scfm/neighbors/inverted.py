@@ -24,7 +24,7 @@ MIN_RECALL = 0.99
 SAMPLE = 1000
 #: lists per square root of the number of cells
 LISTS = 1.0
-#: cells per list that k-means is given at most, and its rounds
+#: cells per list that k-means is trained on at most, and its rounds
 _TRAIN, _ROUNDS = 64, 10
 #: where more than this share of all pairs would be computed, the exact search is as cheap
 _MAX_SHARE = 0.5

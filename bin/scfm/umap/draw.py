@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
 from scfm.io.tables import CELL_ID, read_embedding, read_table, write_table
+from scfm.metrics.evaluated import Sample
 from scfm.umap.layout import layout
 from scfm.umap.plots import draw_gallery, draw_one
 
@@ -23,11 +24,20 @@ COLUMNS = [CELL_ID, "embedding", "umap_1", "umap_2"]
 
 
 def umap_table(
-    embedding: Path, knn: Path, *, name: str, min_dist: float, max_cells: int, seed: int, n_threads: int = 1
+    embedding: Path,
+    knn: Path,
+    *,
+    name: str,
+    min_dist: float,
+    max_cells: int,
+    seed: int,
+    n_threads: int = 1,
+    labels: "pd.Series | None" = None,
 ) -> "pd.DataFrame":
     """Return the UMAP of one embedding.
 
-    Above ``max_cells`` a seeded sample of the cells is drawn, the same for all embeddings with the same cells.
+    Above ``max_cells`` a seeded sample of the cells is drawn, in proportion to the labels, at least one cell of each;
+    it is the same for all embeddings with the same cells.
 
     Parameters
     ----------
@@ -39,10 +49,13 @@ def umap_table(
         Settings, see :func:`layout`.
     n_threads
         Threads of a repeated neighbour search.
+    labels
+        Label by cell id; without it the sample does not regard labels.
 
     Returns
     -------
-    Table ``cell_id, embedding, umap_1, umap_2``, sorted by cell id.
+    Table ``cell_id, embedding, umap_1, umap_2``, sorted by cell id; ``attrs["n_cells"]`` is the number of cells that it
+    is drawn from.
 
     Raises
     ------
@@ -60,6 +73,7 @@ def umap_table(
 
     found = read_neighbors(knn)
     ids = found.cell_ids.astype(str)
+    n_cells = len(ids)
     if len(ids) < MIN_CELLS:
         raise NotApplicable(
             f"A UMAP of {len(ids)} cells says nothing; at least {MIN_CELLS} are needed.", "too_few_cells"
@@ -73,7 +87,10 @@ def umap_table(
         )
     values = values[position.loc[ids].to_numpy()]
     if len(ids) > max_cells:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(ids), max_cells, replace=False))
+        names = np.zeros(len(ids), dtype=int) if labels is None else labels.reindex(ids).fillna("").to_numpy()
+        codes = np.unique(names, return_inverse=True)[1]
+        n = max(1, max_cells - int(codes.max()) - 1)  # rounding adds up to a cell per label
+        chosen = Sample.draw(ids, codes, n=n, per_label=1, seed=seed).rows
         ids, values = ids[chosen], values[chosen]
         with threadpool_limits(limits=n_threads):
             found = restrict_neighbors(found, values, chosen, k=N_NEIGHBORS)
@@ -82,7 +99,9 @@ def umap_table(
         coordinates = layout(values, found.indices, found.distances, min_dist=min_dist, seed=seed)
     if not np.isfinite(coordinates).all():
         raise ScfmError(f"{name}: UMAP gave coordinates that are not finite.")
-    return pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
+    table = pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
+    table.attrs["n_cells"] = n_cells
+    return table
 
 
 def draw_embedding(
@@ -106,6 +125,7 @@ def draw_embedding(
     stem = outdir / f"{sidecar['dataset']}.{sidecar['embedding']}"
     if knn is None:
         raise ScfmError(f"{stem.name}: no neighbours among the files given; their name must start with the id.")
+    groups = _groups(obs_path)
     table = umap_table(
         embedding,
         knn,
@@ -114,10 +134,12 @@ def draw_embedding(
         max_cells=int(params.get("umap_max_cells", 50000)),
         seed=seed,
         n_threads=n_threads,
+        labels=groups["label"],
     )
-    joined = table.join(_groups(obs_path), on=CELL_ID)
+    n_cells = table.attrs.pop("n_cells")
+    joined = table.join(groups, on=CELL_ID)
     for key in ("batch", "label"):
-        draw_one(joined, key, stem.with_name(f"{stem.name}.umap_{key}.png"), seed=seed)
+        draw_one(joined, key, stem.with_name(f"{stem.name}.umap_{key}.png"), seed=seed, n_cells=n_cells)
     write_table(table, stem.with_name(f"{stem.name}.umap.parquet"))
 
 

@@ -129,7 +129,7 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int) -> None:
+def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int, n_cells: int | None = None) -> None:
     """Draw one embedding coloured by one key.
 
     Parameters
@@ -142,12 +142,15 @@ def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int) -> None:
         PNG to write.
     seed
         Seed of the drawing order.
+    n_cells
+        Cells of which the table is a sample; the title states both numbers where they differ.
     """
     figure = _figure(7.2, 5.2)
     axes = figure.add_subplot()
     colors = palette(table[key].dropna().tolist())
     _scatter(axes, table, key, colors=colors, seed=seed)
-    axes.set_title(f"{table['embedding'].iloc[0]}: {key}", loc="left", fontsize=11)
+    part = f" ({len(table):,} of {n_cells:,} cells)" if n_cells and n_cells > len(table) else ""
+    axes.set_title(f"{table['embedding'].iloc[0]}: {key}{part}", loc="left", fontsize=11)
     handles, texts = _legend_entries(table, key, colors)
     axes.legend(
         handles,

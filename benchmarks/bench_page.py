@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Write the section "Large data" of ``docs/performance.md``, and its plot, from the JSON files of ``bench.py``.
+
+``python benchmarks/bench_page.py``: everything between the two markers of the page is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+BEGIN, END = "<!-- made by benchmarks/bench_page.py: begin -->", "<!-- made by benchmarks/bench_page.py: end -->"
+PLOT = "images/performance_large.svg"
+#: steps beside the neighbours that the table of sizes names; all others are summed up
+NAMED = {
+    "leiden_nmi": "Leiden",
+    "kmeans_nmi": "k-means",
+    "silhouette_label": "silhouettes",
+    "kbet": "kBET",
+    "clisi": "LISI",
+}
+
+Result = dict[str, Any]
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Return the results, sorted by kind, cells and dimensions."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return sorted(found, key=lambda r: (r["case"]["what"], r["case"]["dims"], r["case"]["cells"]))
+
+
+def of_kind(results: Iterable[Result], what: str) -> list[Result]:
+    """Return the results of one kind of case that were completed or stopped at the limit."""
+    return [r for r in results if r["case"]["what"] == what and not r.get("failed") and not r.get("missing")]
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def seconds(value: float) -> str:
+    """Return seconds with two digits, three where there are as many before the point."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def slope(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return the slope between two points (cells, cost) on logarithmic axes."""
+    return math.log(second[1] / first[1]) / math.log(second[0] / first[0])
+
+
+def sizes_table(results: list[Result]) -> str:
+    """Return the table of our steps by size, one embedding each."""
+    rows = []
+    for r in of_kind(results, "ours"):
+        if r["case"]["embeddings"] > 1:
+            continue
+        cpu = {name: step["cpu_s"] for name, step in r["steps"].items()}
+        rest = sum(cpu.values()) - cpu["neighbours"] - sum(cpu.get(name, 0.0) for name in NAMED)
+        errors = [v[2] for v in r.get("values", {}).values() if v[2] is not None]
+        rows.append(
+            [
+                f"{r['case']['cells']:,} x {r['case']['dims']}",
+                seconds(cpu["neighbours"]),
+                *(seconds(cpu.get(name, float("nan"))) for name in NAMED),
+                seconds(rest),
+                f"**{seconds(r['cpu_s'])}**" + (" (stopped)" if "stopped_after_s" in r else ""),
+                f"{max(s['peak_mb'] for s in r['steps'].values()):,.0f}",
+                f"{r['recall']:.4f}" if "recall" in r else "",
+                f"{max(errors):.4f}" if errors else "none",
+            ]
+        )
+    header = ["cells x dims", "neighbours", *NAMED.values(), "all others", "sum with imports", "peak MB", "recall"]
+    return table([*header, "largest stderr"], rows)
+
+
+def slopes_line(results: list[Result]) -> str:
+    """Return the sentence about the slopes from 10,000 to 100,000 cells at 50 dimensions; empty without both."""
+    by_cells = {
+        r["case"]["cells"]: r
+        for r in of_kind(results, "ours")
+        if r["case"]["dims"] == 50 and r["case"]["embeddings"] == 1 and "stopped_after_s" not in r
+    }
+    if not {10_000, 100_000} <= by_cells.keys():
+        return ""
+    low, high = by_cells[10_000], by_cells[100_000]
+    parts = {"the sum": slope((1e4, low["cpu_s"]), (1e5, high["cpu_s"]))}
+    for name, title in {"neighbours": "neighbours", **NAMED}.items():
+        parts[title] = slope((1e4, low["steps"][name]["cpu_s"]), (1e5, high["steps"][name]["cpu_s"]))
+    memory = slope((1e4, low["peak_mb"]), (1e5, high["peak_mb"]))
+    listed = ", ".join(f"{title} {value:.2f}" for title, value in parts.items())
+    what = "Slopes of the CPU time from 10,000 to 100,000 cells x 50 (1 is linear)"
+    return f"{what}: {listed}; of the peak memory: {memory:.2f}."
+
+
+def peers_table(results: list[Result]) -> str:
+    """Return our time beside the Benchmarker's on the same embeddings."""
+    ours = {
+        (r["case"]["cells"], r["case"]["embeddings"]): r for r in of_kind(results, "ours") if r["case"]["dims"] == 50
+    }
+    rows = []
+    for r in of_kind(results, "benchmarker"):
+        key = (r["case"]["cells"], r["case"]["embeddings"])
+        if key in ours:
+            stopped = "more than " if "stopped_after_s" in r else ""
+            rows.append(
+                [
+                    f"{key[1]} x {key[0]:,} x 50",
+                    seconds(ours[key]["cpu_s"]),
+                    stopped + seconds(r["cpu_s"]),
+                    f"**{stopped}{r['cpu_s'] / ours[key]['cpu_s']:.1f}**",
+                ]
+            )
+    return table(["embeddings x cells x dims", "scfmbench", "Benchmarker", "ratio"], rows)
+
+
+def search_table(results: list[Result]) -> str:
+    """Return the libraries of neighbour searches side by side."""
+    rows = []
+    found = of_kind(results, "search")
+    for r in found:
+        case = r["case"]
+        if case["cpus"] != 1 or "recall" not in r:
+            continue
+        twin = [o for o in found if o["case"] == case | {"cpus": 2} and "checksum" in o]
+        same = "not measured" if not twin else "the same" if twin[0]["checksum"] == r["checksum"] else "**another**"
+        step = r["steps"]["search"]
+        rows.append(
+            [
+                f"{case['cells']:,} x {case['dims']}",
+                {"exact": "exact (scikit-learn)", "scfmbench": "**inverted file, scfmbench**"}.get(
+                    case["library"], case["library"]
+                ),
+                f"{r['recall']:.4f}",
+                seconds(step["cpu_s"]),
+                f"{step['peak_mb']:,.0f}",
+                same,
+            ]
+        )
+    return table(["cells x dims", "search", "recall@90", "CPU s", "peak MB", "result with two threads"], rows)
+
+
+def plot(results: list[Result], path: Path) -> None:
+    """Draw CPU time and memory against the number of cells, both axes logarithmic."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    chosen = [r for r in of_kind(results, "ours") if r["case"]["embeddings"] == 1 and "stopped_after_s" not in r]
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    FigureCanvasSVG(figure)
+    for axes, (title, cost) in zip(
+        figure.subplots(1, 2), {"CPU seconds": "cpu_s", "peak memory, MB": "peak_mb"}.items(), strict=True
+    ):
+        for dims in sorted({r["case"]["dims"] for r in chosen}):
+            points = [(r["case"]["cells"], r[cost]) for r in chosen if r["case"]["dims"] == dims]
+            axes.loglog(*zip(*points, strict=True), marker="o", label=f"{dims} dimensions")
+        axes.set(xlabel="cells", ylabel=title)
+        axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def section(results: list[Result]) -> str:
+    """Return the text between the markers."""
+    loads = [r["load"] for r in results]
+    versions = results[0]["versions"] if results and "versions" in results[0] else {}
+    about = ", ".join(f"{name} {value}" for name, value in versions.items() if value != "absent")
+    parts = [
+        "`make bench`, one thread, CPU seconds of whole processes, imports included. Load of the machine with two"
+        f" cores while the cases ran: {min(loads):.0f} to {max(loads):.0f}. On a busy machine CPU seconds are longer;"
+        f" ratios change less. Versions: {about}.",
+        "### Neighbours and the profile `standard`, per embedding",
+        sizes_table(results),
+        slopes_line(results),
+        f"![CPU time and memory by cells]({PLOT})",
+        "### Beside scib-metrics' Benchmarker",
+        peers_table(results),
+        "### Searches for 90 neighbours",
+        search_table(results),
+        "The inverted file reads as many lists as a recall of 0.99 requires; the settings of the others are in"
+        " `benchmarks/bench_case.py`.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def main() -> None:
+    """Replace the section and draw the plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
+    parser.add_argument("--page", type=Path, default=PROJECT / "docs" / "performance.md", help="page to write into")
+    args = parser.parse_args()
+    results = read_results(args.results)
+    if not results:
+        raise SystemExit(f"{args.results} has no JSON file: run benchmarks/bench.py first.")
+    text = args.page.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise SystemExit(f"{args.page} must have the lines '{BEGIN}' and '{END}' once each.")
+    before, rest = text.split(BEGIN)
+    args.page.write_text(f"{before}{BEGIN}\n\n{section(results)}\n\n{END}{rest.split(END)[1]}")
+    plot(results, args.page.parent / PLOT)
+
+
+if __name__ == "__main__":
+    main()
