@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
     parser.add_argument("--gmt", type=Path, help="gene sets, one a line")
     parser.add_argument("--network", type=Path, help="table of regulators: source, target, weight")
-    parser.add_argument("--knn", type=Path, nargs="*", default=[], help="neighbours of embeddings, <id>.knn.npz")
+    parser.add_argument("--embeddings", type=Path, nargs="*", default=[], help="embedding tables, <id>.parquet")
     parser.add_argument("--params", type=Path, required=True, help="JSON with the parameters (orthogonal_*)")
     add_step_arguments(parser)
     args = parser.parse_args(argv)
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with step("orthogonal", dataset=args.dataset, embedding="", outdir=args.outdir, on_error=args.on_error) as status:
         from scfm.orthogonal.run import EvidenceFiles, relate_files
 
-        files = EvidenceFiles(args.dataset, args.prepared, args.obs, args.gmt, args.network, sorted(args.knn))
+        files = EvidenceFiles(args.dataset, args.prepared, args.obs, args.gmt, args.network, sorted(args.embeddings))
         status.update(relate_files(files, read_json(args.params), outdir=args.outdir))
 
 

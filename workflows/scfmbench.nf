@@ -6,6 +6,7 @@
 include { FETCH_DATA          } from '../subworkflows/local/fetch_data'
 include { PREPARE_DATA        } from '../subworkflows/local/prepare_data'
 include { MAKE_EMBEDDINGS     } from '../subworkflows/local/make_embeddings'
+include { COMPARE_BIOLOGY     } from '../subworkflows/local/compare_biology'
 include { EVALUATE_EMBEDDINGS } from '../subworkflows/local/evaluate_embeddings'
 include { REPORT_RESULTS      } from '../subworkflows/local/report_results'
 include { mergeVersions       } from '../subworkflows/local/utils_scfmbench'
@@ -44,6 +45,16 @@ workflow SCFMBENCH {
             options,
         )
 
+        COMPARE_BIOLOGY(
+            samplesheet,
+            PREPARE_DATA.out.check,
+            PREPARE_DATA.out.dataset,
+            PREPARE_DATA.out.design,
+            MAKE_EMBEDDINGS.out.model,
+            EVALUATE_EMBEDDINGS.out.embedding,
+            options,
+        )
+
         REPORT_RESULTS(
             PREPARE_DATA.out.check,
             PREPARE_DATA.out.dataset,
@@ -52,7 +63,8 @@ workflow SCFMBENCH {
             PREPARE_DATA.out.facts
                 .mix(FETCH_DATA.out.provenance)
                 .mix(MAKE_EMBEDDINGS.out.status)
-                .mix(EVALUATE_EMBEDDINGS.out.results),
+                .mix(EVALUATE_EMBEDDINGS.out.results)
+                .mix(COMPARE_BIOLOGY.out.results),
             MAKE_EMBEDDINGS.out.history,
             EVALUATE_EMBEDDINGS.out.plots,
             ch_versions.toList().map { items -> mergeVersions(items) + ownVersions() },

@@ -51,7 +51,7 @@ def model_results(study: Study, pair: Pair, model: TrainedModel, embedding: str)
 
 
 def count_in_model(results: list[Result], model: TrainedModel) -> None:
-    """Write into the pseudobulk results how many of their genes the model knows (``n_significant_in_model``)."""
+    """Write into the pseudobulk results how many of their genes are in the model (``n_significant_in_model``)."""
     genes = set(model.genes)
     for result in results:
         if result.analysis == PSEUDOBULK and result.genes is not None:

@@ -117,7 +117,7 @@ def make_study(files: ComparisonFiles, cells: "pd.DataFrame", settings: DeSettin
 def _of_model(
     files: ComparisonFiles, study: Study, folder: Path, sidecar: Mapping[str, Any], results: list[Result]
 ) -> list[Result]:
-    """Return what a scVI model finds, and note in the pseudobulk results how many of their genes it knows."""
+    """Return what a scVI model finds, and note in the pseudobulk results how many of their genes are in it."""
     from scfm.expression.scvi_de import TrainedModel
     from scfm.integration.base import MethodInputs
 

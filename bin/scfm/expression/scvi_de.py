@@ -90,7 +90,7 @@ class TrainedModel:
 
     @property
     def genes(self) -> "np.ndarray":
-        """Names of the genes that the model knows, shape (n_genes,)."""
+        """Names of the genes of the model, shape (n_genes,)."""
         return self._model.adata.var_names.to_numpy(dtype=object)
 
     def compare(

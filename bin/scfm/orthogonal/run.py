@@ -13,7 +13,7 @@ from scfm.expression.pseudobulk import Pseudobulk, sum_counts, unit_table
 from scfm.expression.reading import PreparedCounts
 from scfm.inputs.keys import key_pairs
 from scfm.inputs.side_files import read_gmt, read_network
-from scfm.io.tables import write_table
+from scfm.io.tables import read_embedding, write_table
 from scfm.orthogonal.activities import edges_of_sets
 from scfm.orthogonal.evidence import OrthogonalSettings, activity_rows, clinical_rows, modality_rows
 from scfm.orthogonal.table import evidence_table
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+#: neighbours of the graph that is clustered, self counted
+_K = 15
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class EvidenceFiles:
         ``<dataset>.prepared.h5ad`` and ``.obs.parquet``.
     gmt, network
         Gene sets and regulators; None without them.
-    knn
-        Nearest neighbours of the embeddings whose clusters are related to clinical fields, ``<id>.knn.npz``.
+    embeddings
+        Tables of the embeddings whose clusters are related to clinical fields, ``<id>.parquet``.
     """
 
     dataset: str
@@ -46,7 +49,7 @@ class EvidenceFiles:
     obs: Path
     gmt: Path | None = None
     network: Path | None = None
-    knn: Sequence[Path] = ()
+    embeddings: Sequence[Path] = ()
 
 
 def relate_files(files: EvidenceFiles, params: Mapping[str, Any], *, outdir: Path) -> dict[str, Any]:
@@ -55,7 +58,10 @@ def relate_files(files: EvidenceFiles, params: Mapping[str, Any], *, outdir: Pat
     cells = cells[cells["label"].notna()]
     rows = _activities(files, cells, settings) + modality_rows(cells, settings)
     if any(column.startswith("clinical:") for column in cells):
-        clusters = {_embedding(path, files.dataset): clusters_of(path, settings.resolution) for path in files.knn}
+        clusters = {
+            _embedding(path, files.dataset): clusters_of(path, cells.index, settings.resolution)
+            for path in files.embeddings
+        }
         rows += clinical_rows(cells, clusters, settings)
     about = {"dataset": files.dataset, **key_pairs(list(cells.columns))[0].names}
     table = evidence_table(rows, about)
@@ -66,17 +72,19 @@ def relate_files(files: EvidenceFiles, params: Mapping[str, Any], *, outdir: Pat
     return {"warnings": warnings}
 
 
-def clusters_of(knn: Path, resolution: float) -> "pd.Series":
-    """Return the Leiden cluster of every cell of an embedding's 15-NN graph, indexed by cell id."""
+def clusters_of(embedding: Path, cell_ids: "pd.Index", resolution: float) -> "pd.Series":
+    """Return the Leiden cluster of the labelled cells of an embedding, by its 15-NN graph, indexed by cell id."""
     import pandas as pd
 
     from scfm.metrics.connectivities import umap_connectivities
     from scfm.metrics.leiden import leiden_clusters
-    from scfm.neighbors.table import read_neighbors
+    from scfm.neighbors.search import find_neighbors
 
-    near = read_neighbors(knn).first(15)
+    ids, values = read_embedding(embedding)
+    known = pd.Index(ids).isin(cell_ids)
+    near = find_neighbors(values[known], ids[known], k=_K)
     (found,) = leiden_clusters(umap_connectivities(near.indices, near.distances), [resolution])
-    return pd.Series(found, index=pd.Index(near.cell_ids))
+    return pd.Series(found, index=pd.Index(ids[known]))
 
 
 def messages_of(table: "pd.DataFrame", settings: OrthogonalSettings) -> list[dict]:
@@ -110,5 +118,5 @@ def _activities(files: EvidenceFiles, cells: "pd.DataFrame", settings: Orthogona
 
 
 def _embedding(path: Path, dataset: str) -> str:
-    """Return the name of the embedding of a file ``<dataset>.<embedding>.knn.npz``."""
-    return path.name.removeprefix(f"{dataset}.").removesuffix(".knn.npz")
+    """Return the name of the embedding of a file ``<dataset>.<embedding>.parquet``."""
+    return path.name.removeprefix(f"{dataset}.").removesuffix(".parquet")

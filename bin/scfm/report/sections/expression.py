@@ -43,7 +43,7 @@ _HEADS = (
 )
 _DESCRIPTION = (
     "Inside every label, the conditions of the samplesheet. The pseudobulk (counts summed per replicate, PyDESeq2) is"
-    " the reference; scVI sees the genes of its model only. A dash is not defined: point at it for the reason. All"
+    " the reference; scVI has the genes of its model only. A dash is not defined: point at it for the reason. All"
     " numbers are in tables/de.tsv and tables/de_genes.tsv, all genes in the folder de of the data set."
 )
 

@@ -205,7 +205,7 @@ def failed_dataset_steps(found: "Collected", steps_off: Iterable[str] = ()) -> l
     failed = [{f: s[f] for f in fields} for s in found.dataset_statuses if s["status"] == "failed"]
     for dataset in found.facts:
         for name, columns in DATASET_STEPS.items():
-            waits = name == "de" and known.get((dataset, "design")) != "ok"  # it reads the design: that failure is reported
+            waits = name == "de" and known.get((dataset, "design")) != "ok"  # without a design it has no input
             if (dataset, name) not in known and name not in off and not waits and _asked(found, dataset, columns):
                 failed.append({"dataset": dataset, "step": name, "reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT})
     return sorted(failed, key=lambda s: (s["dataset"], s["step"]))

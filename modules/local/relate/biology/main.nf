@@ -10,7 +10,7 @@ process RELATE_BIOLOGY {
     container 'scfmbench/expression:0.1.0'
 
     input:
-    tuple val(meta), path(prepared), path(obs), path(gmt), path(network), path(knn) // the last three: [] without one
+    tuple val(meta), path(prepared), path(obs), path(gmt), path(network), path(embeddings) // the last three: [] without one
     val settings
 
     output:
@@ -20,7 +20,7 @@ process RELATE_BIOLOGY {
 
     script:
     def args = task.ext.args ?: ''
-    def given = (gmt ? "--gmt ${gmt} " : '') + (network ? "--network ${network} " : '') + (knn ? "--knn ${knn}" : '')
+    def given = (gmt ? "--gmt ${gmt} " : '') + (network ? "--network ${network} " : '') + (embeddings ? "--embeddings ${embeddings}" : '')
     """
     printf '%s' ${jsonWord(settings)} > params.json
 
