@@ -1,7 +1,7 @@
 """Figures of matplotlib as inline SVG: deterministic, with text as text, and titles that a pointer or reader shows.
 
-The trade-off and the slopes are not plots of MultiQC (plotly): those place no names beside points without overlap, draw no
-arrows between two points, and are empty without scripts and in print. MultiQC draws the plots of the appendix.
+The trade-off and the slopes are not plots of MultiQC (plotly): those place no names beside points without overlap, draw
+no arrows between two points, and are empty without scripts and in print. MultiQC draws the plots of the appendix.
 """
 
 from __future__ import annotations
