@@ -9,6 +9,7 @@ from typing import Any
 
 from scfm.registries.datasets import load_catalogue
 from scfm.report.sections.provenance import source_sections
+from scfm.report.sections.record import changed_parameters
 from scfm.report.tables.collect import describe_datasets
 from scfm.report.tables.load import Collected, _sort_json
 
@@ -102,3 +103,17 @@ def test_a_scenario_says_whom_to_cite() -> None:
     assert "10.1038/s41590-025-02241-4" in html
     assert "CC BY 4.0" in html
     assert "To cite" not in html_of({"recipe": RECIPE, "scenario": ""})
+
+
+def test_only_parameters_that_differ_from_their_defaults_are_listed() -> None:
+    defaults = {"balanced": True, "umap": False, "n_hvg": 2000, "seeds": "0", "weights_dir": None}
+    same = {"balanced": True, "umap": None, "n_hvg": "2000", "seeds": 0, "weights_dir": ""}
+    assert changed_parameters(same, defaults) == changed_parameters({"balanced": "true"}, defaults) == []
+    changed = {"balanced": False, "umap": True, "n_hvg": 500, "seeds": "0,1", "weights_dir": "w"}
+    assert changed_parameters(changed, defaults) == [
+        ["balanced", "false", "true"],
+        ["n_hvg", "500", "2000"],
+        ["seeds", "0,1", "0"],
+        ["umap", "true", "false"],
+        ["weights_dir", "w", "not set"],
+    ]

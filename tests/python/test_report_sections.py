@@ -179,7 +179,12 @@ def test_every_data_set_has_every_section(modules):
         # the batch of ifnb is declared biological: it has no total, no trade-off and no changes of totals
         has_total, maps = name == "pbmc", ["centroid_maps"] if name == "pbmc" else []
         assert keys_of(modules["tradeoff"], name) == (["tradeoff"] if has_total else [])
-        assert keys_of(modules["trust"], name) == ["baselines", *(["common", "ranks"] if has_total else []), "status"]
+        assert keys_of(modules["trust"], name) == [
+            "controls",
+            "baselines",
+            *(["common", "ranks"] if has_total else []),
+            "status",
+        ]
         changes = ["slopes", "changes"] if has_total else []
         assert keys_of(modules["appendix"], name) == [
             "summary",

@@ -106,8 +106,8 @@ tr.scfm-control:not(.scfm-control+.scfm-control)>*{border-top:2px solid var(--bs
 .scfm-cell{padding:0 .35rem;border-radius:2px}
 main .btn-group{flex-wrap:wrap}
 main .row{margin-inline:0}
-@media (max-width:767px){.mainpage>.p-4{padding:.6rem!important}.scfm-grid{grid-template-columns:1fr}
-  .scfm-heat{font-size:.78rem}}
+@media (max-width:767px){.mqc-toolbox{display:none}.mainpage>.p-4{padding:.6rem!important}
+  .scfm-grid{grid-template-columns:1fr}.scfm-heat{font-size:.78rem}}
 @media print{.side-nav-wrapper,.mqc-toolbox,.scfm-tool,.scfm-source,.footer,.scfm-wide::before{display:none!important}
   .scfm-dataset,.scfm-panel,.scfm-on>.scfm-panel>.scfm-panel-title{display:block!important}
   .scfm-on .scfm-dataset-name{position:static;width:auto;height:auto;clip-path:none}

@@ -63,6 +63,7 @@ FIGURE_CSS = (
 .scfm-key i.scfm-look-not_ranked{background:#fff;border:1.5px solid #5f6469}
 @media (max-width:600px){.scfm-wide-only{display:none}.scfm-narrow-only{display:block}
   .scfm-facts{grid-template-columns:1fr}
+  .scfm-overview .scfm-turned,.scfm-overview .scfm-dots{display:none}
   .scfm-overview tbody th[scope=row]{min-width:0;max-width:8.5rem}}
 """
 )

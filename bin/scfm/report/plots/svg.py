@@ -1,4 +1,8 @@
-"""Figures of matplotlib as inline SVG: deterministic, with text as text, and titles that a pointer or reader shows."""
+"""Figures of matplotlib as inline SVG: deterministic, with text as text, and titles that a pointer or reader shows.
+
+The trade-off and the slopes are not plots of MultiQC (plotly): those place no names beside points without overlap, draw
+no arrows between two points, and are empty without scripts and in print. MultiQC draws the plots of the appendix.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +81,7 @@ def new_axes(figure: "Figure", frame: Frame, *, xlab: str, ylab: str) -> "Axes":
     axes.set(xlim=frame.x, ylim=frame.y, xlabel=xlab, ylabel=ylab)
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.locator_params(nbins=8 if width > ROOMY else 5)
+    axes.locator_params(nbins=8 if width > ROOMY else 5, steps=[1, 2, 5, 10])  # not 2.5: its third digit has no room
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return axes

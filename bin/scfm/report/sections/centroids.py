@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from scfm.report.page.html import esc, number
+from markupsafe import Markup
+
+from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Heat, heat_table, tabs
+from scfm.report.page.templates import render
 from scfm.report.view.study import CENTRED, RAW
 from scfm.report.view.summary import summarise
 from scfm.text import plural
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 #: bytes of all maps of centroids in a report together
 MAP_BUDGET = 1_500_000
 _KINDS = {"umap": "UMAP", "tsne": "t-SNE"}
-_PANEL, _GAP, _CAPTION = 210, 14, 18
+_PANEL, _GAP = 210, 14
 #: names in a legend before it ends
 _LEGEND = 60
 
@@ -111,11 +115,11 @@ def map_section(
     if not kinds:
         return []
     colours = {key: palette(rows[key].unique().tolist()) for key in ("label", "batch")}
-    panels: list[str] = []
+    panels: list[Markup] = []
     used = left_out = 0
     for method in dict.fromkeys(order.loc[~order["is_control"], "method"]):
         of_method = rows[rows["method"] == method]
-        drawn = "".join(
+        drawn = Markup("").join(
             _figure(data, of_method[of_method["seed"] == of_method["seed"].min()], kind, colours, rates)
             for kind in kinds
         )
@@ -130,15 +134,13 @@ def map_section(
         if left_out
         else ""
     )
-    legends = "".join(
-        f"<p class='scfm-muted'><b>{key.capitalize()}</b> {_legend(colours[key])}</p>" for key in ("label", "batch")
-    )
+    legends = {key.capitalize(): dict(sorted(colours[key].items())) for key in ("label", "batch")}
     return [
         Section(
             "centroid_maps",
             "Maps of centroids",
             "html",
-            legends + "".join(panels),
+            render("colour_keys.html.j2", legends=legends, most=_LEGEND) + Markup("").join(panels),
             description=(
                 "Every point is the mean of one batch and label; left half raw, right half centred, each by label and"
                 " by batch; the first seed. Where labels gather on the left already, batches do not tear them apart. A"
@@ -150,55 +152,42 @@ def map_section(
 
 def _figure(
     data: "ReportData", rows: "pd.DataFrame", kind: str, colours: dict[str, dict[str, str]], rates: "pd.DataFrame"
-) -> str:
+) -> Markup:
     """Return up to four panels of one method side by side; nothing without coordinates."""
-    parts, said, place = [], [], 0
+    panels, said, chance = [], [], math.nan
     for correction, word in ((RAW, "raw"), (CENTRED, "centred")):
         part = rows[(rows["correction"] == correction) & rows[f"{kind}_1"].notna()]
         if part.empty:
             continue
         rate = rates.loc[(part["method"].iloc[0], correction)]
         said.append(f"{word} {number(rate['rate'])}")
+        chance = rate["chance"]
         for key in ("label", "batch"):
-            parts.append(
-                f"<g transform='translate({place * (_PANEL + _GAP)}"
-                f" 0)'>{_points(part, kind, key, colours[key], f'{word}, by {key}')}</g>"
-            )
-            place += 1
-    if not parts:
-        return ""
+            panels.append({"caption": f"{word}, by {key}", "paths": _paths(part, kind, key, colours[key])})
+    if not panels:
+        return Markup("")
     title = data.names.method(rows["method"].iloc[0])
-    return (
-        f"<figure class='scfm-figure'><figcaption><b>{esc(title)}</b>, {_KINDS[kind]} <span class='scfm-muted'>aligned:"
-        f" {', '.join(said)} (chance {number(rate['chance'])})</span></figcaption><div class='scfm-scroll'><svg"
-        f" class='scfm-svg' style='width:{place * (_PANEL + _GAP)}px;min-width:0' viewBox='0 0"
-        f" {place * (_PANEL + _GAP)} {_PANEL + _CAPTION}' role='img' aria-label='{_KINDS[kind]} of the centroids of"
-        f" {esc(title)}'>{''.join(parts)}</svg></div></figure>"
+    return render(
+        "centroid_maps.html.j2",
+        title=title,
+        kind=_KINDS[kind],
+        said=said,
+        chance=chance,
+        panels=panels,
+        size=_PANEL,
+        step=_PANEL + _GAP,
     )
 
 
-def _points(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str], caption: str) -> str:
-    """Return one panel: a frame, one path per colour whose dots are strokes of no length (a tenth of the bytes of
-    circles).
+def _paths(rows: "pd.DataFrame", kind: str, key: str, colours: dict[str, str]) -> list[tuple[str, str]]:
+    """Return colour and dots of one panel, one path per colour.
+
+    Dots are strokes of no length: a tenth of the bytes of circles, and of what matplotlib writes.
     """
     places = rows[[f"{kind}_1", f"{kind}_2"]].to_numpy(dtype=float)
     low, span = places.min(axis=0), (places.max(axis=0) - places.min(axis=0)).max() or 1.0
     spots = (8 + (places - low) / span * (_PANEL - 16)).round().astype(int)
     names = rows[key].to_numpy()
-    paths = "".join(
-        f"<path stroke='{colours[name]}' d='{''.join(f'M{x} {_PANEL - y}h0' for x, y in spots[names == name])}'/>"
-        for name in sorted(set(names))
-    )
-    return (
-        f"<rect width='{_PANEL}' height='{_PANEL}' fill='none' class='scfm-grid-line'/><g fill='none' stroke-width='7'"
-        f" stroke-linecap='round' stroke-opacity='.8'>{paths}</g><text x='2' y='{_PANEL + 13}'"
-        f" font-size='11'>{esc(caption)}</text>"
-    )
-
-
-def _legend(colours: dict[str, str]) -> str:
-    names = sorted(colours)
-    keys = "".join(
-        f"<span class='scfm-key'><i style='background:{colours[n]}'></i>{esc(n)}</span>" for n in names[:_LEGEND]
-    )
-    return keys + (f" and {len(names) - _LEGEND} more" if len(names) > _LEGEND else "")
+    return [
+        (colours[name], "".join(f"M{x} {_PANEL - y}h0" for x, y in spots[names == name])) for name in sorted(set(names))
+    ]

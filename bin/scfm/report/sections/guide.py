@@ -80,9 +80,10 @@ def _version(data: "ReportData") -> str:
 
 
 def _preparation(data: "ReportData", cite) -> str:
-    flavor = data.params.get("hvg_flavor", "cell_ranger")
+    flavor, asked = data.params.get("hvg_flavor", "cell_ranger"), int(data.params.get("n_hvg", 2000))
+    fewer = any(data.facts(name).get("n_hvg", asked) < asked for name in data.dataset_names())
     return (
-        f"Counts were scaled to 10,000 per cell and log-transformed; {data.params.get('n_hvg', 2000)} variable"
+        f"Counts were scaled to 10,000 per cell and log-transformed; {'up to ' if fewer else ''}{asked} variable"
         " genes were chosen per batch"
         f" ({_HVG.get(flavor, flavor)}){cite(*data.citation_uses.get('hvg_' + flavor, []))}, and"
         f" {data.params.get('n_pcs', 50)} principal components were computed from them."

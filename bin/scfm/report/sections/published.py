@@ -11,7 +11,7 @@ from scfm.report.page.mqc import Section, slug
 from scfm.report.page.tables import Cell, Row, data_table, table, tabs
 from scfm.report.page.templates import render
 from scfm.report.plots.scatter import SQUARE, Plot, Point, draw_scatter
-from scfm.report.sections.published_answer import answer, doubts, p_value, random_weights, warnings_of_the_study
+from scfm.report.sections.published_answer import answer, p_value
 from scfm.report.sections.scores import COLOURS
 from scfm.report.tables.names import Names
 from scfm.study.compare import INFORMATIVE, NOT_RUN, OUTSIDE, UNPUBLISHED, WITHIN, compare, compare_probing
@@ -46,13 +46,12 @@ def published_sections(data: "ReportData", dataset: str) -> list[Section]:
     probes = compare_probing(scenario, probing, data.published)
     if found["ours"].isna().all() and probes["ours"].isna().all():
         return []
-    sentences = answer(found, scenario, data) + random_weights(found, data.names) + warnings_of_the_study()
     return [
         Section(
             "published",
             "Ours and published",
             "html",
-            doubts(data, dataset, scenario) + sentences,
+            answer(found, scenario, data, dataset),
             description=(
                 f"Scenario <b>{esc(scenario)}</b> of the study (Wang, Zhang &amp; Zhang, bioRxiv 2025). Bio, batch and"
                 " total are means of the study's five metrics, computed here whatever else was scored. Total: one half"

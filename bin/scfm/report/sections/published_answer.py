@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from scfm.report.page.html import esc, number
+from scfm.report.page.html import number
+from scfm.report.page.templates import render
 from scfm.report.tables.names import Names
 from scfm.study.comparable import cell_doubts, other_settings
 from scfm.study.compare import CLASSICAL, OUTSIDE, TOLERANCE, WITHIN
@@ -14,6 +15,7 @@ from scfm.study.ranks import ORDER_REQUIRED, OrderVerdict, rank_agreement, rank_
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
     from scfm.report.view.data import ReportData
 
@@ -43,53 +45,52 @@ _WARNINGS = (
 )
 
 
-def doubts(data: "ReportData", dataset: str, scenario: str) -> str:
-    """Return why the numbers can't be compared, and what is not known."""
+class Answer(NamedTuple):
+    """A sentence of the answer: its first words, printed bold, and the rest."""
+
+    title: str
+    text: str
+
+
+def answer(found: "pd.DataFrame", scenario: str, data: "ReportData", dataset: str) -> "Markup":
+    """Return why the numbers can't be compared, the verdicts (tolerance, order, rank agreement), and what to know about
+    the published values.
+    """
     known = data.catalogue.get(scenario)
     differs, unknown = cell_doubts(
         data.row(dataset), n_cells=known.n_cells if known else None, n_batches=known.n_batches if known else None
     )
-    settings = other_settings(data.params)
-    html = ""
-    if differs:
-        html += (
-            f"<div class='scfm-loud'><b>These are not the study's cells.</b> {' '.join(map(esc, differs))} The"
-            " differences below are shown for their own sake: they say nothing on whether the study reproduces.</div>"
-        )
-    if settings:
-        words = "; ".join(
-            f"<code>{esc(n)}</code> {esc(ours)}, study {esc('unset' if theirs is None else theirs)}"
-            for n, ours, theirs in settings
-        )
-        html += (
-            f"<div class='scfm-loud scfm-mild'><b>Settings other than the study's:</b> {words}. <code>-profile"
-            " paper</code> sets all of them.</div>"
-        )
-    return html + (f"<p class='scfm-muted'>{' '.join(map(esc, unknown))}</p>" if unknown else "")
+    names = data.names
+    return render(
+        "published.html.j2",
+        cells=differs,
+        settings=other_settings(data.params),
+        unknown=unknown,
+        answers=_answers(found, scenario, names),
+        random=[names.methods.get(m, m) for m in dict.fromkeys(found["method"]) if m in names.random_weights],
+        warnings=_WARNINGS,
+    )
 
 
-def answer(found: "pd.DataFrame", scenario: str, data: "ReportData") -> str:
-    """Return the verdicts in sentences: tolerance, order, rank agreement."""
-    items = [
-        _within(
-            found[(found["method"].isin(CLASSICAL)) & (found["correction"] == "raw")],
-            "Classical methods",
-            "what counts as reproduced",
-        )
+def _answers(found: "pd.DataFrame", scenario: str, names: Names) -> list[Answer]:
+    """Return the verdicts in sentences."""
+    classical = found["method"].isin(CLASSICAL)
+    informative = "same width, informative only: no tolerance is set for them"
+    return [
+        _within(found[classical & (found["correction"] == "raw")], "Classical methods", "what counts as reproduced"),
+        _within(found[~classical], "Foundation models", informative),
+        *_order(rank_verdict(found, scenario), scenario, names),
+        *_tau(rank_agreement(found)),
     ]
-    models = found[~found["method"].isin(CLASSICAL)]
-    items.append(_within(models, "Foundation models", "same width, informative only: no tolerance is set for them"))
-    items += [_order(rank_verdict(found, scenario), scenario, data.names), *_tau(rank_agreement(found))]
-    return f"<div class='scfm-answer'><ul>{''.join(f'<li>{i}</li>' for i in items if i)}</ul></div>"
 
 
-def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
+def _within(rows: "pd.DataFrame", who: str, basis: str) -> Answer:
     """Return how many metrics and totals lie within the tolerance; bio and batch follow from the metrics and are not
     counted.
     """
     judged = rows[rows["verdict"].isin([WITHIN, OUTSIDE])]
     if judged.empty:
-        return f"<b>{who}</b>: none was run that has published values."
+        return Answer(who, ": none was run that has published values.")
     counts = []
     for words, part in (
         ("metrics", judged[judged["metric"].isin(METRICS)]),
@@ -99,42 +100,41 @@ def _within(rows: "pd.DataFrame", who: str, basis: str) -> str:
             counts.append(
                 f"{int((part['verdict'] == WITHIN).sum())} of {len(part)} {words} within ±{part['tolerance'].iloc[0]:g}"
             )
-    return f"<b>{who}</b>: {' and '.join(counts)} ({basis})."
+    return Answer(who, f": {' and '.join(counts)} ({basis}).")
 
 
-def _order(verdict: OrderVerdict, scenario: str, names: Names) -> str:
+def _order(verdict: OrderVerdict, scenario: str, names: Names) -> list[Answer]:
     """Return whether the classical methods are in the published order."""
     if len(verdict.ours) < 2:
-        return ""
+        return []
     words = {
         "matches": "is the published one",
         "differs": "is not the published one",
         "incomplete": "agrees as far as it goes",
     }[verdict.verdict]
-    ours, theirs = (" &gt; ".join(esc(names.method(m)) for m in order) for order in (verdict.ours, verdict.published))
-    text = f"<b>Order by total</b> {words}: {ours}" + (
-        f"; published {theirs}." if verdict.verdict != "matches" else "."
-    )
+    ours, theirs = (" > ".join(names.method(m) for m in order) for order in (verdict.ours, verdict.published))
+    text = f" {words}: {ours}" + (f"; published {theirs}." if verdict.verdict != "matches" else ".")
     for first, second, gap, mine in verdict.swapped:
         text += (
-            f" {esc(names.method(first))} is {gap:.2f} above {esc(names.method(second))} in the study and {-mine:.3f}"
+            f" {names.method(first)} is {gap:.2f} above {names.method(second)} in the study and {-mine:.3f}"
             " below it here"
         )
         text += ", both less than the tolerance of a total." if max(gap, -mine) <= TOLERANCE["total"] else "."
     if verdict.missing:
-        text += f" Without a total here: {', '.join(esc(names.method(m)) for m in verdict.missing)}."
+        text += f" Without a total here: {', '.join(names.method(m) for m in verdict.missing)}."
     rule = f"This order must hold for the study to count as reproduced in {' and '.join(ORDER_REQUIRED)}"
-    return text + (
-        f" {rule}." if verdict.required else f" {rule}, not in {esc(scenario)}; published ties may be in either order."
-    )
+    rest = "" if verdict.required else f", not in {scenario}; published ties may be in either order"
+    return [Answer("Order by total", f"{text} {rule}{rest}.")]
 
 
-def _tau(ranks: "pd.DataFrame") -> list[str]:
+def _tau(ranks: "pd.DataFrame") -> list[Answer]:
     """Return the rank agreement of totals in sentences."""
     return [
-        f"<b>Kendall's tau-b of the total</b> over {r.n}"
-        f" {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}: {number(r.tau)} (p"
-        f" {esc(p_value(r.p, '= '))}).{_power(r.n)}"
+        Answer(
+            "Kendall's tau-b of the total",
+            f" over {r.n} {'uncorrected embeddings' if r.rows == 'raw' else 'embeddings, raw and centred'}:"
+            f" {number(r.tau)} (p {p_value(r.p, '= ')}).{_power(r.n)}",
+        )
         for r in ranks[ranks["metric"] == "total"].itertuples()
         if r.n > 1
     ]
@@ -143,28 +143,9 @@ def _tau(ranks: "pd.DataFrame") -> list[str]:
 def _power(n: int) -> str:
     """Return a warning where even perfect agreement would not be significant."""
     least = smallest_p(n)
-    return f" With {n} embeddings even perfect agreement has p {esc(p_value(least, '= '))}." if least > 0.01 else ""
+    return f" With {n} embeddings even perfect agreement has p {p_value(least, '= ')}." if least > 0.01 else ""
 
 
 def p_value(value: float, equals: str = "") -> str:
     """Return a p value for people, not escaped."""
     return f"{equals}–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
-
-
-def random_weights(found: "pd.DataFrame", names: Names) -> str:
-    """Name the models that ran with randomly initialised weights: their numbers are not compared."""
-    models = [m for m in dict.fromkeys(found["method"]) if m in names.random_weights]
-    return (
-        f"<p>Randomly initialised weights, not compared: {', '.join(esc(names.methods.get(m, m)) for m in models)}.</p>"
-        if models
-        else ""
-    )
-
-
-def warnings_of_the_study() -> str:
-    """Return the folded list of what to know about the published values."""
-    items = "".join(f"<li>{esc(w)}</li>" for w in _WARNINGS)
-    return (
-        "<div class='scfm-messages'><details class='scfm-warning'><summary>What to know about the published"
-        f" values</summary><ul>{items}</ul></details></div>"
-    )

@@ -65,8 +65,10 @@ def _same(value: Any, default: Any) -> bool:
     empty = (None, "", False)
     if value in empty and default in empty:
         return True
+    if isinstance(value, bool) or isinstance(default, bool):
+        return str(value).lower() == str(default).lower()
     try:
-        return float(value) == float(default) and not isinstance(value, bool)
+        return float(value) == float(default)
     except (TypeError, ValueError):
         return str(value) == str(default)
 

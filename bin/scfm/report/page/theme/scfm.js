@@ -183,7 +183,9 @@
     enableSwitches();
     refresh();
     all("details").forEach((fold) => fold.addEventListener("toggle", refresh));
-    window.addEventListener("resize", enableScrolls);
+    // a change of the page's width or of a table's, as when the fonts have loaded
+    const sizes = new ResizeObserver(enableScrolls);
+    all(".scfm-scroll").forEach((box) => [box, box.firstElementChild].forEach((part) => part && sizes.observe(part)));
     window.addEventListener("hashchange", reveal);
     window.addEventListener("beforeprint", () => {
       all(".scfm-chapter details").forEach((fold) => (fold.open = true));
