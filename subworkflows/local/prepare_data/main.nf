@@ -88,7 +88,7 @@ workflow PREPARE_DATA {
     plan = ch_check.flatMap { datasets, plan, _messages, _settings -> withSizes(plan.splitCsv(header: true, sep: '\t'), parseJson(datasets), options) }
     dataset = ch_prepared.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
     facts = PREPARE_DATASET.out.facts.filter { facts -> facts.size() > 0 }.mix(PREPARE_DATASET.out.status, DESCRIBE_DESIGN.out.status, ch_design.flatMap { _meta, table, facts -> [table, facts] })
-    design = ch_design.map { meta, _table, facts -> [meta.dataset, facts] }
+    design = ch_design.map { meta, _table, described -> [meta.dataset, described] }
     imports = ch_imports
 
     emit:
