@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--prepared", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--sidecars", type=Path, nargs="*", default=[])
+    parser.add_argument("--scores", type=Path, nargs="*", default=[])
     parser.add_argument("--outdir", type=Path, default=Path())
     args = parser.parse_args(argv)
     args.outdir.mkdir(parents=True, exist_ok=True)

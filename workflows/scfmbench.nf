@@ -1,6 +1,6 @@
 /*
  * Samplesheet in, one report out: prepare every data set, make its embeddings, validate, correct, score and probe them,
- * and report.
+ * diagnose a few, and report.
  */
 
 include { FETCH_DATA          } from '../subworkflows/local/fetch_data'
@@ -8,6 +8,7 @@ include { PREPARE_DATA        } from '../subworkflows/local/prepare_data'
 include { MAKE_EMBEDDINGS     } from '../subworkflows/local/make_embeddings'
 include { COMPARE_BIOLOGY     } from '../subworkflows/local/compare_biology'
 include { EVALUATE_EMBEDDINGS } from '../subworkflows/local/evaluate_embeddings'
+include { DIAGNOSE_RESULTS    } from '../subworkflows/local/diagnose_results'
 include { REPORT_RESULTS      } from '../subworkflows/local/report_results'
 include { mergeVersions       } from '../subworkflows/local/utils_scfmbench'
 include { ownVersions         } from '../subworkflows/local/utils_scfmbench'
@@ -55,6 +56,15 @@ workflow SCFMBENCH {
             options,
         )
 
+        DIAGNOSE_RESULTS(
+            samplesheet,
+            EVALUATE_EMBEDDINGS.out.neighbors,
+            EVALUATE_EMBEDDINGS.out.scores,
+            PREPARE_DATA.out.dataset,
+            PREPARE_DATA.out.check,
+            options,
+        )
+
         REPORT_RESULTS(
             PREPARE_DATA.out.check,
             PREPARE_DATA.out.dataset,
@@ -64,7 +74,8 @@ workflow SCFMBENCH {
                 .mix(FETCH_DATA.out.provenance)
                 .mix(MAKE_EMBEDDINGS.out.status)
                 .mix(EVALUATE_EMBEDDINGS.out.results)
-                .mix(COMPARE_BIOLOGY.out.results),
+                .mix(COMPARE_BIOLOGY.out.results)
+                .mix(DIAGNOSE_RESULTS.out.results),
             MAKE_EMBEDDINGS.out.history,
             EVALUATE_EMBEDDINGS.out.plots,
             ch_versions.toList().map { items -> mergeVersions(items) + ownVersions() },

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers_de_tables import write_de, write_orthogonal
+from helpers_diagnosis import write_diagnosis
 from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import IDENTITY, read_json, read_table, write_json, write_table
 from scfm.registries.messages import message
@@ -380,6 +381,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
                 write_plot(plots / f"{row.dataset}.{row.embedding}.umap_{key}.png")
         if row.method == "scvi" and row.correction == "raw":
             write_history(histories / f"{row.dataset}.{row.embedding}.history.csv", rng)
+    write_diagnosis(results, plan)
     if "pbmc" in datasets:
         _write_common(results, plan[plan["dataset"] == "pbmc"], metrics)
     for family in sorted(plan["family"].unique()):

@@ -33,6 +33,7 @@ LAYERS = [
     "metrics",
     "umap",
     "probing",
+    "diagnosis",
     "expression",
     "orthogonal",
     "planning",

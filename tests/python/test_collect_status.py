@@ -15,7 +15,7 @@ from scfm.report.tables.status import build_status, steps_of, verdict
 EMPTY = pd.DataFrame({"dataset": [], "embedding": []})
 
 
-def collected(statuses, methods=("harmony",), *, facts=("pbmc",), scores=None, probing=None) -> Collected:
+def collected(statuses, methods=("harmony",), *, facts=("pbmc",), scores=None, probing=None, chosen=()) -> Collected:
     """Return what a run of one data set left."""
     plan = plan_rows(("pbmc",), methods)
     rows = pd.DataFrame({"dataset": "pbmc", "embedding": plan["embedding"]})
@@ -25,6 +25,7 @@ def collected(statuses, methods=("harmony",), *, facts=("pbmc",), scores=None, p
         statuses=statuses,
         tables={"scores": rows if scores is None else scores, "probing": rows if probing is None else probing},
         facts={name: {} for name in facts},
+        chosen={"pbmc": {"dataset": "pbmc", "embeddings": list(chosen), "warnings": []}} if chosen is not None else {},
     )
 
 
@@ -53,6 +54,23 @@ def test_everything_there_is_ok_and_the_run_ends_well():
     assert verdict(table)["exit_status"] == 0
     assert list(outcome(table, "harmony.raw.0")) == ["embed", "validate", "neighbors", "score", "probe", "umap"]
     assert list(outcome(table, "harmony.center_l2.0")) == ["correct", "validate", "neighbors", "score", "probe", "umap"]
+
+
+def test_chosen_embeddings_are_diagnosed_and_a_missing_choice_shows():
+    plan = plan_rows(("pbmc",), ("harmony",))
+    files = complete(plan)
+    table = build_status(collected(files, chosen=("harmony.raw.0",)))
+    assert outcome(table, "harmony.raw.0")["diagnose"] == ("failed", "no_result")
+    assert "diagnose" not in outcome(table, "harmony.center_l2.0")
+    missing = build_status(collected(files, chosen=None))
+    assert (missing["step"] == "diagnose").sum() == len(plan)
+    off = build_status(collected(files, chosen=None), steps_off=["diagnose"])
+    assert not (off["step"] == "diagnose").any()
+    row = next(r for r in plan.itertuples() if r.embedding == "harmony.raw.0")
+    rows = pd.DataFrame({"dataset": ["pbmc"], "embedding": ["harmony.raw.0"]})
+    found = collected([*files, status_of(row, "diagnose", "ok", "", "")], chosen=("harmony.raw.0",))
+    found.tables |= dict.fromkeys(("residual", "markers", "overcorrection"), rows)
+    assert outcome(build_status(found), "harmony.raw.0")["diagnose"] == ("ok", "")
 
 
 def test_a_failed_method_explains_everything_after_it_also_of_its_corrections():

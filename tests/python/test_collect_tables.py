@@ -12,6 +12,7 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from helpers_diagnosis import CHOSEN
 from helpers_report import ASSETS, collect_command, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
@@ -85,7 +86,9 @@ def test_the_status_table_has_every_planned_step_and_the_verdict_counts_it(run, 
     )
     again = status["step"] == "score_common"
     assert again.sum() == (plan["dataset"] == "pbmc").sum() and set(status.loc[again, "dataset"]) == {"pbmc"}
-    assert len(status) == 6 * len(plan) + again.sum()
+    chosen = status["step"] == "diagnose"
+    assert set(status.loc[chosen, "embedding"]) == set(CHOSEN)
+    assert len(status) == 6 * len(plan) + again.sum() + chosen.sum()
     bad = status[status["status"] == "failed"]
     assert sorted(zip(bad["embedding"], bad["step"], strict=True)) == [
         ("combat.raw.0", "embed"),

@@ -19,6 +19,7 @@ from scfm.report.sections import verdict
 from scfm.report.tables import score_checks
 from scfm.report.tables.load import read_metrics
 from scfm.report.tables.names import Names
+from scfm.report.tables.over_correction import over_correction
 from scfm.report.tables.totals import Limits
 from scfm.report.view.summary import at_floor
 
@@ -195,6 +196,10 @@ def _scores(values: dict[str, dict[str, float]], correction: str = "raw") -> pd.
     )
 
 
+#: what the collection has where nothing was diagnosed
+NO_TESTS = pd.DataFrame(columns=["dataset", "method", "correction", "test", "label", "status", "failed"])
+
+
 def test_over_correction_and_close_anchors_are_reported() -> None:
     metrics = read_metrics(ASSETS / "metrics.tsv").set_index("name").loc[["ilisi", "kbet"]]
     scores = _scores(
@@ -205,7 +210,7 @@ def test_over_correction_and_close_anchors_are_reported() -> None:
         }
     )
     anchors = find_anchors(scores, metrics, 0.1).assign(batch_control=True)
-    (told,) = score_checks.over_correction(scores, anchors, NAMES, 0.02)
+    (told,) = over_correction(scores, anchors, NO_TESTS, NAMES, 0.02)
     assert (told["code"], told["method"]) == ("W-OVER-01", "over") and "iLISI" not in NAMES.metrics
     assert "ilisi 0.90 (anchor 0.60)" in told["text"] and told["threshold"] == 0.02
     (told,) = score_checks.close_anchors(anchors, NAMES, 0.1)

@@ -53,7 +53,7 @@ def looks_like_conditions(
         table = pd.crosstab(donor.astype(object), batch.astype(object)).to_numpy()
         if min(table.shape, default=0) > 1 and (table > 0).all():
             signs.append(f"all {table.shape[0]} donors are in every level")
-    if condition is not None and _same_split(batch, condition):
+    if condition is not None and same_split(batch, condition):
         signs.append("condition_key splits the cells in the same way")
     return signs
 
@@ -64,7 +64,7 @@ def _words(level: str) -> set[str]:
     return {*parts, "".join(parts)}
 
 
-def _same_split(first: "pd.Series", second: "pd.Series") -> bool:
+def same_split(first: "pd.Series", second: "pd.Series") -> bool:
     """Return whether two columns split the cells that have both in the same way, into two levels or more."""
     import pandas as pd
 

@@ -27,6 +27,7 @@ MAIN_OUTPUTS = {
     "umap": ("umap.parquet",),
     "de": ("de.tsv", "de_genes.tsv"),
     "orthogonal": ("orthogonal.tsv",),
+    "diagnose": ("residual.tsv", "clusters.tsv", "markers.tsv", "rare.tsv", "overcorrection.tsv"),
 }
 
 
@@ -56,7 +57,7 @@ def step(
     ----------
     name
         Step: ``prepare``, ``design``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``,
-        ``probe`` or ``umap``.
+        ``probe``, ``umap``, ``diagnose``, ``de`` or ``orthogonal``.
     dataset, embedding
         What it is about; no embedding where the step is about the whole data set (``prepare``, ``design``).
     outdir

@@ -155,3 +155,20 @@ def stub_recipe(args: Namespace) -> None:
             "warnings": [],
         },
     )
+
+
+def stub_common_cells(args: Namespace) -> None:
+    """The four cells, common to all embeddings."""
+    import pandas as pd
+
+    names = [read_json(path)["embedding"] for path in args.sidecars]
+    write_table(pd.DataFrame({"cell_id": CELLS}), args.outdir / f"{args.dataset}.common_cells.parquet")
+    facts = {
+        "dataset": args.dataset,
+        "n_scored": 4,
+        "n_common": 4,
+        "differ": True,
+        "ranked": names,
+        "embeddings": names,
+    }
+    write_json(args.outdir / f"{args.dataset}.common.json", facts)

@@ -8,12 +8,14 @@ from pathlib import Path
 from scfm.io.tables import read_json, read_table, write_embedding, write_json, write_table
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
+from scfm.testing.stub_diagnosis import stub_chosen, stub_diagnosed
 from scfm.testing.stub_expression import stub_compared, stub_evidence
 from scfm.testing.stub_inputs import (
     BATCHES,
     CELLS,
     LABELS,
     stub_check_inputs,
+    stub_common_cells,
     stub_design,
     stub_fetch,
     stub_recipe,
@@ -184,23 +186,6 @@ def stub_scores(args: Namespace) -> None:
     _status(args, "score")
 
 
-def stub_common_cells(args: Namespace) -> None:
-    """The four cells, common to all embeddings."""
-    import pandas as pd
-
-    names = [read_json(path)["embedding"] for path in args.sidecars]
-    write_table(pd.DataFrame({"cell_id": CELLS}), args.outdir / f"{args.dataset}.common_cells.parquet")
-    facts = {
-        "dataset": args.dataset,
-        "n_scored": 4,
-        "n_common": 4,
-        "differ": True,
-        "ranked": names,
-        "embeddings": names,
-    }
-    write_json(args.outdir / f"{args.dataset}.common.json", facts)
-
-
 def stub_scores_common(args: Namespace) -> None:
     """The scores of the four cells, again."""
     stub_scores(args)
@@ -294,6 +279,8 @@ STUBS = {
     "umaps": stub_umaps,
     "compared": stub_compared,
     "evidence": stub_evidence,
+    "chosen": stub_chosen,
+    "diagnosed": stub_diagnosed,
     "h5ad": stub_h5ad,
     "tables": stub_tables,
     "report": stub_report,

@@ -179,12 +179,18 @@ workflow EVALUATE_EMBEDDINGS {
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     embedding = ch_embedding
+    neighbors = singly(ch_neighbors)
+    scores = singly(SCORE_EMBEDDING.out.tables.mix(SCORE_EMBEDDING_ALONE.out.tables))
+        .map { _meta, table, _centroids -> table }
+        .filter { table -> table.size() > 0 }
     umap = singly(DRAW_UMAPS.out.umap.mix(DRAW_UMAPS_ALONE.out.umap)).filter { _meta, parquet -> parquet.size() > 0 }
     plots = DRAW_UMAPS.out.plots.mix(DRAW_UMAPS_ALONE.out.plots)
     results = ch_results
 
     emit:
     embedding // channel: [ meta, parquet, sidecar ]
+    neighbors // channel: [ meta, parquet, sidecar, knn ]
+    scores    // channel: scores.tsv
     umap      // channel: [ meta, parquet ]
     plots     // channel: [ png, ... ]
     results   // channel: file or [ file, ... ]

@@ -57,6 +57,8 @@ class Collected:
         ``{data set: content of <dataset>.design.json}``.
     common
         ``{data set: content of <dataset>.common.json}``: cells that all ranked embeddings have, where some lack cells.
+    chosen
+        ``{data set: content of <dataset>.chosen.json}``: which embeddings are diagnosed.
     recipes, downloads
         ``{data set: report}`` of APPLY_RECIPE, ``{key: record}`` of FETCH_DATASET.
     messages
@@ -74,6 +76,7 @@ class Collected:
     dataset_statuses: list[dict[str, Any]] = field(default_factory=list)
     designs: dict[str, dict[str, Any]] = field(default_factory=dict)
     common: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -176,6 +179,9 @@ def _sort_json(path: Path, found: Collected) -> None:
         found.messages += content["warnings"]
     elif path.name.endswith(".common.json"):
         found.common[content["dataset"]] = content
+    elif path.name.endswith(".chosen.json"):
+        found.chosen[content["dataset"]] = content
+        found.messages += content["warnings"]
     elif path.name.endswith(".recipe.json"):
         found.recipes[content["dataset"]] = content
         found.messages += content["warnings"]

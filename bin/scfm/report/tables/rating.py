@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.report.tables import score_checks
 from scfm.report.tables.common_pass import common_messages, datasets_scored_again
 from scfm.report.tables.names import Names
+from scfm.report.tables.over_correction import over_correction
 from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.totals import Limits, default_total
 
@@ -86,10 +87,10 @@ def _scaled(
 def score_messages(
     found: "Collected", anchors: "pd.DataFrame", totals: "pd.DataFrame", names: Names, limits: Limits
 ) -> list[dict[str, Any]]:
-    """Return the messages of :mod:`scfm.report.tables.score_checks`, about the primary keys."""
+    """Return the messages about scores, about the primary keys."""
     scores, totals = (t[is_primary(t, found.primary)] for t in (found.scores, totals))
     return [
-        *score_checks.over_correction(scores, anchors, names, limits.tie),
+        *over_correction(scores, anchors, found.tables["overcorrection"], names, limits.tie),
         *score_checks.one_batch(scores),
         *score_checks.close_anchors(anchors, names, limits.min_span),
         *score_checks.not_ranked(totals, names, limits.min_coverage),

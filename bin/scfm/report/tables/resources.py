@@ -26,6 +26,7 @@ STEP_OF_PROCESS = {
     "SCORE_COMMON": "score_common",
     "PROBE_EMBEDDING": "probe",
     "DRAW_UMAPS": "umap",
+    "DIAGNOSE_EMBEDDING": "diagnose",
 }
 #: end of the name of a process that runs again, alone, what a group of embeddings left nothing of
 ALONE = "_ALONE"

@@ -1,4 +1,4 @@
-"""Messages about scores that would mislead: over-correction, scales without meaning, one batch, copies, unit length."""
+"""Messages about scores that would mislead: scales without meaning, one batch, copies, unit length."""
 
 from __future__ import annotations
 
@@ -19,32 +19,6 @@ SAME_SHAPE = 0.01
 MIXED_KBET = 0.8
 #: share of a correction's gain that unit length alone may give without a word
 UNIT_LENGTH_SHARE = 0.5
-
-
-def over_correction(
-    scores: "pd.DataFrame", anchors: "pd.DataFrame", names: Names, tolerance: float
-) -> list[dict[str, Any]]:
-    """W-OVER-01: batch metrics above their ``shuffled_within_label`` anchor by more than a tolerance."""
-    usable = anchors[anchors["batch_control"] & anchors["high"].notna()]
-    rows = scores[(scores["group"] == "all") & (scores["status"] == "ok") & ~scores["method"].isin(names.controls)]
-    rows = rows[rows["family"] != "control"].merge(usable, on=["dataset", "metric"])
-    above = rows[rows["value"] > rows["high"] + tolerance]
-    found = []
-    for (dataset, method, correction), part in above.groupby(["dataset", "method", "correction"], sort=True):
-        means = part.groupby("metric")[["value", "high"]].mean()
-        shown = [f"{names.metric(m)} {r.value:.2f} (anchor {r.high:.2f})" for m, r in means.iterrows()]
-        found.append(
-            message(
-                "W-OVER-01",
-                title=names.method(method, correction),
-                shown=", ".join(shown),
-                dataset=dataset,
-                method=method,
-                values={"correction": correction, "metrics": means.to_dict("index")},
-                threshold=tolerance,
-            )
-        )
-    return found
 
 
 def one_batch(scores: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import IDENTITY
+from scfm.report.tables import diagnosed
 from scfm.report.tables.common_pass import STEP as COMMON
 from scfm.report.tables.common_pass import expected
 from scfm.text import listing, plural
@@ -29,7 +30,7 @@ CORRECTED_STEPS = {
     "validate": "correct",
     **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
 }
-STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap")
+STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap", diagnosed.STEP)
 #: steps about a whole data set -> the columns of the samplesheet that ask for it; without any, every data set has it
 DATASET_STEPS: dict[str, tuple[str, ...]] = {
     "design": (),
@@ -37,7 +38,13 @@ DATASET_STEPS: dict[str, tuple[str, ...]] = {
     "orthogonal": ("gmt", "network", "modality_keys", "clinical_keys"),
 }
 #: step -> the parameter that leaves it out
-SWITCHES = {"probe": "skip_probing", "umap": "skip_umap", "de": "skip_diagnosis", "orthogonal": "skip_diagnosis"}
+SWITCHES = {
+    "probe": "skip_probing",
+    "umap": "skip_umap",
+    diagnosed.STEP: "skip_diagnosis",
+    "de": "skip_diagnosis",
+    "orthogonal": "skip_diagnosis",
+}
 
 NO_RESULT = "no_result"
 NOT_PREPARED = "not_prepared"
@@ -54,7 +61,7 @@ _NOT_PREPARED_TEXT = (
 )
 
 
-def steps_of(correction: str, *, scored_again: bool = False) -> dict[str, str | None]:
+def steps_of(correction: str, *, scored_again: bool = False, is_diagnosed: bool = False) -> dict[str, str | None]:
     """Return the steps of an embedding, in order, each with the step it needs.
 
     Parameters
@@ -63,9 +70,12 @@ def steps_of(correction: str, *, scored_again: bool = False) -> dict[str, str | 
         ``raw`` or the name of a correction.
     scored_again
         Whether the second pass scores it on the cells that all ranked embeddings have.
+    is_diagnosed
+        Whether it is among the embeddings that are diagnosed.
     """
     steps = RAW_STEPS if correction == "raw" else CORRECTED_STEPS
-    return {**steps, COMMON: "validate"} if scored_again else steps
+    steps = {**steps, COMMON: "validate"} if scored_again else steps
+    return {**steps, diagnosed.STEP: "score"} if is_diagnosed else steps
 
 
 def build_status(
@@ -92,12 +102,14 @@ def build_status(
 
     left = {(s["dataset"], s["embedding"], s["step"]): _effective(s, found) for s in found.statuses}
     off, again = set(steps_off), expected(found)
+    chosen = set() if diagnosed.STEP in off else diagnosed.expected(found)
     parents = {(r.dataset, r.method, r.seed): r.embedding for r in found.plan.itertuples() if r.correction == "raw"}
     outcome: dict[tuple[str, str, str], dict[str, str]] = {}
     rows = []
     # raw embeddings first: a corrected one needs its parent's outcome
     for row in sorted(found.plan.itertuples(), key=lambda r: (r.correction != "raw", r.dataset, r.embedding)):
-        steps = steps_of(row.correction, scored_again=(row.dataset, row.embedding) in again)
+        name = (row.dataset, row.embedding)
+        steps = steps_of(row.correction, scored_again=name in again, is_diagnosed=name in chosen)
         for step, needs in steps.items():
             earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
             if step == "correct":

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Diagnose embeddings of one data set: what is left of the batch effect in a label, why, and what correction cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scfm.io.tables import read_json
+from scfm.task.cli import add_step_arguments, make_parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the tables of every embedding and its status."""
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="embedding tables <id>.parquet")
+    parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
+    parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
+    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="their scores <id>.scores.tsv")
+    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
+    parser.add_argument("--prepared", type=Path, required=True, help="<dataset>.prepared.h5ad")
+    parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet: the uncorrected embedding")
+    parser.add_argument("--programmes", type=Path, required=True, help="assets/programmes.tsv")
+    parser.add_argument("--markers", type=Path, help="the user's table of markers: label, gene")
+    parser.add_argument("--params", type=Path, required=True, help="JSON with the parameters diagnose_*")
+    parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
+    add_step_arguments(parser)
+    args = parser.parse_args(argv)
+
+    from scfm.diagnosis.run import DataFiles, diagnose_embeddings
+
+    diagnose_embeddings(
+        sidecars=args.sidecars,
+        embeddings=args.embeddings,
+        knn=args.knn,
+        scores=args.scores,
+        data=DataFiles(args.obs, args.prepared, args.pca, args.programmes, args.markers),
+        params=read_json(args.params),
+        n_threads=args.cpus,
+        outdir=args.outdir,
+        on_error=args.on_error,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

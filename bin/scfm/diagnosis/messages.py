@@ -1,0 +1,120 @@
+"""W-CL: red flags of clusters. W-MRK-01: markers lost. W-RARE-01: rare labels lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scfm.diagnosis.residual_messages import TITLES
+from scfm.diagnosis.settings import DiagnosisSettings
+from scfm.registries.messages import message
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_GENES = 5
+_HINTS = {
+    "unexplained": "many genes of its own, as tumour cells or a donor's own state have",
+    "few_genes": "hardly a gene of its own, so that the embedding may have made it",
+}
+
+
+def cluster_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages about the clusters of one embedding: W-CL-01 one donor, W-CL-02 mixed, W-CL-03 one batch.
+
+    Parameters
+    ----------
+    table
+        That of :func:`scfm.diagnosis.clusters.cluster_rows`.
+    settings
+        Thresholds.
+    about
+        ``dataset, method, embedding, seed`` of the messages.
+    """
+    found = []
+    for row in table[table["flags"] != ""].itertuples():
+        flags = row.flags.split(",")
+        values = {"cluster": row.cluster, "n_cells": int(row.n_cells), "label": row.label}
+        if {"single_donor", "donor_dominated"} & set(flags):
+            limit = settings.single_donor if "single_donor" in flags else settings.donor_dominated
+            share, expected = float(row.donor_share), float(row.donor_share_of_label)
+            values |= {"donor": row.donor, "share": share, "expected": expected, "q_value": float(row.q_value)}
+            found.append(message("W-CL-01", **about, values=values, threshold=limit, hint=_hint(row)))
+        if "batch_island" in flags:
+            values |= {"batch": row.batch, "share": float(row.batch_share), "of_label": float(row.batch_share_of_label)}
+            found.append(message("W-CL-03", **about, values=values, threshold=settings.island, hint=_hint(row)))
+        if "rainbow" in flags:
+            values |= {"purity": float(row.label_share)}
+            tissues = ""
+            if row.tissue_entropy > settings.tissue_entropy:
+                tissues = (
+                    f" Its tissues are mixed (entropy {row.tissue_entropy:.2f}, limit {settings.tissue_entropy:g};"
+                    f" {row.tissue_entropy_before:.2f} before correction)."
+                )
+            found.append(message("W-CL-02", **about, values=values, threshold=settings.purity, tissues=tissues))
+    return found
+
+
+def _hint(row: Any) -> str:
+    """Return what tells a cluster from the other cells of its label."""
+    words = _HINTS.get(row.hint) or f"{TITLES[row.hint]} differs most"
+    genes = [g for g in row.top_genes.split(",") if g][:_GENES]
+    return words + (f" ({', '.join(genes)})" if genes else "")
+
+
+def marker_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return W-MRK-01 of every label whose markers got less specific, or that has no cluster left.
+
+    Parameters
+    ----------
+    table
+        That of :func:`scfm.diagnosis.markers.marker_rows`.
+    settings, about
+        As in :func:`cluster_messages`.
+    """
+    found = []
+    for row in table[table["flags"] != ""].itertuples():
+        values = {"label": row.label, "before": float(row.auroc_before), "after": float(row.auroc_after)}
+        if "no_cluster" in row.flags:
+            found.append(message("W-MRK-01/no_cluster", **about, values=values))
+            continue
+        parts = []
+        if "auroc" in row.flags:
+            parts.append(
+                f"AUROC {row.auroc_before:.2f} to {row.auroc_after:.2f} (largest fall allowed {settings.marker_drop:g})"
+            )
+        if "tau" in row.flags:
+            parts.append(f"tau {row.tau_before:.2f} to {row.tau_after:.2f} (allowed {settings.tau_drop:g})")
+        genes = ", ".join(row.markers.split(",")[:_GENES])
+        limit = settings.marker_drop
+        found.append(message("W-MRK-01", **about, values=values, threshold=limit, falls="; ".join(parts), genes=genes))
+    return found
+
+
+def rare_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return W-RARE-01 of every rare label that is lost.
+
+    Parameters
+    ----------
+    table
+        That of :meth:`scfm.diagnosis.rare.RareFinder.rows`.
+    settings, about
+        As in :func:`cluster_messages`.
+    """
+    return [
+        message(
+            "W-RARE-01",
+            **about,
+            values={
+                "label": row.label,
+                "n_cells": int(row.n_cells),
+                "share": float(row.share),
+                "before": float(row.best_f1_before),
+                "after": float(row.best_f1_after),
+                "purity_before": float(row.purity_before),
+                "purity_after": float(row.purity_after),
+            },
+            limit=settings.rare_f1,
+            threshold=settings.rare_drop,
+        )
+        for row in table[table["flags"] != ""].itertuples()
+    ]

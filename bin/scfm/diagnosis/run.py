@@ -1,0 +1,238 @@
+"""Files in, files out: what ``bin/diagnose_embedding.py`` does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.diagnosis.causes import Explainer
+from scfm.diagnosis.clusters import cluster_cells, cluster_rows
+from scfm.diagnosis.data import Cells, Embedded, read_cell_data, read_embedded, uncorrected
+from scfm.diagnosis.explanations import PairExplanations
+from scfm.diagnosis.markers import MarkerMeasure, find_markers, marker_rows
+from scfm.diagnosis.messages import cluster_messages, marker_messages, rare_messages
+from scfm.diagnosis.overcorrection import Task, overcorrection_rows, probe_tasks
+from scfm.diagnosis.pairs import PairFinder
+from scfm.diagnosis.programmes import load_programmes
+from scfm.diagnosis.rare import RareFinder
+from scfm.diagnosis.residual import residual_rows
+from scfm.diagnosis.residual_messages import residual_messages
+from scfm.diagnosis.retest import Corrector, corrector_of
+from scfm.diagnosis.settings import DiagnosisSettings
+from scfm.errors import ScfmError
+from scfm.inputs.keys import key_pairs
+from scfm.inputs.side_files import read_markers
+from scfm.io.tables import IDENTITY, read_json, read_table, write_table
+from scfm.task.resources import versions_of
+from scfm.task.steps import step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Files of a data set: obs table, prepared h5ad, uncorrected PCA, table of programmes, and the user's markers."""
+
+    obs: Path
+    prepared: Path
+    pca: Path
+    programmes: Path
+    markers: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The uncorrected embedding of some cells and what is compared with it: measures of markers and rare labels, and
+    the tasks of the biology probe.
+    """
+
+    embedded: Embedded
+    markers: dict[str, dict[str, float]]
+    finder: RareFinder
+    rare: dict[str, dict[str, float]]
+    tasks: list[Task]
+
+
+class DatasetDiagnosis:
+    """What all embeddings of a data set share; made when first asked for.
+
+    Parameters
+    ----------
+    dataset
+        Its name.
+    files
+        Its files.
+    settings
+        Thresholds.
+    """
+
+    def __init__(self, dataset: str, files: DataFiles, settings: DiagnosisSettings) -> None:
+        self.dataset, self.files, self.settings = dataset, files, settings
+        self._before: dict[bytes, Reference] = {}
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The scored cells with their expression."""
+        return read_cell_data(self.dataset, self.files.obs, self.files.prepared)
+
+    @cached_property
+    def explained(self) -> PairExplanations:
+        """What differs between batches, which depends on no embedding."""
+        explainer = Explainer(self.cells, load_programmes(self.files.programmes), self.settings)
+        return PairExplanations(explainer, PairFinder(self.cells, self.settings.min_cells))
+
+    @cached_property
+    def markers(self) -> MarkerMeasure:
+        """Markers of every label: the user's, or from the data."""
+        given = read_markers(self.files.markers) if self.files.markers else None
+        return MarkerMeasure(self.cells, find_markers(self.cells, given))
+
+    def before(self, embedded: Embedded) -> Reference:
+        """Return the uncorrected PCA of an embedding's cells, measured once for all embeddings with these cells."""
+        key = embedded.rows.tobytes()
+        if key not in self._before:
+            near = uncorrected(self.files.pca, embedded.rows, self.cells)
+            clusters = cluster_cells(near, self.settings.cluster_resolution)
+            rare = RareFinder(self.cells, self.settings)
+            self._before[key] = Reference(
+                near,
+                self.markers.of(clusters, near),
+                rare,
+                rare.measure(near),
+                probe_tasks(self.cells, embedded.rows, self.settings),
+            )
+        return self._before[key]
+
+
+def diagnose_embeddings(
+    *,
+    sidecars: Sequence[Path],
+    embeddings: Sequence[Path],
+    knn: Sequence[Path],
+    scores: Sequence[Path],
+    data: DataFiles,
+    params: Mapping[str, Any],
+    n_threads: int,
+    outdir: Path,
+    on_error: str,
+) -> None:
+    """Diagnose embeddings of one data set; each is a step of its own, so that one that fails leaves the others.
+
+    Parameters
+    ----------
+    sidecars, embeddings, knn, scores
+        Files of the embeddings, named by their ids.
+    data
+        Files of the data set.
+    params
+        Parameters of the run, see :class:`DiagnosisSettings`.
+    n_threads
+        Threads of the linear algebra.
+    outdir
+        Where the tables and the status files are written.
+    on_error
+        ``continue`` or ``stop``.
+
+    Raises
+    ------
+    ScfmError
+        The embeddings are of several data sets.
+    """
+    from threadpoolctl import threadpool_limits
+
+    facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
+    datasets = sorted({fact["dataset"] for fact in facts})
+    if len(datasets) != 1:
+        raise ScfmError(f"The embeddings are of {len(datasets)} data sets ({', '.join(datasets)}); diagnose one.")
+    shared = DatasetDiagnosis(datasets[0], data, DiagnosisSettings.of(params))
+    for fact in facts:
+        stem = f"{fact['dataset']}.{fact['embedding']}"
+        with step(
+            "diagnose", dataset=fact["dataset"], embedding=fact["embedding"], outdir=outdir, on_error=on_error
+        ) as status:
+            table, near = _named(embeddings, f"{stem}.parquet"), _named(knn, f"{stem}.knn.npz")
+            scored = [path for path in scores if path.name == f"{stem}.scores.tsv"]
+            with threadpool_limits(limits=n_threads):
+                tables, warnings = diagnose(
+                    shared,
+                    read_embedded(table, near, shared.cells),
+                    fact,
+                    _primary_scores(scored, data.obs),
+                    corrector_of(fact, params),
+                )
+            for name, rows in tables.items():
+                identity = {column: [fact[column]] * len(rows) for column in IDENTITY}
+                for position, (column, values) in enumerate(identity.items()):
+                    rows.insert(position, column, values)
+                write_table(rows, outdir / f"{stem}.{name}.tsv")
+            status.update(warnings=warnings, versions=versions_of(["scanpy", "scipy", "numpy"]))
+            for entry in warnings:
+                _log.warning(entry["text"])
+
+
+def diagnose(
+    shared: DatasetDiagnosis,
+    embedded: Embedded,
+    sidecar: Mapping[str, Any],
+    scores: "pd.DataFrame | None",
+    corrector: Corrector | None,
+) -> "tuple[dict[str, pd.DataFrame], list[dict[str, Any]]]":
+    """Return the tables of one embedding by name, and its messages.
+
+    Parameters
+    ----------
+    shared
+        What the embeddings of the data set share.
+    embedded
+        The embedding.
+    sidecar
+        Its sidecar.
+    scores
+        Its scores with the primary keys.
+    corrector
+        How it is made again from the uncorrected one, where that is cheap.
+    """
+    settings, explained = shared.settings, shared.explained
+    about = {key: sidecar[key] for key in ("dataset", "method", "embedding", "seed")}
+    before = shared.before(embedded)
+    clusters = cluster_cells(embedded, settings.cluster_resolution)
+    tables = {
+        "residual": residual_rows(embedded, explained, settings, scores),
+        "clusters": cluster_rows(clusters, embedded, before.embedded, explained.explainer, settings),
+        "markers": marker_rows(before.markers, shared.markers.of(clusters, embedded), shared.markers.markers, settings),
+        "rare": before.finder.rows(embedded, before.rare),
+        "overcorrection": overcorrection_rows(
+            embedded, before.embedded, before.tasks, settings, cells=shared.cells, corrector=corrector
+        ),
+    }
+    warnings = [
+        *residual_messages(tables["residual"], settings, about),
+        *cluster_messages(tables["clusters"], settings, about),
+        *marker_messages(tables["markers"], settings, about),
+        *rare_messages(tables["rare"], settings, about),
+    ]
+    return tables, warnings
+
+
+def _named(files: Sequence[Path], name: str) -> Path:
+    """Return the file with a name."""
+    found = [path for path in files if path.name == name]
+    if not found:
+        raise ScfmError(f"{name} is not among the files given; names must start with the id of the embedding.")
+    return found[0]
+
+
+def _primary_scores(files: Sequence[Path], obs: Path) -> "pd.DataFrame | None":
+    """Return an embedding's scores with the primary keys, None where it has none."""
+    if not files or not files[0].stat().st_size:
+        return None
+    primary, *_ = key_pairs(list(read_table(obs).columns))
+    rows = read_table(files[0])
+    return rows[(rows["batch_key"] == primary.batch_key) & (rows["label_key"] == primary.label_key)]

@@ -1,0 +1,134 @@
+"""What a correction cost: markers, rare labels, and the tests of over-correction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scfm.report.page.html import number
+from scfm.report.page.mqc import Section
+from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
+from scfm.report.page.templates import render
+from scfm.report.sections.residual import embeddings_of, sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_TESTS = {
+    "biology_probe": "biology read inside labels",
+    "null_batches": "batches dealt at random",
+    "disjoint_types": "batches of different labels",
+}
+_REASONS = {
+    "no_biology_column": "no condition, tissue or biological batch is declared, or none has two levels in a label",
+    "not_rerun": "only corrections of the PCA and Harmony are made again",
+}
+
+
+def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the markers of every label, before and after correction; nothing where nothing was diagnosed."""
+    found = embeddings_of(data.of("markers", dataset), data, dataset)
+    if not found:
+        return []
+    heads = ["Markers", "Clusters", "AUROC", "Change", "Tau", "Change", "Agreement of batches", "Change"]
+    said = sentences(data, dataset, ("W-MRK-01",), found) or ["No label lost the specificity of its markers."]
+    panels = [(title, _labels(heads, [_marker_row(r) for r in rows.itertuples()])) for _, title, rows in found]
+    return [
+        Section(
+            "markers",
+            "Are the markers still specific",
+            "html",
+            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            description=(
+                "On the clusters of each embedding, with the change from those of the uncorrected PCA: AUROC of the"
+                " mean expression of a label's markers for its clusters, tau (1: in one label only), and how many of"
+                " the 50 most specific genes batches share."
+            ),
+        )
+    ]
+
+
+def _labels(heads: list[str], rows: list[Row]) -> str:
+    """Return a table with a row per label."""
+    return data_table(heads, rows, corner="Label")
+
+
+def _marker_row(row: object) -> Row:
+    """Return the row of a label."""
+    cells = [Cell(str(row.n_markers), row.markers), Cell(str(row.n_clusters_after))]
+    for name in ("auroc", "tau", "agreement"):
+        before, after = float(getattr(row, f"{name}_before")), float(getattr(row, f"{name}_after"))
+        cells += [Cell(number(after), row.reason), change_cell(after - before)]
+    return Row(row.label, cells)
+
+
+def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the rare labels, before and after correction; nothing where there are none."""
+    found = embeddings_of(data.of("rare", dataset), data, dataset)
+    if not found:
+        return []
+    measures = ("Best cluster F1", "Recall", "Own neighbours", "In a new batch")
+    heads = ["Cells", *(head for measure in measures for head in (measure, "Change"))]
+    said = sentences(data, dataset, ("W-RARE-01",), found) or ["No rare label was lost."]
+    panels = [(title, _labels(heads, [_rare_row(r) for r in rows.itertuples()])) for _, title, rows in found]
+    return [
+        Section(
+            "rare",
+            "Are rare labels still found",
+            "html",
+            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            description=(
+                "Labels of few cells, with the change from the uncorrected PCA: the single cluster with the best F1 and"
+                " its recall, the share of cells with mostly neighbours of their own label, and the share that the"
+                " nearest cells of other batches recognise."
+            ),
+        )
+    ]
+
+
+def _rare_row(row: object) -> Row:
+    """Return the row of a label."""
+    cells = [Cell(f"{row.n_cells:,} ({row.share:.1%})", sort=int(row.n_cells))]
+    for name in ("best_f1", "best_recall", "purity", "held_out_recall"):
+        before, after = float(getattr(row, f"{name}_before")), float(getattr(row, f"{name}_after"))
+        cells += [Cell(number(after)), change_cell(after - before)]
+    return Row(row.label, cells)
+
+
+def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the tests of over-correction; nothing where nothing was diagnosed."""
+    found = embeddings_of(data.of("overcorrection", dataset), data, dataset)
+    if not found:
+        return []
+    methods = {row.method for _, _, rows in found for row in rows.itertuples()}
+    told = [m for m in data.messages if m["code"] == "W-OVER-01" and m["dataset"] == dataset]
+    said = [f"{m['text']} {m['advice']}" for m in told if m["method"] in methods]
+    said = said or ["No sign of over-correction was found."]
+    panels = [(title, _test_table(rows)) for _, title, rows in found]
+    return [
+        Section(
+            "overcorrection",
+            "What correction removed that it should have kept",
+            "html",
+            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            description=(
+                "A probe reads condition, tissue or a biological batch inside every label, before and after. Random"
+                " batches: neighbourhoods should stay. Batches of different labels: the labels should stay apart;"
+                " any removal of batch means fails that, so it alone is no sign."
+            ),
+        )
+    ]
+
+
+def _test_table(rows: "pd.DataFrame") -> str:
+    """Return the tests of one embedding."""
+    heads = ["Label", "Column", "Cells", "Before", "After", "Judged", "Threshold", "Result"]
+    body = []
+    for row in rows.itertuples():
+        known = row.status == "ok"
+        result = ("fails" if row.failed else "passes") if known else _REASONS.get(row.reason, row.reason)
+        values = [Cell(number(float(v))) for v in (row.before, row.after, row.value, row.limit)]
+        cells = [Cell(row.label), Cell(row.column), Cell(f"{row.n_cells:,}"), *values]
+        body.append(Row(_TESTS[row.test], [*cells, Cell(result, css="scfm-bad" if known and row.failed else "")]))
+    return data_table(heads, body, corner="Test")

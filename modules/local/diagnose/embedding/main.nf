@@ -1,0 +1,54 @@
+include { jsonWord } from '../../functions'
+
+// What is left of the batch effect in every label, why, and what correction cost. Embeddings of a data set share the counts that are read.
+process DIAGNOSE_EMBEDDING {
+    tag "${meta.id}"
+    label 'process_medium'
+    label 'per_embedding'
+
+    conda "${moduleDir}/environment.yml"
+    container 'scfmbench/core:0.1.0'
+
+    input:
+    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(scores), path(prepared), path(obs), path(pca), path(markers)
+    path assets
+    val settings
+
+    output:
+    path '*.residual.tsv', emit: residual // these tables have 0 bytes where the diagnosis of an embedding failed
+    path '*.clusters.tsv', emit: clusters
+    path '*.markers.tsv', emit: markers
+    path '*.rare.tsv', emit: rare
+    path '*.overcorrection.tsv', emit: overcorrection
+    path '*.diagnose.status.json', emit: status
+    path 'versions.yml', topic: versions, emit: versions
+
+    script:
+    def args = task.ext.args ?: ''
+    def own = markers ? "--markers ${markers}" : ''
+    """
+    printf '%s' ${jsonWord(settings)} > params.json
+
+    diagnose_embedding.py \\
+        --embeddings ${embeddings} \\
+        --sidecars ${sidecars} \\
+        --knn ${knn} \\
+        --scores ${scores} \\
+        --obs ${obs} \\
+        --prepared ${prepared} \\
+        --pca ${pca} \\
+        --programmes programmes.tsv \\
+        --params params.json \\
+        ${own} \\
+        --cpus ${task.cpus} \\
+        --on_error ${settings.on_method_error} \\
+        --outdir . \\
+        --process ${task.process} \\
+        ${args}
+    """
+
+    stub:
+    """
+    write_stub.py diagnosed --sidecars ${sidecars} --outdir . --process ${task.process}
+    """
+}

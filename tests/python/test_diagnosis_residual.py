@@ -1,0 +1,242 @@
+"""Residual batch effect by label and pair: planted truth is found first, chance is not, and every part by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse, stats
+from sklearn.metrics import roc_auc_score
+
+from helpers_diagnosis import EARLY, cells_of, embed, plant, simulate
+from scfm.diagnosis.causes import KINDS, MEASURED, Explainer
+from scfm.diagnosis.contrasts import contrast, differing_genes, moments
+from scfm.diagnosis.explanations import PairExplanations
+from scfm.diagnosis.graph_test import permuted_splits, split_test, vote_auroc
+from scfm.diagnosis.pairs import PairFinder
+from scfm.diagnosis.programmes import MIN_FOUND, PROGRAMMES, load_programmes, programme_scores
+from scfm.diagnosis.residual import ALL, COLUMNS, residual_rows
+from scfm.diagnosis.residual_messages import TITLES, residual_messages
+from scfm.diagnosis.settings import DiagnosisSettings
+from scfm.io.tables import IDENTITY
+from scfm.registries.reader import ASSETS
+from scfm.registries.schemas import Schemas
+
+SETTINGS = DiagnosisSettings()
+PROGRAMMES_TABLE = load_programmes()
+ABOUT = {"dataset": "sim", "method": "pca", "embedding": "pca.raw.0", "seed": 0}
+
+
+def diagnosed(cells, near=None, settings: DiagnosisSettings = SETTINGS) -> pd.DataFrame:
+    explainer = Explainer(cells, PROGRAMMES_TABLE, settings)
+    return residual_rows(near or embed(cells), PairExplanations(explainer, PairFinder(cells, 20)), settings)
+
+
+def pairs_of(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["batch_a"] != ALL].sort_values(["q_value", "auroc"], ascending=[True, False])
+
+
+def planted(seed: int) -> pd.DataFrame:
+    """Early response raised in label type_2 of the donors batch_1 and batch_2."""
+    counts, obs = simulate(seed)
+    rows = (obs["label"] == sorted(obs["label"].unique())[1]) & obs["batch"].isin(sorted(obs["batch"].unique())[:2])
+    plant(counts, rows.to_numpy(), range(len(EARLY)), mean=4, seed=seed)
+    return diagnosed(cells_of(counts, obs.drop(columns="donor")))
+
+
+def is_first(table: pd.DataFrame) -> bool:
+    """Whether the first pair is of the planted label and of one donor with and one without the programme."""
+    labels = sorted(table["label"].unique())
+    batches = sorted(set(table["batch_a"]) - {ALL} | set(table["batch_b"]) - {ALL})
+    first = pairs_of(table).iloc[0]
+    return first["label"] == labels[1] and len({first["batch_a"], first["batch_b"]} & set(batches[:2])) == 1
+
+
+@pytest.fixture(scope="module")
+def found() -> pd.DataFrame:
+    return planted(0)
+
+
+def test_a_planted_programme_is_named_with_its_label_and_pair(found: pd.DataFrame) -> None:
+    assert is_first(found)
+    first = pairs_of(found).iloc[0]
+    assert first["significant"] and first["cause"] == "early_response" and abs(first["early_response"]) > 1
+    assert {g.lstrip("+-") for g in first["top_genes"].split(",")[:8]} <= set(EARLY)
+    told = residual_messages(found, SETTINGS, ABOUT)
+    assert [(m["code"], m["values"]["label"]) for m in told] == [("W-RES-01", first["label"])]
+    assert "early response or dissociation" in told[0]["text"] and "limit 0.8" in told[0]["text"]
+    assert "these donors only" in told[0]["text"] and "state of the cells" in told[0]["advice"]
+
+
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_the_planted_pair_is_first_and_other_labels_are_silent(seed: int) -> None:
+    table = planted(seed)
+    assert is_first(table)
+    others = pairs_of(table).query("label != @label", local_dict={"label": sorted(table["label"].unique())[1]})
+    assert others["significant"].mean() <= 0.1
+
+
+@pytest.mark.slow
+def test_the_planted_pair_is_first_in_95_of_100() -> None:
+    assert sum(is_first(planted(seed)) for seed in range(100)) >= 95
+
+
+def runs_with_a_finding(n: int, settings: DiagnosisSettings) -> int:
+    """In how many of n deals of random batches any pair is significant: all of these findings are false."""
+    counts, obs = simulate(3, n_cells=300, n_genes=60, n_types=2, n_batches=3)
+    cells = cells_of(counts, obs.drop(columns="donor"))
+    near, explainer, false = embed(cells), Explainer(cells, PROGRAMMES_TABLE, settings), 0
+    for seed in range(n):
+        batch = np.random.default_rng(seed).permutation(cells.obs["batch"].to_numpy())
+        explainer.cells = replace(cells, obs=cells.obs.assign(batch=batch))
+        explained = PairExplanations(explainer, PairFinder(explainer.cells, 20))
+        false += bool(pairs_of(residual_rows(near, explained, settings))["significant"].any())
+    return false
+
+
+def test_random_batches_are_rarely_significant() -> None:
+    assert runs_with_a_finding(20, DiagnosisSettings(permutations=200)) <= stats.binom.ppf(0.99, 20, 0.05)
+
+
+@pytest.mark.slow
+def test_the_false_discovery_rate_on_random_batches() -> None:
+    assert runs_with_a_finding(200, SETTINGS) / 200 <= 0.05 + 0.02
+
+
+def test_an_effect_of_depth_is_called_technical() -> None:
+    counts, obs = simulate(5, n_batches=2, batch_depth=[1.0, 3.0], n_cells=300)
+    table = diagnosed(cells_of(counts, obs))
+    rows = pairs_of(table)
+    assert (rows["depth"].abs() > 2).all() and KINDS["depth"] == "technical"
+    assert all(c.split(",")[0] == "depth" for c in rows["causes"])
+
+
+def test_ambient_rna_is_recognised() -> None:
+    """A fifth of the counts of batch 2 is the mean profile of the batch."""
+    counts, obs = simulate(6, n_batches=2, n_cells=600, type_effect=1.5)
+    rng = np.random.default_rng(0)
+    second = (obs["batch"] == sorted(obs["batch"].unique())[1]).to_numpy()
+    profile = counts[second].sum(axis=0) / counts[second].sum()
+    counts[second] = rng.binomial(counts[second].astype(int), 0.8) + rng.poisson(
+        profile * counts[second].sum(axis=1, keepdims=True) * 0.2
+    )
+    contaminated = pairs_of(diagnosed(cells_of(counts, obs)))
+    clean, obs = simulate(6, n_batches=2, n_cells=600, type_effect=1.5)
+    assert contaminated["ambient"].min() > 0.5 > pairs_of(diagnosed(cells_of(clean, obs)))["ambient"].max()
+
+
+def test_the_columns_are_those_of_the_schema_and_every_cause_has_a_title(found: pd.DataFrame) -> None:
+    schemas = Schemas(ASSETS)
+    assert [*IDENTITY, *COLUMNS] == schemas.columns("residual")
+    table = found.assign(dataset="d", embedding="pca.raw.0", method="pca", family="none", correction="raw", seed=0)
+    schemas.check(table[schemas.columns("residual")].astype({"n_a": int}), "residual")
+    assert set(MEASURED) == set(TITLES) and set(MEASURED) <= set(KINDS)
+
+
+def test_labels_that_can_not_be_compared_stay_in_the_table() -> None:
+    counts, obs = simulate(0, n_cells=120, n_batches=2)
+    labels = sorted(obs["label"].unique())
+    obs.loc[obs["label"] == labels[0], "batch"] = "only"
+    table = diagnosed(cells_of(counts, obs)).set_index("label")
+    assert table.loc[labels[0], ["status", "reason"]].tolist() == ["not_applicable", "label_in_one_batch"]
+
+
+def test_one_stratum_is_welchs_test_and_sizes_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    values = sparse.csr_matrix(rng.poisson(1.0, (60, 5)).astype(np.float32))
+    codes = np.repeat([0, 1, -1], [20, 30, 10])
+    got = contrast(moments(values, codes, 2), [0], [1])
+    dense = values.toarray().astype(float)
+    expected = stats.ttest_ind(dense[20:50], dense[:20], equal_var=False)
+    np.testing.assert_allclose(got.p, expected.pvalue, rtol=1e-9)
+    np.testing.assert_allclose(got.change, dense[20:50].mean(axis=0) - dense[:20].mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(got.detected, np.maximum((dense[:20] > 0).mean(axis=0), (dense[20:50] > 0).mean(axis=0)))
+    dense_moments = moments(dense, codes, 2)
+    np.testing.assert_allclose(dense_moments.var, moments(values, codes, 2).var, atol=1e-9)
+
+
+def test_strata_take_out_what_differs_between_them() -> None:
+    """A gene that follows the condition, and conditions that are unequal in the batches: no difference inside one."""
+    rng = np.random.default_rng(1)
+    groups = np.repeat([0, 1, 2, 3], [90, 10, 10, 90])  # batch x condition
+    values = rng.normal(0, 1, (200, 1)) + (groups % 2)[:, None] * 5
+    found = moments(values, groups, 4)
+    pooled = contrast(moments(values, groups // 2, 2), [0], [1])
+    inside = contrast(found, [0, 1], [2, 3])
+    assert abs(pooled.change[0]) > 3 and abs(inside.change[0]) < 1 and inside.p[0] > 0.01 > pooled.p[0]
+    assert list(differing_genes(pooled, fdr=0.05, min_change=0.25)) == [0]
+
+
+def test_the_auroc_of_votes_is_sklearns() -> None:
+    rng = np.random.default_rng(2)
+    votes, split = rng.integers(0, 6, (50, 3)), rng.random((50, 3)) < 0.4
+    expected = [roc_auc_score(split[:, i], votes[:, i]) for i in range(3)]
+    np.testing.assert_allclose(vote_auroc(votes, split, 5), expected, atol=1e-12)
+    assert np.isnan(vote_auroc(votes[:, :1], np.ones((50, 1), dtype=bool), 5)[0])
+
+
+def test_permutations_keep_strata_and_units() -> None:
+    split = np.array([0, 0, 1, 1, 0, 0, 1, 1], dtype=bool)
+    units = np.repeat(np.arange(4), 2)
+    strata = np.zeros(8, dtype=int)
+    drawn = np.concatenate(list(permuted_splits(split, units, strata, 50, np.random.default_rng(0))), axis=1)
+    assert (drawn[::2] == drawn[1::2]).all() and (drawn.sum(axis=0) == 4).all() and len(np.unique(drawn, axis=1).T) == 6
+    strata = np.repeat([0, 1], 4)
+    drawn = np.concatenate(list(permuted_splits(split, np.arange(8), strata, 50, np.random.default_rng(0))), axis=1)
+    assert (drawn[:4].sum(axis=0) == 2).all()
+
+
+def test_the_smallest_p_value_gets_more_permutations() -> None:
+    near = np.array([[(i + step) % 40 for step in range(1, 6)] for i in range(40)])
+    near = np.r_[near, near + 40]  # two rings
+    split = np.repeat([False, True], 40)
+    every = {"units": np.arange(80), "strata": np.zeros(80, dtype=int), "rng": np.random.default_rng(0)}
+    test = split_test(near, split, n_draws=100, n_more=900, **every)
+    assert test.auroc == 1 and test.n_permutations == 1000 and test.p_value == pytest.approx(1 / 1001)
+    mixed = split_test(near, np.tile([False, True], 40), n_draws=100, n_more=900, **every)
+    assert mixed.n_permutations == 100 and mixed.p_value > 0.2
+
+
+def test_donors_are_exchanged_where_there_are_enough() -> None:
+    counts, obs = simulate(0, n_cells=600, n_batches=2, n_types=1)
+    number = obs.groupby("batch").cumcount()
+    nested = obs.assign(donor=obs["batch"] + "_" + (number % 4).astype(str))
+    levels = {}
+    for name, table in {
+        "nested": nested,
+        "few": obs.assign(donor=obs["batch"] + "_" + (number % 3).astype(str)),
+        "crossed": obs.assign(donor=(number % 3).astype(str)),
+        "none": obs.drop(columns="donor"),
+    }.items():
+        pair = next(iter(PairFinder(cells_of(counts, table), 20).of_label(0)))
+        levels[name] = (pair.level, len(np.unique(pair.units)), len(np.unique(pair.strata)))
+    assert levels == {
+        "nested": ("donors", 8, 1),
+        "few": ("cells", 600, 1),
+        "crossed": ("within_donors", 600, 3),
+        "none": ("cells", 600, 1),
+    }
+
+
+def test_batches_are_compared_inside_shared_conditions() -> None:
+    counts, obs = simulate(0, n_cells=300, n_batches=2, n_types=1)
+    number = obs.groupby("batch").cumcount() % 3
+    crossed = cells_of(counts, obs.assign(condition=number.map({0: "a", 1: "b", 2: "b"})).drop(columns="donor"))
+    pair = next(iter(PairFinder(crossed, 20).of_label(0)))
+    assert pair.within_condition is True and set(pair.strata) == {0, 1}
+    nested = cells_of(counts, obs.assign(condition=obs["batch"]).drop(columns="donor"))
+    pair = next(iter(PairFinder(nested, 20).of_label(0)))
+    assert pair.within_condition is False and len(pair.rows) == 300
+
+
+def test_programmes_are_complete_and_scored_by_scanpy() -> None:
+    assert tuple(PROGRAMMES_TABLE) == PROGRAMMES and set(MIN_FOUND) == set(PROGRAMMES)
+    for name, programme in PROGRAMMES_TABLE.items():
+        assert len(programme.up | programme.down) >= 15, name
+    counts, obs = simulate(0, n_cells=100)
+    cells = cells_of(counts, obs)
+    scores = programme_scores(cells.logged, cells.genes, PROGRAMMES_TABLE)
+    known = np.isfinite(scores).all(axis=0)
+    assert [n for n, k in zip(PROGRAMMES, known, strict=True) if k] == ["early_response"]
