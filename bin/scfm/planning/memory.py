@@ -63,7 +63,7 @@ def memory_warnings(
     limit: str,
     needs: Mapping[str, Need],
 ) -> list[dict]:
-    """Return W-RES-01 for every planned method that is expected to need more memory than a task may have.
+    """Return W-COST-01 for every planned method that is expected to need more memory than a task may have.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def memory_warnings(
             values = {"n_cells": n_cells, "n_genes": n_genes, "needed_gb": need / 2**30}
             found.append(
                 message(
-                    "W-RES-01",
+                    "W-COST-01",
                     dataset=dataset["dataset"],
                     method=name,
                     title=methods[name].title,
