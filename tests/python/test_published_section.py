@@ -34,7 +34,8 @@ def sections(data):
 
 
 def words(html: str) -> str:
-    """Return the text of HTML, blanks folded."""
+    """Return the text of HTML, blanks folded; apostrophes as they are read."""
+    html = html.replace("&#39;", "'")
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 

@@ -52,7 +52,7 @@ def control_sections(data: "ReportData", dataset: str) -> list[Section]:
             render("said_table.html.j2", sentences=[said], table=table(_HEAD, body)),
             description=(
                 "The scores of a control follow from how it is made, whatever the data. If one is elsewhere, look at"
-                " the labels, the batches and the metrics before any method. Differences within the tolerance don't count."
+                " labels, batches and metrics before any method. Differences within the tolerance don't count."
             ),
         )
     ]
