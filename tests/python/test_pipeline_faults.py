@@ -1,0 +1,30 @@
+"""Three of the failures of ``make test-faults`` (docs/reliability.md), on the same small run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from engines.faults import damage, end_nextflow, flip, kill_task
+from engines.world import World
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small run, undisturbed."""
+    return World(tmp_path_factory.mktemp("faults") / "run")
+
+
+def test_a_killed_task_is_run_again(world: World, tmp_path: Path) -> None:
+    assert "the same tables" in kill_task(world, "integrate_cells.py", tmp_path)
+
+
+def test_a_killed_run_resumes_to_the_same_tables(world: World, tmp_path: Path) -> None:
+    assert "resumed with" in end_nextflow(world, "score_embedding.py", signal.SIGKILL, tmp_path)
+
+
+def test_a_damaged_embedding_never_gives_other_numbers(world: World, tmp_path: Path) -> None:
+    assert damage(world, "demo.pca.raw.0.parquet", flip, tmp_path)
