@@ -39,7 +39,7 @@ def test_only_what_runs_and_does_not_fit_is_named():
         needs=read_needs(),
     )
     (entry,) = found
-    assert (entry["code"], entry["dataset"], entry["method"]) == ("W-RES-01", "atlas", "scanorama")
+    assert (entry["code"], entry["dataset"], entry["method"]) == ("W-COST-01", "atlas", "scanorama")
     assert "Scanorama is expected to need" in entry["text"]
     assert "1,000,000 cells and 20,000 genes; --max_memory allows 16.GB" in entry["text"]
     assert entry["values"]["needed_gb"] > 16
@@ -54,6 +54,6 @@ def test_the_check_of_a_run_says_it(tmp_path):
     codes = [
         w["method"]
         for w in check_one(tmp_path, make_adata(), max_memory="500.MB", **methods).warnings
-        if w["code"] == "W-RES-01"
+        if w["code"] == "W-COST-01"
     ]
     assert codes == ["pca", "harmony"]
