@@ -238,7 +238,13 @@ def test_scvi_says_that_an_epoch_sees_a_part_of_the_cells(prepared, tmp_path):
 def test_scvi_that_waits_for_ever_is_overfit_and_with_a_short_patience_is_not(tmp_path):
     """About 300 cells and 400 epochs: a patience of 400 against one of 10."""
     files = write_prepared(tmp_path, n_per_group=33)
-    wide = {"scvi_n_latent": 30, "scvi_n_hidden": 128, "scvi_n_layers": 2, "scvi_max_epochs": 400, "scvi_batch_size": 64}
+    wide = {
+        "scvi_n_latent": 30,
+        "scvi_n_hidden": 128,
+        "scvi_n_layers": 2,
+        "scvi_max_epochs": 400,
+        "scvi_batch_size": 64,
+    }
     codes = {}
     for patience in (400, 10):
         output = run("scvi", files, tmp_path, **wide, scvi_early_stopping_patience=patience)
