@@ -89,7 +89,8 @@ def test_the_environment_file_of_a_process_is_there(process: str) -> None:
 
 def test_no_main_output_of_a_module_is_optional() -> None:
     modules = (PROJECT / "modules" / "local").rglob("main.nf")
-    optional = re.findall(r"^    path (\S+), optional: true", "\n".join(m.read_text() for m in modules), re.MULTILINE)
+    outputs = r"^    (?:tuple .*)?path[ (](\S+?)\)?, optional: true"
+    optional = re.findall(outputs, "\n".join(m.read_text() for m in modules), re.MULTILINE)
     # pictures and maps, what only some methods leave, and the tables of the paper profile
     expected = [
         "'*.png'",
