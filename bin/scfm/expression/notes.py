@@ -53,7 +53,7 @@ def zero_de(study: Study, results: list[Result]) -> list[dict]:
         shown = [f"{n} genes against {m} in {label} ({level})" for (label, level), (n, m) in silent.items()]
         threshold = {"scvi": limits.alarm_scvi, "pseudobulk": limits.alarm_pseudobulk}
         values = {"labels": {f"{label} ({level})": list(n) for (label, level), n in silent.items()}}
-        case = "W-DE-01" if study.choice.relation == "nested" else "W-DE-01/not_nested"
+        case = "W-DE-01" if analysis == SCVI_ALL_BATCHES else "W-DE-01/unexplained"
         parts = {"shown": "; ".join(shown), "few": limits.alarm_scvi, "many": limits.alarm_pseudobulk}
         told.append(message(case, method="scvi", values=values, threshold=threshold, **parts))
     return told
