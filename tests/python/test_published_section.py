@@ -35,7 +35,7 @@ def sections(data):
 
 def words(html: str) -> str:
     """Return the text of HTML, blanks folded; apostrophes as they are read."""
-    html = html.replace("&#39;", "'")
+    html = str(html).replace("&#39;", "'")
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 

@@ -34,7 +34,7 @@ def control_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = expectations(rows, Limits.of(data.params).tie)
     missed = [data.names.method(method) for method, (_, met) in found.items() if met is False]
     said = (
-        f"Not as expected: {', '.join(missed)}. Do not rely on the metrics of that half before you know why."
+        f"Not as expected: {', '.join(missed)}. Find out why before you use any score."
         if missed
         else "Every control that could be judged is where it is expected."
     )
@@ -44,12 +44,14 @@ def control_sections(data: "ReportData", dataset: str) -> list[Section]:
         for r in controls.itertuples()
         if r.method in found
     ]
+    # where all is well the sentence is enough: the table unfolds from it
+    shown = render("said_table.html.j2", sentences=[said] if missed else [], table=table(_HEAD, body))
     return [
         Section(
             "controls",
             "Are the controls where they must be",
             "html",
-            render("said_table.html.j2", sentences=[said], table=table(_HEAD, body)),
+            shown if missed else render("folded.html.j2", summary=said, body=shown),
             description=(
                 "The scores of a control follow from how it is made, whatever the data. If one is elsewhere, look at"
                 " labels, batches and metrics before any method. Differences within the tolerance don't count."
