@@ -99,8 +99,8 @@ class Spool:
         """Append rows, float32 values."""
         import numpy as np
 
-        self._values.write(np.ascontiguousarray(rows.data, dtype=np.float32))
-        self._columns.write(np.ascontiguousarray(rows.indices, dtype=np.int32))
+        self._values.write(np.ascontiguousarray(rows.data, dtype=np.float32).data)
+        self._columns.write(np.ascontiguousarray(rows.indices, dtype=np.int32).data)
         self._ends.append(self._n_values + rows.indptr[1:].astype(np.int64))
         self._n_values += rows.nnz
 
