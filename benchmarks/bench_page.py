@@ -101,7 +101,7 @@ def slopes_line(results: list[Result]) -> str:
 
 
 def peers_table(results: list[Result]) -> str:
-    """Return our time beside the Benchmarker's on the same embeddings."""
+    """Return our time beside the Benchmarker's on the same embeddings; empty where it was not run."""
     ours = {
         (r["case"]["cells"], r["case"]["embeddings"]): r for r in of_kind(results, "ours") if r["case"]["dims"] == 50
     }
@@ -118,7 +118,10 @@ def peers_table(results: list[Result]) -> str:
                     f"**{stopped}{r['cpu_s'] / ours[key]['cpu_s']:.1f}**",
                 ]
             )
-    return table(["embeddings x cells x dims", "scfmbench", "Benchmarker", "ratio"], rows)
+    if not rows:
+        return ""
+    head = ["embeddings x cells x dims", "scfmbench", "Benchmarker", "ratio"]
+    return f"### Beside scib-metrics' Benchmarker\n\n{table(head, rows)}"
 
 
 def search_table(results: list[Result]) -> str:
@@ -179,7 +182,6 @@ def section(results: list[Result]) -> str:
         sizes_table(results),
         slopes_line(results),
         f"![CPU time and memory by cells]({PLOT})",
-        "### Beside scib-metrics' Benchmarker",
         peers_table(results),
         "### Searches for 90 neighbours",
         search_table(results),
