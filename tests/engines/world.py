@@ -85,7 +85,7 @@ class World:
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen[bytes], out: str = "out", seconds: int = 600) -> Run:
+    def finish(self, process: subprocess.Popen[bytes], out: str = "out", seconds: int = 1800) -> Run:
         """Wait for the end of a run."""
         try:
             status = process.wait(timeout=seconds)
