@@ -43,8 +43,8 @@ def test_a_cluster_of_one_donor_is_named_with_what_tells_it_apart() -> None:
     obs["donor"] = ["d" + str(i % 4) for i in range(len(obs))]
     label = sorted(obs["label"].unique())[0]
     rows = ((obs["label"] == label) & (obs["donor"] == "d1")).to_numpy()
-    plant(counts, rows, range(200, 290), mean=6, seed=0)
-    cells = cells_of(counts, obs)
+    plant(counts, rows, range(200, 270), mean=1.5, seed=0)
+    cells = cells_of(counts, obs, genes=[f"Gene{i}" for i in range(300)])
     table = clusters_of(cells, embed(cells))
     flagged = table[table["flags"].str.contains("single_donor")]
     assert len(flagged) >= 1, table.to_string()
