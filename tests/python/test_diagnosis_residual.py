@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from scfm.diagnosis.programmes import MIN_FOUND, PROGRAMMES, load_programmes, pr
 from scfm.diagnosis.residual import ALL, COLUMNS, residual_rows
 from scfm.diagnosis.residual_messages import TITLES, residual_messages
 from scfm.diagnosis.settings import DiagnosisSettings
-from scfm.io.tables import IDENTITY
+from scfm.io.tables import IDENTITY, read_json
 from scfm.registries.reader import ASSETS
 from scfm.registries.schemas import Schemas
 
@@ -240,3 +240,10 @@ def test_programmes_are_complete_and_scored_by_scanpy() -> None:
     scores = programme_scores(cells.logged, cells.genes, PROGRAMMES_TABLE)
     known = np.isfinite(scores).all(axis=0)
     assert [n for n, k in zip(PROGRAMMES, known, strict=True) if k] == ["early_response"]
+
+
+def test_the_parameters_are_those_of_the_settings() -> None:
+    schema = read_json(ASSETS.parent / "nextflow_schema.json")["$defs"]["diagnosis_options"]["properties"]
+    given = {name: rule["default"] for name, rule in schema.items() if name.startswith("diagnose_")}
+    assert {name.removeprefix("diagnose_"): value for name, value in given.items()} == asdict(SETTINGS)
+    assert DiagnosisSettings.of({"diagnose_auroc": 0.9, "other": 1}).auroc == 0.9

@@ -50,9 +50,10 @@ def test_every_parameter_is_read_somewhere() -> None:
         if name.startswith("config_profile_"):  # set by institutional configs for Nextflow's own reports
             continue
         _, _, rest = name.partition("_")
-        # by its name in quotes or as a property, or, without the method's name in front, in that method's DEFAULTS
+        # by its name in quotes or as a property, or, without the name of its group in front, in a method's DEFAULTS or
+        # as a field of a settings class
         ways = [rf"(?:params|options|settings|run)\.{name}\b", rf"[\"']{name}[\"']"] + (
-            [rf"[\"']{re.escape(rest)}[\"']"] if rest else []
+            [rf"[\"']{re.escape(rest)}[\"']", rf"\n    {re.escape(rest)}: \w+ = "] if rest else []
         )
         if not any(re.search(way, text) for way in ways):
             unread.append(name)

@@ -29,7 +29,7 @@ workflow DIAGNOSE_RESULTS {
             .map { id, table -> [id.tokenize('.')[0], table] }
             .groupTuple()
             .map { dataset, tables -> [[id: dataset, dataset: dataset], tables.toSorted { table -> table.name }] },
-        ch_check.map { datasets, _plan, _messages -> datasets }.first(),
+        ch_check.map { datasets, _plan, _messages -> datasets },
         files("${projectDir}/assets/{metrics,methods,models,corrections}.tsv") + files("${projectDir}/assets/schema_{metrics,methods,models,corrections}.json"),
         stepSettings(options, 'choose_embeddings.py', ['diagnose', 'metrics_profile', 'total_weights']),
     )
