@@ -182,7 +182,7 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["trust"], name) == [
             "controls",
             "baselines",
-            *(["common", "ranks"] if has_total else []),
+            *(["common", "seeds", "ranks"] if has_total else []),
             "status",
         ]
         changes = ["slopes", "changes"] if has_total else []
