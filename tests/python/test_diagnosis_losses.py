@@ -50,7 +50,7 @@ def test_a_cluster_of_one_donor_is_named_with_what_tells_it_apart() -> None:
     assert len(flagged) >= 1, table.to_string()
     row = flagged.iloc[0]
     assert (row["donor"], row["label"]) == ("d1", label) and row["donor_share"] > 0.95 and row["n_genes"] > 50
-    told = cluster_messages(flagged, SETTINGS, ABOUT)[0]
+    told = cluster_messages(flagged, SETTINGS, ABOUT, corrected=True)[0]
     assert told["code"] == "W-CL-01" and "many genes of its own, as tumour cells" in told["text"]
     assert set(table.columns) == set(clusters.COLUMNS)
 
@@ -64,11 +64,12 @@ def test_an_island_and_a_rainbow() -> None:
     rows = [r for r in table.itertuples() if "batch_island" in r.flags]  # the cells that moved, and those that stayed
     assert rows and {r.label for r in rows} == {np.unique(labels)[0]}
     assert all(r.batch_share >= 0.95 and r.batch_share_of_label < 0.7 for r in rows)
-    assert "W-CL-03" in {m["code"] for m in cluster_messages(table, SETTINGS, ABOUT)}
+    assert "W-CL-03" in {m["code"] for m in cluster_messages(table, SETTINGS, ABOUT, corrected=True)}
     noise = embedded(cells, np.random.default_rng(0).normal(size=(len(labels), 5)))
     mixed = clusters_of(cells, noise)
     assert mixed["flags"].str.contains("rainbow").any()
-    assert {m["code"] for m in cluster_messages(mixed, SETTINGS, ABOUT)} >= {"W-CL-02"}
+    assert {m["code"] for m in cluster_messages(mixed, SETTINGS, ABOUT, corrected=True)} >= {"W-CL-02"}
+    assert "W-CL-02" not in {m["code"] for m in cluster_messages(mixed, SETTINGS, ABOUT, corrected=False)}
 
 
 def test_a_rare_label_is_lost_in_noise_and_kept_without_correction() -> None:

@@ -18,7 +18,9 @@ _HINTS = {
 }
 
 
-def cluster_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any]) -> list[dict[str, Any]]:
+def cluster_messages(
+    table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any], *, corrected: bool
+) -> list[dict[str, Any]]:
     """Return the messages about the clusters of one embedding: W-CL-01 one donor, W-CL-02 mixed, W-CL-03 one batch.
 
     Parameters
@@ -29,6 +31,9 @@ def cluster_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: 
         Thresholds.
     about
         ``dataset, method, embedding, seed`` of the messages.
+    corrected
+        Whether anything was corrected. Without it, labels that share a cluster are no sign of over-correction: W-CL-02 is
+        left out, the flag stays in the table.
     """
     found = []
     for row in table[table["flags"] != ""].itertuples():
@@ -42,7 +47,7 @@ def cluster_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: 
         if "batch_island" in flags:
             values |= {"batch": row.batch, "share": float(row.batch_share), "of_label": float(row.batch_share_of_label)}
             found.append(message("W-CL-03", **about, values=values, threshold=settings.island, hint=_hint(row)))
-        if "rainbow" in flags:
+        if "rainbow" in flags and corrected:
             values |= {"purity": float(row.label_share)}
             tissues = ""
             if row.tissue_entropy > settings.tissue_entropy:

@@ -214,11 +214,16 @@ def diagnose(
     }
     warnings = [
         *residual_messages(tables["residual"], settings, about),
-        *cluster_messages(tables["clusters"], settings, about),
+        *cluster_messages(tables["clusters"], settings, about, corrected=not _is_uncorrected(sidecar)),
         *marker_messages(tables["markers"], settings, about),
         *rare_messages(tables["rare"], settings, about),
     ]
     return tables, warnings
+
+
+def _is_uncorrected(sidecar: Mapping[str, Any]) -> bool:
+    """Return whether nothing was corrected: the PCA of the preparation as it is."""
+    return sidecar["family"] == "none" and sidecar["correction"] == "raw"
 
 
 def _named(files: Sequence[Path], name: str) -> Path:
