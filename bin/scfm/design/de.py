@@ -46,7 +46,7 @@ def choose_de_design(obs: "pd.DataFrame", pair: Pair, *, paired: str, reused: bo
     """Choose the design of differential expression.
 
     Donors are in the model where they were sampled in several conditions, then the batch where every contrast can be
-    estimated with it; in both cases with a residual degree of freedom. Else the condition stands alone.
+    estimated with it; in both cases with a residual degree of freedom. Else the condition is alone in the model.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def choose_de_design(obs: "pd.DataFrame", pair: Pair, *, paired: str, reused: bo
     return chosen(
         "condition",
         "not_estimable",
-        "The condition stands alone: with the batch in the model not every contrast can be estimated "
+        "The condition is alone in the model: with the batch in the model not every contrast can be estimated "
         f"({pair.relation}), so differences between batches are part of the result.",
     )
 

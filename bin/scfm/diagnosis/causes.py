@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: causes that are measured; each is a column of ``residual.tsv``
 MEASURED = ("depth", *PROGRAMMES, "ambient")
-#: cause -> what it speaks for: a state of the cells, technique, or the donor
+#: cause -> what it is a sign of: a state of the cells, technique, or the donor
 KINDS = {
     "depth": "technical",
     "early_response": "state",

@@ -32,8 +32,8 @@ def cluster_messages(
     about
         ``dataset, method, embedding, seed`` of the messages.
     corrected
-        Whether anything was corrected. Without it, labels that share a cluster are no sign of over-correction: W-CL-02 is
-        left out, the flag stays in the table.
+        Whether anything was corrected. Without it, labels that share a cluster are no sign of over-correction: W-CL-02
+        is left out, the flag stays in the table.
     """
     found = []
     for row in table[table["flags"] != ""].itertuples():

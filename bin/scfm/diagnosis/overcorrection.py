@@ -56,7 +56,7 @@ def biology_columns(cells: Cells) -> list[str]:
 
 @dataclass(frozen=True)
 class Task:
-    """One label whose cells are told apart by a column of obs.
+    """One label and the column of obs by which its cells are classified.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ class BatchPair:
         What is exchanged inside what, see :func:`scfm.diagnosis.graph_test.permuted_splits`.
     level
         ``donors``: donors are exchanged; ``within_donors``: cells inside donors that are in both batches; ``cells``:
-        cells, so that the result speaks of these donors only.
+        cells, so that the result is about these donors only.
     within_condition
         Whether both batches are compared inside the conditions that they share; None without conditions.
     conditions

@@ -35,7 +35,7 @@ _CASES = {
     "few_genes": "W-RES-01/few_genes",
 }
 _LEVELS = {
-    "cells": " Cells are the unit of this test, so it speaks of these donors only.",
+    "cells": " Cells are the unit of this test, so it is about these donors only.",
     "within_donors": " Cells are compared inside donors that are in both batches.",
     "donors": " Donors are the unit of this test.",
 }

@@ -54,7 +54,7 @@ class TrainingLimits:
     max_depth_correlation
         Absolute Spearman correlation of a covariate with the cells' total counts from which it repeats them.
     max_condition_r2
-        Share of a covariate that the condition explains above which the covariate stands in for it.
+        Share of a covariate that the condition explains above which the covariate takes its place.
     """
 
     max_gap: float = 0.05
@@ -219,7 +219,7 @@ def covariate_warnings(
     limits: TrainingLimits | None = None,
 ) -> list[dict]:
     """Warn of covariates that repeat the depth of the cells (W-TRN-05), which a count model holds already, and of those
-    that stand in for the condition (W-TRN-07).
+    that follow the condition (W-TRN-07).
 
     Parameters
     ----------
