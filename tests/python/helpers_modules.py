@@ -47,8 +47,20 @@ def of_embedding(folder: Path, *kinds: str, stem: str = STEM) -> dict[str, Path]
     return found | {kind: folder / f"{stem}.{kind}.npz" for kind in kinds}
 
 
+def diagnosed(folder: Path) -> dict[str, Path]:
+    """Return the files that the diagnosis of Harmony's embedding reads."""
+    endings = {"embeddings": "parquet", "sidecars": "json", "knn": "knn.npz", "scores": "scores.tsv"}
+    data = {"obs": "tiny.obs.parquet", "prepared": "tiny.prepared.h5ad", "pca": "tiny.pca.parquet"}
+    return (
+        {option: folder / f"{STEM}.{ending}" for option, ending in endings.items()}
+        | {option: folder / name for option, name in data.items()}
+        | {"programmes": ASSETS / "programmes.tsv"}
+    )
+
+
 def results_of(folder: Path) -> list[Path]:
     """Return what the steps left about the embeddings: what COLLECT_RESULTS is given."""
-    tables = (".scores.tsv", ".probing.tsv", ".centroids.tsv", ".design.tsv")
+    diagnosis = (".residual.tsv", ".clusters.tsv", ".markers.tsv", ".rare.tsv", ".overcorrection.tsv")
+    tables = (".scores.tsv", ".probing.tsv", ".centroids.tsv", ".design.tsv", *diagnosis)
     kinds = (".status.json", ".facts.json", ".design.json", f"{STEM}.json", *tables)
     return sorted(path for path in folder.iterdir() if path.name.endswith(kinds))

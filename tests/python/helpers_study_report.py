@@ -44,6 +44,7 @@ def study_scores(scenarios=SCENARIOS) -> pd.DataFrame:
     return rows.assign(
         group="all",
         spread=np.nan,
+        stderr=np.nan,
         n_cells=1000,
         n_labels=None,
         scaled=None,

@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bin")]
 
-from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, call, of_embedding, results_of  # noqa: E402
+from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, call, diagnosed, of_embedding, results_of  # noqa: E402
 
 #: parameters of the run the files belong to; all others have their defaults
 PARAMS = {
@@ -159,7 +159,7 @@ def write_embeddings(folder: Path) -> None:
 
 
 def write_results(folder: Path) -> None:
-    """Find neighbours, score, probe and draw Harmony's embedding; collect, and write the report's sections."""
+    """Find neighbours of Harmony's embedding, score, probe, draw and diagnose it; collect, and write the sections."""
     params = folder / "params.json"
     given = of_embedding(folder)
     call("find_neighbors", **given, outdir=folder)
@@ -171,6 +171,7 @@ def write_results(folder: Path) -> None:
         params=params,
         outdir=folder,
     )
+    call("diagnose_embedding", **diagnosed(folder), params=params, outdir=folder)
     call(
         "collect_results",
         plan=folder / "plan.tsv",

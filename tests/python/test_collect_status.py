@@ -211,6 +211,7 @@ def test_a_label_called_na_is_a_label(tmp_path):
         "NA",
         "NA",
         "NA",
+        "NA",
         "not_applicable",
         "one_batch",
         "True",
@@ -227,7 +228,8 @@ def test_a_label_called_na_is_a_label(tmp_path):
 
 def test_a_value_of_the_wrong_type_is_named_with_file_and_column(tmp_path):
     columns = Schemas().columns("scores")
-    values = ["pbmc", "pca.raw.0", "pca", "none", "raw", "zero", "b", "l", "bras", "all", "0.5", "10", "ok", "", "true"]
+    values = ["pbmc", "pca.raw.0", "pca", "none", "raw", "zero", "b", "l", "bras", "all", "0.5", "NA", "NA", "10"]
+    values += ["NA", "NA", "ok", "", "true"]
     (tmp_path / "x.scores.tsv").write_text("\t".join(columns) + "\n" + "\t".join(values) + "\n")
     with pytest.raises(
         ScfmError, match=r"x\.scores\.tsv, column 'seed': 1 values are not of type integer, first: 'zero'"

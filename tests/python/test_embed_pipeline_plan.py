@@ -103,7 +103,7 @@ def test_methods_have_the_columns_too(folder) -> None:
 
 
 def test_the_report_reads_what_the_check_writes(folder, tmp_path) -> None:
-    found = _check(folder, models="all", weights={"scgpt": None}, random_init=True)
+    found = _check(folder, models="all", weights={"scgpt": None}, random_init=True, seeds="0")
     (tmp_path / "plan.tsv").write_text(plan_text(found.plan))
     plan = read_plan(tmp_path / "plan.tsv")
     assert len(plan) == len(found.plan) == 8 * 4 and set(plan["status"]) == {"not_applicable"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from helpers_data import assert_says, check_one, make_adata
 from helpers_metrics import SIDECAR, uneven
@@ -21,6 +22,7 @@ from scfm.metrics.run import score_files
 from scfm.metrics.scoring import run_metric, score
 from scfm.metrics.totals import TotalRules, compute_totals
 from scfm.neighbors.search import find_neighbors
+from scfm.preparation.counts import HeldCounts
 from scfm.preparation.prepare import prepare
 from scfm.probing.run import probe_files
 from scfm.probing.splits import split_pairs
@@ -117,7 +119,7 @@ def test_gaps_and_small_batches_of_other_keys_are_warnings(tmp_path: Path) -> No
 def _prepare(data, **row):
     data.obs["broad"] = data.obs["cell_type"].map({"t0": "T", "t1": "T", "t2": "B"})
     full = {"dataset": "d", "batch_key": "batch", "label_key": "cell_type", **row}
-    return prepare(data.X, data.obs, data.var, row=full, params=PARAMS)
+    return prepare(HeldCounts(sparse.csr_matrix(data.X)), data.obs, data.var, row=full, params=PARAMS)
 
 
 def test_one_key_more_changes_nothing_of_the_primary() -> None:

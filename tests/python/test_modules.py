@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_score
 
-from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, call, of_embedding, results_of
+from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, call, diagnosed, of_embedding, results_of
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding, read_json, read_table, write_embedding
 from scfm.registries.datasets import load_catalogue
@@ -325,6 +325,34 @@ def test_draw_umaps_places_every_cell(tmp_path: Path, obs: pd.DataFrame) -> None
     assert np.isfinite(table[["umap_1", "umap_2"]]).all(axis=None)
     assert status_of(tmp_path, "umap") == "ok"
     assert next(tmp_path.glob(f"{STEM}.umap_batch.png")).read_bytes().startswith(b"\x89PNG")
+
+
+def test_choose_embeddings_takes_what_there_is_and_names_what_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text(json.dumps(read_json(PARAMS) | {"diagnose": "harmony.raw.0,no_such"}))
+    registries = {f"{name}_table": ASSETS / f"{name}.tsv" for name in ("metrics", "methods", "models", "corrections")}
+    call(
+        "choose_embeddings",
+        dataset="tiny",
+        scores=INPUTS / f"{STEM}.scores.tsv",
+        datasets=INPUTS / "datasets.json",
+        params=tmp_path / "params.json",
+        outdir=tmp_path,
+        **registries,
+    )
+    chosen = read_json(tmp_path / "tiny.chosen.json")
+    assert chosen["embeddings"] == ["harmony.raw.0"]
+    [warning] = chosen["warnings"]
+    assert warning["code"] == "W-DIAG-01" and "'no_such'" in warning["text"]
+
+
+def test_diagnose_embedding_says_of_every_label_whether_its_batches_are_apart(tmp_path: Path, obs) -> None:
+    (tmp_path / "params.json").write_text(json.dumps(read_json(PARAMS) | {"diagnose_permutations": 200}))
+    call("diagnose_embedding", **diagnosed(INPUTS), params=tmp_path / "params.json", outdir=tmp_path)
+    assert status_of(tmp_path, "diagnose") == "ok"
+    residual = pd.read_csv(tmp_path / f"{STEM}.residual.tsv", sep="\t")
+    assert set(residual["label"]) == set(obs["label"])
+    markers = pd.read_csv(tmp_path / f"{STEM}.markers.tsv", sep="\t")
+    assert set(markers["label"]) == set(obs["label"])
 
 
 # ---- report ----------------------------------------------------------------------------------------------------------

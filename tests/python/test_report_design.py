@@ -13,7 +13,7 @@ from scfm.registries.messages import message
 from scfm.registries.sections import load_chapters, load_sections
 from scfm.report.sections.design_checks import check_sections, strength_sections
 from scfm.report.sections.overview import design_problems
-from scfm.report.tables.checks import failed_on_dataset
+from scfm.report.tables.checks import told_of_dataset_steps
 from scfm.report.tables.load import collect
 from scfm.report.tables.status import failed_dataset_steps, verdict
 
@@ -73,10 +73,12 @@ def test_errors_of_the_design_stand_first_in_the_verdict(run):
 def test_without_a_description_there_is_no_section_and_the_run_says_what_failed(run, tmp_path):
     made, data = run
     found = collect(made.plan, made.datasets, [made.results])
+    others = [s for s in found.dataset_statuses if s["step"] != "design"]
     for status, code in (("failed", "E-RUN-01"), (None, "E-RUN-02")):
         about = {"dataset": "pbmc", "embedding": "", "step": "design", "reason_code": "ScfmError"}
-        found.dataset_statuses = [{**about, "status": status, "reason": "The files differ."}] if status else []
-        told = failed_on_dataset(found)
+        failed = [{**about, "status": status, "reason": "The files differ."}] if status else []
+        found.dataset_statuses = [*others, *failed]
+        told = told_of_dataset_steps(found)
         assert [m["code"] for m in told] == [code] and "'design' of the data set" in told[0]["text"]
         ended = verdict(data.status, failed_dataset_steps(found))
         assert (ended["exit_status"], ended["n_failed"]) == (1, data.verdict["n_failed"] + 1)

@@ -152,10 +152,11 @@ def test_batches_are_apart_and_a_correction_helps(demo):
     from sklearn.neighbors import KNeighborsClassifier
 
     from helpers_data import defaults
+    from scfm.preparation.counts import HeldCounts
     from scfm.preparation.prepare import prepare
 
     prepared = prepare(
-        demo.X,
+        HeldCounts(demo.X.tocsr()),
         demo.obs,
         demo.var,
         row={"dataset": "demo", "batch_key": "batch", "label_key": "cell_type"},

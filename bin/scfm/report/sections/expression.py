@@ -49,7 +49,9 @@ _DESCRIPTION = (
 
 
 def expression_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return what differs between conditions; where nothing was compared, why."""
+    """Return how many genes differ between conditions, by label; where nothing was compared, why."""
+    if not data.facts(dataset):  # its preparation failed, which the verdict says
+        return []
     rows = data.of("de", dataset)
     said = [m["text"] for code in _CODES for m in data.messages if m["code"] == code and m["dataset"] == dataset]
     if rows.empty:
@@ -64,10 +66,9 @@ def expression_sections(data: "ReportData", dataset: str) -> list[Section]:
     lines = [_line(rows, pair) for pair in pairs]
     said += scvi_sentences(rows)
     table = data_table(_HEADS, lines, corner="Label: condition against reference")
-    found = [
+    return [
         _section("expression", "Differential expression", render("said_table.html.j2", sentences=said, table=table))
     ]
-    return found + _plots(data, dataset, rows, pairs)
 
 
 def _section(key: str, name: str, body: str, description: str = _DESCRIPTION) -> Section:
@@ -158,8 +159,10 @@ def _conserved(row: dict[str, Any], measure: str) -> Cell:
     return Cell(number(value), cell.tip, cell.css, cell.style, round(float(value), 4))
 
 
-def _plots(data: "ReportData", dataset: str, rows: "pd.DataFrame", pairs: list[dict[str, str]]) -> list[Section]:
+def gene_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the first genes of the comparisons, each as fold change against the strength of the evidence."""
+    rows = data.of("de", dataset)
+    pairs = [dict(zip(("label", "level", "reference"), key, strict=True)) for key in _pairs(rows)]
     genes = data.of("de_genes", dataset)
     genes = genes[genes["analysis"].isin([PSEUDOBULK, RANKING])]
     called = rows[rows["analysis"] == PSEUDOBULK].set_index(["label", "level"])["n_significant"].fillna(0)
