@@ -30,6 +30,8 @@ _DESCRIPTION = (
 
 def orthogonal_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the evidence, a tab per kind; nothing where the samplesheet names none."""
+    if not data.facts(dataset):  # its preparation failed, which the verdict says
+        return []
     if not any(data.row(dataset).get(name) for name in _COLUMNS):
         return []
     rows = data.of("orthogonal", dataset)
