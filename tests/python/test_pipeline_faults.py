@@ -9,7 +9,7 @@ import pytest
 from engines.faults import damage, end_nextflow, flip, kill_task
 from engines.world import World
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
