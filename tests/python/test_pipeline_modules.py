@@ -30,7 +30,7 @@ from scfm.testing.serve import serve
 
 pytestmark = pytest.mark.pipeline
 STUDY = PROJECT / "tests" / "data" / "study"
-#: a task with the file of one embedding fails: its group, then its own; two steps move their results out of a scratch folder
+#: a task with the file of one embedding fails: its group, then its own; two steps move their results out of scratch
 CONFIG = """
 process {
     withName: PROBE_EMBEDDING {
