@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from scfm.task.settings import given
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,7 @@ class DesignLimits:
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> "DesignLimits":
         """Return the limits that parameters set; the default where one is absent."""
-        given = {f.name: params.get(f"design_{f.name}") for f in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        return cls(**given(params, "design_", cls.__dataclass_fields__))
 
     def strength(self, share: float) -> str:
         """Return the band of a share of variance: ``negligible``, ``mild``, ``clear`` or ``dominant``."""

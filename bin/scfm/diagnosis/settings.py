@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from scfm.task.settings import given
 
 #: prefix of the parameters behind the fields
 PREFIX = "diagnose_"
@@ -71,5 +73,4 @@ class DiagnosisSettings:
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> "DiagnosisSettings":
         """Take them from the parameters of a run; what is not given has its default."""
-        given = {f.name: params[f"{PREFIX}{f.name}"] for f in fields(cls) if f"{PREFIX}{f.name}" in params}
-        return cls(**given)
+        return cls(**given(params, PREFIX, cls.__dataclass_fields__))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scfm.errors import ScfmError
+from scfm.task.settings import given
 from scfm.text import split_list
 
 #: fewest counts of a gene, added up over the compared units
@@ -55,11 +56,8 @@ class DeSettings:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "DeSettings":
         """Take the parameters ``de_*`` of a run, and the first of ``seeds``."""
-        given = {
-            name: params[f"de_{name}"] for name in cls.__dataclass_fields__ if params.get(f"de_{name}") is not None
-        }
         seeds = split_list(params.get("seeds", 0))
-        return cls(**given, seed=int(seeds[0]))
+        return cls(**given(params, "de_", cls.__dataclass_fields__), seed=int(seeds[0]))
 
 
 @dataclass(frozen=True)

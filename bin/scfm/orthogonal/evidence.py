@@ -12,6 +12,7 @@ from scfm.inputs.keys import CARRIED
 from scfm.orthogonal.activities import activities, agreement_between_batches, label_profiles
 from scfm.orthogonal.clinical import MIN_SAMPLES, associate, parts_of_labels, sample_parts
 from scfm.orthogonal.modality import label_auroc
+from scfm.task.settings import given
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +51,7 @@ class OrthogonalSettings:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "OrthogonalSettings":
         """Take the parameters ``orthogonal_*`` of a run."""
-        names = cls.__dataclass_fields__
-        return cls(**{n: params[f"orthogonal_{n}"] for n in names if params.get(f"orthogonal_{n}") is not None})
+        return cls(**given(params, "orthogonal_", cls.__dataclass_fields__))
 
 
 def undefined(evidence: str, error: NotApplicable, **about: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scfm.errors import ScfmError
@@ -37,6 +38,17 @@ def pick_settings(method: str, defaults: dict[str, Any], params: dict[str, Any])
         key = name if name in SHARED else f"{method}_{name}"
         chosen[name] = _coerce(params[key], default, key) if key in params else default
     return chosen
+
+
+def given(params: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters ``<prefix><name>`` that have a value, by name: what is absent or null keeps its default.
+
+    Examples
+    --------
+    >>> given({"de_fdr": 0.1, "de_top": None, "seeds": 0}, "de_", ["fdr", "top", "delta"])
+    {'fdr': 0.1}
+    """
+    return {name: params[prefix + name] for name in names if params.get(prefix + name) is not None}
 
 
 def _coerce(value: Any, default: Any, key: str) -> Any:
