@@ -106,7 +106,7 @@ def run_pipeline(
     return Run(folder, folder / out, done.returncode, done.stdout)
 
 
-def wait_for(pattern: str, seconds: int = 240, number: int = 1) -> int:
+def wait_for(pattern: str, seconds: int = 600, number: int = 1) -> int:
     """Process id of a process whose command line holds the pattern: the first, or the second that is there with it."""
     for _ in range(seconds * 10):
         found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()

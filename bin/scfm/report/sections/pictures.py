@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: all pictures of a report together, in bytes before base64: the page stays below 5 MB
-PICTURE_BUDGET = 420_000
+PICTURE_BUDGET = 500_000
 #: of these, the cards of all methods and the appendix have half each
 _SHARE = 0.5
 _WIDTHS = (860, 720, 600, 500, 420)
