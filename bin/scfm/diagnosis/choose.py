@@ -23,6 +23,11 @@ N_BEST = 2
 UNCORRECTED = "pca"
 
 
+def is_uncorrected(method: Any, correction: Any) -> Any:
+    """Return whether nothing was corrected: the PCA of the preparation as it is; element by element for columns."""
+    return (method == UNCORRECTED) & (correction == "raw")
+
+
 def choose_embeddings(
     scores: "pd.DataFrame",
     metrics: Mapping[str, "Metric"],
@@ -64,11 +69,7 @@ def choose_embeddings(
     if len(datasets) != 1:
         raise ScfmError(f"The scores to choose from must be of one data set; found {', '.join(datasets) or 'no rows'}.")
     known = scores.drop_duplicates("embedding").set_index("embedding")
-    chosen = {
-        name: "uncorrected"
-        for name, row in known.iterrows()
-        if row["method"] == UNCORRECTED and row["correction"] == "raw"
-    }
+    chosen = {name: "uncorrected" for name, row in known.iterrows() if is_uncorrected(row["method"], row["correction"])}
     rules = TotalRules(roles={datasets[0]: batch_role})
     totals = _totals(scores, metrics, profile, bio_weight, rules)
     for name in best_embeddings(totals, never_best):
@@ -116,7 +117,7 @@ def best_embeddings(totals: "pd.DataFrame", never_best: Collection[str], n: int 
     """
     left_out = (totals["family"] == "control") | totals["method"].isin(list(never_best))
     left_out |= totals["correction"].isin(list(never_best))
-    left_out |= (totals["method"] == UNCORRECTED) & (totals["correction"] == "raw")
+    left_out |= is_uncorrected(totals["method"], totals["correction"])
     rows = totals[~left_out]
     value = rows["total"].astype(float)
     rows = rows.assign(value=rows["bio"].astype(float) if value.isna().all() else value).dropna(subset=["value"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scfm.inputs.keys import primary_pair
 from scfm.report.page.html import colour, number
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, table, tabs
-from scfm.report.page.templates import render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +46,12 @@ def check_sections(data: "ReportData", dataset: str) -> list[Section]:
     first = rows[rows["batch_key"] == primary]
     panels = [(f"Batch x {column}", grid) for column in _BY if (grid := count_table(first, column)) is not None]
     panels += [("Confounding", confounding_table(rows)), ("Balance", balance_table(rows))]
-    body = render("said_table.html.j2", sentences=design_sentences(data, dataset, facts), table=tabs(panels))
     return [
-        Section(
+        said_section(
             "design_checks",
             "Can batch and biology be told apart?",
-            "html",
-            body,
+            design_sentences(data, dataset, facts),
+            tabs(panels),
             description=(
                 "Cells, with samples in brackets, of every combination; the darker the more cells. Confounding is"
                 " counted in samples: Theil's U is 0 where the batch says nothing and 1 where it determines the column,"
@@ -66,11 +65,7 @@ def check_sections(data: "ReportData", dataset: str) -> list[Section]:
 def design_sentences(data: "ReportData", dataset: str, facts: dict[str, Any]) -> list[str]:
     """Return the messages about the design, errors first, and the design of differential expression."""
     codes = ("E-CONF", "W-CONF", "W-DES", "W-LAB", "W-BAL", "I-DES", "I-STR")
-    said = [
-        f"{m['code']}: {m['text']} {m['advice']}".rstrip()
-        for m in data.messages
-        if m["dataset"] == dataset and m["code"].startswith(codes)
-    ]
+    said = [f"{m['code']}: {m['text']} {m['advice']}".rstrip() for m in data.told(dataset, codes)]
     de = facts.get("de") or {}
     if de:
         said.append(f"Differential expression between conditions: {_DESIGNS[de['design']]}. {de['reason']}")
@@ -172,11 +167,11 @@ def strength_sections(data: "ReportData", dataset: str) -> list[Section]:
     ]
     panels = [("All components", shares), ("By component", by_component)]
     return [
-        Section(
+        said_section(
             "strength",
             "How strong is the batch before correction?",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "Share of the variance of the uncorrected principal components that a covariate explains alone"
                 " (principal component regression), that only it explains in a model of batch, condition, label and"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scfm.expression.rows import PSEUDOBULK, RANKING, SCVI, SCVI_ALL_BATCHES
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section, slug
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, tabs
-from scfm.report.page.templates import render
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.text import plural
 
@@ -53,26 +53,15 @@ def expression_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not data.facts(dataset):  # its preparation failed, which the verdict says
         return []
     rows = data.of("de", dataset)
-    said = [m["text"] for code in _CODES for m in data.messages if m["code"] == code and m["dataset"] == dataset]
+    about = {"key": "expression", "name": "Differential expression", "description": _DESCRIPTION}
     if rows.empty:
-        return [
-            _section(
-                "expression",
-                "Differential expression",
-                render("said_table.html.j2", sentences=_why_not(data, dataset), table=""),
-            )
-        ]
+        return [said_section(sentences=_why_not(data, dataset), table="", **about)]
+    said = [m["text"] for code in _CODES for m in data.told(dataset, code)]
     pairs = [dict(zip(("label", "level", "reference"), key, strict=True)) for key in _pairs(rows)]
     lines = [_line(rows, pair) for pair in pairs]
     said += scvi_sentences(rows)
     table = data_table(_HEADS, lines, corner="Label: condition against reference")
-    return [
-        _section("expression", "Differential expression", render("said_table.html.j2", sentences=said, table=table))
-    ]
-
-
-def _section(key: str, name: str, body: str, description: str = _DESCRIPTION) -> Section:
-    return Section(key, name, "html", body, description=description)
+    return [said_section(sentences=said, table=table, **about)]
 
 
 def _pairs(rows: "pd.DataFrame") -> list[tuple[str, str, str]]:
@@ -86,7 +75,7 @@ def _why_not(data: "ReportData", dataset: str) -> list[str]:
         return ["The samplesheet names no condition_key, so there are no conditions to compare."]
     if data.params.get("skip_diagnosis"):
         return ["Conditions were not compared (--skip_diagnosis)."]
-    about = [m["text"] for m in data.messages if m["dataset"] == dataset and m["values"].get("step") == "de"]
+    about = [m["text"] for m in data.told(dataset, "") if m["values"].get("step") == "de"]
     return about or ["Conditions were not compared; see the messages."]
 
 
@@ -180,7 +169,8 @@ def gene_sections(data: "ReportData", dataset: str) -> list[Section]:
         "The strongest genes of each comparison (de_top): log2 fold change against -log10 of the p value, or, without"
         f" replicates, against the AUROC between cells, which is an effect size and no test.{few}"
     )
-    return [_section("expression_genes", "Genes that differ between conditions", tabs(panels), text)]
+    title = "Genes that differ between conditions"
+    return [Section("expression_genes", title, "html", tabs(panels), description=text)]
 
 
 def _plot(part: "pd.DataFrame", pair: dict[str, str], key: str) -> str:

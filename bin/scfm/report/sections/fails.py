@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, tabs
-from scfm.report.page.templates import render
 from scfm.report.sections.verdict import BIOLOGICAL, role_of
 from scfm.report.view.labels import Grid, batch_pairs, metric_grids, recall_grid
 from scfm.report.view.rows import CONTROL, MIN_LABEL_CELLS, NO_SCORES, RANKED, EmbeddingRow, embedding_rows
@@ -36,11 +36,11 @@ def fail_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = [text for grid in grids for text in sentences(grid, rows, biological=biological)]
     panels = [(grid.title, grid_table(grid, rows)) for grid in grids]
     sections = [
-        Section(
+        said_section(
             "labels",
             "Which labels suffer",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "One row per embedding, one column per label with its scored cells; dark is high. A frame marks the"
                 " lowest label of an embedding, unless another can't be told from it. Labels with fewer than"

@@ -13,8 +13,8 @@ from scfm.planning.models import RANDOM
 from scfm.registries.models import ModelInfo, load_model_table
 from scfm.report.page.html import number, signed
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, change_cell, data_table, heat_cell
-from scfm.report.page.templates import render
 from scfm.report.tables.totals import Limits
 from scfm.report.view.rows import NOTHING, EmbeddingRow, Spread, embedding_rows
 
@@ -63,20 +63,17 @@ def pretraining_section(
 
     ``random_weights`` names the models that ran with randomly initialised weights in place of their own.
     """
-    return Section(
+    said = [
+        f"{p.model.title}: nothing can be said of pretraining, as no pretrained weights were used."
+        if p.model.method in random_weights
+        else pretraining_sentence(p, reference, tie)
+        for p in pairs
+    ]
+    return said_section(
         "pretraining",
         "What pretraining adds",
-        "html",
-        render(
-            "said_table.html.j2",
-            sentences=[
-                f"{p.model.title}: nothing can be said of pretraining, as no pretrained weights were used."
-                if p.model.method in random_weights
-                else pretraining_sentence(p, reference, tie)
-                for p in pairs
-            ],
-            table=_pretraining_table(pairs, reference),
-        ),
+        said,
+        _pretraining_table(pairs, reference),
         description=(
             "Each model with its pretrained weights beside its twin: the same network and the same genes with randomly"
             f" initialised weights. What the twin reaches needs no pretraining. Differences up to {number(tie, 2)} are"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
-from scfm.report.page.templates import render
 from scfm.report.sections.residual import embeddings_of, sentences
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = sentences(data, dataset, ("W-MRK-01",), found) or ["No label lost the specificity of its markers."]
     panels = [(title, _labels(heads, [_marker_row(r) for r in rows.itertuples()])) for _, title, rows in found]
     return [
-        Section(
+        said_section(
             "markers",
             "Are the markers still specific",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "On the clusters of each embedding, with the change from those of the uncorrected PCA: AUROC of the"
                 " mean expression of a label's markers for its clusters, tau (1: in one label only), and how many of"
@@ -73,11 +73,11 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = sentences(data, dataset, ("W-RARE-01",), found) or ["No rare label was lost."]
     panels = [(title, _labels(heads, [_rare_row(r) for r in rows.itertuples()])) for _, title, rows in found]
     return [
-        Section(
+        said_section(
             "rare",
             "Are rare labels still found",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "Labels of few cells, with the change from the uncorrected PCA: the single cluster with the best F1 and"
                 " its recall, the share of cells with mostly neighbours of their own label, and the share that the"
@@ -102,16 +102,15 @@ def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not found:
         return []
     methods = {row.method for _, _, rows in found for row in rows.itertuples()}
-    told = [m for m in data.messages if m["code"] == "W-OVER-01" and m["dataset"] == dataset]
-    said = [f"{m['text']} {m['advice']}" for m in told if m["method"] in methods]
+    said = [f"{m['text']} {m['advice']}" for m in data.told(dataset, "W-OVER-01") if m["method"] in methods]
     said = said or ["No sign of over-correction was found."]
     panels = [(title, _test_table(rows)) for _, title, rows in found]
     return [
-        Section(
+        said_section(
             "overcorrection",
             "What correction removed that it should have kept",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "A probe reads condition, tissue or a biological batch inside every label, before and after. Random"
                 " batches: neighbourhoods should stay. Batches of different labels: the labels should stay apart;"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import table, tabs
-from scfm.report.page.templates import render
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
@@ -36,19 +36,18 @@ def orthogonal_sections(data: "ReportData", dataset: str) -> list[Section]:
         return []
     rows = data.of("orthogonal", dataset)
     codes = ("W-ORT-01", "I-ORT-01")
-    said = [m["text"] for code in codes for m in data.messages if m["code"] == code and m["dataset"] == dataset]
+    said = [m["text"] for code in codes for m in data.told(dataset, code)]
     said += [f"{_TITLES[r.evidence]}: {r.explanation}" for r in rows.itertuples() if r.label == "all" and r.reason]
     if rows.empty:
-        own = [m for m in data.messages if m["dataset"] == dataset]
-        about = [m["text"] for m in own if m["values"].get("step") == "orthogonal"]
+        about = [m["text"] for m in data.told(dataset, "") if m["values"].get("step") == "orthogonal"]
         said += about or ["It was left out (--skip_diagnosis)."]
     panels = []
     for kind, title in _TITLES.items():
         part = rows[(rows["evidence"] == kind) & (rows["label"] != "all")]
         if len(part):
             panels.append((title, table(_HEAD, [_line(r) for r in part.to_dict("records")])))
-    body = render("said_table.html.j2", sentences=said, table=tabs(panels) if panels else "")
-    return [Section("orthogonal", "Orthogonal validation", "html", body, description=_DESCRIPTION)]
+    shown = tabs(panels) if panels else ""
+    return [said_section("orthogonal", "Orthogonal validation", said, shown, description=_DESCRIPTION)]
 
 
 def _line(row: dict[str, Any]) -> list[str]:

@@ -121,7 +121,7 @@ def design_problems(data: "ReportData", dataset: str) -> list[str]:
     found = [
         e for e in data.facts(dataset).get("confounding") or [] if e["relation"] in {"one_to_one", "batch_in_column"}
     ]
-    about = [m for m in data.messages if m["dataset"] == dataset and m["code"].startswith(_DESIGN)]
+    about = data.told(dataset, _DESIGN)
     errors = [m["text"] for m in about if m["severity"] == "error"]
     return [*errors, *confounding_sentences(found), *(m["text"] for m in about if m["severity"] == "warning")]
 

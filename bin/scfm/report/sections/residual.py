@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scfm.diagnosis.choose import is_uncorrected
 from scfm.diagnosis.residual_messages import TITLES
 from scfm.report.page.html import colour, number
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, tabs
-from scfm.report.page.templates import render
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def embeddings_of(frame: "pd.DataFrame", data: "ReportData", dataset: str) -> "l
     keys = ["embedding", "method", "correction", "seed"]
     for (name, method, correction, seed), rows in frame.groupby(keys, sort=True):
         title = data.title(dataset, method, correction) + (f", seed {seed}" if seed else "")
-        found.append((method != "pca" or correction != "raw", name, title, rows))
+        found.append((not is_uncorrected(method, correction), name, title, rows))
     return [(name, title, rows) for _, name, title, rows in sorted(found, key=lambda f: f[:2])]
 
 
@@ -44,8 +45,8 @@ def sentences(
     title_of = {name: title for name, title, _ in found}
     return [
         f"{title_of[m['embedding']]}: {m['text']} {m['advice']}"
-        for m in data.messages
-        if m["dataset"] == dataset and m["code"] in codes and m["embedding"] in title_of
+        for m in data.told(dataset, codes)
+        if m["embedding"] in title_of
     ]
 
 
@@ -59,11 +60,11 @@ def residual_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = sentences(data, dataset, ("W-RES-01", "W-RES-02"), found)
     fdr, auroc = data.params.get("diagnose_fdr", 0.05), data.params.get("diagnose_auroc", 0.8)
     return [
-        Section(
+        said_section(
             "residual",
             "Which labels still split by batch, and why",
-            "html",
-            render("said_table.html.j2", sentences=said, table=tabs(panels)),
+            said,
+            tabs(panels),
             description=(
                 "AUROC with which the 15 nearest neighbours inside a label tell two batches apart: 0.5 is chance, dark"
                 f" is apart. A value in bold is significant (false discovery rate {fdr:g}, permutations inside the"
@@ -119,11 +120,11 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
     panels = [(title, _cluster_table(rows)) for _, title, rows in found]
     smallest = data.params.get("diagnose_cluster_cells", 50)
     return [
-        Section(
+        said_section(
             "clusters",
             "Clusters of one donor, of one batch, or mixed",
-            "html",
-            render("said_table.html.j2", sentences=said or ["No cluster has a red flag."], table=tabs(panels)),
+            said or ["No cluster has a red flag."],
+            tabs(panels),
             description=(
                 f"Leiden clusters with at least {smallest} cells. Clusters of the uncorrected embedding that a batch"
                 " makes up are what correction is for; in a corrected one they are what it has left."

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import table
-from scfm.report.page.templates import render
 from scfm.report.tables.totals import default_total
 from scfm.report.view.seeds import MIN_SEEDS, Stability, rank_stability
 from scfm.text import plural
@@ -38,11 +38,11 @@ def seed_sections(data: "ReportData", dataset: str) -> list[Section]:
         )
     head = ["Embedding", "Seeds", "Total, mean", "Standard deviation", "Rank over the seeds"]
     return [
-        Section(
+        said_section(
             "seeds",
             "Do ranks hold over seeds?",
-            "html",
-            render("said_table.html.j2", sentences=seed_sentences(found), table=table(head, body)),
+            seed_sentences(found),
+            table(head, body),
             description=(
                 "Stochastic methods run once per seed (--seeds), all others once. Ranks are by the total of each seed;"
                 " an order that changes with the seed is not settled."

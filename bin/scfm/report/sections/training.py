@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
 from scfm.report.page.tables import table
-from scfm.report.page.templates import render
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
@@ -35,17 +35,13 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not trained:
         return []
     body = [[_title(data, e), *_numbers(e["training"], e.get("settings") or {})] for e in trained]
-    said = [
-        f"{m['code']}: {m['text']} {m['advice']}".rstrip()
-        for m in data.messages
-        if m["dataset"] == dataset and m["code"].startswith("W-TRN")
-    ]
+    said = [f"{m['code']}: {m['text']} {m['advice']}".rstrip() for m in data.told(dataset, "W-TRN")]
     return [
-        Section(
+        said_section(
             "training",
             "Were models trained well?",
-            "html",
-            render("said_table.html.j2", sentences=said, table=table([*_HEAD, "Verdict"], body)),
+            said,
+            table([*_HEAD, "Verdict"], body),
             description=(
                 "From the ELBOs on training and held-out cells (lower is better). Gap: held-out over training loss"
                 " at the best epoch; slightly negative is normal. The curves, with the best epoch marked, are in the"

@@ -146,6 +146,10 @@ class ReportData:
         """Return the samplesheet row of a data set."""
         return next((d for d in self.datasets if d["dataset"] == dataset), {"dataset": dataset})
 
+    def told(self, dataset: str, codes: str | tuple[str, ...]) -> list[dict[str, Any]]:
+        """Return the messages about a data set whose codes begin with one of some texts, in their order."""
+        return [m for m in self.messages if m["dataset"] == dataset and m["code"].startswith(codes)]
+
     def dataset_names(self) -> list[str]:
         """Return the data sets of the plan in the order of the samplesheet."""
         planned = list(self.plan["dataset"].unique())
