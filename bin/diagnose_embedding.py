@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.io.tables import read_json
-from scfm.task.cli import add_step_arguments, make_parser, run
+from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.group import members_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the tables of every embedding and its status."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="embedding tables <id>.parquet")
-    parser.add_argument("--sidecars", type=Path, nargs="+", required=True, help="their sidecars <id>.json")
+    add_embedding_arguments(parser)
     parser.add_argument("--knn", type=Path, nargs="+", required=True, help="their neighbours <id>.knn.npz")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="their scores <id>.scores.tsv")
-    parser.add_argument("--obs", type=Path, required=True, help="obs table of the data set")
     parser.add_argument("--prepared", type=Path, required=True, help="<dataset>.prepared.h5ad")
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet: the uncorrected embedding")
     parser.add_argument("--programmes", type=Path, required=True, help="assets/programmes.tsv")
@@ -30,10 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from scfm.diagnosis.run import DataFiles, diagnose_embeddings
 
     diagnose_embeddings(
-        sidecars=args.sidecars,
-        embeddings=args.embeddings,
-        knn=args.knn,
-        scores=args.scores,
+        members_of(args.embedding, args.sidecar, knn=args.knn, scores=args.scores),
         data=DataFiles(args.obs, args.prepared, args.pca, args.programmes, args.markers),
         params=read_json(args.params),
         n_threads=args.cpus,

@@ -49,13 +49,12 @@ def of_embedding(folder: Path, *kinds: str, stem: str = STEM) -> dict[str, Path]
 
 def diagnosed(folder: Path) -> dict[str, Path]:
     """Return the files that the diagnosis of Harmony's embedding reads."""
-    endings = {"embeddings": "parquet", "sidecars": "json", "knn": "knn.npz", "scores": "scores.tsv"}
-    data = {"obs": "tiny.obs.parquet", "prepared": "tiny.prepared.h5ad", "pca": "tiny.pca.parquet"}
-    return (
-        {option: folder / f"{STEM}.{ending}" for option, ending in endings.items()}
-        | {option: folder / name for option, name in data.items()}
-        | {"programmes": ASSETS / "programmes.tsv"}
-    )
+    return of_embedding(folder, "knn") | {
+        "scores": folder / f"{STEM}.scores.tsv",
+        "prepared": folder / "tiny.prepared.h5ad",
+        "pca": folder / "tiny.pca.parquet",
+        "programmes": ASSETS / "programmes.tsv",
+    }
 
 
 def results_of(folder: Path) -> list[Path]:

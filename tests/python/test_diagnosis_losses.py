@@ -133,7 +133,7 @@ def test_over_correction_of_a_condition_fires_and_none_without_correction() -> N
     cells = cells_of(counts, obs.assign(condition=obs["batch"]).drop(columns="donor"))
     assert overcorrection.biology_columns(cells) == ["condition"]
     before = embed(cells)
-    tasks = overcorrection.probe_tasks(cells, before.rows, SETTINGS)
+    tasks = overcorrection.probe_tasks(cells, before, SETTINGS)
     assert {t.scheme for t in tasks} == {"stratified"} and len(tasks) == 2
     corrector = retest.corrector_of({"method": "pca", "correction": "center"}, {})
     assert corrector is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.cells import align
 from scfm.errors import NotApplicable, ScfmError
+from scfm.inputs.genes import symbols_or_names
 from scfm.integration.base import MethodInputs
 from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import Groups, MetricInputs
@@ -111,21 +112,16 @@ def read_cell_data(dataset: str, obs: Path, prepared: Path) -> Cells:
         ``<dataset>.obs.parquet`` and ``<dataset>.prepared.h5ad``.
     """
     import h5py
-    import numpy as np
     from anndata.io import read_elem
 
     inputs = MethodInputs(dataset, obs, prepared.parent, prepared_path=prepared)
-    logged, names = inputs.expression("X", "all")
+    logged, _ = inputs.expression("X", "all")
     scored = read_scored(obs).sort_index()
     kept = align(inputs.cell_ids, scored.index.to_numpy(dtype=object), obs)
     with h5py.File(prepared) as file:
         var = read_elem(file["var"])
         facts = json.loads(read_elem(file["uns/scfmbench"])) if "uns/scfmbench" in file else {}
-    symbols = np.asarray(names, dtype=object)
-    if "gene_symbol" in var:
-        known = var["gene_symbol"].astype(object).where(var["gene_symbol"].notna(), None).to_numpy(dtype=object)
-        symbols = np.where([bool(k) for k in known], known, symbols)
-    return Cells(dataset, scored, logged[kept], symbols.astype(str).astype(object), facts)
+    return Cells(dataset, scored, logged[kept], symbols_or_names(var), facts)
 
 
 def read_embedded(embedding: Path, knn: Path, cells: Cells) -> Embedded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scfm.diagnosis.data import Cells, Embedded
@@ -70,6 +70,8 @@ class Task:
         Fold in which every cell is tested, shape (n,).
     scheme
         ``donors``: no donor is in training and test; ``stratified``: folds without donors.
+    before
+        What :func:`probe` reads from the uncorrected embedding.
     """
 
     label: str
@@ -78,23 +80,24 @@ class Task:
     target: "np.ndarray"
     folds: "np.ndarray"
     scheme: str
+    before: float = float("nan")
 
 
-def probe_tasks(cells: Cells, rows: "np.ndarray", settings: DiagnosisSettings) -> list[Task]:
+def probe_tasks(cells: Cells, before: Embedded, settings: DiagnosisSettings) -> list[Task]:
     """Return the tasks of a data set: every label x column with two levels of enough cells.
 
     Parameters
     ----------
     cells
         The data set.
-    rows
-        Cells of the embedding.
+    before
+        The uncorrected embedding, which is probed once for all others of the same cells.
     settings
         ``min_cells`` of a level, and the seed of the folds.
     """
     import numpy as np
 
-    donors = cells.column("donor")
+    donors, rows = cells.column("donor"), before.rows
     found = []
     for column in biology_columns(cells):
         values = cells.obs[column].to_numpy().astype(str)
@@ -105,7 +108,8 @@ def probe_tasks(cells: Cells, rows: "np.ndarray", settings: DiagnosisSettings) -
             if len(np.unique(values[inside])) < 2:
                 continue
             folds, scheme = _folds(values[inside], None if donors is None else donors[inside], settings.seed)
-            found.append(Task(label, column, inside, values[inside], folds, scheme))
+            task = Task(label, column, inside, values[inside], folds, scheme)
+            found.append(replace(task, before=probe(before.coordinates[np.searchsorted(rows, inside)], task)))
     return found
 
 
@@ -116,17 +120,15 @@ def _folds(target: "np.ndarray", donors: "np.ndarray | None", seed: int) -> "tup
 
     folds = np.zeros(len(target), dtype=int)
     blank = np.zeros((len(target), 1))
-    if donors is not None:
-        n_donors = min(len(np.unique(donors[target == level])) for level in np.unique(target))
-        if n_donors > 1:
-            grouped = StratifiedGroupKFold(min(FOLDS, n_donors), shuffle=True, random_state=seed)
-            for number, (_, test) in enumerate(grouped.split(blank, target, donors)):
-                folds[test] = number
-            return folds, "donors"
-    n = min(FOLDS, int(np.unique(target, return_counts=True)[1].min()))
-    for number, (_, test) in enumerate(StratifiedKFold(n, shuffle=True, random_state=seed).split(blank, target)):
+    levels, sizes = np.unique(target, return_counts=True)
+    n_donors = 0 if donors is None else min(len(np.unique(donors[target == level])) for level in levels)
+    if n_donors > 1:
+        scheme, splitter = "donors", StratifiedGroupKFold(min(FOLDS, n_donors), shuffle=True, random_state=seed)
+    else:
+        scheme, splitter = "stratified", StratifiedKFold(min(FOLDS, int(sizes.min())), shuffle=True, random_state=seed)
+    for number, (_, test) in enumerate(splitter.split(blank, target, donors if scheme == "donors" else None)):
         folds[test] = number
-    return folds, "stratified"
+    return folds, scheme
 
 
 def probe(values: "np.ndarray", task: Task) -> float:
@@ -164,15 +166,13 @@ def probe(values: "np.ndarray", task: Task) -> float:
     return float(max(balanced_accuracy_score(task.target, guess) for guess in guesses))
 
 
-def biology_rows(
-    embedded: Embedded, before: Embedded, tasks: Sequence[Task], settings: DiagnosisSettings
-) -> list[dict[str, Any]]:
-    """Probe what is biology inside every label, before and after.
+def biology_rows(embedded: Embedded, tasks: Sequence[Task], settings: DiagnosisSettings) -> list[dict[str, Any]]:
+    """Probe what is biology inside every label after correction, beside what was read before.
 
     Parameters
     ----------
-    embedded, before
-        The embedding and the uncorrected one of the same cells.
+    embedded
+        The embedding.
     tasks
         Those of :func:`probe_tasks`.
     settings
@@ -187,7 +187,7 @@ def biology_rows(
     rows = []
     for task in tasks:
         place = np.searchsorted(embedded.rows, task.rows)
-        scores = {"before": probe(before.coordinates[place], task), "after": probe(embedded.coordinates[place], task)}
+        scores = {"before": task.before, "after": probe(embedded.coordinates[place], task)}
         about = {"label": task.label, "column": task.column, "folds": task.scheme, "n_cells": len(place)}
         rows.append(about | _drop(scores, settings))
     for column in dict.fromkeys(t.column for t in tasks):
@@ -236,7 +236,7 @@ def overcorrection_rows(
     """
     import pandas as pd
 
-    rows = biology_rows(embedded, before, tasks, settings) or [_absent(BIOLOGY, "no_biology_column")]
+    rows = biology_rows(embedded, tasks, settings) or [_absent(BIOLOGY, "no_biology_column")]
     for test, make in ((NULL_BATCHES, null_row), (DISJOINT, disjoint_row)):
         if corrector is None:
             rows.append(_absent(test, "not_rerun"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.diagnosis.causes import Explainer
+from scfm.diagnosis.choose import is_uncorrected
 from scfm.diagnosis.clusters import cluster_cells, cluster_rows
 from scfm.diagnosis.data import Cells, Embedded, read_cell_data, read_embedded, uncorrected
 from scfm.diagnosis.explanations import PairExplanations
@@ -26,7 +27,8 @@ from scfm.diagnosis.settings import DiagnosisSettings
 from scfm.errors import ScfmError
 from scfm.inputs.keys import key_pairs
 from scfm.inputs.side_files import read_markers
-from scfm.io.tables import IDENTITY, read_json, read_table, write_table
+from scfm.io.tables import put_identity, read_json, read_table, write_table
+from scfm.task.group import Member
 from scfm.task.resources import versions_of
 from scfm.task.steps import step
 
@@ -106,17 +108,22 @@ class DatasetDiagnosis:
                 self.markers.of(clusters, near),
                 rare,
                 rare.measure(near),
-                probe_tasks(self.cells, embedded.rows, self.settings),
+                probe_tasks(self.cells, near, self.settings),
             )
         return self._before[key]
 
+    def primary_scores(self, path: Path | None) -> "pd.DataFrame | None":
+        """Return an embedding's scores with the primary keys, None where it has none."""
+        if path is None or not path.stat().st_size:
+            return None
+        primary, *_ = key_pairs(list(self.cells.obs.columns))
+        rows = read_table(path)
+        return rows[(rows["batch_key"] == primary.batch_key) & (rows["label_key"] == primary.label_key)]
+
 
 def diagnose_embeddings(
+    members: Sequence[Member],
     *,
-    sidecars: Sequence[Path],
-    embeddings: Sequence[Path],
-    knn: Sequence[Path],
-    scores: Sequence[Path],
     data: DataFiles,
     params: Mapping[str, Any],
     n_threads: int,
@@ -127,8 +134,8 @@ def diagnose_embeddings(
 
     Parameters
     ----------
-    sidecars, embeddings, knn, scores
-        Files of the embeddings, named by their ids.
+    members
+        The embeddings, with their ``knn`` and, where there are some, ``scores``.
     data
         Files of the data set.
     params
@@ -147,31 +154,30 @@ def diagnose_embeddings(
     """
     from threadpoolctl import threadpool_limits
 
-    facts = sorted((read_json(path) for path in sidecars), key=lambda f: (f["dataset"], f["embedding"]))
-    datasets = sorted({fact["dataset"] for fact in facts})
+    found = sorted(
+        ((read_json(member.sidecar), member) for member in members),
+        key=lambda pair: (pair[0]["dataset"], pair[0]["embedding"]),
+    )
+    datasets = sorted({sidecar["dataset"] for sidecar, _ in found})
     if len(datasets) != 1:
         raise ScfmError(f"The embeddings are of {len(datasets)} data sets ({', '.join(datasets)}); diagnose one.")
     shared = DatasetDiagnosis(datasets[0], data, DiagnosisSettings.of(params))
-    for fact in facts:
-        stem = f"{fact['dataset']}.{fact['embedding']}"
-        with step(
-            "diagnose", dataset=fact["dataset"], embedding=fact["embedding"], outdir=outdir, on_error=on_error
-        ) as status:
-            table, near = _named(embeddings, f"{stem}.parquet"), _named(knn, f"{stem}.knn.npz")
-            scored = [path for path in scores if path.name == f"{stem}.scores.tsv"]
+    for sidecar, member in found:
+        about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": outdir}
+        with step("diagnose", **about, on_error=on_error) as status:
+            if "knn" not in member.more:
+                raise ScfmError(f"The neighbours of {member.name} are not among the files given.")
             with threadpool_limits(limits=n_threads):
                 tables, warnings = diagnose(
                     shared,
-                    read_embedded(table, near, shared.cells),
-                    fact,
-                    _primary_scores(scored, data.obs),
-                    corrector_of(fact, params),
+                    read_embedded(member.embedding, member.more["knn"], shared.cells),
+                    sidecar,
+                    shared.primary_scores(member.more.get("scores")),
+                    corrector_of(sidecar, params),
                 )
             for name, rows in tables.items():
-                identity = {column: [fact[column]] * len(rows) for column in IDENTITY}
-                for position, (column, values) in enumerate(identity.items()):
-                    rows.insert(position, column, values)
-                write_table(rows, outdir / f"{stem}.{name}.tsv")
+                put_identity(rows, sidecar)
+                write_table(rows, outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.{name}.tsv")
             status.update(warnings=warnings, versions=versions_of(["scanpy", "scipy", "numpy"]))
             for entry in warnings:
                 _log.warning(entry["text"])
@@ -201,6 +207,7 @@ def diagnose(
     """
     settings, explained = shared.settings, shared.explained
     about = {key: sidecar[key] for key in ("dataset", "method", "embedding", "seed")}
+    is_raw_pca = is_uncorrected(sidecar["method"], sidecar["correction"])
     before = shared.before(embedded)
     clusters = cluster_cells(embedded, settings.cluster_resolution)
     tables = {
@@ -214,30 +221,8 @@ def diagnose(
     }
     warnings = [
         *residual_messages(tables["residual"], settings, about),
-        *cluster_messages(tables["clusters"], settings, about, corrected=not _is_uncorrected(sidecar)),
+        *cluster_messages(tables["clusters"], settings, about, corrected=not is_raw_pca),
         *marker_messages(tables["markers"], settings, about),
         *rare_messages(tables["rare"], settings, about),
     ]
     return tables, warnings
-
-
-def _is_uncorrected(sidecar: Mapping[str, Any]) -> bool:
-    """Return whether nothing was corrected: the PCA of the preparation as it is."""
-    return sidecar["family"] == "none" and sidecar["correction"] == "raw"
-
-
-def _named(files: Sequence[Path], name: str) -> Path:
-    """Return the file with a name."""
-    found = [path for path in files if path.name == name]
-    if not found:
-        raise ScfmError(f"{name} is not among the files given; names must start with the id of the embedding.")
-    return found[0]
-
-
-def _primary_scores(files: Sequence[Path], obs: Path) -> "pd.DataFrame | None":
-    """Return an embedding's scores with the primary keys, None where it has none."""
-    if not files or not files[0].stat().st_size:
-        return None
-    primary, *_ = key_pairs(list(read_table(obs).columns))
-    rows = read_table(files[0])
-    return rows[(rows["batch_key"] == primary.batch_key) & (rows["label_key"] == primary.label_key)]

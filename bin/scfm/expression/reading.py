@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.inputs.genes import symbols_or_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +43,7 @@ class PreparedCounts:
         with h5py.File(path) as file:
             var, stored = read_elem(file["var"]), read_elem(file["obs"]).index
         self.genes: "np.ndarray" = var.index.to_numpy(dtype=object)
-        symbols = var["gene_symbol"].astype(object) if "gene_symbol" in var else pd.Series(None, index=var.index)
-        self.symbols: "np.ndarray" = symbols.where(symbols.notna() & (symbols != ""), var.index).to_numpy(dtype=object)
+        self.symbols: "np.ndarray" = symbols_or_names(var)
         #: position in the table of every row of the file, -1 for rows that are not in it
         self.positions: "np.ndarray" = pd.Index(cells.index).get_indexer(stored)
         missing = len(cells) - int((self.positions >= 0).sum())

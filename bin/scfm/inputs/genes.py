@@ -175,6 +175,14 @@ def _pick(var: "pd.DataFrame", named: str | None, usual: tuple[str, ...], kind: 
     return "", None
 
 
+def symbols_or_names(var: "pd.DataFrame") -> "np.ndarray":
+    """Return the symbol of every gene of a prepared data set, its name where it has none, shape (n_genes,), text."""
+    names = var.index.to_series()
+    symbols = var["gene_symbol"].astype(object) if "gene_symbol" in var else names
+    found: "np.ndarray" = symbols.where(symbols.notna() & (symbols != ""), names).astype(str).to_numpy(dtype=object)
+    return found
+
+
 def find_names(var: "pd.DataFrame", *, symbol_column: str | None = None, id_column: str | None = None) -> GeneNames:
     """Find symbols and Ensembl ids of the genes.
 

@@ -183,6 +183,12 @@ def read_ids(path: Path | str) -> list[str]:
     return ids
 
 
+def put_identity(table: pd.DataFrame, sidecar: Mapping[str, Any]) -> None:
+    """Put the columns of :data:`IDENTITY` in front of a table about one embedding."""
+    for position, column in enumerate(IDENTITY):
+        table.insert(position, column, sidecar[column])
+
+
 def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, str] | None = None) -> None:
     """Write a tidy table: parquet or TSV by the file's ending.
 

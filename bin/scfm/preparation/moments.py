@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scfm.preparation.normalize import log_cp10k
+from scfm.preparation.normalize import log_cp10k, stored_by_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,11 +78,8 @@ def log_moments(counts: "Counts", batch: "np.ndarray") -> Moments:
     n_genes = counts.shape[1]
     sums, squares = np.zeros((len(levels), n_genes)), np.zeros((len(levels), n_genes))
     for place, chunk in counts.chunks():
-        logged = log_cp10k(chunk)
-        of_value = np.repeat(codes[place], np.diff(logged.indptr))
-        for number in np.unique(codes[place]):
-            own = of_value == number
-            genes, values = logged.indices[own], logged.data[own].astype(np.float64)
+        for number, genes, stored in stored_by_batch(log_cp10k(chunk), codes[place]):
+            values = stored.astype(np.float64)
             sums[number] += np.bincount(genes, weights=values, minlength=n_genes)
             squares[number] += np.bincount(genes, weights=values**2, minlength=n_genes)
     return Moments(levels, np.bincount(codes, minlength=len(levels)), sums, squares)

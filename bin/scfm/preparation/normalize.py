@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,7 +80,24 @@ def cells_with_gene(counts: "Counts", batch: "np.ndarray", levels: "np.ndarray")
     codes, n_genes = np.searchsorted(levels, batch), counts.shape[1]
     cells = np.zeros((len(levels), n_genes), dtype=np.int64)
     for place, chunk in counts.chunks():
-        of_value = np.repeat(codes[place], np.diff(chunk.indptr))
-        for number in np.unique(codes[place]):
-            cells[number] += np.bincount(chunk.indices[of_value == number], minlength=n_genes)
+        for number, genes, _ in stored_by_batch(chunk, codes[place]):
+            cells[number] += np.bincount(genes, minlength=n_genes)
     return cells
+
+
+def stored_by_batch(chunk: "sparse.csr_matrix", codes: "np.ndarray") -> "Iterator[tuple[int, np.ndarray, np.ndarray]]":
+    """Yield the number of every batch of a chunk with the genes and the values that its cells have stored.
+
+    Parameters
+    ----------
+    chunk
+        Shape (n_cells, n_genes), CSR.
+    codes
+        Number of each cell's batch, shape (n_cells,).
+    """
+    import numpy as np
+
+    of_value = np.repeat(codes, np.diff(chunk.indptr))
+    for number in np.unique(codes):
+        own = of_value == number
+        yield int(number), chunk.indices[own], chunk.data[own]

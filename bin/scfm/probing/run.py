@@ -9,7 +9,7 @@ from typing import Any
 
 from scfm.errors import NotApplicable
 from scfm.inputs.keys import key_pairs
-from scfm.io.tables import IDENTITY, read_embedding, read_table, write_table
+from scfm.io.tables import put_identity, read_embedding, read_table, write_table
 from scfm.task.resources import versions_of
 
 _log = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ def probe_files(
     for entry in warnings:
         entry.update(dataset=sidecar["dataset"], method=sidecar["method"])
         _log.warning(entry["text"])
-    for position, column in enumerate(IDENTITY):
-        table.insert(position, column, sidecar[column])
+    put_identity(table, sidecar)
     write_table(table, outdir / f"{stem}.probing.tsv")
     first = table[(table["batch_key"] == primary.batch_key) & (table["label_key"] == primary.label_key)]
     if is_paper:

@@ -29,6 +29,7 @@ ENDINGS = {
     "embedding": (".unchecked.parquet", ".parquet"),
     "sidecar": (".unchecked.json", ".json"),
     "knn": (".knn.npz",),
+    "scores": (".scores.tsv",),
 }
 
 
@@ -43,7 +44,7 @@ class Member:
     embedding, sidecar
         Its table and the JSON beside it.
     more
-        Its other files by kind (``knn``).
+        Its other files by kind (``knn``, ``scores``).
     correction
         How it is to be corrected, in the step that does so.
     """

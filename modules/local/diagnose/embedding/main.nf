@@ -30,8 +30,8 @@ process DIAGNOSE_EMBEDDING {
     printf '%s' ${jsonWord(settings)} > params.json
 
     diagnose_embedding.py \\
-        --embeddings ${embeddings} \\
-        --sidecars ${sidecars} \\
+        --embedding ${embeddings} \\
+        --sidecar ${sidecars} \\
         --knn ${knn} \\
         --scores ${scores} \\
         --obs ${obs} \\
