@@ -43,6 +43,7 @@ def test_schema_is_valid_and_its_defaults_pass():
     for name, spec in properties_of(SCHEMA).items():
         assert spec["description"].endswith("."), name
         assert "type" in spec, name
+        assert _errors(**(BASE | {name: object()})), f"{name}: a value of a wrong kind has no sentence"
     given = {k: v for k, v in defaults(**BASE).items() if v is not None}
     assert list(Draft202012Validator(SCHEMA).iter_errors(given)) == []
     assert _errors(**defaults(**BASE)) == []
