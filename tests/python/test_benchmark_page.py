@@ -49,7 +49,7 @@ def test_a_run_takes_up_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     bench.main()
     (path,) = tmp_path.glob("*.json")
     (found,) = page.read_results(tmp_path)
-    assert found["steps"]["neighbours"]["cpu_s"] > 0
+    assert found["steps"]["neighbours"]["wall_s"] > 0  # the CPU clock may be too coarse for 60 cells
     assert found["values"]["bras"][0] == "ok"
     assert not math.isnan(found["values"]["bras"][1])
     before = path.stat().st_mtime_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from scfm.registries.messages import message
 from scfm.report.sections.seeds import seed_sections, seed_sentences
 from scfm.report.sections.training import training_sections
 from scfm.report.tables.names import Names
+from scfm.report.view.data import ReportData
 from scfm.report.view.seeds import rank_stability
 
 
@@ -84,11 +86,12 @@ def test_training_health_is_a_table_with_limits():
     }  # fmt: skip
     values = {"limit": 20, "batch_size": 128, "seen": 2560, "n_train": 5400, "coverage": 2560 / 5400}
     told = message("W-TRN-03", dataset="d", method="scvi", seed=1, values=values)
-    data = SimpleNamespace(
-        names=Names(methods={"scvi": "scVI"}), embeddings=[sidecar, {**sidecar, "dataset": "e"}], messages=[told]
-    )
+    data = SimpleNamespace(names=Names(methods={"scvi": "scVI"}), embeddings=[sidecar, {**sidecar, "dataset": "e"}])
+    data.messages = [told, {**told, "dataset": "e", "text": "of another data set"}]
+    data.told = partial(ReportData.told, data)
     text = text_of(training_sections(data, "d")[0])
     assert "scVI, seed 1 60 of 400 45 +8.0% (limit 5.0%) +0.0% (limit 1.0%) – 2,560 of 5,400 overfit" in text
     assert "W-TRN-03: Seed 1: 20 minibatches of 128 cells" in text
+    assert "of another data set" not in text
     untrained = {k: v for k, v in sidecar.items() if k != "training"}
     assert training_sections(SimpleNamespace(embeddings=[untrained]), "d") == []
