@@ -124,8 +124,8 @@ def test_bf16_close_to_fp32_is_a_note() -> None:
 
 def test_titles_of_models_and_their_random_twins(run) -> None:
     names = run[1].names
-    assert names.method("scgpt") == "scGPT [random weights: not a real result]"
-    assert names.method("scgpt", "center_l2") == "scGPT [random weights: not a real result] + center_l2"
+    assert names.method("scgpt") == "scGPT [random weights]"
+    assert names.method("scgpt", "center_l2") == "scGPT [random weights] + center_l2"
     assert names.method("scgpt_random") == "scGPT (random weights) (control)"
     assert names.method("uce") == "UCE"
     assert set(read_methods(ASSETS / "methods.tsv")["name"]) >= {"pca", "cellplm", "cellplm_random"}

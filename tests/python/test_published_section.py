@@ -213,7 +213,7 @@ def test_models_with_random_weights_are_not_compared(data):
     names = replace(data.names, random_weights=frozenset({"scgpt"}))
     found = {s.key: s for s in published_sections(replace(data, names=names), "pbmc")}
     assert "Randomly initialised weights, not compared: scGPT." in found["published"].data
-    cells = Cells(found["published_scores"].data).rows["scGPT [random weights: not a real result]"]
+    cells = Cells(found["published_scores"].data).rows["scGPT [random weights]"]
     assert {c[0] for c in cells} == {"scfm-none"}
 
 

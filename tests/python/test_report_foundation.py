@@ -127,14 +127,14 @@ def test_corrections_are_compared_with_their_own_raw_embedding(data, sections):
 def test_facts_have_gene_overlap_weights_and_licence(sections):
     text = text_of(sections["model_facts"])
     assert "scGPT 87% (1,746 of 2,000) 512 01234567 1,234 (cuda) 33 million human cells" in text
-    assert "UCE 87% (1,746 of 2,000) 512 randomly initialised: not a result" in text
+    assert "UCE 87% (1,746 of 2,000) 512 random: not a result" in text
     assert "Code MIT; no separate licence" in text
 
 
 def test_a_model_without_its_weights_says_nothing_of_pretraining(data):
     changed = replace(data, names=replace(data.names, random_weights=frozenset({"scgpt"})))
     text = text_of(foundation_sections(changed, "pbmc")[0])
-    assert "scGPT [random weights: not a real result]: nothing can be said of pretraining" in text
+    assert "scGPT [random weights]: nothing can be said of pretraining" in text
     assert "pretraining adds" not in text
 
 

@@ -54,8 +54,8 @@ main a,.footer p a{color:#0a58ca}
 .scfm-heat td.scfm-failed{background:#a4161a;color:#fff;font-weight:600}
 .scfm-heat td.scfm-na{background:#ececec;color:#555}
 .scfm-table{border-collapse:collapse;font-size:.88rem}
-.scfm-table td,.scfm-table th{padding:.25rem .6rem;border-bottom:1px solid var(--bs-border-color,#ddd);
-  vertical-align:top;text-align:left}
+.scfm-table td,.scfm-table th{padding:.15rem .5rem;border-bottom:1px solid var(--bs-border-color,#ddd);
+  vertical-align:top;text-align:left;line-height:1.35}
 .scfm-on>.scfm-panel>.scfm-panel-title{display:none}
 .scfm-on .scfm-dataset-name{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .mqc-toolbox-label{color:var(--bs-body-color,#212529)!important}

@@ -33,6 +33,8 @@ _RELATIONS = {
 _HEAD = ["Column of obs", "Levels", "To the batch", "Cramer's V", "Cells", "Splits the same way"]
 #: rows shown before the table is folded
 _SHOWN = 15
+#: embeddings that a sentence names
+_NAMED = 6
 #: a logistic probe this near to a baseline reads nothing; it has too few permutations for a test
 NEAR = 0.02
 #: a 15-NN probe that permutations reach more often than this is no better than a guess
@@ -172,6 +174,12 @@ def _end(data: "ReportData", row: "pd.Series") -> str:
     return f"{number(row['value'])} {data.names.method(row['method'], row['correction'])}"
 
 
+def _some(names: list[str]) -> str:
+    """Return the first names and the number of the others, which are in the table of probes."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
     """Return whose 15-NN probe is no better than guessing, by its AUROC against the permuted ones."""
     rows = data.of("probing", dataset)
@@ -189,7 +197,7 @@ def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
         return []
     p = rows.groupby(["method", "correction"])["p_value"].min()
     low = [data.names.method(*key) for key, value in p.items() if value > ALPHA]
-    who = ", ".join(low) if low else "none"
+    who = _some(low) or "none"
     return [f"{target.capitalize()}, 15-NN probe no better than guessing (p above {ALPHA:g} by permutation): {who}."]
 
 
@@ -197,7 +205,7 @@ def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]
     """Return who is not above the baselines, by accuracy against the largest class and by macro-F1 against both."""
 
     def names(part: "pd.DataFrame") -> str:
-        return ", ".join(data.names.method(m, v) for m, v in zip(part["method"], part["correction"], strict=True))
+        return _some([data.names.method(m, v) for m, v in zip(part["method"], part["correction"], strict=True)])
 
     said = []
     f1, accuracy = rows[rows["metric"] == "macro_f1"], rows[rows["metric"] == "accuracy"]

@@ -211,7 +211,7 @@ def _facts(facts: dict[str, Any], model: ModelInfo | None) -> list[Cell]:
     speed = facts.get("cells_per_second")
     digests = facts.get("weights_sha256") or {}
     weights = (
-        Cell("randomly initialised: not a result")
+        Cell("random: not a result")
         if facts.get("weights_random")
         else Cell(", ".join(d[:8] for d in digests.values()) or "–", "; ".join(f"{f}: {d}" for f, d in digests.items()))
     )

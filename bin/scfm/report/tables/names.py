@@ -16,7 +16,7 @@ CONTROL_MARK = " (control)"
 #: behind the title of what was given the labels it is scored by
 LABELS_MARK = " [reads the labels]"
 #: behind the title of a model that ran with randomly initialised weights
-RANDOM_MARK = " [random weights: not a real result]"
+RANDOM_MARK = " [random weights]"
 
 
 @dataclass(frozen=True)

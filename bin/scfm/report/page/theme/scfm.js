@@ -18,7 +18,7 @@
 
   // Sort the rows within each part of a table. Controls and rows without a value stay last, whatever the direction.
   const sortBody = (body, column, ascending) => {
-    const rows = [...body.rows].filter((row) => !row.classList.contains("scfm-part")).map((row, place) => ({ row, place, value: valueOf(row, column) }));
+    const rows = [...body.rows].filter((row) => !isPart(row)).map((row, place) => ({ row, place, value: valueOf(row, column) }));
     const last = ({ row, value }) => (row.classList.contains("scfm-control") ? 2 : value === null ? 1 : 0);
     rows.sort((a, b) => {
       const group = last(a) - last(b);
@@ -29,7 +29,46 @@
     });
     body.append(...rows.map(({ row }) => row));
   };
-  const sortBy = (table, column, ascending) => [...table.tBodies].forEach((body) => sortBody(body, column, ascending));
+  const sortBy = (table, column, ascending) => {
+    [...table.tBodies].forEach((body) => sortBody(body, column, ascending));
+    shorten(table);
+  };
+
+  // Of a long table the first rows of the present order are shown, and the first controls; a button shows the others.
+  const LIMITS = { long: 16, rows: 12, controls: 4 };
+  const OVERVIEW = { long: 26, rows: 20, controls: 4 };
+  const limitsOf = (table) => (table.classList.contains("scfm-overview") ? OVERVIEW : LIMITS);
+  const isPart = (row) => row.classList.contains("scfm-part");
+  const isControl = (row) => row.classList.contains("scfm-control");
+  const bodyRows = (table) => [...table.tBodies].flatMap((body) => [...body.rows]);
+  function shorten(table) {
+    const short = table.classList.contains("scfm-short");
+    const { rows, controls } = limitsOf(table);
+    const seen = { rows: 0, controls: 0 };
+    bodyRows(table).filter((row) => !isPart(row)).forEach((row) => {
+      row.hidden = short && (isControl(row) ? ++seen.controls > controls : ++seen.rows > rows);
+    });
+    let title = null; // of a part: hidden where all of its rows are
+    bodyRows(table).forEach((row) => {
+      if (isPart(row)) {
+        title = row;
+        title.hidden = short;
+      } else if (title && !row.hidden) title.hidden = false;
+    });
+  }
+  const enableMore = (table, tools) => {
+    const count = bodyRows(table).filter((row) => !isPart(row)).length;
+    if (count <= limitsOf(table).long) return;
+    const button = make("button", { type: "button", className: "scfm-tool scfm-more" });
+    const choose = (short) => {
+      table.classList.toggle("scfm-short", short);
+      button.textContent = short ? `Show all ${count} rows` : "Show fewer rows";
+      shorten(table);
+    };
+    button.addEventListener("click", () => choose(!table.classList.contains("scfm-short")));
+    tools.prepend(button);
+    choose(true);
+  };
 
   const enableSort = (table) => {
     all("thead th", table).forEach((head, column) => {
@@ -49,7 +88,7 @@
 
   const asTsv = (table) =>
     [...table.rows]
-      .filter((row) => !row.classList.contains("scfm-part"))
+      .filter((row) => !isPart(row))
       .map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " ") || cell.dataset.sort).join("\t"))
       .join("\n") + "\n";
 
@@ -61,7 +100,9 @@
       link.click();
       URL.revokeObjectURL(link.href);
     });
-    scroll.after(make("p", { className: "scfm-tools" }, button));
+    const tools = make("p", { className: "scfm-tools" }, button);
+    scroll.after(tools);
+    return tools;
   };
 
   // A box that is wider than the page says so, and can be scrolled with the keyboard.
@@ -159,6 +200,7 @@
     for (let node = target; node; node = node.parentElement) {
       if (node.tagName === "DETAILS") node.open = true;
       if (node.classList?.contains("scfm-folded")) node.hidden = false;
+      if (node.tagName === "TR") node.hidden = false;
       if (node.classList?.contains("scfm-dataset") && node.hidden) show(node.dataset.dataset);
     }
     const own = target.closest("summary")?.parentElement;
@@ -177,7 +219,7 @@
     all(".scfm-fold").forEach(enableFold);
     all(".scfm-chapter table").filter((table) => table.tHead && table.tBodies.length).forEach((table) => {
       if ([...table.tBodies].some((body) => body.rows.length > 1)) enableSort(table);
-      enableDownload(table, table.closest(".scfm-scroll") ?? table);
+      enableMore(table, enableDownload(table, table.closest(".scfm-scroll") ?? table));
     });
     all(".scfm-tabs").forEach(enableTabs);
     enableSwitches();
@@ -190,6 +232,7 @@
     window.addEventListener("beforeprint", () => {
       all(".scfm-chapter details").forEach((fold) => (fold.open = true));
       all(".scfm-folded").forEach((content) => (content.hidden = false));
+      all(".scfm-short").forEach((table) => (table.classList.remove("scfm-short"), shorten(table)));
     });
     reveal();
   };
