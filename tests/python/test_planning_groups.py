@@ -1,4 +1,4 @@
-"""Which embeddings share tasks: whole methods in the order of the plan, slow ones apart, no more than fit."""
+"""Which embeddings share tasks: whole methods in the order of the plan, slow ones with controls, no more than fit."""
 
 from __future__ import annotations
 
@@ -33,12 +33,20 @@ def of_method(*names: str) -> list[str]:
     return [f"{name}.{c}.0" for name in names for c in ("raw", "l2", "center_l2")]
 
 
-def test_small_embeddings_share_tasks_and_nothing_waits_for_a_network() -> None:
+def test_small_embeddings_share_tasks_and_only_controls_wait_for_a_network() -> None:
     assert groups() == {
-        "d.group_1": of_method("pca", "harmony", "scanorama"),
-        "d.group_2": of_method("scvi"),
-        "d.group_3": [*of_method("combat"), "shuffled.raw.0", "label_onehot.raw.0"],
+        "d.group_1": of_method("pca", "harmony", "scanorama", "combat"),
+        "d.group_2": [*of_method("scvi"), "shuffled.raw.0", "label_onehot.raw.0"],
     }
+    without = Choice(["pca", "harmony"], ["shuffled"], ["l2"], [0])
+    assert groups(without) == {"d.group_1": [f"{n}.{c}.0" for n in ("pca", "harmony") for c in ("raw", "l2")] + ["shuffled.raw.0"]}
+
+
+def test_controls_that_do_not_fit_beside_a_network_are_with_the_others() -> None:
+    seeds = Choice(["pca", "scvi"], ["random", "shuffled", "label_onehot"], ["l2", "center_l2"], [0, 1, 2])
+    found = groups(seeds)
+    assert [len(members) for members in found.values()] == [7, 12]
+    assert {name.split(".")[0] for name in found["d.group_2"]} == {"scvi", "random"}
 
 
 def test_groups_are_bounded_by_number_and_by_values() -> None:

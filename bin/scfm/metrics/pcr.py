@@ -69,7 +69,7 @@ def chance_level(values: "np.ndarray", codes: "np.ndarray", alpha: float = ALPHA
     Mean and limit, both 0 to 1.
     """
     import numpy as np
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     centred = np.array(values, dtype=np.float64)
     centred -= centred.mean(axis=0)
@@ -77,7 +77,8 @@ def chance_level(values: "np.ndarray", codes: "np.ndarray", alpha: float = ALPHA
     mean = between / (len(codes) - 1)
     total = float(np.einsum("ij,ij->", centred, centred))
     degrees = between * total**2 / float(np.square(centred.T @ centred).sum())
-    return mean, min(1.0, mean * float(chi2.ppf(1 - alpha, degrees)) / degrees)
+    limit = 2 * float(gammaincinv(degrees / 2, 1 - alpha))  # quantile of chi-square; scipy.stats takes long to import
+    return mean, min(1.0, mean * limit / degrees)
 
 
 def pcr_comparison(data: MetricInputs) -> MetricResult:

@@ -7,6 +7,7 @@ are the same whatever finishes first, and a run that is resumed finds its tasks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.planning.models import RANDOM
@@ -29,9 +30,9 @@ def assign_groups(
     """Set ``task_group`` of every row of one data set's plan.
 
     Whole methods (all seeds and corrections) are put into one group, in the order of the plan, as many as fit. Unless a
-    size is given, a slow method has a group of its own, so that the others need not wait for it. Where two embeddings
-    do not fit into a group, every embedding is on its own. A row on its own has its embedding's id as its group, the
-    others have ``<dataset>.group_<number>``, and rows that can't run have none.
+    size is given, a slow method shares its group with controls only, so that no other method waits for it. Where two
+    embeddings do not fit into a group, every embedding is on its own. A row on its own has its embedding's id as its
+    group, the others have ``<dataset>.group_<number>``, and rows that can't run have none.
 
     Parameters
     ----------
@@ -52,27 +53,44 @@ def assign_groups(
         row["task_group"] = ""
         if not row["status"]:
             methods.setdefault(row["method"], []).append(row)
-    groups: list[list[dict]] = []
-    room = 0.0  # of the group that is being filled, as a share of a whole one
+    groups: list[_Group] = []
     for method, members in methods.items():
         values = n_cells * dims.get(method, UNKNOWN_DIMS)
         share = 1 / size if size else max(1 / MAX_EMBEDDINGS, values / MAX_VALUES)
-        need = share * len(members)
-        is_slow = method in slow and size is None
         if share > 1 / 2:
-            groups += [[row] for row in members]
-            room = 0.0
-        elif is_slow or need > room + 1e-9:
-            groups.append(list(members))
-            room = 0.0 if is_slow else 1 - need
-        else:
-            groups[-1] += members
-            room -= need
-    shared = [group for group in groups if len(group) > 1]
-    for group in groups:
-        for row in group:
-            name = f"group_{shared.index(group) + 1}" if len(group) > 1 else row["embedding"]
-            row["task_group"] = f"{row['dataset']}.{name}"
+            groups += [_Group([row], is_slow=True, room=0.0) for row in members]
+            continue
+        is_slow = method in slow and size is None
+        group = None if is_slow else _with_room(groups, share * len(members), is_control=members[0]["is_control"])
+        if group is None:
+            group = _Group([], is_slow=is_slow, room=1.0)
+            groups.append(group)
+        group.rows += members
+        group.room -= share * len(members)
+    shared = [group for group in groups if len(group.rows) > 1]
+    for number, group in enumerate(shared, start=1):
+        for row in group.rows:
+            row["task_group"] = f"{row['dataset']}.group_{number}"
+    for row in (group.rows[0] for group in groups if len(group.rows) == 1):
+        row["task_group"] = f"{row['dataset']}.{row['embedding']}"
+
+
+@dataclass
+class _Group:
+    """Rows that share tasks; ``room`` is what is left of a whole group, as a share."""
+
+    rows: list[dict]
+    is_slow: bool
+    room: float
+
+
+def _with_room(groups: Sequence[_Group], need: float, *, is_control: bool) -> "_Group | None":
+    """Return the first group that a method fits into; a control first of all into that of a slow method, which takes
+    nothing else.
+    """
+    fitting = [group for group in groups if need <= group.room + 1e-9]
+    slow, others = [g for g in fitting if g.is_slow], [g for g in fitting if not g.is_slow]
+    return next(iter((slow if is_control else []) + others), None)
 
 
 def widths(methods: Mapping[str, "Method"], models: Sequence["PlannedModel"], *, n_pcs: int) -> dict[str, int]:

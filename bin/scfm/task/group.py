@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scfm.errors import EXIT_RESOURCE, ResourceError, ScfmError
 from scfm.task.cli import report_error
+from scfm.task.imports import CLOCK
 from scfm.task.versions import add_loaded, loaded_packages
 from scfm.text import plural
 
@@ -176,6 +177,7 @@ def run_each(members: Sequence[Member], work: Callable[[Member], None], *, outdi
 def _in_child(members: Sequence[Member], work: Callable[[Member], None]) -> tuple[int, int]:
     """Work on embeddings in a child process; return how many were finished and its exit code, -n for signal n."""
     with tempfile.TemporaryFile(buffering=0) as journal:
+        imported_before = CLOCK.seconds
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
@@ -185,7 +187,8 @@ def _in_child(members: Sequence[Member], work: Callable[[Member], None]) -> tupl
                 for member in members:
                     work(member)
                     journal.write(b".")
-                journal.write(json.dumps(loaded_packages()).encode())
+                report = {"packages": loaded_packages(), "import_seconds": CLOCK.seconds - imported_before}
+                journal.write(json.dumps(report).encode())
                 code = 0
             except BaseException as error:  # a child must never return into its parent's code
                 if "--debug" in sys.argv:
@@ -198,7 +201,9 @@ def _in_child(members: Sequence[Member], work: Callable[[Member], None]) -> tupl
         _, ended = os.waitpid(child, 0)
         journal.seek(0)
         written = journal.read().decode()
-    packages = written.lstrip(".")
-    if packages:
-        add_loaded(json.loads(packages))
-    return len(written) - len(packages), os.waitstatus_to_exitcode(ended)
+    rest = written.lstrip(".")
+    if rest:
+        report = json.loads(rest)
+        add_loaded(report["packages"])
+        CLOCK.add(report["import_seconds"])
+    return len(written) - len(rest), os.waitstatus_to_exitcode(ended)

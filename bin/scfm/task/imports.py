@@ -32,6 +32,10 @@ class ImportClock(MetaPathFinder):
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
+    def add(self, seconds: float) -> None:
+        """Count the imports of a child process too."""
+        self.seconds += seconds
+
     def take(self) -> float:
         """Return the seconds since the last call."""
         taken, self._taken = self.seconds - self._taken, self.seconds

@@ -20,62 +20,53 @@ def stepSettings(params, executable, names, plugins = []) {
 // SHA-256 over the executable, every module of bin/scfm that it imports, directly or not, and the tables beside them.
 def codeDigest(executable, plugins = []) {
     def bin = file("${projectDir}/bin")
-    def plugin_files = plugins.collectMany { pattern -> files("${bin}/${pattern}") }
-    def modules = withImports(bin, [bin.resolve(executable)] + plugin_files, [])
-    def tables = modules.collect { source -> source.parent }.unique().findAll { folder -> folder != bin }
-        .collectMany { folder -> files("${folder}/*.{tsv,json}") }
-    def sources = (modules + tables)
-        .toSorted { source -> source.toString() }
-        .collect { source -> bin.relativize(source).toString() + '\n' + source.text }
+    def known = java.nio.file.Files.walk(bin.resolve('scfm')).toList().collect { path -> bin.relativize(path).toString() }.toSet()
+    def loaded = plugins.collectMany { pattern -> files("${bin}/${pattern}").collect { source -> bin.relativize(source).toString() } }
+    def modules = withImports(bin, known, [executable] + loaded, [].toSet())
+    def folders = modules.collect { name -> folderOf(name) }.toSet()
+    def tables = known.findAll { name -> name ==~ /.*\.(tsv|json)/ && folderOf(name) in folders }
+    def sources = (modules + tables).toSorted().collect { name -> name + '\n' + bin.resolve(name).text }
     return sources.join('\n').digest('SHA-256')
 }
 
-// The files and, recursively, every file of bin/scfm that they import.
-def withImports(bin, pending, seen) {
-    def fresh = pending.findAll { source -> source.exists() && !(source in seen) }.unique()
+// The folder of a file, both relative to bin/.
+def folderOf(name) {
+    return name.contains('/') ? name.substring(0, name.lastIndexOf('/')) : ''
+}
+
+// The files `pending` and, recursively, every file of bin/scfm that they import; paths are relative to bin/. `known`: all paths in it.
+def withImports(bin, known, pending, seen) {
+    def fresh = pending.toSet() - seen
     if (!fresh) {
         return seen
     }
-    return withImports(bin, fresh.collectMany { source -> importedFiles(bin, source) }, seen + fresh)
+    return withImports(bin, known, fresh.collectMany { name -> importedFiles(name, bin.resolve(name).text, known) }, seen + fresh)
 }
 
-// Files of bin/scfm that a Python file imports: `import scfm.a`, `from scfm.a import b`, `from .a import b`.
-def importedFiles(bin, source) {
-    def found = []
-    source.readLines().findAll { line -> line.contains('import') }.each { line ->
-        def whole = line =~ /^\s*import\s+(scfm[\w.]*)/
-        def from = line =~ /^\s*from\s+(\.*)([\w.]*)\s+import\s+(.*)/
-        if (whole.find()) {
-            found.addAll(moduleFiles(bin, whole.group(1)))
-        }
-        else if (from.find()) {
-            def module = absoluteModule(bin, source, from.group(1), from.group(2))
-            if (module.startsWith('scfm')) {
-                found.addAll(moduleFiles(bin, module))
-                from.group(3).replaceAll(/[()#].*/, '').tokenize(', ').each { name -> found.addAll(moduleFiles(bin, "${module}.${name}")) }
-            }
-        }
-    }
-    return found
+// Files of bin/scfm that a Python file imports: `import scfm.a`, `from scfm.a import b, c`, `from .a import (b, c)`.
+def importedFiles(source, text, known) {
+    def imports = text =~ /(?m)^[ \t]*(?:import[ \t]+(scfm[\w.]*)|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.*))/
+    return imports.collect { _line, whole, dots, name, names ->
+        def module = whole ?: absoluteModule(source, dots, name)
+        def members = (names ?: '').replaceAll(/#.*/, '').tokenize('(), \t\n').collect { member -> "${module}.${member}".toString() }
+        module.startsWith('scfm') ? ([module] + members).collectMany { dotted -> moduleFiles(dotted, known) } : []
+    }.flatten()
 }
 
 // The dotted name behind a relative import.
-def absoluteModule(bin, source, dots, name) {
+def absoluteModule(source, dots, name) {
     if (!dots) {
         return name
     }
-    def folder = source.parent
-    (1..<dots.size()).each { folder = folder.parent }
-    def base = bin.relativize(folder).toString().replace('/', '.')
-    return name ? "${base}.${name}" : base
+    def base = source.tokenize('/').dropRight(dots.size()).join('.')
+    return name ? "${base}.${name}".toString() : base
 }
 
 // A module's file and the __init__.py of every package above it; only those that exist.
-def moduleFiles(bin, dotted) {
+def moduleFiles(dotted, known) {
     def parts = dotted.tokenize('.')
-    def candidates = [bin.resolve(parts.join('/') + '.py')]
-    parts.indices.each { i -> candidates << bin.resolve(parts[0..i].join('/') + '/__init__.py') }
-    return candidates.findAll { candidate -> candidate.exists() }
+    def candidates = [parts.join('/') + '.py'] + parts.indices.collect { i -> parts[0..i].join('/') + '/__init__.py' }
+    return candidates.findAll { candidate -> candidate in known }
 }
 
 // The samplesheet as a file, or an error that says what to do.

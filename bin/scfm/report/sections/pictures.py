@@ -160,12 +160,27 @@ def shrink(paths: Sequence[Path], budget: int) -> list[bytes]:
         except (UnidentifiedImageError, OSError) as error:
             raise ScfmError(f"{path} is not a picture that can be read: {error}.") from error
     encoded: list[bytes] = []
-    for width in _WIDTHS:
-        encoded = [_encode(picture, width) for picture in pictures]
-        if sum(map(len, encoded)) <= budget:
-            return encoded
-    while sum(map(len, encoded)) > budget:
-        encoded.pop()
+    fitting: list[bytes] | None = None
+    first, last = 0, len(_WIDTHS)  # the largest width that fits is one of these, or none is: bytes grow with the width
+    while first < last:
+        middle = (first + last) // 2
+        encoded = _encode_all(pictures, _WIDTHS[middle], budget)
+        if len(encoded) == len(pictures):
+            fitting, last = encoded, middle
+        else:
+            first = middle + 1
+    return encoded if fitting is None else fitting
+
+
+def _encode_all(pictures: Sequence[Any], width: int, budget: int) -> list[bytes]:
+    """Return the first pictures that fit the budget together at a width; encoding takes most of the report's time."""
+    encoded: list[bytes] = []
+    for picture in pictures:
+        data = _encode(picture, width)
+        budget -= len(data)
+        if budget < 0:
+            break
+        encoded.append(data)
     return encoded
 
 

@@ -47,8 +47,6 @@ def rank_stability(totals: "pd.DataFrame") -> Stability:
     """
     from itertools import combinations
 
-    from scipy.stats import kendalltau
-
     table = totals.pivot_table(index=["method", "correction"], columns="seed", values="total")
     counts = table.notna().sum(axis=1)
     stochastic = tuple(table.index[counts > 1])
@@ -56,10 +54,14 @@ def rank_stability(totals: "pd.DataFrame") -> Stability:
     once = counts == 1
     table.loc[once] = table[once].bfill(axis=1).ffill(axis=1)
     ranks = table.rank(ascending=False, method="min")
-    pairs = [
-        kendalltau(both[a], both[b]).statistic
-        for a, b in combinations(table.columns, 2)
-        if len(both := table[[a, b]].dropna()) > 1
-    ]
-    known = [float(tau) for tau in pairs if not math.isnan(tau)]
+    pairs = [both for a, b in combinations(table.columns, 2) if len(both := table[[a, b]].dropna()) > 1]
+    known = [tau for both in pairs if not math.isnan(tau := _kendall(both))]
     return Stability(ranks, table, stochastic, sum(known) / len(known) if known else None)
+
+
+def _kendall(pair: "pd.DataFrame") -> float:
+    """Return Kendall's tau-b of two columns; NaN where one of them is constant."""
+    from scipy.stats import kendalltau
+
+    first, second = (pair[column] for column in pair.columns)
+    return float(kendalltau(first, second).statistic)
