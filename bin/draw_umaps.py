@@ -18,9 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     add_embedding_arguments(parser)
     parser.add_argument("--knn", type=Path, nargs="+", default=[], help="their neighbours <id>.knn.npz")
-    parser.add_argument(
-        "--params", type=Path, required=True, help="JSON with umap_min_dist, umap_max_cells and centroid_maps"
-    )
+    parser.add_argument("--params", type=Path, required=True, help="JSON with the parameters umap_* and centroid_maps")
     parser.add_argument("--seed", type=int, default=0, help="seed of layout, sample and drawing order")
     parser.add_argument("--cpus", type=int, default=1, help="threads of a repeated neighbour search")
     add_step_arguments(parser)

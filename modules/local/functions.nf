@@ -22,3 +22,11 @@ def dataSize(meta, columns) {
     def members = meta.members ?: [meta]
     return [cells: members.collect { member -> member.n_cells ?: 0 }.max(), columns: members.collect { member -> member[columns] ?: 0 }.max()]
 }
+
+// A line of the shell that keeps what numba compiles for the next task of the user: below the work directory, or in `folder`. Compiling takes
+// longer than work on few cells. Where the folder can't be written, the task compiles for itself.
+def keepCompiled(folder, workDir) {
+    def kept = folder ?: (workDir.toUri().scheme == 'file' ? "${workDir}/.numba" : '.cache/numba')
+    def own = "${shellWord(kept)}-\$(id -u)"
+    return "if mkdir -p ${own} 2> /dev/null; then export NUMBA_CACHE_DIR=${own}; fi"
+}

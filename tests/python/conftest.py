@@ -21,6 +21,8 @@ THREADS = (
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
 PROJECT = Path(__file__).resolve().parents[2]
+# what numba compiles is kept where -profile test keeps it: workers, and the runs of the pipeline, compile it once
+os.environ.setdefault("NUMBA_CACHE_DIR", str(PROJECT / ".tools" / f"numba-{os.getuid()}"))
 
 
 @pytest.fixture(scope="session")

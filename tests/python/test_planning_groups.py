@@ -39,7 +39,9 @@ def test_small_embeddings_share_tasks_and_only_controls_wait_for_a_network() -> 
         "d.group_2": [*of_method("scvi"), "shuffled.raw.0", "label_onehot.raw.0"],
     }
     without = Choice(["pca", "harmony"], ["shuffled"], ["l2"], [0])
-    assert groups(without) == {"d.group_1": [f"{n}.{c}.0" for n in ("pca", "harmony") for c in ("raw", "l2")] + ["shuffled.raw.0"]}
+    assert groups(without) == {
+        "d.group_1": [f"{n}.{c}.0" for n in ("pca", "harmony") for c in ("raw", "l2")] + ["shuffled.raw.0"]
+    }
 
 
 def test_controls_that_do_not_fit_beside_a_network_are_with_the_others() -> None:

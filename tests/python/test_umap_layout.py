@@ -82,6 +82,14 @@ def test_row_order_of_any_file_changes_nothing_but_the_seed_does(toy, tmp_path):
     assert not np.allclose(first["umap_1"], drawn(tmp_path, stem, seed=1)["umap_1"])
 
 
+def test_epochs_are_500_unless_given(toy, tmp_path):
+    ids, _, values = toy
+    stem = write_files(tmp_path, "a.raw.0", ids, values)
+    pd.testing.assert_frame_equal(drawn(tmp_path, stem), drawn(tmp_path, stem, n_epochs=500))
+    few = drawn(tmp_path, stem, n_epochs=20)
+    assert (few["umap_1"] != drawn(tmp_path, stem)["umap_1"]).all()
+
+
 def test_identical_cells_are_no_error(toy, tmp_path):
     ids, _, values = toy
     table = drawn(tmp_path, write_files(tmp_path, "label_onehot.raw.0", ids, np.round(values / 30)))

@@ -31,6 +31,7 @@ def umap_table(
     min_dist: float,
     max_cells: int,
     seed: int,
+    n_epochs: int | None = None,
     n_threads: int = 1,
     labels: "pd.Series | None" = None,
 ) -> "pd.DataFrame":
@@ -45,7 +46,7 @@ def umap_table(
         Embedding table and neighbour file; joined by cell id.
     name
         Embedding name.
-    min_dist, max_cells, seed
+    min_dist, max_cells, seed, n_epochs
         Settings, see :func:`layout`.
     n_threads
         Threads of a repeated neighbour search.
@@ -96,7 +97,7 @@ def umap_table(
             found = restrict_neighbors(found, values, chosen, k=N_NEIGHBORS)
     found = found.first(N_NEIGHBORS)
     with np.errstate(all="ignore"):
-        coordinates = layout(values, found.indices, found.distances, min_dist=min_dist, seed=seed)
+        coordinates = layout(values, found.indices, found.distances, min_dist=min_dist, seed=seed, n_epochs=n_epochs)
     if not np.isfinite(coordinates).all():
         raise ScfmError(f"{name}: UMAP gave coordinates that are not finite.")
     table = pd.DataFrame({CELL_ID: ids, "embedding": name, "umap_1": coordinates[:, 0], "umap_2": coordinates[:, 1]})
@@ -133,6 +134,7 @@ def draw_embedding(
         min_dist=float(params.get("umap_min_dist", 0.5)),
         max_cells=int(params.get("umap_max_cells", 50000)),
         seed=seed,
+        n_epochs=params.get("umap_epochs"),
         n_threads=n_threads,
         labels=groups["label"],
     )

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
 
 
 def layout(
-    values: "np.ndarray", indices: "np.ndarray", distances: "np.ndarray", *, min_dist: float, seed: int
+    values: "np.ndarray",
+    indices: "np.ndarray",
+    distances: "np.ndarray",
+    *,
+    min_dist: float,
+    seed: int,
+    n_epochs: int | None = None,
 ) -> "np.ndarray":
     """Lay out cells in two dimensions with UMAP (McInnes et al. 2018), from given neighbours.
 
-    Scanpy's settings: spread 1, spectral start, 500 epochs (200 above 10,000 cells); one thread, so that the result
-    is the same on every run.
+    Scanpy's settings: spread 1, spectral start; one thread, so that the result is the same on every run.
 
     Parameters
     ----------
@@ -27,6 +32,8 @@ def layout(
         Smallest distance of points in the layout.
     seed
         Seed of start and sampling.
+    n_epochs
+        Epochs; None: 500, 200 above 10,000 cells.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def layout(
             b=b,
             gamma=1.0,
             negative_sample_rate=5,
-            n_epochs=None,
+            n_epochs=n_epochs,
             init="spectral",
             random_state=np.random.RandomState(seed),
             metric="euclidean",

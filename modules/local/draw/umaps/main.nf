@@ -1,6 +1,6 @@
-include { dataSize  } from '../../functions'
-include { jsonWord  } from '../../functions'
-include { shellWord } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
 
 // UMAPs, from the neighbours already found, and the maps of centroids asked for.
 process DRAW_UMAPS {
@@ -25,11 +25,8 @@ process DRAW_UMAPS {
 
     script:
     def args = task.ext.args ?: ''
-    // UMAP compiles for longer than it draws few cells: what numba compiled is kept for the next task, by user, where tasks can write it
-    def compiled = task.ext.compiled ?: (workflow.workDir.toUri().scheme == 'file' ? "${workflow.workDir}/.numba" : '.cache/numba')
     """
-    compiled=${shellWord(compiled)}-\$(id -u)
-    if mkdir -p "\$compiled" 2> /dev/null; then export NUMBA_CACHE_DIR="\$compiled"; fi
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
 
     draw_umaps.py \\

@@ -1,5 +1,6 @@
-include { dataSize } from '../../functions'
-include { jsonWord } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
 
 // Counts, QC, log-normalisation, variable genes, PCA and the splits of one data set.
 process PREPARE_DATASET {
@@ -26,6 +27,7 @@ process PREPARE_DATASET {
     script:
     def args = task.ext.args ?: ''
     """
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
     printf '%s' ${jsonWord([meta.row])} > datasets.json
 
