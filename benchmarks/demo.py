@@ -118,10 +118,10 @@ def section(found: Mapping[str, Any]) -> str:
     """Return the text between the markers of the page."""
     n_tasks = int(sum(p["tasks"] for p in found["processes"].values()))
     lines = [
-        f"`make demo`, warm, on {found['cores']} cores (load before it: {found['load_before']:.1f}): **{found['wall_s']:.0f} s**,"
-        f" {n_tasks} tasks. No task runs for {found['idle_s']:.1f} s of it (start and end of Nextflow, and what it needs"
-        f" between tasks), and all tasks together import packages for {found['imports_s']:.1f} s: {found['share']:.0%} of the"
-        " core seconds.",
+        f"`make demo`, warm, on {found['cores']} cores (load before it: {found['load_before']:.1f}):"
+        f" **{found['wall_s']:.0f} s**, {n_tasks} tasks. No task runs for {found['idle_s']:.1f} s of it (start and end"
+        " of Nextflow, and what it needs between tasks), and all tasks together import packages for"
+        f" {found['imports_s']:.1f} s: {found['share']:.0%} of the core seconds.",
         "",
         "| process | tasks | seconds | of these, imports |",
         "| --- | --- | --- | --- |",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from helpers_report import Run
 
 # one thread for every numerical library, before any of them is imported: workers share the cores, and numba refuses a
 # change of its number of threads once it has started
@@ -29,6 +33,17 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(PROJECT / ".tools" / f"numba-{os.ge
 def project() -> Path:
     """Root of the checkout."""
     return PROJECT
+
+
+@pytest.fixture(scope="session")
+def collected_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Run, Path]":
+    """Paths and tables of the synthetic run of ``helpers_report``, made once: read with its ``read_report``."""
+    from helpers_report import collect, write_run
+
+    root = tmp_path_factory.mktemp("synthetic")
+    run = write_run(root / "run")
+    collect(run, root / "tables")
+    return run, root / "tables"
 
 
 @pytest.fixture(autouse=True)

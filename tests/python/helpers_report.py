@@ -460,6 +460,12 @@ def identity(row: tuple) -> dict[str, object]:
 
 def collected(run: Run, tables: Path) -> ReportData:
     """Collect the tables of a run into a folder and return the report data made from them."""
+    collect(run, tables)
+    return read_report(run, tables)
+
+
+def collect(run: Run, tables: Path) -> None:
+    """Collect the tables of a run into a folder."""
     collect_results(
         plan=run.plan,
         datasets=run.datasets,
@@ -471,6 +477,10 @@ def collected(run: Run, tables: Path) -> ReportData:
         trace=run.trace,
         outdir=tables,
     )
+
+
+def read_report(run: Run, tables: Path) -> ReportData:
+    """Return the report data of a run whose tables are collected."""
     return load_report_data(
         tables=tables,
         plan=run.plan,

@@ -9,7 +9,8 @@ from helpers_report import plan_rows, sidecar_of, status_of
 from scfm.errors import ScfmError
 from scfm.io.tables import write_json, write_table
 from scfm.registries.schemas import Schemas
-from scfm.report.tables.load import Collected, collect, read_plan, read_typed
+from scfm.registries.typed import read_typed
+from scfm.report.tables.load import Collected, collect, read_plan
 from scfm.report.tables.status import build_status, steps_of, verdict
 
 EMPTY = pd.DataFrame({"dataset": [], "embedding": []})

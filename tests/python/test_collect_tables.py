@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from helpers_diagnosis import CHOSEN
-from helpers_report import ASSETS, collect_command, write_run
+from helpers_report import ASSETS, collect_command
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.schemas import KEYWORDS, Schemas
@@ -42,17 +42,15 @@ def collect_run(run, outdir: Path, **changes) -> dict:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(collected_run):
     """A synthetic run."""
-    return write_run(tmp_path_factory.mktemp("run"))
+    return collected_run[0]
 
 
 @pytest.fixture(scope="module")
-def tables(run, tmp_path_factory):
+def tables(collected_run):
     """The folder of its tables."""
-    folder = tmp_path_factory.mktemp("collected") / "tables"
-    collect_run(run, folder)
-    return folder
+    return collected_run[1]
 
 
 def rows_of(path: Path, name: str) -> list[dict]:

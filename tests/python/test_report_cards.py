@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers_report import FAILURE, report_data, write_plot
+from helpers_report import FAILURE, read_report, write_plot
 from scfm.errors import ScfmError
 from scfm.report.plots.training import MAX_POINTS, Training, draw_training, thin
 from scfm.report.sections import pictures
@@ -22,9 +22,9 @@ from scfm.report.view.rows import CONTROL, embedding_rows
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a simulated run."""
-    return report_data(tmp_path_factory.mktemp("cards"))
+    return read_report(*collected_run)
 
 
 @pytest.fixture(scope="module")

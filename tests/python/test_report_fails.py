@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers_report import report_data
+from helpers_report import read_report
 from scfm.report.sections.fails import fail_sections, grid_table, label_by_batch, sentences
 from scfm.report.view.labels import Grid, batch_pairs, held_out_recall, metric_grids, recall_grid
 from scfm.report.view.rows import RANKED, EmbeddingRow, embedding_rows
@@ -15,9 +15,9 @@ A, B = ("a", "raw"), ("b", "raw")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a simulated run, with the recall of every label in every held-out batch."""
-    found = report_data(tmp_path_factory.mktemp("fails"))
+    found = read_report(*collected_run)
     return found.with_tables(probing=pd.concat([found.probing, recall_rows(found)], ignore_index=True))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helpers_report import report_data
+from helpers_report import read_report
 from scfm.registries.messages import message
 from scfm.report.sections.figure import describe, figure_sections
 from scfm.report.view.rows import (
@@ -24,9 +24,9 @@ from scfm.report.view.rows import (
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a simulated run."""
-    return report_data(tmp_path_factory.mktemp("figure"))
+    return read_report(*collected_run)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from helpers_report import ASSETS, collect_command, write_run
+from helpers_report import ASSETS
 from scfm.registries.tables import load_tables
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
@@ -46,17 +46,16 @@ def call(*command, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(collected_run, tmp_path_factory):
     """Plan, page and MultiQC's log of a synthetic run."""
     pytest.importorskip("multiqc", reason="MultiQC is not installed in this environment")
     root = tmp_path_factory.mktemp("multiqc")
-    run = write_run(root / "run")
-    call(*collect_command(run, root / "tables"), "--trace", run.trace, cwd=root)
+    run, tables = collected_run
     call(
         sys.executable,
         BIN / "build_report.py",
         "--tables",
-        root / "tables",
+        tables,
         "--plan",
         run.plan,
         "--plots",

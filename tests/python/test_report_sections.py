@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers_report import ASSETS, collected, write_run
+from helpers_report import ASSETS, read_report, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
 from scfm.registries.messages import message
@@ -36,10 +36,9 @@ from scfm.report.view.summary import pareto_front, summarise, total_columns
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a synthetic run."""
-    root = tmp_path_factory.mktemp("report")
-    return collected(write_run(root / "run"), root / "tables")
+    return read_report(*collected_run)
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from helpers_report import report_data
+from helpers_report import read_report
 from scfm.report.summary import plain, run_summary
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a synthetic run of two data sets, in which ComBat fails on ``ifnb``."""
-    return report_data(tmp_path_factory.mktemp("summary"))
+    return read_report(*collected_run)
 
 
 def test_every_planned_embedding_is_counted_once(data) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers_report import report_data
+from helpers_report import read_report
 from scfm.report.plots.labels import LETTER, LINE, overlap, place_labels
 from scfm.report.plots.tradeoff import NARROW, Mark, draw_tradeoff
 from scfm.report.sections.tradeoff import make_marks, shapes_of, tradeoff_sections
@@ -20,9 +20,9 @@ POINT = (0.7, 0.7, 0.7)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(collected_run):
     """The report data of a simulated run."""
-    return report_data(tmp_path_factory.mktemp("tradeoff"))
+    return read_report(*collected_run)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import ScfmError
 from scfm.io.tables import IDENTITY, read_json
 from scfm.registries.schemas import Schemas
-from scfm.registries.typed import as_type, read_typed
+from scfm.registries.typed import as_type, read_typed_parts
 from scfm.report.tables.maps import read_places, with_places
 from scfm.report.tables.pairs import primary_pairs
 
@@ -140,17 +140,17 @@ def collect(
     found = Collected(plan=read_plan(plan), datasets=read_json(datasets), schemas=schemas)
     if messages is not None:
         found.messages += read_json(messages)
-    parts: dict[str, list["pd.DataFrame"]] = {name: [] for name, table in schemas.tables.items() if table.pattern}
+    parts: dict[str, list[Path]] = {name: [] for name, table in schemas.tables.items() if table.pattern}
     places: list["pd.DataFrame"] = []
     for path in find_files(results):
         kind = next((name for name in parts if schemas.tables[name].matches(path.name)), None)
         if kind:
-            parts[kind].append(read_typed(path, kind, schemas))
+            parts[kind].append(path)
         elif path.name.endswith(".centroid_maps.tsv"):
             places.append(read_places(path, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
-    found.tables = {name: _join(frames, name, schemas) for name, frames in parts.items()}
+    found.tables = {name: _join(paths, name, schemas) for name, paths in parts.items()}
     found.tables["centroids"] = with_places(found.tables["centroids"], places, schemas)
     log.info(
         "%d status files, %d sidecars and %s for %d planned embeddings",
@@ -195,13 +195,13 @@ def _sort_json(path: Path, found: Collected) -> None:
         log.debug("%s is not a result of a step", path)
 
 
-def _join(frames: list["pd.DataFrame"], name: str, schemas: Schemas) -> "pd.DataFrame":
+def _join(paths: list[Path], name: str, schemas: Schemas) -> "pd.DataFrame":
     """Join the parts of a table, sorted by key; the same file staged twice counts once."""
     import pandas as pd
 
-    if not frames:
+    if not paths:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in schemas.columns(name)})
-    joined = pd.concat(frames, ignore_index=True).drop_duplicates()
+    joined = read_typed_parts(paths, name, schemas).drop_duplicates()
     return joined.sort_values(schemas.key(name), kind="stable", ignore_index=True)
 
 
