@@ -43,7 +43,7 @@ lint: setup ## ruff (rules and format), mypy on the core, nextflow lint, nf-core
 	@.tools/nf-core/bin/python scripts/nf_core_lint.py .
 
 test-python: setup ## unit tests and every module's executable, on two cores
-	@pytest -q -n 2 --dist loadgroup -m "not pipeline and not slow" --durations 15
+	@pytest -q -n 2 --dist loadfile -m "not pipeline and not slow" --durations 15
 
 test-models: setup ## golden fixtures of the foundation models: one table, then their tests
 	@python tests/python/models_table.py

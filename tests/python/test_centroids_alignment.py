@@ -21,9 +21,6 @@ from scfm.registries.schemas import Schemas
 from scfm.umap import centroid_maps as core
 from scfm.umap.centroid_maps import centroid_maps, map_centroids, parse_maps
 
-#: one worker compiles UMAP, which takes longer than these tests
-pytestmark = pytest.mark.xdist_group("umap")
-
 IDENTITY = {
     "dataset": "toy",
     "embedding": "pca.raw.0",

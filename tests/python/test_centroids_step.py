@@ -18,9 +18,6 @@ from scfm.registries.typed import read_typed
 from scfm.report.tables.maps import read_places, with_places
 from test_umap_layout import write_files
 
-#: one worker compiles UMAP, which takes longer than these tests
-pytestmark = pytest.mark.xdist_group("umap")
-
 
 @pytest.fixture(autouse=True)
 def _embedding(tmp_path) -> None:

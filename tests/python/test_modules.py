@@ -312,7 +312,6 @@ def test_probe_embedding_tests_every_cell_once_and_beats_its_baseline(tmp_path: 
     assert rows.loc["mean", "value"] > rows.loc["mean", "baseline_majority"] + 0.2
 
 
-@pytest.mark.xdist_group("umap")  # one worker compiles it
 def test_draw_umaps_places_every_cell(tmp_path: Path, obs: pd.DataFrame) -> None:
     call(
         "draw_umaps",
@@ -449,7 +448,6 @@ def _shape(path: Path) -> object:
     return path.read_text() if path.suffix in {".txt", ".csv"} else path.suffix
 
 
-@pytest.mark.xdist_group("umap")  # one worker compiles it
 def test_the_committed_inputs_are_what_the_executables_write(tmp_path: Path) -> None:
     import make_module_inputs
 

@@ -63,7 +63,7 @@ def test_killed_task_and_killed_run_resume_to_the_same_tables(tmp_path: Path) ->
 
 def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing_else(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
-    few = ["--methods", "pca,harmony", "--controls", "none", "--corrections", "none"]
+    few = ["--methods", "pca,harmony", "--controls", "none", "--corrections", "none", "--skip_diagnosis"]
     options = ["-profile", "test", "-stub", "--group_size", "1", *few]  # what one embedding needs, not its group
     first = run_pipeline(tmp_path / "run", *options, project=project)
     assert first.status == 0, first.log

@@ -25,7 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_pipeline(
         folder,
         *("-profile", "test", "--methods", "pca", "--controls", "none", "--corrections", "none"),
-        *("--skip_umap", "--skip_probing", "--models", "all", "--weights_dir", str(folder / "weights")),
+        *("--skip_umap", "--skip_probing", "--skip_diagnosis"),
+        *("--models", "all", "--weights_dir", str(folder / "weights")),
         *("--accept_license", "scfoundation", "--group_size", "9"),
         *("--model_options", str(PROJECT / "tests" / "data" / "demo_models.yml")),
     )

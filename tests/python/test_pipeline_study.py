@@ -60,7 +60,7 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (folder / "sheet.csv").write_text("dataset,h5ad\n" + "".join(f"{n},scenario:{n}\n" for n in request.param))
     options = ["-profile", "test_study", "--input", str(folder / "sheet.csv")]
     if request.param == FEW:
-        options += ["--skip_umap", "--methods", "pca,harmony"]
+        options += ["--skip_umap", "--skip_diagnosis", "--methods", "pca,harmony"]
     run = run_pipeline(folder, *options)
     assert run.status == 0, run.log
     name, methods = ("two", METHODS[:2]) if request.param == FEW else ("six", METHODS)

@@ -227,6 +227,7 @@ def test_a_users_config_changes_one_method_and_one_model_alone(parser: str, tmp_
         "weights",
         "--skip_probing",
         "--skip_umap",
+        "--skip_diagnosis",
     ]
     asked = ["--methods", "harmony,scvi", "--controls", "none", "--models", "scgpt,uce", "--corrections", "none"]
     run = run_pipeline(tmp_path, *options, *asked, parser=parser)

@@ -16,9 +16,6 @@ from scfm.io.tables import read_json, read_table, write_embedding, write_json, w
 from scfm.neighbors.table import read_neighbors
 from scfm.umap.draw import COLUMNS, umap_table
 
-#: one worker compiles UMAP, which takes longer than these tests
-pytestmark = pytest.mark.xdist_group("umap")
-
 BIN = Path(__file__).resolve().parents[2] / "bin"
 SETTINGS = {"min_dist": 0.5, "max_cells": 50000, "seed": 0}
 
