@@ -8,5 +8,5 @@ for package in java.base/java.{io,lang,nio,net,util} java.base/java.util.{concur
     opens+=("--add-opens=$package=ALL-UNNAMED")
 done
 # shellcheck disable=SC2086 # NXF_OPTS holds several words
-exec "${JAVA_CMD:-java}" -XX:+TieredCompilation -XX:TieredStopAtLevel=1 "${opens[@]}" --enable-native-access=ALL-UNNAMED \
+exec "${JAVA_CMD:-java}" -XX:+TieredCompilation -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms256m "${opens[@]}" --enable-native-access=ALL-UNNAMED \
     ${NXF_OPTS:-} -cp "$here/nextflow/lib/*" nextflow.cli.Launcher "$@"
