@@ -45,18 +45,18 @@ def test_every_parameter_is_read_somewhere() -> None:
     text = "\n".join(
         p.read_text() for p in [*sources, PROJECT / "main.nf", PROJECT / "nextflow.config"] if "tests" not in p.parts
     )
-    unread = []
-    for name in _schema_parameters():
-        if name.startswith("config_profile_"):  # set by institutional configs for Nextflow's own reports
-            continue
-        _, _, rest = name.partition("_")
-        # by its name in quotes or as a property, or, without the name of its group in front, in a method's DEFAULTS or
-        # as a field of a settings class
-        ways = [rf"(?:params|options|settings|run)\.{name}\b", rf"[\"']{name}[\"']"] + (
-            [rf"[\"']{re.escape(rest)}[\"']", rf"\n    {re.escape(rest)}: \w+ = "] if rest else []
-        )
-        if not any(re.search(way, text) for way in ways):
-            unread.append(name)
+    # by its name in quotes or as a property, or, without the name of its group in front, in a method's DEFAULTS or as a
+    # field of a settings class
+    read = set(re.findall(r"\b(?:params|options|settings|run)\.(\w+)", text))
+    quoted = set(re.findall(r"[\"'](\w+)(?=[\"'])", text))
+    fields = set(re.findall(r"^    (\w+): \w+ = ", text, re.MULTILINE))
+    unread = [
+        name
+        for name in _schema_parameters()
+        if name not in read | quoted
+        and name.partition("_")[2] not in quoted | fields
+        and not name.startswith("config_profile_")  # set by institutional configs for Nextflow's own reports
+    ]
     assert unread == []
 
 

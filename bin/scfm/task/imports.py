@@ -46,7 +46,7 @@ class ImportClock(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Find a module as the other finders do, and have its loading measured."""
         for finder in sys.meta_path:
-            if finder is self or not hasattr(finder, "find_spec"):
+            if isinstance(finder, ImportClock) or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
