@@ -50,7 +50,7 @@ test-models: setup ## golden fixtures of the foundation models: one table, then 
 	@pytest -q tests/python/test_models_*.py
 
 test-pipeline: setup ## tests that run Nextflow and read the results back
-	@pytest -q -n 2 --dist loadfile -m "pipeline and not slow" --durations 15
+	@pytest -q -n 2 --dist loadfile -m "pipeline and not slow" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py)
 
 test-nf: setup ## nf-test, when it is on PATH
 ifdef NF_TEST
