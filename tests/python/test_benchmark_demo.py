@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -61,9 +60,3 @@ def test_a_run_that_was_cached_or_says_nothing_is_no_measurement(tmp_path: Path)
     trace = _run(tmp_path / "silent", ("aa/000001", "S", "COMPLETED", *row[3:]), log="")
     with pytest.raises(SystemExit, match="no line about imports"):
         demo.read_tasks(trace, tmp_path / "silent" / "work")
-
-
-def test_the_page_has_what_was_measured() -> None:
-    text = (PROJECT / "docs" / "performance.md").read_text()
-    kept = text.split(demo.BEGIN)[1].split(demo.END)[0].strip()
-    assert kept == demo.section(json.loads((PROJECT / "benchmarks" / "results_demo.json").read_text()))

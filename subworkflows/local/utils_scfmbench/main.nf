@@ -48,8 +48,9 @@ def importedFiles(source, text, known) {
     def imports = text =~ /(?m)^[ \t]*(?:import[ \t]+(scfm[\w.]*)|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.*))/
     return imports.collect { _line, whole, dots, name, names ->
         def module = whole ?: absoluteModule(source, dots, name)
-        def members = (names ?: '').replaceAll(/#.*/, '').tokenize('(), \t\n').collect { member -> "${module}.${member}".toString() }
-        module.startsWith('scfm') ? ([module] + members).collectMany { dotted -> moduleFiles(dotted, known) } : []
+        def folder = module.replace('.', '/')
+        def members = (names ?: '').replaceAll(/#.*/, '').tokenize('(), \t\n').collectMany { member -> [folder + '/' + member + '.py', folder + '/' + member + '/__init__.py'] }
+        module.startsWith('scfm') ? moduleFiles(module, known) + members.findAll { member -> member in known } : []
     }.flatten()
 }
 
