@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import resume
+
 # one thread for every numerical library, before any of them is imported: workers share the cores, and numba refuses a
 # change of its number of threads once it has started
 THREADS = (
@@ -21,6 +23,16 @@ THREADS = (
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this project."""
+    resume.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set them up."""
+    resume.configure(config)
 
 
 @pytest.fixture(scope="session")
