@@ -67,15 +67,15 @@ def test_07_harmony_with_theta_50_on_two_tissues_is_over_correction(tmp_path: Pa
 
 def test_08_a_rare_label_is_lost_under_strong_correction_and_kept_without(tmp_path: Path) -> None:
     """0.3 % of the cells, with markers, in one of two batches."""
-    design = {"n_cells": 5000, "n_genes": 120, "n_types": 3, "n_batches": 2, "type_effect": 0.8, "batch_effect": 0.4}
-    design |= {"composition": [[0.596, 0.398, 0.006], [0.6, 0.4, 0]], "depth": 800}
-    design["programmes"] = [{"name": "rare", "genes": 20, "size": 2, "types": [2]}]
+    design = {"n_cells": 3500, "n_genes": 120, "n_types": 3, "n_batches": 2, "type_effect": 0.8, "batch_effect": 0.4}
+    design |= {"composition": [[0.598, 0.398, 0.004], [0.6, 0.4, 0]], "depth": 800}
+    design["programmes"] = [{"name": "rare", "genes": 30, "size": 2.5, "types": [2]}]
     study = Study(tmp_path, design, n_hvg=120, n_pcs=10, diagnose_permutations=100)
     plain, strong = study.embed("pca"), study.embed("harmony", harmony_theta=50)
     study.diagnose(plain, strong)
     assert "W-RARE-01" not in study.told(plain, "diagnose")
     (entry,) = study.told(strong, "diagnose")["W-RARE-01"]
-    assert entry["values"]["label"] == "type_2" and entry["values"]["share"] == pytest.approx(0.003, abs=0.002)
+    assert entry["values"]["label"] == "type_2" and entry["values"]["share"] < 0.006
 
 
 #: what a perfect mixture and what full separation reach, by metric: the metric's own ends where it has no entry
