@@ -29,6 +29,7 @@ from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
 from scfm.report.sections.messages import messages_html
+from scfm.report.sections.residual import cluster_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names
@@ -163,6 +164,13 @@ def test_every_message_is_linked_to_the_table_with_its_values(data):
     prefixes = {p for table in load_tables().values() for p in table.messages}
     assert all(any(c == p or c.startswith(f"{p}-") for c in codes) for p in prefixes)  # none that no message has
     assert "<script>" not in linked("<script> tables/none.tsv")
+
+
+def test_where_no_donor_is_declared_no_cluster_can_be_called_one_of_a_donor(modules, data):
+    assert "the samplesheet names no donor_key" in section_of(modules["fails"], "pbmc_clusters").data
+    known = data.tables["clusters"].assign(donor="d1", donor_share=0.4, donor_share_of_label=0.3)
+    (section,) = cluster_sections(data.with_tables(clusters=known), "pbmc")
+    assert "Whether a cluster is of one donor" not in section.data and "Cluster" in section.data
 
 
 def test_a_clean_run_says_so(data):
