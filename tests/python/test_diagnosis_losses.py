@@ -88,6 +88,20 @@ def test_a_rare_label_is_lost_in_noise_and_kept_without_correction() -> None:
     assert told["code"] == "W-RARE-01" and f"{name} (" in told["text"]
 
 
+def test_what_loses_a_rare_label_is_f1_neighbours_or_other_batches_and_not_the_recall_of_one_cluster() -> None:
+    """The cluster with the best F1 can be a smaller and purer one than before: its recall falls, and nothing is lost."""
+    counts, obs = simulate(2, n_cells=200, n_types=2, composition=[[0.8, 0.2]] * 2, n_batches=2, type_effect=1.5)
+    cells = cells_of(counts, obs)
+    finder, near = rare.RareFinder(cells, DiagnosisSettings(rare_cells=60)), embed(cells)
+    after = finder.measure(near)
+    (name,) = after
+    flags = {}
+    for measure in rare.MEASURES:
+        before = {name: after[name] | {measure: after[name][measure] + 0.25}}
+        flags[measure] = finder.rows(near, before)["flags"].item()
+    assert flags == {"best_f1": "lost", "best_recall": "", "purity": "lost", "held_out_recall": "lost"}
+
+
 def test_a_rare_label_that_not_every_seed_finds_is_unstable() -> None:
     counts, obs = simulate(2, n_cells=600, n_types=3, composition=[[0.65, 0.3, 0.05]] * 2, n_batches=2, type_effect=1.5)
     cells = cells_of(counts, obs)

@@ -7,7 +7,10 @@ import json
 import pandas as pd
 import pytest
 
-from helpers_pipeline import PROJECT, Run, run_pipeline, valid_rows
+from helpers_pipeline import PROJECT, Run, run_pipeline
+from scfm.registries.reader import ASSETS
+from scfm.registries.schemas import Schemas
+from scfm.registries.typed import read_typed
 
 DATA = PROJECT.parent / "shared" / "data" / "pbmc_ifnb.h5ad"
 pytestmark = [
@@ -16,6 +19,7 @@ pytestmark = [
     pytest.mark.shared_data,
     pytest.mark.skipif(not DATA.exists(), reason="the real data sets are not beside the checkout (../shared/data)"),
 ]
+SCHEMAS = Schemas(ASSETS)
 INTERFERON = {"ISG15", "IFI6", "IFIT1", "IFIT3", "MX1"}
 
 
@@ -46,7 +50,10 @@ def of(run: Run, table: str, embedding: str) -> pd.DataFrame:
 
 def test_the_tables_of_the_diagnosis_are_valid(ifnb: Run) -> None:
     names = ("design", "residual", "clusters", "markers", "overcorrection", "balanced", "de", "de_genes")
-    assert all(valid_rows(ifnb, name) > 0 for name in names)
+    for name in names:
+        table = read_typed(ifnb.outdir / "tables" / f"{name}.tsv", name, SCHEMAS)
+        SCHEMAS.check(table, name)
+        assert len(table), name
 
 
 def test_the_batch_is_said_to_be_biology(ifnb: Run) -> None:
@@ -79,7 +86,7 @@ def test_harmony_on_the_condition_is_over_correction(ifnb: Run) -> None:
     rows = of(ifnb, "overcorrection", "harmony.raw.0")
     probe = rows[(rows["test"] == "biology_probe") & (rows["label"] == "all")].iloc[0]
     assert probe["before"] > 0.8 and probe["value"] > probe["limit"] and str(probe["failed"]).lower() == "true"
-    (entry,) = [m for m in messages(ifnb)["W-OVER-01"] if m["method"] == "harmony"]
+    (entry,) = [m for m in messages(ifnb)["W-OVER-01"] if m["text"].startswith("Harmony shows")]
     assert "stratified" in probe["folds"] and "folds without donors" in entry["text"]
     before = of(ifnb, "overcorrection", "pca.raw.0").query("test == 'biology_probe' and label == 'all'").iloc[0]
     assert str(before["failed"]).lower() == "false"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from scfm.diagnosis.residual_messages import TITLES
@@ -112,7 +113,13 @@ def rare_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dic
             lost = {"before": float(row.best_f1_before), "after": float(row.best_f1_after)}
             lost |= {"purity_before": float(row.purity_before), "purity_after": float(row.purity_after)}
             limits = {"limit": settings.rare_f1, "threshold": settings.rare_drop}
-            found.append(message("W-RARE-01", **about, values=values | lost, **limits))
+            held_out = ""
+            if not isnan(row.held_out_recall_before):  # where another batch has the label
+                held_out = (
+                    f", share recognised from other batches {row.held_out_recall_before:.2f} to"
+                    f" {row.held_out_recall_after:.2f}"
+                )
+            found.append(message("W-RARE-01", **about, values=values | lost, held_out=held_out, **limits))
         if "unstable" in row.flags:
             spread = {"n_seeds": int(row.n_seeds), "low": float(row.best_f1_low), "high": float(row.best_f1_high)}
             found.append(message("W-RARE-02", **about, values=values | spread, threshold=settings.rare_drop))

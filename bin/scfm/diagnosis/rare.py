@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0)
 #: what is measured of a rare label, before and after correction
 MEASURES = ("best_f1", "best_recall", "purity", "held_out_recall")
+#: those whose fall loses a label; the recall is that of the cluster with the best F1, which may be a smaller one
+JUDGED = ("best_f1", "purity", "held_out_recall")
 COLUMNS = (
     "label",
     "n_cells",
@@ -178,7 +180,7 @@ class RareFinder:
         Returns
         -------
         ``COLUMNS``, one row per rare label. ``best_f1_low`` and ``best_f1_high`` are over the seeds. Flags, joined by
-        commas: ``lost``, any measure fell by more than ``rare_drop``, or the best F1 fell below ``rare_f1``;
+        commas: ``lost``, a measure of :data:`JUDGED` fell by more than ``rare_drop``, or the best F1 below ``rare_f1``;
         ``unstable``, the best F1 differs by more than ``rare_drop`` between seeds.
         """
         import numpy as np
@@ -192,9 +194,7 @@ class RareFinder:
             row["share"] = row["n_cells"] / len(labels)
             for measure in MEASURES:
                 row |= {f"{measure}_before": before[name][measure], f"{measure}_after": values[measure]}
-            # the recall of a cluster that was hardly of the label says nothing
-            judged = ("best_f1", "purity", *(("best_recall",) if before[name]["best_f1"] >= limit else ()))
-            drops = np.array([before[name][m] - values[m] for m in judged])
+            drops = np.array([before[name][m] - values[m] for m in JUDGED])
             below = values["best_f1"] < limit <= before[name]["best_f1"]
             found = [values["best_f1"], *(seed[name] for seed in seeds if name in seed)]
             row |= {"n_seeds": len(found), "best_f1_low": min(found), "best_f1_high": max(found)}
