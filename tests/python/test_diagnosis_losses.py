@@ -89,7 +89,7 @@ def test_a_rare_label_is_lost_in_noise_and_kept_without_correction() -> None:
 
 
 def test_what_loses_a_rare_label_is_f1_neighbours_or_other_batches_and_not_the_recall_of_one_cluster() -> None:
-    """The cluster with the best F1 can be a smaller and purer one than before: its recall falls, and nothing is lost."""
+    """The cluster with the best F1 can be a smaller and purer one than before: its recall falls, nothing is lost."""
     counts, obs = simulate(2, n_cells=200, n_types=2, composition=[[0.8, 0.2]] * 2, n_batches=2, type_effect=1.5)
     cells = cells_of(counts, obs)
     finder, near = rare.RareFinder(cells, DiagnosisSettings(rare_cells=60)), embed(cells)
