@@ -61,7 +61,8 @@ endif
 
 test: setup lint test-nf test-python test-pipeline ## everything but the slow tests
 
-test-full: test ## the slow tests too: compiled references, real data sets, all scenarios, long trainings
+test-full: export PYTEST_ADDOPTS := --resume
+test-full: test ## the slow tests too: references, real data sets, all scenarios, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
 	@pytest -q -m "slow and pipeline" --durations 15
 

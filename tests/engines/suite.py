@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -31,10 +31,10 @@ SOURCES = [
 Case = Callable[[Path], str]
 
 
-def digest() -> str:
-    """Return a SHA-256 over every tracked or new file of the pipeline and of these suites."""
+def digest(sources: Sequence[str] = SOURCES) -> str:
+    """Return a SHA-256 over every tracked or new file below some folders, by default of the pipeline and its suites."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", *SOURCES],
+        ["git", "ls-files", "-co", "--exclude-standard", *sources],
         cwd=PROJECT,
         capture_output=True,
         text=True,

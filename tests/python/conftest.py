@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import resume
+
 if TYPE_CHECKING:
     from helpers_report import Run
 
@@ -27,6 +29,16 @@ os.environ.update(dict.fromkeys(THREADS, "1"))
 PROJECT = Path(__file__).resolve().parents[2]
 # what numba compiles is kept where -profile test keeps it: workers, and the runs of the pipeline, compile it once
 os.environ.setdefault("NUMBA_CACHE_DIR", str(PROJECT / ".tools" / f"numba-{os.getuid()}"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this project."""
+    resume.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set them up."""
+    resume.configure(config)
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,9 @@ def tables_of(*, corrected: bool) -> dict[str, list[dict[str, object]]]:
     marker |= {"n_clusters_after": 1, "auroc_before": 0.98, "auroc_after": 0.98 - 0.2 * corrected}
     marker |= {"flags": "auroc" if corrected else "", **ok}
     rare = {"label": "DC", "n_cells": 9, "share": 0.01, "best_f1_before": 0.8, "best_f1_after": 0.8 - 0.6 * corrected}
+    rare |= {"n_seeds": 1 + 2 * corrected, "best_f1_low": 0.1, "best_f1_high": 0.2 if corrected else 0.1}
+    balanced = {"metric": "kbet", "n_cells": 300, "n_balanced": 80, "n_batches": 2, "n_labels": 1, "value": 0.2}
+    balanced |= {"balanced": 0.4, "spread": 0.05, "change": 0.2, **ok}
     test = {"test": "biology_probe", "label": "all", "column": "condition", "folds": "stratified", "n_cells": 300}
     test |= {"before": 0.9, "after": 0.9 - 0.3 * corrected, "value": 0.3 * corrected, "limit": 0.15}
     return {
@@ -146,4 +149,5 @@ def tables_of(*, corrected: bool) -> dict[str, list[dict[str, object]]]:
         "markers": [marker],
         "rare": [rare | {"flags": "lost" if corrected else ""}],
         "overcorrection": [test | {"failed": corrected, **ok}],
+        "balanced": [balanced],
     }

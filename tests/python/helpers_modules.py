@@ -54,12 +54,13 @@ def diagnosed(folder: Path) -> dict[str, Path]:
         "prepared": folder / "tiny.prepared.h5ad",
         "pca": folder / "tiny.pca.parquet",
         "programmes": ASSETS / "programmes.tsv",
+        "metrics_table": ASSETS / "metrics.tsv",
     }
 
 
 def results_of(folder: Path) -> list[Path]:
     """Return what the steps left about the embeddings: what COLLECT_RESULTS is given."""
-    diagnosis = (".residual.tsv", ".clusters.tsv", ".markers.tsv", ".rare.tsv", ".overcorrection.tsv")
+    diagnosis = (".residual.tsv", ".clusters.tsv", ".markers.tsv", ".rare.tsv", ".overcorrection.tsv", ".balanced.tsv")
     tables = (".scores.tsv", ".probing.tsv", ".centroids.tsv", ".design.tsv", *diagnosis)
     kinds = (".status.json", ".facts.json", ".design.json", f"{STEM}.json", *tables)
     return sorted(path for path in folder.iterdir() if path.name.endswith(kinds))

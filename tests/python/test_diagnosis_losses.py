@@ -88,6 +88,32 @@ def test_a_rare_label_is_lost_in_noise_and_kept_without_correction() -> None:
     assert told["code"] == "W-RARE-01" and f"{name} (" in told["text"]
 
 
+def test_what_loses_a_rare_label_is_f1_neighbours_or_other_batches_and_not_the_recall_of_one_cluster() -> None:
+    """The cluster with the best F1 can be a smaller and purer one than before: its recall falls, nothing is lost."""
+    counts, obs = simulate(2, n_cells=200, n_types=2, composition=[[0.8, 0.2]] * 2, n_batches=2, type_effect=1.5)
+    cells = cells_of(counts, obs)
+    finder, near = rare.RareFinder(cells, DiagnosisSettings(rare_cells=60)), embed(cells)
+    after = finder.measure(near)
+    (name,) = after
+    flags = {}
+    for measure in rare.MEASURES:
+        before = {name: after[name] | {measure: after[name][measure] + 0.25}}
+        flags[measure] = finder.rows(near, before)["flags"].item()
+    assert flags == {"best_f1": "lost", "best_recall": "", "purity": "lost", "held_out_recall": "lost"}
+
+
+def test_a_rare_label_that_not_every_seed_finds_is_unstable() -> None:
+    counts, obs = simulate(2, n_cells=600, n_types=3, composition=[[0.65, 0.3, 0.05]] * 2, n_batches=2, type_effect=1.5)
+    cells = cells_of(counts, obs)
+    finder, near = rare.RareFinder(cells, DiagnosisSettings(rare_cells=60)), embed(cells)
+    noise = embedded(cells, np.random.default_rng(0).normal(size=(600, 5)))
+    (row,) = finder.rows(near, finder.measure(near), [near, noise]).to_dict("records")
+    assert (row["flags"], row["n_seeds"]) == ("unstable", 3)
+    assert row["best_f1_high"] == row["best_f1_after"] and row["best_f1_low"] < 0.3
+    (told,) = rare_messages(finder.rows(near, finder.measure(near), [noise]), SETTINGS, ABOUT)
+    assert told["code"] == "W-RARE-02" and "over 2 seeds (largest difference allowed 0.2)" in told["text"]
+
+
 def test_the_best_cluster_and_purity_have_known_answers() -> None:
     mine = np.array([1, 1, 1, 0, 0, 0, 0, 0], dtype=bool)
     f1, recall = rare.best_cluster(mine, [np.zeros(8, dtype=int), np.array([0, 0, 1, 0, 1, 1, 1, 1])])
@@ -194,6 +220,7 @@ def test_the_uncorrected_the_best_two_and_the_named_are_chosen() -> None:
     chosen = choose_embeddings(scores, metrics, wanted="combat.raw.1,missing", **options)
     best = ["harmony.raw.0", "scvi.raw.0"]
     assert chosen["embeddings"] == ["pca.raw.0", "pca.raw.1", *best, "combat.raw.1"]
+    assert chosen["other_seeds"] == ["combat.raw.0", "harmony.raw.1", "scvi.raw.1"]
     assert [m["code"] for m in chosen["warnings"]] == ["W-DIAG-01"] and "'missing'" in chosen["warnings"][0]["text"]
     biological = choose_embeddings(scores, metrics, batch_role="biological", **options)
     assert biological["embeddings"][2:] == best

@@ -17,17 +17,19 @@ from hypothesis import strategies as st
 from helpers_report import ASSETS, read_report, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
-from scfm.registries.messages import message
+from scfm.registries.messages import load_messages, message
 from scfm.registries.sections import load_chapters, load_sections
 from scfm.registries.tables import load_tables
 from scfm.report.build import build_modules, section_function
 from scfm.report.page.html import colour
+from scfm.report.page.links import file_of_message, linked
 from scfm.report.page.mqc import Module, Section, slug, write_modules
 from scfm.report.page.tables import CONTROL, Heat, heat_table, tabs
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
 from scfm.report.sections.messages import messages_html
+from scfm.report.sections.residual import cluster_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names
@@ -148,6 +150,28 @@ def test_a_thousand_messages_are_a_few_lines(data):
     assert content.count("<li>") == 1000
 
 
+def test_every_message_is_linked_to_the_table_with_its_values(data):
+    content = messages_html([message("W-BAL-01", reasons="Sizes differ", absent="", dataset="pbmc")], data)
+    assert '<a href="../tables/balanced.tsv">tables/balanced.tsv</a>' in content  # what the advice mentions
+    assert '<a href="../tables/design.tsv">tables/design.tsv</a>' in content  # where its values are
+    codes = {row.code for row in load_messages().values()}
+    files = {code: file_of_message(code) for code in codes}
+    assert set(files.values()) <= {"warnings.json", *(f"{name}.tsv" for name in load_tables())}
+    known = ("W-RES-02", "W-CL-03", "W-RARE-01", "W-MRK-01", "W-OVER-01", "W-DE-01", "E-CONF-01")
+    tables = ("residual", "clusters", "rare", "markers", "overcorrection", "de", "design")
+    assert [files[code] for code in known] == [f"{name}.tsv" for name in tables]
+    prefixes = {p for table in load_tables().values() for p in table.messages}
+    assert all(any(c == p or c.startswith(f"{p}-") for c in codes) for p in prefixes)  # none that no message has
+    assert "<script>" not in linked("<script> tables/none.tsv")
+
+
+def test_where_no_donor_is_declared_no_cluster_can_be_called_one_of_a_donor(modules, data):
+    assert "the samplesheet names no donor_key" in section_of(modules["fails"], "pbmc_clusters").data
+    known = data.tables["clusters"].assign(donor="d1", donor_share=0.4, donor_share_of_label=0.3)
+    (section,) = cluster_sections(data.with_tables(clusters=known), "pbmc")
+    assert "Whether a cluster is of one donor" not in section.data and "Cluster" in section.data
+
+
 def test_a_clean_run_says_so(data):
     clean = data.status.assign(status="ok")
     copy = replace(data.with_tables(status=clean), verdict={"n_failed": 0})
@@ -181,7 +205,9 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["trust"], name) == [
             "controls",
             "baselines",
-            *(["common", "seeds", "ranks"] if has_total else []),
+            *(["common", "seeds"] if has_total else []),
+            "balanced",
+            *(["ranks"] if has_total else []),
             "status",
         ]
         changes = ["slopes", "changes"] if has_total else []

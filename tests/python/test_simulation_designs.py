@@ -69,7 +69,7 @@ def test_a_programme_is_the_log_fold_change_of_its_cells_alone():
     member = (truth.obs["cell_type"] == "type_1") & truth.obs["donor"].isin(["donor_0", "donor_2"])
     np.testing.assert_array_equal(truth.obs["programme_activation"], member)
     genes = gene_table(truth)
-    assert genes.index[:3].tolist() == ["FOS", "JUN", "Gene03"]
+    assert genes.index[:3].tolist() == ["FOS", "JUN", "SIM03"]
     assert genes["programme_activation"].tolist() == [1.5, 1.5] + [0.0] * 78
     change = np.log(truth.own_shares(truth.obs)) - np.log(plain.own_shares(plain.obs))
     inside, outside = change[member], change[~member]

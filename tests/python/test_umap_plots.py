@@ -8,7 +8,18 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from scfm.umap.plots import MISSING, NOTE, _densest_place, _legend_entries, _scatter, draw_gallery, draw_one, palette
+from scfm.umap.draw import drawn_keys
+from scfm.umap.plots import (
+    MISSING,
+    NOTE,
+    _densest_place,
+    _legend_entries,
+    _scatter,
+    draw_gallery,
+    draw_one,
+    draw_panels,
+    palette,
+)
 
 
 def picture(n: int = 400, n_labels: int = 4) -> pd.DataFrame:
@@ -74,3 +85,31 @@ def test_pictures_are_written_with_their_note(tmp_path, monkeypatch):
         assert figure._supxlabel.get_text() == NOTE
     titles = [axes.get_title(loc="left") for axes in figures[1].axes]
     assert titles[:4] == ["pca.raw.0: batch", "pca.raw.0: label", "scvi.raw.0: batch", "scvi.raw.0: label"]
+
+
+def test_a_panel_per_condition_shows_its_cells_and_greys_all_others(tmp_path, monkeypatch):
+    from scfm.umap import plots
+
+    figures, make = [], plots._figure
+    monkeypatch.setattr(plots, "_figure", lambda *size: figures.append(make(*size)) or figures[-1])
+    table = picture().assign(condition=np.repeat(["before", "after", "late", None], 100))
+    draw_panels(table, "condition", tmp_path / "panels.png", seed=0)
+    (figure,) = figures
+    panels = figure.axes[:-1]
+    assert [axes.get_title(loc="left") for axes in panels] == ["after (100)", "before (100)", "late (100)"]
+    for axes in panels:
+        others, own = axes.collections
+        assert (len(others.get_offsets()), len(own.get_offsets())) == (300, 100)
+    assert figure._supxlabel.get_text() == NOTE and (tmp_path / "panels.png").stat().st_size > 1000
+    many = table.assign(condition=[f"c{i % 20:02d}" for i in range(len(table))])
+    draw_panels(many, "condition", tmp_path / "many.png", seed=0)
+    assert len(figures[1].axes) == 13 and "the 12 largest of 20" in figures[1]._suptitle.get_text()
+
+
+def test_keys_that_split_as_the_batch_does_have_no_picture_of_their_own():
+    cells = pd.DataFrame({"batch": ["a", "a", "b", "b"], "condition": ["x", "x", "y", "y"], "tissue": ["t"] * 4})
+    assert drawn_keys(cells.assign(donor=None)) == []
+    assert drawn_keys(cells.assign(donor=["d", "e", "d", "e"], condition=["x", "x", "y", None])) == [
+        "condition",
+        "donor",
+    ]

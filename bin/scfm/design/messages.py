@@ -85,7 +85,8 @@ def strength_messages(
     if pcr < limits.negligible:
         found.append(message("I-STR-01", values={"batch_key": batch_key, "pcr": pcr}, threshold=limits.negligible))
     shared, unique = strength.shared_with_batch.get("condition"), strength.unique.get("batch")
-    if shared is not None and unique is not None and shared > unique:
+    is_same = names["condition"] == batch_key  # which E-CONF-01 says
+    if shared is not None and unique is not None and shared > unique and not is_same:
         values = {"batch_key": batch_key, "key": names["condition"], "shared": shared, "unique": unique}
         found.append(message("W-CONF-02/effect", values=values, threshold=unique))
     return found

@@ -58,7 +58,7 @@ def choose_embeddings(
     Returns
     -------
     ``dataset``; ``embeddings``, in the order uncorrected, best first, named; ``reasons``, ``{embedding: why}``;
-    ``warnings``.
+    ``other_seeds``, embeddings that differ from a chosen one in the seed alone; ``warnings``.
 
     Raises
     ------
@@ -80,7 +80,15 @@ def choose_embeddings(
         absent += [] if found else [name]
         chosen |= {e: "named in --diagnose" for e in found if e not in chosen}
     told = [message("W-DIAG-01", dataset=datasets[0], n_names=len(absent), names=absent)] if absent else []
-    return {"dataset": datasets[0], "embeddings": list(chosen), "reasons": chosen, "warnings": told}
+    kinds = {tuple(known.loc[name, ["method", "correction"]]) for name in chosen}
+    others = [e for e, row in known.iterrows() if (row["method"], row["correction"]) in kinds and e not in chosen]
+    return {
+        "dataset": datasets[0],
+        "embeddings": list(chosen),
+        "reasons": chosen,
+        "other_seeds": sorted(others),
+        "warnings": told,
+    }
 
 
 def _names_of(embedding: str, row: "pd.Series") -> set[str]:

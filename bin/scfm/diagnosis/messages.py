@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from scfm.diagnosis.residual_messages import TITLES
@@ -96,7 +97,7 @@ def marker_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: d
 
 
 def rare_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return W-RARE-01 of every rare label that is lost.
+    """Return W-RARE-01 of every rare label that is lost, and W-RARE-02 of every one that not all seeds find.
 
     Parameters
     ----------
@@ -105,21 +106,21 @@ def rare_messages(table: "pd.DataFrame", settings: DiagnosisSettings, about: dic
     settings, about
         As in :func:`cluster_messages`.
     """
-    return [
-        message(
-            "W-RARE-01",
-            **about,
-            values={
-                "label": row.label,
-                "n_cells": int(row.n_cells),
-                "share": float(row.share),
-                "before": float(row.best_f1_before),
-                "after": float(row.best_f1_after),
-                "purity_before": float(row.purity_before),
-                "purity_after": float(row.purity_after),
-            },
-            limit=settings.rare_f1,
-            threshold=settings.rare_drop,
-        )
-        for row in table[table["flags"] != ""].itertuples()
-    ]
+    found = []
+    for row in table[table["flags"] != ""].itertuples():
+        values = {"label": row.label, "n_cells": int(row.n_cells), "share": float(row.share)}
+        if "lost" in row.flags:
+            lost = {"before": float(row.best_f1_before), "after": float(row.best_f1_after)}
+            lost |= {"purity_before": float(row.purity_before), "purity_after": float(row.purity_after)}
+            limits = {"limit": settings.rare_f1, "threshold": settings.rare_drop}
+            held_out = ""
+            if not isnan(row.held_out_recall_before):  # where another batch has the label
+                held_out = (
+                    f", share recognised from other batches {row.held_out_recall_before:.2f} to"
+                    f" {row.held_out_recall_after:.2f}"
+                )
+            found.append(message("W-RARE-01", **about, values=values | lost, held_out=held_out, **limits))
+        if "unstable" in row.flags:
+            spread = {"n_seeds": int(row.n_seeds), "low": float(row.best_f1_low), "high": float(row.best_f1_high)}
+            found.append(message("W-RARE-02", **about, values=values | spread, threshold=settings.rare_drop))
+    return found

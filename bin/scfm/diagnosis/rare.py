@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0)
 #: what is measured of a rare label, before and after correction
 MEASURES = ("best_f1", "best_recall", "purity", "held_out_recall")
+#: those whose fall loses a label; the recall is that of the cluster with the best F1, which may be a smaller one
+JUDGED = ("best_f1", "purity", "held_out_recall")
 COLUMNS = (
     "label",
     "n_cells",
     "share",
     *(f"{name}_{when}" for name in MEASURES for when in ("before", "after")),
+    "n_seeds",
+    "best_f1_low",
+    "best_f1_high",
     "flags",
 )
 
@@ -41,6 +46,11 @@ def rare_labels(labels: "np.ndarray", settings: DiagnosisSettings) -> list[str]:
     names, counts = np.unique(labels, return_counts=True)
     rare = (counts < settings.rare_cells) | (counts < settings.rare_share * len(labels))
     return [str(n) for n in names[rare]]
+
+
+def clusterings_of(embedded: Embedded) -> "list[np.ndarray]":
+    """Return the clusterings among which the best single cluster is looked for, coarse to fine."""
+    return [cluster_cells(embedded, resolution) for resolution in RESOLUTIONS]
 
 
 def best_cluster(is_label: "np.ndarray", clusterings: "Sequence[np.ndarray]") -> tuple[float, float]:
@@ -133,7 +143,7 @@ class RareFinder:
         if not rare:
             return {}
         codes = np.unique(labels, return_inverse=True)[1].ravel()
-        clusterings = [cluster_cells(embedded, r) for r in RESOLUTIONS]
+        clusterings = clusterings_of(embedded)
         near = embedded.near.first(K + 1).indices[:, 1:]
         found = {}
         for name in rare:
@@ -146,8 +156,17 @@ class RareFinder:
             found[name] = dict(zip(MEASURES, values, strict=True))
         return found
 
-    def rows(self, embedded: Embedded, before: dict[str, dict[str, float]]) -> "pd.DataFrame":
-        """Compare an embedding with the uncorrected one of the same cells.
+    def best_f1(self, embedded: Embedded) -> dict[str, float]:
+        """Return ``{label: F1 of its best cluster}`` of the rare labels of an embedding."""
+        labels = self.cells.obs["label"].to_numpy()[embedded.rows].astype(str)
+        rare = rare_labels(labels, self.settings)
+        clusterings = clusterings_of(embedded) if rare else []
+        return {name: best_cluster(labels == name, clusterings)[0] for name in rare}
+
+    def rows(
+        self, embedded: Embedded, before: dict[str, dict[str, float]], other_seeds: Sequence[Embedded] = ()
+    ) -> "pd.DataFrame":
+        """Compare an embedding with the uncorrected one of the same cells, and with other seeds of its method.
 
         Parameters
         ----------
@@ -155,24 +174,34 @@ class RareFinder:
             The embedding.
         before
             What :meth:`measure` gives for the uncorrected one.
+        other_seeds
+            The same method and correction with other seeds.
 
         Returns
         -------
-        ``COLUMNS``, one row per rare label. Flag ``lost``: any measure fell by more than ``rare_drop``, or the best
-        F1 fell below ``rare_f1``.
+        ``COLUMNS``, one row per rare label. ``best_f1_low`` and ``best_f1_high`` are over the seeds. Flags, joined by
+        commas: ``lost``, a measure of :data:`JUDGED` fell by more than ``rare_drop``, or the best F1 below ``rare_f1``;
+        ``unstable``, the best F1 differs by more than ``rare_drop`` between seeds.
         """
         import numpy as np
         import pandas as pd
 
         labels = self.cells.obs["label"].to_numpy()[embedded.rows].astype(str)
         after, rows = self.measure(embedded), []
+        seeds, limit = [self.best_f1(other) for other in other_seeds], self.settings.rare_f1
         for name, values in after.items():
             row: dict[str, Any] = {"label": name, "n_cells": int((labels == name).sum())}
             row["share"] = row["n_cells"] / len(labels)
             for measure in MEASURES:
                 row |= {f"{measure}_before": before[name][measure], f"{measure}_after": values[measure]}
-            drops = np.array([before[name][m] - values[m] for m in ("best_f1", "best_recall", "purity")])
-            below = values["best_f1"] < self.settings.rare_f1 <= before[name]["best_f1"]
-            row["flags"] = "lost" if below or (drops > self.settings.rare_drop).any() else ""
+            drops = np.array([before[name][m] - values[m] for m in JUDGED])
+            below = values["best_f1"] < limit <= before[name]["best_f1"]
+            found = [values["best_f1"], *(seed[name] for seed in seeds if name in seed)]
+            row |= {"n_seeds": len(found), "best_f1_low": min(found), "best_f1_high": max(found)}
+            flags = {
+                "lost": below or bool((drops > self.settings.rare_drop).any()),
+                "unstable": max(found) - min(found) > self.settings.rare_drop,
+            }
+            row["flags"] = ",".join(name for name, holds in flags.items() if holds)
             rows.append(row)
         return pd.DataFrame(rows, columns=list(COLUMNS))

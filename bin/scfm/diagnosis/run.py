@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.diagnosis.balanced import balance_messages, balanced_rows
 from scfm.diagnosis.causes import Explainer
 from scfm.diagnosis.choose import is_uncorrected
 from scfm.diagnosis.clusters import cluster_cells, cluster_rows
@@ -28,7 +29,8 @@ from scfm.errors import ScfmError
 from scfm.inputs.keys import key_pairs
 from scfm.inputs.side_files import read_markers
 from scfm.io.tables import put_identity, read_json, read_table, write_table
-from scfm.task.group import Member
+from scfm.metrics.registry import Metric, load_metrics
+from scfm.task.group import Member, run_each
 from scfm.task.resources import versions_of
 from scfm.task.steps import step
 
@@ -40,12 +42,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Files of a data set: obs table, prepared h5ad, uncorrected PCA, table of programmes, and the user's markers."""
+    """Files of a data set: obs table, prepared h5ad, uncorrected PCA, tables of programmes and metrics, and the user's
+    markers.
+    """
 
     obs: Path
     prepared: Path
     pca: Path
     programmes: Path
+    metrics: Path
     markers: Path | None = None
 
 
@@ -91,6 +96,11 @@ class DatasetDiagnosis:
         return PairExplanations(explainer, PairFinder(self.cells, self.settings.min_cells))
 
     @cached_property
+    def batch_metrics(self) -> list[Metric]:
+        """The metrics of how well batches mix."""
+        return [m for m in load_metrics(self.files.metrics).values() if m.group == "batch"]
+
+    @cached_property
     def markers(self) -> MarkerMeasure:
         """Markers of every label: the user's, or from the data."""
         given = read_markers(self.files.markers) if self.files.markers else None
@@ -126,6 +136,7 @@ def diagnose_embeddings(
     *,
     data: DataFiles,
     params: Mapping[str, Any],
+    other_seeds: Sequence[Member] = (),
     n_threads: int,
     outdir: Path,
     on_error: str,
@@ -140,6 +151,8 @@ def diagnose_embeddings(
         Files of the data set.
     params
         Parameters of the run, see :class:`DiagnosisSettings`.
+    other_seeds
+        The same methods and corrections with other seeds, with their ``knn``: rare labels are looked for in them too.
     n_threads
         Threads of the linear algebra.
     outdir
@@ -154,27 +167,26 @@ def diagnose_embeddings(
     """
     from threadpoolctl import threadpool_limits
 
-    found = sorted(
-        ((read_json(member.sidecar), member) for member in members),
-        key=lambda pair: (pair[0]["dataset"], pair[0]["embedding"]),
-    )
-    datasets = sorted({sidecar["dataset"] for sidecar, _ in found})
+    sidecars = {member.name: read_json(member.sidecar) for member in (*members, *other_seeds)}
+    datasets = sorted({sidecars[member.name]["dataset"] for member in members})
     if len(datasets) != 1:
         raise ScfmError(f"The embeddings are of {len(datasets)} data sets ({', '.join(datasets)}); diagnose one.")
     shared = DatasetDiagnosis(datasets[0], data, DiagnosisSettings.of(params))
-    for sidecar, member in found:
+
+    def work(member: Member) -> None:
+        sidecar = sidecars[member.name]
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": outdir}
-        with step("diagnose", **about, on_error=on_error) as status:
-            if "knn" not in member.more:
-                raise ScfmError(f"The neighbours of {member.name} are not among the files given.")
-            with threadpool_limits(limits=n_threads):
-                tables, warnings = diagnose(
-                    shared,
-                    read_embedded(member.embedding, member.more["knn"], shared.cells),
-                    sidecar,
-                    shared.primary_scores(member.more.get("scores")),
-                    corrector_of(sidecar, params),
-                )
+        with step("diagnose", **about, on_error=on_error) as status, threadpool_limits(limits=n_threads):
+            tables, warnings = diagnose(
+                shared,
+                _embedded(member, shared.cells),
+                sidecar,
+                scores=shared.primary_scores(member.more.get("scores")),
+                corrector=corrector_of(sidecar, params),
+                other_seeds=[
+                    _embedded(m, shared.cells) for m in other_seeds if is_other_seed(sidecars[m.name], sidecar)
+                ],
+            )
             for name, rows in tables.items():
                 put_identity(rows, sidecar)
                 write_table(rows, outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.{name}.tsv")
@@ -182,13 +194,29 @@ def diagnose_embeddings(
             for entry in warnings:
                 _log.warning(entry["text"])
 
+    run_each(sorted(members, key=lambda m: m.name), work, outdir=outdir)
+
+
+def _embedded(member: Member, cells: Cells) -> Embedded:
+    """Read an embedding with its neighbours."""
+    if "knn" not in member.more:
+        raise ScfmError(f"The neighbours of {member.name} are not among the files given.")
+    return read_embedded(member.embedding, member.more["knn"], cells)
+
+
+def is_other_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two sidecars are of one method and correction with different seeds."""
+    return all(one[k] == other[k] for k in ("dataset", "method", "correction")) and one["seed"] != other["seed"]
+
 
 def diagnose(
     shared: DatasetDiagnosis,
     embedded: Embedded,
     sidecar: Mapping[str, Any],
+    *,
     scores: "pd.DataFrame | None",
     corrector: Corrector | None,
+    other_seeds: Sequence[Embedded] = (),
 ) -> "tuple[dict[str, pd.DataFrame], list[dict[str, Any]]]":
     """Return the tables of one embedding by name, and its messages.
 
@@ -204,6 +232,8 @@ def diagnose(
         Its scores with the primary keys.
     corrector
         How it is made again from the uncorrected one, where that is cheap.
+    other_seeds
+        The same method and correction with other seeds.
     """
     settings, explained = shared.settings, shared.explained
     about = {key: sidecar[key] for key in ("dataset", "method", "embedding", "seed")}
@@ -214,9 +244,12 @@ def diagnose(
         "residual": residual_rows(embedded, explained, settings, scores),
         "clusters": cluster_rows(clusters, embedded, before.embedded, explained.explainer, settings),
         "markers": marker_rows(before.markers, shared.markers.of(clusters, embedded), shared.markers.markers, settings),
-        "rare": before.finder.rows(embedded, before.rare),
+        "rare": before.finder.rows(embedded, before.rare, other_seeds),
         "overcorrection": overcorrection_rows(
             embedded, before.embedded, before.tasks, settings, cells=shared.cells, corrector=corrector
+        ),
+        "balanced": balanced_rows(
+            embedded, before.embedded, shared.cells, settings, scores=scores, metrics=shared.batch_metrics
         ),
     }
     warnings = [
@@ -224,5 +257,6 @@ def diagnose(
         *cluster_messages(tables["clusters"], settings, about, corrected=not is_raw_pca),
         *marker_messages(tables["markers"], settings, about),
         *rare_messages(tables["rare"], settings, about),
+        *balance_messages(tables["balanced"], shared.batch_metrics, settings, about),
     ]
     return tables, warnings

@@ -35,6 +35,8 @@ class DiagnosisSettings:
         Losses of marker specificity.
     rare_share, rare_cells, rare_drop, rare_f1
         Which labels are rare, and when they are lost.
+    balance_change
+        Change of the mean batch metric on batches of one size from which imbalance is said to matter.
     biology_drop, null_jaccard, disjoint
         Over-correction: loss of the biology probe, kept neighbourhoods, kept separation.
     seed
@@ -65,6 +67,7 @@ class DiagnosisSettings:
     rare_cells: int = 200
     rare_drop: float = 0.2
     rare_f1: float = 0.3
+    balance_change: float = 0.1
     biology_drop: float = 0.15
     null_jaccard: float = 0.7
     disjoint: float = 0.9

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 #: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation, no early
 #: stopping and the weights of the last epoch (as in the study this benchmark follows); ``threads``: of PyTorch on the
 #: CPU, fixed so that the numbers do not depend on the cores of the task; ``limit_train_batches``: minibatches per epoch
-#: at most; the last seven: limits of the verdict on the training (``scfm.integration.training``).
+#: at most; ``kl_warmup_epochs``: epochs over which the weight of the KL divergence rises to 1, 0: 1 from the start; the
+#: last seven: limits of the verdict on the training (``scfm.integration.training``).
 DEFAULTS: dict = {
     "n_latent": 30,
     "n_layers": 2,
@@ -25,6 +26,7 @@ DEFAULTS: dict = {
     "likelihood": "nb",
     "max_epochs": None,
     "early_stopping_patience": 15,
+    "kl_warmup_epochs": 400,
     "validation_share": None,
     "batch_size": 128,
     "limit_train_batches": None,
@@ -215,6 +217,7 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         devices=1,
         batch_size=settings["batch_size"],
         check_val_every_n_epoch=1 if len(validation) else None,
+        plan_kwargs={"n_epochs_kl_warmup": settings["kl_warmup_epochs"] or None},
         enable_progress_bar=False,
         callbacks=[best],
         datasplitter_kwargs={

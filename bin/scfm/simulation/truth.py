@@ -117,7 +117,7 @@ def draw_truth(design: Design, seed: int = 0) -> Truth:
     }
     named = named_genes(d.programmes)
     width = len(str(g))
-    genes = [*named, *(f"Gene{i + 1:0{width}d}" for i in range(len(named), g))]
+    genes = [*named, *(f"SIM{i + 1:0{width}d}" for i in range(len(named), g))]
     base = np.asarray(d.gene_spread * generator(seed, _BASE).standard_normal(g))
     base[: len(named)] = np.maximum(base[: len(named)], 0)  # a programme of silent genes could not be found
     obs = draw_cells(d, generator(seed, _CELLS), generator(seed, _RETYPED))

@@ -27,7 +27,7 @@ MAIN_OUTPUTS = {
     "umap": ("umap.parquet",),
     "de": ("de.tsv", "de_genes.tsv"),
     "orthogonal": ("orthogonal.tsv",),
-    "diagnose": ("residual.tsv", "clusters.tsv", "markers.tsv", "rare.tsv", "overcorrection.tsv"),
+    "diagnose": ("residual.tsv", "clusters.tsv", "markers.tsv", "rare.tsv", "overcorrection.tsv", "balanced.tsv"),
 }
 
 

@@ -12,8 +12,8 @@ from scfm.task.steps import step
 def stub_chosen(args: Namespace) -> None:
     """Every embedding that has scores."""
     names = sorted(path.name.split(".", 1)[1].removesuffix(".scores.tsv") for path in args.scores)
-    content = {"dataset": args.dataset, "embeddings": names, "reasons": dict.fromkeys(names, "stub"), "warnings": []}
-    write_json(args.outdir / f"{args.dataset}.chosen.json", content)
+    content = {"dataset": args.dataset, "embeddings": names, "reasons": dict.fromkeys(names, "stub")}
+    write_json(args.outdir / f"{args.dataset}.chosen.json", content | {"other_seeds": [], "warnings": []})
 
 
 def stub_diagnosed(args: Namespace) -> None:

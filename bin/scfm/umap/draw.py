@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
+from scfm.inputs.batch_role import same_split
 from scfm.io.tables import CELL_ID, read_embedding, read_table, write_table
 from scfm.metrics.evaluated import Sample
 from scfm.umap.layout import layout
-from scfm.umap.plots import draw_gallery, draw_one
+from scfm.umap.plots import draw_gallery, draw_one, draw_panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 N_NEIGHBORS = 15
 MIN_CELLS = 10
 COLUMNS = [CELL_ID, "embedding", "umap_1", "umap_2"]
+#: optional keys that have pictures of their own, where they are declared
+MORE_KEYS = ("condition", "tissue", "donor")
 
 
 def umap_table(
@@ -118,6 +121,9 @@ def draw_embedding(
 ) -> None:
     """Compute and draw the UMAP of one embedding: ``<id>.umap.parquet`` and ``<id>.umap_{batch,label}.png``.
 
+    With a condition, a tissue or donors also ``<id>.umap_<key>.png``, unless the batch splits the cells in the same
+    way, and ``<id>.umap_by_condition.png`` with one panel per condition.
+
     Raises
     ------
     ScfmError
@@ -140,9 +146,22 @@ def draw_embedding(
     )
     n_cells = table.attrs.pop("n_cells")
     joined = table.join(groups, on=CELL_ID)
-    for key in ("batch", "label"):
+    for key in ("batch", "label", *drawn_keys(joined)):
         draw_one(joined, key, stem.with_name(f"{stem.name}.umap_{key}.png"), seed=seed, n_cells=n_cells)
+    if has_levels(joined["condition"]):
+        draw_panels(joined, "condition", stem.with_name(f"{stem.name}.umap_by_condition.png"), seed=seed)
     write_table(table, stem.with_name(f"{stem.name}.umap.parquet"))
+
+
+def has_levels(values: "pd.Series") -> bool:
+    """Return whether a key has two levels or more."""
+    return len(values.dropna().unique()) > 1
+
+
+def drawn_keys(cells: "pd.DataFrame") -> list[str]:
+    """Return the optional keys with several levels that split the cells in another way than the batch."""
+    keys = [key for key in MORE_KEYS if has_levels(cells[key])]
+    return [key for key in keys if cells[key].isna().any() or not same_split(cells["batch"], cells[key])]
 
 
 def draw_maps(
@@ -187,5 +206,6 @@ def draw_galleries(sidecars: Sequence[Mapping[str, Any]], obs_path: Path, *, see
 
 
 def _groups(obs_path: Path) -> "pd.DataFrame":
-    """Return batch and label by cell id."""
-    return read_table(obs_path).astype({CELL_ID: str}).set_index(CELL_ID)[["batch", "label"]]
+    """Return batch, label and the optional keys by cell id."""
+    cells = read_table(obs_path).astype({CELL_ID: str}).set_index(CELL_ID)
+    return cells.reindex(columns=["batch", "label", *MORE_KEYS])

@@ -43,6 +43,9 @@ _MORE = (
     "#72190E",
 )
 _MAX_LEGEND, _MAX_NAMED = 36, 30
+#: panels of a picture, and how many are in a row
+_MAX_PANELS, _PANELS_A_ROW = 12, 3
+_OTHERS_COLOR = "#E4E4E4"
 
 
 def palette(names: list[str]) -> dict[str, str]:
@@ -66,7 +69,9 @@ def palette(names: list[str]) -> dict[str, str]:
     return dict(zip(names, colors, strict=True))
 
 
-def _scatter(axes: "Axes", table: "pd.DataFrame", key: str, *, colors: Mapping[str, str], seed: int) -> None:
+def _scatter(
+    axes: "Axes", table: "pd.DataFrame", key: str, *, colors: Mapping[str, str], seed: int, named: bool = True
+) -> None:
     """Draw the cells in random order; name each label where its cells are densest."""
     import numpy as np
     from matplotlib.patheffects import withStroke
@@ -81,7 +86,7 @@ def _scatter(axes: "Axes", table: "pd.DataFrame", key: str, *, colors: Mapping[s
     axes.set_box_aspect(1)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    if key == "label" and len(colors) <= _MAX_NAMED:
+    if named and key == "label" and len(colors) <= _MAX_NAMED:
         for name in sorted(colors):
             if (names == name).any():
                 axes.text(
@@ -137,7 +142,7 @@ def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int, n_cells:
     table
         ``embedding, umap_1, umap_2`` and the key's column.
     key
-        ``batch`` or ``label``.
+        ``batch``, ``label``, ``condition``, ``tissue`` or ``donor``.
     path
         PNG to write.
     seed
@@ -165,6 +170,50 @@ def draw_one(table: "pd.DataFrame", key: str, path: Path, *, seed: int, n_cells:
     )
     figure.supxlabel(NOTE, fontsize=7, color="#555555")
     figure.savefig(path, dpi=120)
+
+
+def draw_panels(table: "pd.DataFrame", key: str, path: Path, *, seed: int) -> None:
+    """Draw one panel per level of a key: its cells coloured by label, all others in grey behind them.
+
+    Parameters
+    ----------
+    table
+        ``embedding, umap_1, umap_2, label`` and the key's column. Of many levels the twelve with most cells are drawn,
+        which the title says.
+    key
+        ``condition``, or another column of the table.
+    path
+        PNG to write.
+    seed
+        Seed of the drawing order.
+    """
+    counts = table[key].value_counts()
+    shown = sorted(counts.index[:_MAX_PANELS])
+    colors = palette(table["label"].dropna().tolist())
+    n_rows, n_columns = -(-len(shown) // _PANELS_A_ROW), min(len(shown), _PANELS_A_ROW)
+    figure = _figure(3.4 * n_columns + 2.6, 3.6 * n_rows + 0.8)
+    grid = figure.add_gridspec(n_rows, n_columns + 1, width_ratios=[3.4] * n_columns + [2.4])
+    for place, level in enumerate(shown):
+        axes = figure.add_subplot(grid[place // n_columns, place % n_columns])
+        inside = (table[key] == level).to_numpy()
+        others = table.loc[~inside, ["umap_1", "umap_2"]].to_numpy()
+        axes.scatter(others[:, 0], others[:, 1], c=_OTHERS_COLOR, s=2, linewidths=0, rasterized=True)
+        _scatter(axes, table[inside], "label", colors=colors, seed=seed, named=False)
+        axes.set_title(f"{level} ({counts[level]:,})", loc="left", fontsize=10)
+    side = figure.add_subplot(grid[:, n_columns])
+    side.set_axis_off()
+    side.legend(
+        *_legend_entries(table, "label", colors),
+        title="label (cells)",
+        loc="upper left",
+        frameon=False,
+        fontsize=8,
+        alignment="left",
+    )
+    part = f", the {len(shown)} largest of {len(counts)}" if len(counts) > len(shown) else ""
+    figure.suptitle(f"{table['embedding'].iloc[0]}: one panel per {key}{part}", fontsize=11)
+    figure.supxlabel(NOTE, fontsize=7, color="#555555")
+    figure.savefig(path, dpi=100)
 
 
 def draw_gallery(tables: "Mapping[str, pd.DataFrame]", path: Path, *, title: str, seed: int) -> None:

@@ -3,11 +3,14 @@
  * what correction cost comes out as tables. Nothing here changes a score.
  */
 
-include { CHOOSE_EMBEDDINGS  } from '../../../modules/local/choose/embeddings'
-include { DIAGNOSE_EMBEDDING } from '../../../modules/local/diagnose/embedding'
-include { findPath           } from '../utils_scfmbench'
-include { parseJson          } from '../utils_scfmbench'
-include { stepSettings       } from '../utils_scfmbench'
+include { CHOOSE_EMBEDDINGS                              } from '../../../modules/local/choose/embeddings'
+include { DIAGNOSE_EMBEDDING                             } from '../../../modules/local/diagnose/embedding'
+include { DIAGNOSE_EMBEDDING as DIAGNOSE_EMBEDDING_ALONE } from '../../../modules/local/diagnose/embedding'
+include { alone                                          } from '../utils_scfmbench/groups'
+include { asGroup                                        } from '../utils_scfmbench/groups'
+include { findPath                                       } from '../utils_scfmbench'
+include { parseJson                                      } from '../utils_scfmbench'
+include { stepSettings                                   } from '../utils_scfmbench'
 
 workflow DIAGNOSE_RESULTS {
     take:
@@ -38,44 +41,57 @@ workflow DIAGNOSE_RESULTS {
         .flatMap { datasets, _plan, _messages -> parseJson(datasets) }
         .map { row -> [row.dataset, row.markers ? findPath(samplesheet, row.markers) : []] } // channel: [ dataset, markers or [] ]
 
-    // embeddings of a data set share a task, up to twelve: its counts are read once
-    ch_chosen = CHOOSE_EMBEDDINGS.out.chosen
+    // embeddings of a data set share a task, up to twelve: its counts are read once; what a task leaves nothing of is run again alone
+    ch_identified = ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta, parquet, sidecar, knn] }
+    ch_group = CHOOSE_EMBEDDINGS.out.chosen
         .flatMap { meta, chosen -> parseJson(chosen).embeddings.collect { name -> "${meta.dataset}.${name}".toString() } }
-        .combine(ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta.dataset, parquet, sidecar, knn] }, by: 0)
+        .combine(ch_identified, by: 0)
         .combine(ch_scored, by: 0)
-        .map { id, dataset, parquet, sidecar, knn, table -> [dataset, [id, parquet, sidecar, knn, table]] }
+        .map { _id, meta, parquet, sidecar, knn, table -> [meta.dataset, [meta, parquet, sidecar, knn, table]] }
         .groupTuple()
         .flatMap { dataset, items ->
-            items.toSorted { item -> item[0] }.collate(12).withIndex(1).collect { group, number ->
-                [dataset, [id: "${dataset}.${number}".toString(), dataset: dataset]] + (1..4).collect { place -> group.collect { item -> item[place] } }
-            }
+            items.toSorted { item -> item[0].id }.collate(12).withIndex(1).collect { group, number -> asGroup("${dataset}.${number}".toString(), group) }
         }
-    DIAGNOSE_EMBEDDING(
-        ch_chosen
-            .combine(ch_dataset.map { dataset, prepared, obs, pca, _splits -> [dataset, prepared, obs, pca] }, by: 0)
-            .combine(ch_markers, by: 0)
-            .map { item -> item.drop(1) },
-        files("${projectDir}/assets/{programmes.tsv,schema_programmes.json}"),
-        stepSettings(
-            options,
-            'diagnose_embedding.py',
-            ['on_method_error', 'diagnose_', 'harmony_', 'center_'],
-            ['scfm/corrections/*.py', 'scfm/integration/harmony.py'],
-        ),
+
+    // the same methods and corrections with other seeds, in which rare labels are looked for
+    ch_seeds = CHOOSE_EMBEDDINGS.out.chosen
+        .flatMap { meta, chosen -> parseJson(chosen).other_seeds.collect { name -> "${meta.dataset}.${name}".toString() } }
+        .combine(ch_identified, by: 0)
+        .map { _id, meta, parquet, sidecar, knn -> [meta.dataset, [parquet, sidecar, knn]] }
+        .groupTuple()
+        .map { dataset, items -> [dataset, items.collectMany { files -> files }.toSorted { file -> file.name }] }
+    ch_files = ch_dataset
+        .map { dataset, prepared, obs, pca, _splits -> [dataset, prepared, obs, pca] }
+        .join(ch_markers)
+        .join(ch_seeds, remainder: true)
+        .filter { item -> item[1] != null }
+        .map { dataset, prepared, obs, pca, markers, seeds -> [dataset, seeds ?: [], prepared, obs, pca, markers] }
+    def tables = files("${projectDir}/assets/{programmes.tsv,schema_programmes.json,metrics.tsv,schema_metrics.json}")
+    def diagnosis = stepSettings(
+        options,
+        'diagnose_embedding.py',
+        ['on_method_error', 'diagnose_', 'harmony_', 'center_'],
+        ['scfm/corrections/*.py', 'scfm/integration/harmony.py', 'scfm/metrics/*.py'],
     )
+    DIAGNOSE_EMBEDDING(withFiles(ch_group, ch_files), tables, diagnosis)
+    DIAGNOSE_EMBEDDING_ALONE(withFiles(alone(ch_group, DIAGNOSE_EMBEDDING.out.tables), ch_files), tables, diagnosis)
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     results = CHOOSE_EMBEDDINGS.out.chosen
         .map { _meta, chosen -> chosen }
-        .mix(DIAGNOSE_EMBEDDING.out.status)
-        .mix(DIAGNOSE_EMBEDDING.out.residual)
-        .mix(DIAGNOSE_EMBEDDING.out.clusters)
-        .mix(DIAGNOSE_EMBEDDING.out.markers)
-        .mix(DIAGNOSE_EMBEDDING.out.rare)
-        .mix(DIAGNOSE_EMBEDDING.out.overcorrection)
+        .mix(DIAGNOSE_EMBEDDING.out.status, DIAGNOSE_EMBEDDING_ALONE.out.status)
+        .mix(DIAGNOSE_EMBEDDING.out.tables.mix(DIAGNOSE_EMBEDDING_ALONE.out.tables).map { item -> item.drop(1) })
         .flatten()
         .filter { file -> file.size() > 0 }
 
     emit:
     results // channel: file
+}
+
+// Append the files of its data set to every group.
+def withFiles(ch_groups, ch_files) {
+    return ch_groups
+        .map { group -> [group[0].dataset] + group }
+        .combine(ch_files, by: 0)
+        .map { item -> item.drop(1) }
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.page.html import number, percent, signed
+from scfm.report.page.links import linked
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,7 +28,7 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=number, signed=signed, percent=percent)
+    found.filters.update(number=number, signed=signed, percent=percent, linked=linked)
     return found
 
 

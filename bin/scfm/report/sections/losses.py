@@ -69,8 +69,8 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not found:
         return []
     measures = ("Best cluster F1", "Recall", "Own neighbours", "In a new batch")
-    heads = ["Cells", *(head for measure in measures for head in (measure, "Change"))]
-    said = sentences(data, dataset, ("W-RARE-01",), found) or ["No rare label was lost."]
+    heads = ["Cells", *(head for measure in measures for head in (measure, "Change")), "F1 over seeds"]
+    said = sentences(data, dataset, ("W-RARE-01", "W-RARE-02"), found) or ["No rare label was lost."]
     panels = [(title, _labels(heads, [_rare_row(r) for r in rows.itertuples()])) for _, title, rows in found]
     return [
         said_section(
@@ -81,7 +81,7 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
             description=(
                 "Labels of few cells, with the change from the uncorrected PCA: the single cluster with the best F1 and"
                 " its recall, the share of cells with mostly neighbours of their own label, and the share that the"
-                " nearest cells of other batches recognise."
+                " nearest cells of other batches recognise; then the smallest and largest F1 over the seeds."
             ),
         )
     ]
@@ -93,6 +93,8 @@ def _rare_row(row: object) -> Row:
     for name in ("best_f1", "best_recall", "purity", "held_out_recall"):
         before, after = float(getattr(row, f"{name}_before")), float(getattr(row, f"{name}_after"))
         cells += [Cell(number(after)), change_cell(after - before)]
+    low, high = number(row.best_f1_low), number(row.best_f1_high)
+    cells.append(Cell(f"{low} to {high} ({row.n_seeds})" if row.n_seeds > 1 else "one seed"))
     return Row(row.label, cells)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from scfm.report.page.links import file_of_message
 from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
 
@@ -39,12 +40,14 @@ def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
 
 def _group(severity: str, code: str, entries: list[dict[str, Any]], data: "ReportData") -> dict[str, Any]:
     """Return one code with its entries, and whom they are about."""
-    about = sorted({_about(m, data) for m in entries})
+    about, file = sorted({_about(m, data) for m in entries}), file_of_message(code)
     return {
         "severity": severity,
         "code": code,
         "word": WORDS[severity],
-        "entries": [{"where": _where(m, data), "text": m["text"], "advice": m["advice"]} for m in entries],
+        "entries": [
+            {"where": _where(m, data), "text": m["text"], "advice": m["advice"], "file": file} for m in entries
+        ],
         "about": ", ".join(about[:_NAMED]),
         "more": max(0, len(about) - _NAMED),
     }

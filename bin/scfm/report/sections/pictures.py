@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 #: all pictures of a report together, in bytes before base64: the page stays below 5 MB
 PICTURE_BUDGET = 500_000
-#: of these, the cards of all methods and the appendix have half each
-_SHARE = 0.5
+#: of these, the cards of all methods and the two sections of the appendix have their shares
+_SHARES = {"cards": 0.45, "corrected": 0.3, "keys": 0.25}
 _WIDTHS = (860, 720, 600, 500, 420)
-KEYS = ("batch", "label")
+#: pictures of every embedding: ending of the file -> what it is coloured by
+KEYS = {"batch": "batch", "label": "label"}
+#: pictures of embeddings of data sets that have these keys
+MORE = {
+    "by_condition": "label, one panel per condition",
+    "condition": "condition",
+    "tissue": "tissue",
+    "donor": "donor",
+}
 CAUTION = (
     "A UMAP is a picture, not evidence: distances between groups and their sizes mean little, and two embeddings with"
     " the same scores can look different. Use it to find what to look at, and the metrics to judge it."
@@ -31,7 +39,7 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class Picture:
-    """One UMAP of an embedding, coloured by batch or by label."""
+    """One UMAP of an embedding, and what it is coloured by."""
 
     path: Path
     title: str
@@ -46,8 +54,16 @@ class Drawn:
     src: str
 
 
-def pictures_of(data: "ReportData", dataset: str) -> dict[str, list[Picture]]:
-    """Return ``{embedding: pictures by batch and by label}`` of a data set, embeddings in the order of the plan."""
+def pictures_of(data: "ReportData", dataset: str, keys: Mapping[str, str] = KEYS) -> dict[str, list[Picture]]:
+    """Return ``{embedding: pictures}`` of a data set, embeddings in the order of the plan.
+
+    Parameters
+    ----------
+    data, dataset
+        The run and the data set.
+    keys
+        Endings of the files with what they are coloured by; batch and label by default.
+    """
     planned = data.plan[data.plan["dataset"] == dataset]
     seeds = planned.groupby(["method", "correction"])["seed"].nunique()
     by_name = {path.name: path for path in data.plots}
@@ -55,8 +71,8 @@ def pictures_of(data: "ReportData", dataset: str) -> dict[str, list[Picture]]:
     for row in planned.itertuples():
         title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
         own = [
-            Picture(by_name[name], title, key)
-            for key in KEYS
+            Picture(by_name[name], title, words)
+            for key, words in keys.items()
             if (name := f"{dataset}.{row.embedding}.umap_{key}.png") in by_name
         ]
         if own:
@@ -75,7 +91,7 @@ def card_pictures(data: "ReportData", dataset: str) -> dict[str, list[Drawn]]:
     """Return ``{method: its UMAPs by batch and by label}`` for the method cards."""
     known = pictures_of(data, dataset)
     chosen = {m: known[e] for m, e in card_embeddings(data, dataset).items() if e in known}
-    drawn = draw([p for pictures in chosen.values() for p in pictures], _budget(data))
+    drawn = draw([p for pictures in chosen.values() for p in pictures], _budget(data, "cards"))
     return {m: [drawn[p] for p in pictures if p in drawn] for m, pictures in chosen.items()}
 
 
@@ -98,7 +114,7 @@ def umap_sections(data: "ReportData", dataset: str) -> list[Section]:
         [p for e, of_first in zip(planned["embedding"], is_first, strict=True) if of_first == wanted for p in known[e]]
         for wanted in (True, False)
     ]
-    drawn = draw([p for group in groups for p in group], _budget(data))
+    drawn = draw([p for group in groups for p in group], _budget(data, "corrected"))
     missing = sum(len(g) for g in groups) - len(drawn)
     left = (
         f" {plural(missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set." if missing else ""
@@ -119,9 +135,26 @@ def umap_sections(data: "ReportData", dataset: str) -> list[Section]:
     ]
 
 
-def _budget(data: "ReportData") -> int:
-    """Return the bytes that one data set may take in the cards, or in the appendix."""
-    return int(PICTURE_BUDGET * _SHARE) // max(1, len(data.dataset_names()))
+def key_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the UMAPs of the methods by condition, tissue and donor, panels first; nothing where none is declared."""
+    known = pictures_of(data, dataset, MORE)
+    chosen = [known[name] for name in card_embeddings(data, dataset).values() if name in known]
+    pictures = [p for words in MORE.values() for own in chosen for p in own if p.by == words]
+    if not pictures:
+        return []
+    drawn = draw(pictures, _budget(data, "keys"))
+    missing = len(pictures) - len(drawn)
+    left = (
+        f" {plural(missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set." if missing else ""
+    )
+    content = render("umaps.html.j2", figures=list(drawn.values()), seeds=[])
+    title = "UMAPs by condition, tissue and donor"
+    return [Section("umaps_by_key", title, "html", content, description=f"{CAUTION}{left}")]
+
+
+def _budget(data: "ReportData", part: str) -> int:
+    """Return the bytes that one data set may take in a part of the page."""
+    return int(PICTURE_BUDGET * _SHARES[part]) // max(1, len(data.dataset_names()))
 
 
 def draw(pictures: Sequence[Picture], budget: int) -> dict[Picture, Drawn]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.diagnosis.choose import is_uncorrected
+from scfm.diagnosis.clusters import MIN_DONORS
 from scfm.diagnosis.residual_messages import TITLES
 from scfm.report.page.html import colour, number
 from scfm.report.page.mqc import Section
@@ -116,14 +117,16 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = embeddings_of(data.of("clusters", dataset), data, dataset)
     if not found:
         return []
-    said = sentences(data, dataset, ("W-CL-01", "W-CL-02", "W-CL-03"), found)
+    said = sentences(data, dataset, ("W-CL-01", "W-CL-02", "W-CL-03"), found) or ["No cluster has a red flag."]
+    if all((rows["donor"] == "").all() for _, _, rows in found):
+        said = [_why_no_donors(data, dataset), *said]
     panels = [(title, _cluster_table(rows)) for _, title, rows in found]
     smallest = data.params.get("diagnose_cluster_cells", 50)
     return [
         said_section(
             "clusters",
             "Clusters of one donor, of one batch, or mixed",
-            said or ["No cluster has a red flag."],
+            said,
             tabs(panels),
             description=(
                 f"Leiden clusters with at least {smallest} cells. Clusters of the uncorrected embedding that a batch"
@@ -131,6 +134,13 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
             ),
         )
     ]
+
+
+def _why_no_donors(data: "ReportData", dataset: str) -> str:
+    """Return why no cluster can be called one of a single donor."""
+    if not data.row(dataset).get("donor_key"):
+        return "Whether a cluster is of one donor is not known: the samplesheet names no donor_key."
+    return f"Whether a cluster is of one donor is not known: cells lack a donor, or there are fewer than {MIN_DONORS}."
 
 
 def _cluster_table(rows: "pd.DataFrame") -> str:

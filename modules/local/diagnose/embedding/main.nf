@@ -10,22 +10,24 @@ process DIAGNOSE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(scores), path(prepared), path(obs), path(pca), path(markers)
+    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(scores), path(seeds), path(prepared), path(obs), path(pca), path(markers)
     path assets
     val settings
 
     output:
-    path '*.residual.tsv', emit: residual // these tables have 0 bytes where the diagnosis of an embedding failed
-    path '*.clusters.tsv', emit: clusters
-    path '*.markers.tsv', emit: markers
-    path '*.rare.tsv', emit: rare
-    path '*.overcorrection.tsv', emit: overcorrection
+    // 0 bytes where the diagnosis of an embedding failed
+    tuple val(meta), path('*.residual.tsv'), path('*.clusters.tsv'), path('*.markers.tsv'), path('*.rare.tsv'), path('*.overcorrection.tsv'), path('*.balanced.tsv'), emit: tables
     path '*.diagnose.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
     def args = task.ext.args ?: ''
     def own = markers ? "--markers ${markers}" : ''
+    // the same methods and corrections with other seeds: table, sidecar and neighbours of each
+    def others = [embedding: '.parquet', sidecar: '.json', knn: '.knn.npz'].collect { kind, ending ->
+        def found = [seeds].flatten().findAll { file -> file.name.endsWith(ending) }
+        found ? "--seed_${kind} ${found.join(' ')}" : ''
+    }.join(' ')
     """
     printf '%s' ${jsonWord(settings)} > params.json
 
@@ -38,8 +40,10 @@ process DIAGNOSE_EMBEDDING {
         --prepared ${prepared} \\
         --pca ${pca} \\
         --programmes programmes.tsv \\
+        --metrics_table metrics.tsv \\
         --params params.json \\
         ${own} \\
+        ${others} \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\

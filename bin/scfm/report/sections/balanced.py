@@ -1,0 +1,52 @@
+"""Do batch metrics depend on the sizes of batches and labels? The same metrics on balanced cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scfm.report.page.html import number
+from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
+from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
+from scfm.report.sections.residual import embeddings_of, sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+_HEADS = ["All cells", "Balanced", "Change", "Largest minus smallest draw", "Cells drawn"]
+
+
+def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return the batch metrics on all cells and on balanced ones; nothing where nothing was diagnosed."""
+    found = embeddings_of(data.of("balanced", dataset), data, dataset)
+    if not found:
+        return []
+    limit = data.params.get("diagnose_balance_change", 0.1)
+    said = sentences(data, dataset, ("W-BAL-03",), found)
+    said = said or [f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."]
+    panels = [(title, _table(rows, data)) for _, title, rows in found]
+    return [
+        said_section(
+            "balanced",
+            "Do batch metrics depend on the sizes of the batches?",
+            said,
+            tabs(panels),
+            description=(
+                "Of every batch as many cells as the smallest has, of the labels that all batches share; mean of three"
+                " draws. A metric that changes measures the composition of the data too."
+            ),
+        )
+    ]
+
+
+def _table(rows: "pd.DataFrame", data: "ReportData") -> str:
+    """Return the metrics of one embedding."""
+    body = []
+    for row in rows.itertuples():
+        balanced, change = float(row.balanced), float(row.change)
+        cells = [Cell(number(float(row.value))), Cell(number(balanced), row.reason), change_cell(change)]
+        cells += [Cell(number(float(row.spread))), Cell(f"{row.n_balanced:,} of {row.n_cells:,}")]
+        body.append(Row(data.names.metric(row.metric), cells))
+    return data_table(_HEADS, body, corner="Metric")
