@@ -41,13 +41,13 @@ workflow DIAGNOSE_RESULTS {
     // embeddings of a data set share a task, up to twelve: its counts are read once
     ch_chosen = CHOOSE_EMBEDDINGS.out.chosen
         .flatMap { meta, chosen -> parseJson(chosen).embeddings.collect { name -> "${meta.dataset}.${name}".toString() } }
-        .combine(ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta.dataset, parquet, sidecar, knn] }, by: 0)
+        .combine(ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta.subMap('dataset', 'n_cells', 'n_genes'), parquet, sidecar, knn] }, by: 0)
         .combine(ch_scored, by: 0)
-        .map { id, dataset, parquet, sidecar, knn, table -> [dataset, [id, parquet, sidecar, knn, table]] }
+        .map { id, about, parquet, sidecar, knn, table -> [about, [id, parquet, sidecar, knn, table]] }
         .groupTuple()
-        .flatMap { dataset, items ->
+        .flatMap { about, items ->
             items.toSorted { item -> item[0] }.collate(12).withIndex(1).collect { group, number ->
-                [dataset, [id: "${dataset}.${number}".toString(), dataset: dataset]] + (1..4).collect { place -> group.collect { item -> item[place] } }
+                [about.dataset, about + [id: "${about.dataset}.${number}".toString()]] + (1..4).collect { place -> group.collect { item -> item[place] } }
             }
         }
     DIAGNOSE_EMBEDDING(
