@@ -126,14 +126,17 @@ def control(extra: dict[str, str], *words: str) -> None:
     subprocess.run(list(words), env=os.environ | extra, check=True, capture_output=True)
 
 
-def wait_for_job(extra: dict[str, str], process: str, state: str, seconds: int = 300) -> dict[str, str]:
-    """Return the first job of a process in a state, as soon as there is one."""
-    for _ in range(seconds * 5):
+def wait_for_job(
+    extra: dict[str, str], run: "subprocess.Popen[bytes]", process: str, state: str, seconds: int = 900
+) -> dict[str, str]:
+    """Return the first job of a process in a state, as soon as there is one; an error where the run ends before."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit and run.poll() is None:
         for job in jobs(extra):
             if process in job["JobName"] and job["JobState"] == state:
                 return job
         time.sleep(0.2)
-    raise AssertionError(f"no job of {process} was {state} in {seconds} s")
+    raise AssertionError(f"no job of {process} was {state} in {seconds} s or until the run ended ({run.poll()})")
 
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:

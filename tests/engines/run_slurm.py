@@ -68,7 +68,7 @@ class Cases:
     def finish(self, process: subprocess.Popen[bytes], folder: Path, options: list[str]) -> Run:
         """Wait for a run and compare its tables with those of the undisturbed one."""
         try:
-            status = process.wait(timeout=1200)
+            status = process.wait(timeout=2400)
         finally:
             process.kill()
         run = Run(folder, folder / "out", status, (folder / "log").read_text())
@@ -140,7 +140,7 @@ class Cases:
     def cancelled(self, folder: Path) -> str:
         """scancel of a running job: the task is submitted again, and the tables are the same."""
         process = self.start(folder, *SMALL)
-        job = wait_for_job(self.extra, "HARMONY", "RUNNING")
+        job = wait_for_job(self.extra, process, "HARMONY", "RUNNING")
         control(self.extra, "scancel", job["JobId"])
         run = self.finish(process, folder, SMALL)
         again = [row for row in run.trace() if "HARMONY" in row["name"]]
@@ -150,10 +150,10 @@ class Cases:
     def drained(self, folder: Path) -> str:
         """The node is drained during the run: jobs wait, and go on when it is back."""
         process = self.start(folder, *SMALL)
-        wait_for_job(self.extra, "PREPARE_DATASET", "RUNNING")
+        wait_for_job(self.extra, process, "PREPARE_DATASET", "RUNNING")
         node = jobs(self.extra)[-1]["BatchHost"]
         control(self.extra, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-        waiting = wait_for_job(self.extra, "HARMONY", "PENDING")
+        waiting = wait_for_job(self.extra, process, "HARMONY", "PENDING")
         control(self.extra, "scontrol", "update", f"nodename={node}", "state=resume")
         self.finish(process, folder, SMALL)
         return f"job {waiting['JobId']} waited ({waiting['Reason']}), then ran; the same tables"
