@@ -37,7 +37,7 @@ NOT_BUILT = {"models": HEAVY, "expression": HEAVY}
 LEFT_OUT = "a method's packages by the same recipe; --all builds it"
 #: the demo's methods that have one of these images
 DEMO = ["--methods", "pca,harmony,scvi"]
-#: a part of it, for further ways to run the same images
+#: a part of it, for further ways to run the same images and for --quick
 RUN = ["--methods", "pca,harmony", "--controls", "none", "--corrections", "l2", "--skip_probing"]
 
 
@@ -48,10 +48,12 @@ class Cases:
     ----------
     scratch
         Folder for runs.
+    options
+        Options of the demo in containers.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, options: list[str]) -> None:
+        self.scratch, self.options = scratch, options
         storage = RECORDS / "containers" / "storage"
         storage.mkdir(parents=True, exist_ok=True)
         (storage / "containers.conf").write_text(CONTAINERS_CONF)
@@ -107,9 +109,11 @@ class Cases:
 
     def demo(self, _: Path) -> str:
         """The demo with -profile test,podman: tables equal those of a run without containers."""
-        run = run_pipeline(self.scratch / "podman", "-profile", "test,podman", *DEMO, extra=self.extra, timeout=3000)
+        run = run_pipeline(
+            self.scratch / "podman", "-profile", "test,podman", *self.options, extra=self.extra, timeout=3000
+        )
         assert run.status == 0, run.log
-        same_tables(undisturbed(*DEMO), run)
+        same_tables(undisturbed(*self.options), run)
         return f"{len(run.trace())} tasks in containers; the same tables"
 
     def other_user(self, folder: Path) -> str:
@@ -179,6 +183,7 @@ def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--quick", action="store_true", help="two methods without probing in containers")
     parser.add_argument("--all", action="store_true", help="build every image of the recipe")
     args = parser.parse_args()
     absent = [name for name in NEEDED if shutil.which(name) is None]
@@ -186,7 +191,7 @@ def main() -> int:
         print(f"test-containers: requires root and {' '.join(NEEDED)}; missing: {' '.join(absent) or 'root'}.")
         return 2
     with tempfile.TemporaryDirectory(prefix="scfm-containers-") as scratch:
-        cases = Cases(Path(scratch))
+        cases = Cases(Path(scratch), RUN if args.quick else DEMO)
         table: dict[str, Case] = {"base image": cases.base}
         built = cases.recipe() if args.all else IMAGES
         for image in built:

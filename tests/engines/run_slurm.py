@@ -47,10 +47,12 @@ class Cases:
     ----------
     extra
         Environment that leads to the cluster.
+    demo
+        Options of the run whose requests are read; none for the whole demo.
     """
 
-    def __init__(self, extra: dict[str, str]) -> None:
-        self.extra = extra
+    def __init__(self, extra: dict[str, str], demo: list[str]) -> None:
+        self.extra, self.demo = extra, demo
 
     def start(self, folder: Path, *options: str) -> subprocess.Popen[bytes]:
         """Start a run on the cluster; its log is ``<folder>/log``."""
@@ -90,7 +92,7 @@ class Cases:
 
     def requests(self, folder: Path) -> str:
         """The demo: memory, time, cores, queue, account, extra options are in the controller's record of every job."""
-        run = self.finish(self.start(folder, *ASKED), folder, [])
+        run = self.finish(self.start(folder, *self.demo, *ASKED), folder, self.demo)
         found = self.recorded(run)
         for _, job in found:
             assert (job["Partition"], job["Account"], job["Comment"]) == ("short", "lab7", "benchmark"), job
@@ -166,16 +168,17 @@ def main() -> int:
     """Start the cluster, run the cases, take the cluster down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name holds this text")
-    only = parser.parse_args().only
+    parser.add_argument("--quick", action="store_true", help="two methods up to the scores instead of the whole demo")
+    args = parser.parse_args()
     absent = missing_tools()
     if absent:
         print(f"test-slurm: {' '.join(absent)} missing. Install slurm-wlm and munge (Debian).")
         return 2
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scfm-slurm-")))
-        cases = Cases(stack.enter_context(slurm(scratch / "cluster")))
+        cases = Cases(stack.enter_context(slurm(scratch / "cluster")), SMALL if args.quick else [])
         table: dict[str, Case] = {name.replace("_", " "): getattr(cases, name) for name in NAMES}
-        return run_suite("slurm", table, scratch / "cases", only=only)
+        return run_suite("slurm", table, scratch / "cases", only=args.only)
 
 
 if __name__ == "__main__":
