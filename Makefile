@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
+.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -68,6 +68,9 @@ test-full: test ## the slow tests too: references, real data sets, all scenarios
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm
+
+test-profiles: setup ## every profile as a stub run with both parsers, and a run without a shared file system (needs root)
+	@PYTHONPATH=tests:tests/python:bin python -m engines.run_profiles
 
 test-faults: setup ## fault injection into a small run (needs root); writes docs/reliability.md, takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_faults

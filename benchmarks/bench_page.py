@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE)]
 PROJECT = HERE.parent
 BEGIN, END = "<!-- made by benchmarks/bench_page.py: begin -->", "<!-- made by benchmarks/bench_page.py: end -->"
 PLOT = "images/performance_large.svg"
@@ -150,6 +152,33 @@ def search_table(results: list[Result]) -> str:
     return table(["cells x dims", "search", "recall@90", "CPU s", "peak MB", "result with two threads"], rows)
 
 
+def memory_table(folder: Path) -> str:
+    """Return what every step asks for and uses, by size; empty without results of ``resources.py``."""
+    from resources import asked_mb
+
+    found = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda r: r["case"]["cells"])
+    found = [r for r in found if r["case"]["genes"] == 20_000]
+    if not found:
+        return ""
+    rows = []
+    for process in dict.fromkeys(name for r in found for name in r["steps"]):
+        cells = [f"`{process}`"]
+        for r in found:
+            used = r["steps"].get(process)
+            asked = f"{asked_mb(process, r['case']):,.0f}"
+            cells.append(f"{asked} / {used['peak_rss_mb']:,.0f}, {seconds(used['cpu_seconds'])} s" if used else asked)
+        rows.append(cells)
+    head = ["process", *(f"{r['case']['cells']:,} cells" for r in found)]
+    genes = ", ".join(f"{r['median_genes']:,.0f}" for r in found)
+    text = (
+        "`benchmarks/resources.py`: MB asked for at the first try / MB used, and CPU seconds on one core; 20,000 genes,"
+        f" a median of {genes} of them in a cell, 50 dimensions. A number alone was not measured. scVI trains for 200"
+        " batches. Asked is the larger of the process's own value and what `assets/resources.tsv` says; its"
+        " coefficients are fitted to half as much again as was used."
+    )
+    return f"### Memory asked and used\n\n{text}\n\n{table(head, rows)}"
+
+
 def plot(results: list[Result], path: Path) -> None:
     """Draw CPU time and memory against the number of cells, both axes logarithmic."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -169,8 +198,8 @@ def plot(results: list[Result], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def section(results: list[Result]) -> str:
-    """Return the text between the markers."""
+def section(results: list[Result], resources: Path) -> str:
+    """Return the text between the markers; ``resources`` is the folder of the results of ``resources.py``."""
     loads = [r["load"] for r in results]
     versions = results[0]["versions"] if results and "versions" in results[0] else {}
     about = ", ".join(f"{name} {value}" for name, value in versions.items() if value != "absent")
@@ -187,6 +216,7 @@ def section(results: list[Result]) -> str:
         search_table(results),
         "The inverted file reads as many lists as a recall of 0.99 requires; the settings of the others are in"
         " `benchmarks/bench_case.py`.",
+        memory_table(resources),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -204,7 +234,9 @@ def main() -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise SystemExit(f"{args.page} must have the lines '{BEGIN}' and '{END}' once each.")
     before, rest = text.split(BEGIN)
-    args.page.write_text(f"{before}{BEGIN}\n\n{section(results)}\n\n{END}{rest.split(END)[1]}")
+    args.page.write_text(
+        f"{before}{BEGIN}\n\n{section(results, args.results / 'resources')}\n\n{END}{rest.split(END)[1]}"
+    )
     plot(results, args.page.parent / PLOT)
 
 

@@ -42,7 +42,7 @@ data.write_h5ad(sys.argv[2], compression="gzip")
 """
 
 
-def write_file(path: Path, n_cells: int) -> dict[str, float]:
+def write_file(path: Path, n_cells: int, n_genes: int = N_GENES, molecules: float = DEPTH) -> dict[str, float]:
     """Write simulated counts: molecules fall on genes by a profile of the cell's type and batch.
 
     Returns
@@ -58,13 +58,13 @@ def write_file(path: Path, n_cells: int) -> dict[str, float]:
     from scfm.io.hdf5 import put_anndata, writing_hdf5
 
     rng = np.random.default_rng(0)
-    logs = 1.8 * rng.standard_normal(N_GENES)
-    logs = logs + 0.7 * rng.standard_normal((N_TYPES, 1, N_GENES)) * (rng.random((N_TYPES, 1, N_GENES)) < 0.2)
-    logs = (logs + 0.2 * rng.standard_normal((1, N_BATCHES, N_GENES))).reshape(-1, N_GENES)
+    logs = 1.8 * rng.standard_normal(n_genes)
+    logs = logs + 0.7 * rng.standard_normal((N_TYPES, 1, n_genes)) * (rng.random((N_TYPES, 1, n_genes)) < 0.2)
+    logs = (logs + 0.2 * rng.standard_normal((1, N_BATCHES, n_genes))).reshape(-1, n_genes)
     profiles = np.cumsum(np.exp(logs), axis=1)
     profiles /= profiles[:, -1:]
     kind, batch = rng.integers(0, N_TYPES, n_cells), rng.integers(0, N_BATCHES, n_cells)
-    depth = (DEPTH * np.exp(SPREAD * rng.standard_normal(n_cells))).astype(int) + 1
+    depth = (molecules * np.exp(SPREAD * rng.standard_normal(n_cells))).astype(int) + 1
     width = len(str(n_cells))
     ids = pd.Index([f"cell_{i:0{width}d}" for i in rng.permutation(n_cells)])  # not in the order of the file
     obs = pd.DataFrame(
@@ -74,11 +74,11 @@ def write_file(path: Path, n_cells: int) -> dict[str, float]:
         },
         index=ids,
     )
-    var = pd.DataFrame(index=[f"ENSG{j:011d}" for j in range(N_GENES)])
+    var = pd.DataFrame(index=[f"ENSG{j:011d}" for j in range(n_genes)])
     genes = []
     with writing_hdf5(path) as file:
         put_anndata(file, ad.AnnData(obs=obs, var=var))
-        writer = CsrWriter(file, N_GENES)
+        writer = CsrWriter(file, n_genes)
         for start in range(0, n_cells, CHUNK):
             rows = slice(start, min(start + CHUNK, n_cells))
             profile, sizes = (kind * N_BATCHES + batch)[rows], depth[rows]
@@ -86,9 +86,9 @@ def write_file(path: Path, n_cells: int) -> dict[str, float]:
             for number in np.unique(profile):
                 own = profile[cell] == number
                 drawn[own] = np.searchsorted(profiles[number], rng.random(int(own.sum())))
-            places, counts = np.unique(cell * N_GENES + np.minimum(drawn, N_GENES - 1), return_counts=True)
-            shape = (len(sizes), N_GENES)
-            chunk = sparse.csr_matrix((counts.astype(np.float32), np.divmod(places, N_GENES)), shape=shape)
+            places, counts = np.unique(cell * n_genes + np.minimum(drawn, n_genes - 1), return_counts=True)
+            shape = (len(sizes), n_genes)
+            chunk = sparse.csr_matrix((counts.astype(np.float32), np.divmod(places, n_genes)), shape=shape)
             genes.append(np.diff(chunk.indptr))
             writer.append(chunk)
         writer.close()

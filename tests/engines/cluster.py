@@ -54,7 +54,7 @@ def missing_tools() -> list[str]:
 
 
 @contextmanager
-def slurm(folder: Path, *, cores: int = 8, memory: int = 64000) -> Iterator[dict[str, str]]:
+def slurm(folder: Path, *, cores: int = 16, memory: int = 512_000) -> Iterator[dict[str, str]]:
     """Start a cluster of one node and take it down.
 
     Parameters
@@ -67,6 +67,11 @@ def slurm(folder: Path, *, cores: int = 8, memory: int = 64000) -> Iterator[dict
     Yields
     ------
     Variables for the environment of a run.
+
+    Raises
+    ------
+    RuntimeError
+        The node did not come up, or a daemon did not end.
     """
     (folder / "munge").mkdir(parents=True)
     (folder / "state").mkdir()
@@ -104,19 +109,34 @@ def jobs(extra: dict[str, str]) -> list[dict[str, str]]:
     return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.splitlines() if line.startswith("JobId=")]
 
 
+def request_of(job: dict[str, str]) -> tuple[int, int, int]:
+    """Return what a job was given: cores, MB of memory and seconds, read from the controller's record."""
+    number, unit = re.fullmatch(r"([\d.]+)([MGT]?)", job["MinMemoryNode"]).groups()
+    days, _, clock = job["TimeLimit"].rpartition("-")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return (
+        int(job["NumCPUs"]),
+        int(float(number) * {"": 1, "M": 1, "G": 2**10, "T": 2**20}[unit]),
+        (24 * int(days or 0) + hours) * 3600 + 60 * minutes + seconds,
+    )
+
+
 def control(extra: dict[str, str], *words: str) -> None:
     """Run ``scontrol`` or ``scancel``."""
     subprocess.run(list(words), env=os.environ | extra, check=True, capture_output=True)
 
 
-def wait_for_job(extra: dict[str, str], process: str, state: str, seconds: int = 300) -> dict[str, str]:
-    """Return the first job of a process in a state, as soon as there is one."""
-    for _ in range(seconds * 5):
+def wait_for_job(
+    extra: dict[str, str], run: "subprocess.Popen[bytes]", process: str, state: str, seconds: int = 900
+) -> dict[str, str]:
+    """Return the first job of a process in a state, as soon as there is one; an error where the run ends before."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit and run.poll() is None:
         for job in jobs(extra):
             if process in job["JobName"] and job["JobState"] == state:
                 return job
         time.sleep(0.2)
-    raise AssertionError(f"no job of {process} was {state} in {seconds} s")
+    raise AssertionError(f"no job of {process} was {state} in {seconds} s or until the run ended ({run.poll()})")
 
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
@@ -144,9 +164,10 @@ def _stop(file: Path) -> None:
     if not file.exists():
         return
     pid = int(file.read_text())
-    for _ in range(100):
+    for _ in range(300):
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             return
         time.sleep(0.1)
+    raise RuntimeError(f"the daemon of {file} (process {pid}) does not end")

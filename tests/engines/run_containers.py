@@ -1,17 +1,21 @@
-"""``make test-containers``: the images from the project's recipe with podman, and the demo in them."""
+"""``make test-containers``: the images from the project's recipe with podman, and the demo in them.
+
+Storage and base image are kept in ``.suites/containers/storage``; without that folder everything is built anew.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from engines.suite import PROJECT, RECORDS, Case, run_suite
-from helpers_pipeline import Run, run_pipeline, same_tables
+from engines.suite import PROJECT, RECORDS, Case, run_suite, undisturbed
+from helpers_pipeline import launch_config, run_pipeline, same_tables
 
 #: settings of podman that a machine without systemd requires
 CONTAINERS_CONF = """
@@ -25,8 +29,15 @@ events_logger = "file"
 """
 NEEDED = ["podman", "runc", "debootstrap", "ch-run", "ch-convert"]
 BASE = "localhost/scfmbench/base:test"
-#: enough for the runs below; the models' image is the recipe of scVI's with other names, several GB of the same PyTorch
+#: images that the runs below use; --all builds the others too
 IMAGES = ["core", "harmony", "report", "scvi"]
+#: why an image of the recipe is not built
+HEAVY = "scVI's PyTorch with its CUDA libraries once more, several GB"
+NOT_BUILT = {"models": HEAVY, "expression": HEAVY}
+LEFT_OUT = "a method's packages by the same recipe; --all builds it"
+#: the demo's methods that have one of these images
+DEMO = ["--methods", "pca,harmony,scvi"]
+#: a part of it, for further ways to run the same images and for --quick
 RUN = ["--methods", "pca,harmony", "--controls", "none", "--corrections", "l2", "--skip_probing"]
 
 
@@ -37,10 +48,12 @@ class Cases:
     ----------
     scratch
         Folder for runs.
+    options
+        Options of the demo in containers.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, options: list[str]) -> None:
+        self.scratch, self.options = scratch, options
         storage = RECORDS / "containers" / "storage"
         storage.mkdir(parents=True, exist_ok=True)
         (storage / "containers.conf").write_text(CONTAINERS_CONF)
@@ -54,10 +67,11 @@ class Cases:
             "BASE": BASE,
             "BUILD_OPTIONS": "--network=host --isolation=chroot",
         }
-        self._reference: Run | None = None
 
     def base(self, folder: Path) -> str:
         """A base image from the distribution's packages, with the certificates and registries of this machine."""
+        if self._call("podman", "images", "--quiet", BASE).strip():
+            return f"{self._size(BASE)} MB, of an earlier run"
         root = folder / "root"
         packages = "python3,python3-venv,python3-dev,ca-certificates,procps"
         source = (Path("/etc/apt/sources.list.d/debian.sources")).read_text()
@@ -84,65 +98,57 @@ class Cases:
         """Build an image from the recipe of the project and compare what is in it with the lock."""
         self._call("bash", PROJECT / "scripts" / "build_images.sh", "images", image)
         name = self._name(image)
-        listed = self._call("podman", "run", "--rm", name, "python", "-m", "pip", "list", "--format=freeze")
-        found = dict(line.lower().split("==") for line in listed.splitlines() if "==" in line)
-        lock = dict(
-            line.lower().split("==")
-            for line in (PROJECT / "requirements" / "all.txt").read_text().splitlines()
-            if "==" in line
-        )
-        others = {package: version for package, version in found.items() if lock.get(package, version) != version}
+        found = _versions(self._call("podman", "run", "--rm", name, "python", "-m", "pip", "list", "--format=freeze"))
+        lock = _versions((PROJECT / "requirements" / "all.txt").read_text())
+        others = {package: version for package, version in found.items() if lock.get(package) != version}
+        others.pop("pip")  # of the base image
         assert not others, others
-        missing = set(found) - set(lock) - {"pip", "setuptools"}
-        assert not missing, missing
         user = self._call("podman", "run", "--rm", name, "id", "-u").strip()
         assert user == "1000", user
         return f"{len(found)} packages, all in the lock; {self._size(name)} MB; runs as uid {user}"
 
     def demo(self, _: Path) -> str:
         """The demo with -profile test,podman: tables equal those of a run without containers."""
-        run = run_pipeline(self.scratch / "podman", "-profile", "test,podman", *RUN, extra=self.extra, timeout=3000)
+        run = run_pipeline(
+            self.scratch / "podman", "-profile", "test,podman", *self.options, extra=self.extra, timeout=3000
+        )
         assert run.status == 0, run.log
-        same_tables(self.reference(), run)
+        same_tables(undisturbed(*self.options), run)
         return f"{len(run.trace())} tasks in containers; the same tables"
 
-    def other_user(self, _: Path) -> str:
+    def other_user(self, folder: Path) -> str:
         """Containers with a read-only root, no home and a user of their own that owns nothing but the work folder."""
-        folder = self.scratch / "reader"
-        folder.mkdir()
+        options = "podman.runOptions = '--read-only --read-only-tmpfs=false --user 4321:4321 --env HOME=/nonexistent'"
         (folder / "nextflow.config").write_text(
-            "podman.runOptions = '--read-only --read-only-tmpfs=false --user 4321:4321 --env HOME=/nonexistent'\n"
-            "process.beforeScript = 'chmod 777 .'\n"
+            launch_config("test,podman", options, "process.beforeScript = 'chmod 777 .'")
         )
         run = run_pipeline(folder, "-profile", "test,podman", *RUN, extra=self.extra, timeout=3000)
         assert run.status == 0, run.log
-        same_tables(self.reference(), run)
-        return "a foreign uid on a read-only root; the same tables"
+        same_tables(undisturbed(*RUN), run)
+        return f"{len(run.trace())} tasks of a foreign uid on a read-only root; the same tables"
 
     def charliecloud(self, folder: Path) -> str:
-        """The demo with charliecloud, on images converted from those of podman."""
+        """A part of the demo with charliecloud, on images converted from those of podman."""
         images = folder / "images"
-        images.mkdir()
+        (images / "img").mkdir(parents=True)
+        (images / "dlcache").mkdir()
         for image in ("core", "harmony", "report"):
             name = self._name(image)
-            archive = folder / f"{image}.tar"
-            self._call("podman", "save", "-o", archive, name)
+            flat = self._flat(name, folder)
             self._call(
-                "ch-convert", "-i", "tar", "-o", "dir", self._flat(name, folder), images / name.replace("/", "+")
+                "ch-convert", "-i", "tar", "-o", "dir", flat, images / "img" / name.replace("/", "%").replace(":", "+")
             )
-            archive.unlink()
+            flat.unlink()
         extra = self.extra | {"NXF_CHARLIECLOUD_CACHEDIR": str(images), "USER": "root"}
-        run = run_pipeline(folder, "-profile", "test,charliecloud", *RUN, extra=extra, timeout=3000)
+        run = run_pipeline(folder / "run", "-profile", "test,charliecloud", *RUN, extra=extra, timeout=3000)
         assert run.status == 0, run.log
-        same_tables(self.reference(), run)
-        return "the same tables"
+        same_tables(undisturbed(*RUN), run)
+        return f"{len(run.trace())} tasks; the same tables"
 
-    def reference(self) -> Run:
-        """The same run without containers."""
-        if self._reference is None:
-            self._reference = run_pipeline(self.scratch / "reference", "-profile", "test", *RUN)
-            assert self._reference.status == 0, self._reference.log
-        return self._reference
+    def recipe(self) -> list[str]:
+        """Names of all images of the recipe."""
+        listed = self._call("bash", PROJECT / "scripts" / "build_images.sh", "list")
+        return [line.split("\t")[0] for line in listed.splitlines()]
 
     def _flat(self, name: str, folder: Path) -> Path:
         """Write the file system of an image as one tar."""
@@ -153,9 +159,9 @@ class Cases:
         return archive
 
     def _name(self, image: str) -> str:
-        text = (PROJECT / "nextflow.config").read_text()
-        version = next(line.split("'")[1] for line in text.splitlines() if line.strip().startswith("version  "))
-        return f"ghcr.io/scfmbench/{image}:{version}"
+        version = re.search(r"^ +version += '(.+)'$", (PROJECT / "nextflow.config").read_text(), re.MULTILINE)
+        assert version is not None
+        return f"ghcr.io/scfmbench/{image}:{version[1]}"
 
     def _size(self, name: str) -> int:
         return int(self._call("podman", "image", "inspect", "--format", "{{.Size}}", name)) // 10**6
@@ -177,18 +183,30 @@ def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name holds this text")
-    only = parser.parse_args().only
+    parser.add_argument("--quick", action="store_true", help="two methods without probing in containers")
+    parser.add_argument("--all", action="store_true", help="build every image of the recipe")
+    args = parser.parse_args()
     absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent or os.geteuid() != 0:
         print(f"test-containers: requires root and {' '.join(NEEDED)}; missing: {' '.join(absent) or 'root'}.")
         return 2
     with tempfile.TemporaryDirectory(prefix="scfm-containers-") as scratch:
-        cases = Cases(Path(scratch))
+        cases = Cases(Path(scratch), RUN if args.quick else DEMO)
         table: dict[str, Case] = {"base image": cases.base}
-        for image in IMAGES:
+        built = cases.recipe() if args.all else IMAGES
+        for image in built:
             table[f"image {image}"] = _case(cases, image)
         table |= {"podman": cases.demo, "podman as another user": cases.other_user, "charliecloud": cases.charliecloud}
-        return run_suite("containers", table, Path(scratch) / "cases", only=only)
+        for image in cases.recipe():
+            if image not in built:
+                print(f"not built: {image} ({NOT_BUILT.get(image, LEFT_OUT)})", flush=True)
+        return run_suite("containers", table, Path(scratch) / "cases", only=args.only)
+
+
+def _versions(text: str) -> dict[str, str]:
+    """Return version by normalised name of lines such as ``Name==1.0``."""
+    lines = (line.strip().split("==") for line in text.splitlines() if "==" in line)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
 
 
 def _case(cases: Cases, image: str) -> Case:

@@ -79,6 +79,12 @@ def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
     return ["nextflow", "run", str(project), "--outdir", str(outdir), *options]
 
 
+def launch_config(profile: str, *parts: str) -> str:
+    """A ``nextflow.config`` for the folder of a run: Nextflow 25.04 looks for the names of the profiles in it too."""
+    blocks = [f"    {name} {{ }}" for name in profile.split(",")]
+    return "\n".join([*parts, "profiles {", *blocks, "}", ""])
+
+
 def run_pipeline(
     folder: Path,
     *options: str,

@@ -1,11 +1,12 @@
 """Write ``tests/data/modules``: small real inputs of every module, by the executables themselves.
 
 Run it again when a format changes: ``python tests/python/make_module_inputs.py``. ``test_modules.py`` checks that the
-folder holds what this script writes.
+folder holds what this script writes. With a folder and a number of cores it writes there, every step with these cores.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -15,7 +16,11 @@ HERE = Path(__file__).resolve().parent
 os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bin")]
 
-from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, call, diagnosed, of_embedding, results_of  # noqa: E402
+import helpers_modules  # noqa: E402
+from helpers_modules import ASSETS, INPUTS, MODEL_STEM, PROJECT, STEM, diagnosed, of_embedding, results_of  # noqa: E402
+
+#: cores that a step is given, as ``task.cpus`` in the pipeline
+CPUS = {"number": 1}
 
 #: parameters of the run the files belong to; all others have their defaults
 PARAMS = {
@@ -32,6 +37,16 @@ PARAMS = {
     "model_options": None,
 }
 BATCHES, LABELS, GENES = ["batch_1", "batch_2"], ["CD4 T", "Dendritic", "Monocyte"], 200
+
+
+def call(executable: str, **options: object) -> None:
+    """Run an executable, with the cores in its own option where it has one, else on one core."""
+    from threadpoolctl import threadpool_limits
+
+    text = (PROJECT / "bin" / f"{executable}.py").read_text()
+    cores = {name: CPUS["number"] for name in ("cpus", "threads") if f'"--{name}"' in text}
+    with threadpool_limits(max(cores.values(), default=1)):
+        helpers_modules.call(executable, **options, **cores)
 
 
 def write_source(folder: Path) -> None:
@@ -158,19 +173,15 @@ def write_embeddings(folder: Path) -> None:
         call("validate_embedding", **unchecked, obs=obs, outdir=folder)
 
 
-def write_results(folder: Path) -> None:
+def write_results(folder: Path, *, skip_umap: bool) -> None:
     """Find neighbours of Harmony's embedding, score, probe, draw and diagnose it; collect, and write the sections."""
     params = folder / "params.json"
     given = of_embedding(folder)
     call("find_neighbors", **given, outdir=folder)
     call("score_embedding", **of_embedding(folder, "knn"), pca=folder / "tiny.pca.parquet", outdir=folder)
     call("probe_embedding", **given, splits=folder / "tiny.splits.parquet", params=params, outdir=folder)
-    call(
-        "draw_umaps",
-        **of_embedding(folder, "knn"),
-        params=params,
-        outdir=folder,
-    )
+    if not skip_umap:
+        call("draw_umaps", **of_embedding(folder, "knn"), params=params, outdir=folder)
     call("diagnose_embedding", **diagnosed(folder), params=params, outdir=folder)
     call(
         "collect_results",
@@ -197,13 +208,20 @@ def write_results(folder: Path) -> None:
     (folder / "summary.txt").unlink()
 
 
-def make(folder: Path) -> None:
-    """Write everything into an empty folder."""
+def make(folder: Path, *, skip_umap: bool = False) -> None:
+    """Write everything into an empty folder; UMAP compiles for longer than all other steps take."""
     folder.mkdir(parents=True)
-    for write in (write_source, write_weights, write_data, write_embeddings, write_results):
+    for write in (write_source, write_weights, write_data, write_embeddings):
         write(folder)
+    write_results(folder, skip_umap=skip_umap)
 
 
 if __name__ == "__main__":
-    shutil.rmtree(INPUTS, ignore_errors=True)
-    make(INPUTS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=INPUTS, help="folder to write anew")
+    parser.add_argument("--cpus", type=int, default=1, help="cores of every step")
+    parser.add_argument("--skip_umap", action="store_true", help="draw no UMAP")
+    args = parser.parse_args()
+    CPUS["number"] = args.cpus
+    shutil.rmtree(args.folder, ignore_errors=True)
+    make(args.folder, skip_umap=args.skip_umap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import sys
 from pathlib import Path
@@ -19,13 +20,14 @@ def _load(name: str):
     return module
 
 
-page, bench = _load("bench_page"), _load("bench")
+page, bench, resources = _load("bench_page"), _load("bench"), _load("resources")
+MEASURED = BENCHMARKS / "results" / "resources"
 
 
 def test_the_section_is_made_from_the_kept_results() -> None:
     text = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
     kept = text.split(page.BEGIN)[1].split(page.END)[0].strip()
-    assert kept == page.section(page.read_results(BENCHMARKS / "results"))
+    assert kept == page.section(page.read_results(BENCHMARKS / "results"), MEASURED)
 
 
 def test_slopes_are_those_of_powers() -> None:
@@ -56,3 +58,24 @@ def test_a_run_takes_up_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     bench.main()
     assert path.stat().st_mtime_ns == before
     assert "1 cases, 1 have a result" in capsys.readouterr().out
+
+
+def test_coefficients_of_memory_are_recovered_with_their_margin() -> None:
+    """Memory by known coefficients, on sizes that tell cells from columns."""
+    sizes = [(1_000, 20_000, 50), (10_000, 20_000, 50), (100_000, 20_000, 50), (10_000, 2_000, 20)]
+    results = []
+    for cells, genes, dims in sizes:
+        used = {"SCVI": 500 + cells * (4 * 2**10 + 2.0 * genes) / 2**20, "PROBE_EMBEDDING": 300 + cells * 2**10 / 2**20}
+        steps = {name: {"peak_rss_mb": mb, "cpu_seconds": cells / 100} for name, mb in used.items()}
+        results.append({"case": {"cells": cells, "genes": genes, "dims": dims}, "steps": steps})
+    found = resources.fit(results)
+    assert found["SCVI"] == pytest.approx([m * resources.MARGIN for m in (500, 4, 2.0, 10)], rel=1e-6)
+    assert found["PROBE_EMBEDDING"][:3] == pytest.approx([m * resources.MARGIN for m in (300, 1, 0)], abs=1e-6)
+
+
+def test_every_measured_step_had_less_than_it_is_asked_for() -> None:
+    kept = [json.loads(path.read_text()) for path in MEASURED.glob("*.json")]
+    assert {100_000} <= {result["case"]["cells"] for result in kept}
+    for result in kept:
+        for process, step in result["steps"].items():
+            assert step["peak_rss_mb"] < resources.asked_mb(process, result["case"]), (process, result["case"])

@@ -238,12 +238,15 @@ def test_an_attempt_that_succeeded_later_explains_nothing():
             "status": ["FAILED", "COMPLETED"],
             "exit": ["137", "0"],
             "attempt": [1, 2],
+            "memory": ["8 GB", "16 GB"],
             "seconds": 1.0,
             "peak_rss_mb": 1.0,
         }
     )
     assert resources.last_attempts(trace) == {}
-    assert "exit status 137 in attempt 1" in resources.last_attempts(trace.iloc[:1])["score", "a.b.raw.0"]
+    assert "exit status 137 in attempt 1, with 8 GB" in resources.last_attempts(trace.iloc[:1])["score", "a.b.raw.0"]
+    twice = resources.last_attempts(trace.assign(status="FAILED", exit="137"))["score", "a.b.raw.0"]
+    assert "in attempt 2, with 8 GB, then 16 GB of memory asked for." in twice
 
 
 def test_the_data_sets_carry_what_the_preparation_found(tables):
@@ -281,6 +284,7 @@ def test_a_group_in_the_trace_belongs_to_its_data_set_and_a_task_alone_to_its_em
             "status": "FAILED",
             "exit": ["1", "137"],
             "attempt": [1, 3],
+            "memory": "",
             "seconds": 1.0,
             "peak_rss_mb": 1.0,
         }

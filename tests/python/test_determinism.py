@@ -3,41 +3,104 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from helpers_modules import call
 from helpers_pipeline import PROJECT, run_pipeline, same_tables
+from scfm.io.tables import read_json
+from scfm.registries.methods import load_methods
 
 CLASSES = ("deterministic", "seeded", "exact up to")
+#: processes that the run below can't have: they fetch or import, or need a data set of another kind
+ELSEWHERE = {
+    *("RESOLVE_INPUTS", "FETCH_DATASET", "APPLY_RECIPE", "IMPORT_EMBEDDING", "LIST_COMMON", "SCORE_COMMON"),
+    *("COMPARE_CONDITIONS", "RELATE_BIOLOGY"),
+}
 
 
-def _listed() -> dict[str, list[str]]:
-    """Process -> classes of the page's table."""
-    found: dict[str, list[str]] = {}
+def _rows() -> list[tuple[list[str], list[str], str]]:
+    """Processes, parts and class of every row of the page's table."""
+    found = []
     for line in (PROJECT / "docs" / "reproducibility.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) > 4 and cells[1].startswith("`"):
-            for name in re.findall(r"`(\w+)`", cells[1]):
-                found.setdefault(name, []).append(cells[3])
+            found.append((re.findall(r"`(\w+)`", cells[1]), re.findall(r"`([\w*]+)`", cells[2]), cells[3]))
     return found
 
 
 def test_the_page_lists_every_process_with_its_class() -> None:
     modules = (PROJECT / "modules" / "local").rglob("main.nf")
     names = {re.search(r"^process (\w+)", path.read_text(), re.MULTILINE)[1] for path in modules}
-    listed = _listed()
-    assert set(listed) == names
-    assert all(kind.startswith(CLASSES) for kinds in listed.values() for kind in kinds)
+    rows = _rows()
+    assert {name for processes, _, _ in rows for name in processes} == names
+    assert all(kind.startswith(CLASSES) for _, _, kind in rows)
+
+
+def test_the_page_lists_every_method_once() -> None:
+    parts = [part for processes, parts, _ in _rows() if "INTEGRATE_CELLS" in processes for part in parts]
+    for name in load_methods():
+        assert sum(fnmatch(name, part) for part in parts) == 1, name
+    assert all(any(fnmatch(name, part) for name in load_methods()) for part in parts)
+
+
+def test_the_cores_of_a_task_change_no_file(tmp_path: Path) -> None:
+    """Preparation to report of small inputs, on one core and on two: the same ids and numbers, to the last digit."""
+    folders = [tmp_path / "1", tmp_path / "2"]
+    for folder in folders:
+        script = PROJECT / "tests" / "python" / "make_module_inputs.py"
+        subprocess.run([sys.executable, script, "--folder", folder, "--cpus", folder.name, "--skip_umap"], check=True)
+    compared = 0
+    for file in sorted(path.relative_to(folders[0]) for path in folders[0].rglob("*") if path.is_file()):
+        first, second = (folder / file for folder in folders)
+        if file.suffix == ".npz":
+            one, two = (dict(np.load(path)) for path in (first, second))
+            assert set(one) == set(two) and all(np.array_equal(one[key], two[key]) for key in one), file
+        elif file.suffix in {".parquet", ".tsv"} and file.stem != "resources":  # resources are measured
+            read = pd.read_parquet if file.suffix == ".parquet" else lambda path: pd.read_csv(path, sep="\t")
+            pd.testing.assert_frame_equal(read(first), read(second), check_exact=True, obj=str(file))
+        else:
+            continue
+        compared += 1
+    assert compared > 25
 
 
 @pytest.mark.slow
 @pytest.mark.pipeline
 def test_other_core_counts_give_the_same_tables(tmp_path: Path) -> None:
-    few = ["--methods", "pca,harmony,scanorama,scvi", "--scvi_max_epochs", "5", "--skip_umap"]
-    sheet = ["--input", str(PROJECT / "tests" / "data" / "demo_samplesheet.csv")]
+    """Every method of the page and a model, on one and on two cores."""
+    import anndata as ad
+
+    demo = PROJECT / "tests" / "data" / "demo.h5ad"
+    genes = ad.read_h5ad(demo, backed="r").var["ensembl_id"]
+    (tmp_path / "genes.tsv").write_text("".join(f"{symbol}\t{identifier}\n" for symbol, identifier in genes.items()))
+    call("make_tiny_weights", model="sccello", genes=tmp_path / "genes.tsv", dest=tmp_path / "weights")
+    methods = ",".join(name for name, method in load_methods().items() if not method.is_control)
+    options = [
+        *("--input", str(PROJECT / "tests" / "data" / "demo_samplesheet.csv")),
+        *("--methods", methods, "--controls", "random,shuffled", "--scvi_max_epochs", "5", "--seeds", "0"),
+        *("--models", "sccello", "--weights_dir", str(tmp_path / "weights"), "--shard_cells", "500"),
+    ]
     runs = []
     for cores in ("1", "2"):
-        runs.append(run_pipeline(tmp_path / cores, *sheet, *few, "--max_cpus", cores))
+        runs.append(run_pipeline(tmp_path / cores, *options, "--max_cpus", cores))
         assert runs[-1].status == 0, runs[-1].log
     same_tables(*runs)
+    sidecar = read_json(runs[1].outdir / "demo" / "embeddings" / "demo.scvi.raw.0.json")
+    assert sidecar["settings"]["threads"] == 1
+    listed = {name for processes, _, _ in _rows() for name in processes} - ELSEWHERE
+    assert listed <= _modules_of(runs[1].trace()), listed - _modules_of(runs[1].trace())
+
+
+def _modules_of(rows: list[dict]) -> set[str]:
+    """Names of the processes behind the aliases that a trace lists."""
+    text = "\n".join(path.read_text() for path in (PROJECT / "subworkflows").rglob("main.nf"))
+    aliases = {alias: name for name, alias in re.findall(r"include \{ (\w+) as (\w+)", text)}
+    names = {row["name"].split(" ")[0].split(":")[-1] for row in rows}
+    return {aliases.get(name, name) for name in names}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from helpers_pipeline import PROJECT, environment
+from helpers_profiles import stub_of_cloud
 
 pytestmark = pytest.mark.pipeline
 CLOUDS = {"awsbatch": "awsbatch", "google_batch": "google-batch", "azurebatch": "azurebatch", "k8s": "k8s"}
@@ -33,11 +35,23 @@ def _config(profile: str, parser: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("profile", ["slurm,gpu", pytest.param("awsbatch,test", marks=pytest.mark.slow)])
-def test_profiles_set_where_tasks_run(profile: str) -> None:
-    text = _config(profile, "v2")
-    assert f"process.executor = '{profile.split(',', maxsplit=1)[0]}'" in text
-    assert ("accelerator" in text.replace("task.accelerator", "")) == ("gpu" in profile)
+def test_a_profile_sets_where_tasks_run_and_which_get_a_gpu() -> None:
+    text = _config("slurm,gpu", "v2")
+    assert "process.executor = 'slurm'" in text
+    assert "process.'withName:SCVI'.accelerator = 1" in text
+
+
+@pytest.mark.parametrize("parser", ["v1", "v2"])
+def test_all_profiles_at_once_are_read_by_both_parsers(parser: str) -> None:
+    """Every block is evaluated in one call; each alone is a slow test."""
+    text = _config(",".join(_profiles()), parser)
+    assert all(f"{engine}.enabled = true" in text for engine in ("docker", "singularity", "charliecloud", "conda"))
+
+
+def test_a_stub_run_of_a_cloud_shares_no_folder_and_names_its_images(tmp_path: Path) -> None:
+    """The default parser; the other clouds and the other parser are in ``make test-profiles``."""
+    run, images = stub_of_cloud("awsbatch", "v1", tmp_path / "run")
+    assert "models" in images and not any(path.is_symlink() for path in run.outdir.rglob("*"))
 
 
 @pytest.mark.slow

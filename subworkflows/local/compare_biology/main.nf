@@ -39,8 +39,8 @@ workflow COMPARE_BIOLOGY {
             .join(ch_design)
             .join(ch_trained, remainder: true)
             .filter { item -> item[1] != null }
-            .map { dataset, _row, prepared, obs, design, trained ->
-                [[id: dataset, dataset: dataset], prepared, obs, design, trained ? trained[0] : [], trained ? trained[1] : []]
+            .map { dataset, row, prepared, obs, design, trained ->
+                [[id: dataset, dataset: dataset] + row.subMap('n_cells', 'n_genes'), prepared, obs, design, trained ? trained[0] : [], trained ? trained[1] : []]
             },
         stepSettings(options, 'compare_conditions.py', ['on_method_error', 'de_', 'seeds'], ['scfm/integration/scvi.py']),
     )
@@ -58,7 +58,7 @@ workflow COMPARE_BIOLOGY {
             .filter { item -> item[1] != null }
             .map { dataset, row, prepared, obs, parquets ->
                 def given = [row.gmt, row.network].collect { text -> text ? findPath(samplesheet, text) : [] }
-                [[id: dataset, dataset: dataset], prepared, obs, given[0], given[1], row.clinical_keys ? (parquets ?: []) : []]
+                [[id: dataset, dataset: dataset] + row.subMap('n_cells', 'n_genes'), prepared, obs, given[0], given[1], row.clinical_keys ? (parquets ?: []) : []]
             },
         stepSettings(options, 'relate_biology.py', ['on_method_error', 'orthogonal_']),
     )

@@ -136,8 +136,8 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``seconds``,
-    ``peak_rss_mb``.
+    Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``memory`` (asked for, as
+    text; empty where the trace lacks it), ``seconds``, ``peak_rss_mb``.
     """
     import pandas as pd
 
@@ -153,6 +153,7 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
             "status": raw["status"],
             "exit": raw["exit"],
             "attempt": pd.to_numeric(raw["attempt"], errors="coerce") if "attempt" in raw else 1,
+            "memory": raw["memory"].where(raw["memory"] != "-", "") if "memory" in raw else "",
             "seconds": raw["realtime"].map(parse_duration),
             "peak_rss_mb": raw["peak_rss"].map(parse_size),
         }
@@ -189,9 +190,11 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """Return ``{(step, embedding id): sentence about the last attempt}`` for tasks of the trace that did not complete.
 
     The tag of a task is the embedding's id, and for a model the shard's name behind it: the first shard that is gone
-    counts for all. A group of embeddings that did not complete is followed by a task for each of them alone.
+    counts for all. A group of embeddings that did not complete is followed by a task for each of them alone. The
+    sentence names the memory of every attempt, so that a lack of it can be told from another cause.
     """
     sentences: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], list[str]] = {}
     for row in trace.itertuples():
         step = step_of(row.process, row.tag)
         if step is None:
@@ -199,9 +202,12 @@ def last_attempts(trace: "pd.DataFrame") -> dict[tuple[str, str], str]:
         if row.status in {"COMPLETED", "CACHED"}:
             sentences.pop((step, row.tag), None)
         else:
-            sentences[step, row.tag] = (
-                f"The trace says: {row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}."
-            )
+            sizes = asked.setdefault((step, row.tag), [])
+            if row.memory:
+                sizes.append(row.memory)
+            memory = f", with {', then '.join(sizes)} of memory asked for" if sizes else ""
+            outcome = f"{row.status.lower()} with exit status {row.exit} in attempt {row.attempt:.0f}"
+            sentences[step, row.tag] = f"The trace says: {outcome}{memory}."
     found: dict[tuple[str, str], str] = {}
     for (step, tag), sentence in sorted(sentences.items()):
         name, _, shard = tag.partition(" ")

@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // Conditions of a data set compared inside every label: pseudobulk, the scVI model of the run, and whether they agree.
@@ -5,6 +6,7 @@ process COMPARE_CONDITIONS {
     tag "${meta.id}"
     label 'process_medium'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/expression:0.1.0'

@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // The design of one data set before any correction: confounding, balance, strength of the batch.
@@ -5,6 +6,7 @@ process DESCRIBE_DESIGN {
     tag "${meta.id}"
     label 'process_low'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

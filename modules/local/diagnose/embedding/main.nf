@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // What is left of the batch effect in every label, why, and what correction cost. Embeddings of a data set share the counts that are read.
@@ -5,6 +6,7 @@ process DIAGNOSE_EMBEDDING {
     tag "${meta.id}"
     label 'process_medium'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/core:0.1.0'

@@ -1,3 +1,4 @@
+include { dataSize } from '../../functions'
 include { jsonWord } from '../../functions'
 
 // Evidence on a data set from outside of its embeddings: gene sets, regulators, a second modality, clinical fields.
@@ -5,6 +6,7 @@ process RELATE_BIOLOGY {
     tag "${meta.id}"
     label 'process_low'
     label 'per_embedding'
+    ext data: { dataSize(meta, 'n_genes') }
 
     conda "${moduleDir}/environment.yml"
     container 'scfmbench/expression:0.1.0'
