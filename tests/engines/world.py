@@ -1,7 +1,8 @@
-"""A run that can be disturbed, always in one folder so that its cache holds, and the tables that it must give."""
+"""A small run that can be disturbed, always in one folder so that its cache holds, and the tables that it must give."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,15 +10,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
-from helpers_pipeline import PROJECT, Run, command, environment, same_tables
+from helpers_pipeline import KEYS, PROJECT, Run, command, environment, same_tables
 
 #: the smallest whole pipeline
-SMALL = ["--methods", "pca", "--controls", "none", "--corrections", "none", "--skip_umap", "--skip_probing"]
+SMALL = ["--methods", "pca", "--controls", "none", "--corrections", "none"]
+SMALL += ["--skip_umap", "--skip_probing", "--skip_diagnosis"]
 DEMO = PROJECT / "tests" / "data" / "demo.h5ad"
 SHEET = "dataset,h5ad,batch_key,label_key\ndemo,demo.h5ad,batch,cell_type\n"
-#: small data and no time to lose between two tries
+#: small data, no time to lose between two tries, and of Nextflow's own reports only the trace
 CONFIG = """
 params {
     n_hvg = 200
@@ -27,8 +30,11 @@ process {
     resourceLimits = [cpus: 1, memory: '3.GB', time: '1.h']
 }
 executor {
-    pollInterval = '200 ms'
+    pollInterval = '100 ms'
 }
+dag.enabled = false
+report.enabled = false
+timeline.enabled = false
 """
 
 
@@ -43,7 +49,7 @@ class World:
     Attributes
     ----------
     reference
-        The undisturbed run; its results are kept beside the folder.
+        The undisturbed run, made once; it is kept beside the folder with its work files and its cache.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,42 +67,61 @@ class World:
 
     def fresh(self, config: str = CONFIG) -> None:
         """Empty the folder but for the inputs."""
+        self.stop_tasks()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         shutil.copy2(DEMO, self.folder / "demo.h5ad")
         (self.folder / "sheet.csv").write_text(SHEET)
         (self.folder / "nextflow.config").write_text(config)
 
-    def completed(self) -> None:
-        """Put the completed run back, with the times of its files."""
+    def completed(self, *, with_results: bool = True) -> None:
+        """Put the completed run back, with the times of its files; without results, nothing old can be read as new."""
+        self.stop_tasks()
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.kept, self.folder, symlinks=True)
+        if not with_results:
+            shutil.rmtree(self.folder / "out")
 
-    def start(self, *options: str, out: str = "out", **extra: str) -> subprocess.Popen[bytes]:
-        """Start a run in the folder, in a session of its own; its log is ``<folder>/log``."""
-        with (self.folder / "log").open("wb") as log:
+    def before(self, executable: str, config: str = CONFIG) -> None:
+        """Put the run back as it was before a step: ``-resume`` computes this step and all that follow it."""
+        self.completed(with_results=False)
+        (self.folder / "nextflow.config").write_text(config)
+        found = [p.parent for p in self.folder.glob("work/*/*/.command.sh") if f"{executable} " in p.read_text()]
+        assert found, f"no task of the undisturbed run calls {executable}"
+        for task in found:
+            shutil.rmtree(task)
+
+    def beside(self, folder: Path) -> World:
+        """Return the same run in another folder, which has its inputs already."""
+        other = copy(self)
+        other.folder = folder
+        return other
+
+    def start(self, *options: str, out: str = "out", log: str = "log", **extra: str) -> subprocess.Popen[bytes]:
+        """Start a run in the folder, in a session of its own; ``log`` is the file of its log there."""
+        with (self.folder / log).open("wb") as handle:
             return subprocess.Popen(
                 command("--input", "sheet.csv", *SMALL, *options, outdir=self.folder / out),
                 cwd=self.folder,
                 env=environment(extra) | extra,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=handle,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen[bytes], out: str = "out", seconds: int = 1800) -> Run:
+    def finish(self, process: subprocess.Popen[bytes], out: str = "out", log: str = "log", seconds: int = 900) -> Run:
         """Wait for the end of a run."""
         try:
             status = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise AssertionError(f"no end after {seconds} s") from None
-        return Run(self.folder, self.folder / out, status, (self.folder / "log").read_text())
+        return Run(self.folder, self.folder / out, status, (self.folder / log).read_text())
 
-    def run(self, *options: str, out: str = "out", **extra: str) -> Run:
+    def run(self, *options: str, out: str = "out", log: str = "log", **extra: str) -> Run:
         """Run in the folder and wait for the end."""
-        return self.finish(self.start(*options, out=out, **extra), out)
+        return self.finish(self.start(*options, out=out, log=log, **extra), out, log)
 
     def find(self, pattern: str, seconds: int = 300) -> int:
         """Return the id of a process of this run whose command line holds a text, as soon as there is one."""
@@ -114,6 +139,17 @@ class World:
         except OSError:
             return False
 
+    def stop_tasks(self) -> None:
+        """End what a killed run, or a case that failed, left behind, and wait for its end."""
+        for _ in range(100):
+            left = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and self.is_ours(entry)]
+            if not left:
+                return
+            for entry in left:
+                _kill(int(entry.name))
+            time.sleep(0.1)
+        raise AssertionError("tasks of a killed run do not end")
+
     def work_file(self, name: str) -> Path:
         """Return a file of the completed run's work folder that is no link."""
         found = [path for path in self.folder.glob(f"work/*/*/{name}") if not path.is_symlink()]
@@ -123,15 +159,32 @@ class World:
     def same(self, run: Run) -> None:
         """Assert that a run completed with the tables of the undisturbed one."""
         assert run.status == 0, run.log[-1500:]
+        assert "scfmbench completed in" in run.log, run.log[-1500:]
         same_tables(self.reference, run)
 
     def same_or_said(self, run: Run) -> str:
-        """Assert that a run gave the same tables, or ended with a sentence and no table of its own."""
+        """Assert that a run gave the same tables, or failed with a sentence and no other number."""
         if run.status == 0:
             self.same(run)
             return "the same tables"
-        assert "Traceback" not in run.log, run.log[-1500:]
-        return f"ended with: {sentence_of(run.log)}"
+        return f"ended with: {self.said(run)}"
+
+    def said(self, run: Run) -> str:
+        """Return the sentence of a run that failed.
+
+        Asserts that it shows no traceback, does not say that it completed, leaves no verdict but its own, and that
+        every score in its tables is that of the undisturbed run.
+        """
+        assert run.status != 0, run.log[-1500:]
+        assert "Traceback" not in run.log, run.log[-3000:]
+        assert "scfmbench completed in" not in run.log, run.log[-1500:]
+        verdict = run.outdir / "tables" / "verdict.json"
+        if verdict.exists():
+            assert json.loads(verdict.read_text())["exit_status"] != 0, verdict.read_text()
+        if (run.outdir / "tables" / "scores.tsv").exists():
+            ours, theirs = (r.table("scores").set_index(KEYS)["value"].dropna() for r in (run, self.reference))
+            assert ours.index.isin(theirs.index).all() and (ours == theirs[ours.index]).all(), ours.compare(theirs)
+        return sentence_of(run.log)
 
 
 def sentence_of(log: str) -> str:
@@ -140,6 +193,14 @@ def sentence_of(log: str) -> str:
     errors = [line for line in lines if line.startswith(("ERROR: ", "ERROR ~ ", "--outdir", "scfmbench stopped"))]
     chosen = next((line for line in errors if not line.startswith("ERROR ~ Error exec")), lines[-1])
     return chosen.removeprefix("ERROR ~ ").removeprefix("ERROR: ")[:300]
+
+
+def _kill(pid: int) -> None:
+    """Kill a process that may have ended."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def _read(path: Path) -> str:
