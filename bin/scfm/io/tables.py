@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.formulas import as_text, as_written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +198,8 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
     frame
         The rows; its index is not written.
     path
-        A TSV has floats with 10 significant digits and NA for missing values.
+        A TSV has floats with 10 significant digits, NA for missing values, and no text that a spreadsheet would run
+        (:mod:`scfm.io.formulas`).
     types
         Arrow type of every column of a parquet file (``string``, ``double``, ``int64``, ``bool``), so that a column
         without any value keeps its type; by default those of the frame.
@@ -214,7 +216,7 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
     elif str(path).endswith(".parquet"):
         frame.to_parquet(path, index=False, write_page_checksum=True)
     else:
-        frame.to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
+        as_text(frame).to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -223,7 +225,14 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
     if str(path).endswith(".parquet"):
         return pd.read_parquet(path, page_checksum_verification=True)
-    return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False)
+    return as_written(pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False))
+
+
+def read_texts(path: Path | str) -> pd.DataFrame:
+    """Read a TSV written by :func:`write_table` with every value as text, NA as "NA"."""
+    import pandas as pd
+
+    return as_written(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False))
 
 
 def _plain(value: Any) -> Any:
@@ -251,6 +260,8 @@ def write_json(path: Path | str, content: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file; a broken one is a :class:`ScfmError` that names the file and place."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ScfmError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}.") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, nested too deeply
+        raise ScfmError(f"{path} is not valid JSON: {' '.join(str(error).split())}.") from error

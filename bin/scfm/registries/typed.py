@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.io.tables import read_texts
 from scfm.registries.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ def read_typed(path: Path | str, name: str, schemas: Schemas) -> "pd.DataFrame":
 
     A label or batch called "NA" stays the text "NA", which the general reader would lose.
     """
-    import pandas as pd
-
     rules = schemas.rules(name)
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    frame = read_texts(path)
     missing = [c for c in rules if c not in frame.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected those of schema_{name}.json.")

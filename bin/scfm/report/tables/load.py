@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import IDENTITY, read_json
+from scfm.io.tables import IDENTITY, read_json, read_texts
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed
 from scfm.report.tables.maps import read_places, with_places
@@ -100,9 +100,7 @@ def table_named(holder: Any, name: str) -> "pd.DataFrame":
 
 def read_plan(path: Path | str) -> "pd.DataFrame":
     """Read ``plan.tsv``; raise :class:`ScfmError` if columns are missing or an embedding is planned twice."""
-    import pandas as pd
-
-    plan = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    plan = read_texts(path)
     missing = [c for c in PLAN_COLUMNS if c not in plan.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. CHECK_INPUTS writes the plan.")
