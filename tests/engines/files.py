@@ -5,19 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.world import CONFIG, World, mounted, sentence_of
+from engines.world import CONFIG, World, sentence_of
 from helpers_pipeline import names_of
 
+Damage = tuple[str, Callable[[Path], None]]
 
-def damage(world: World, name: str, how: Callable[[Path], None], _: Path) -> str:
-    """A file of the work folder is damaged before the run is resumed into the output folder of before."""
+
+def damage(world: World, chosen: Sequence[Damage], _: Path) -> dict[str, str]:
+    """Files of the work folder are damaged before the run is resumed into the output folder of before.
+
+    ``chosen`` has one damage per data set: the file's name behind that of the data set, and what is done to it.
+    """
     world.completed()
-    how(world.work_file(name))
-    return world.same_or_said(world.run("-resume"))
+    damaged = dict(zip(world.sets, chosen, strict=False))
+    for name, (ending, how) in damaged.items():
+        how(world.work_file(name + ending))
+    outcome = world.by_set(world.run("-resume"))
+    return {f"{how.__name__} before resume: {FILES[ending]}": outcome[name] for name, (ending, how) in damaged.items()}
+
+
+#: what a file's name has behind that of the data set -> what it is
+FILES = {
+    ".prepared.h5ad": "prepared data set",
+    ".obs.parquet": "obs table",
+    ".pca.raw.0.parquet": "validated embedding",
+    ".pca.raw.0.knn.npz": "neighbours",
+    ".pca.raw.0.scores.tsv": "scores",
+}
 
 
 def truncate(path: Path) -> None:
@@ -66,35 +85,32 @@ def other_input(world: World, _: Path) -> str:
     import anndata as ad
 
     world.completed()
-    data = ad.read_h5ad(world.folder / "demo.h5ad")[:600].copy()
-    data.write_h5ad(world.folder / "demo.h5ad")
+    data = ad.read_h5ad(world.folder / "a.h5ad")[:200].copy()
+    data.write_h5ad(world.folder / "a.h5ad")
     resumed = world.run("-resume")
     assert resumed.status == 0, resumed.log
-    counted = set(resumed.table("scores")["n_cells"])
-    assert not counted & set(world.reference.table("scores")["n_cells"]), counted
-    return "everything was computed anew; no number of the old input is left"
+    ours, theirs = (run.table("scores").query("dataset == 'a'") for run in (resumed, world.reference))
+    assert len(ours) and ours["n_cells"].max() <= 200 < theirs["n_cells"].max()
+    assert not set(ours["value"].dropna()) & set(theirs["value"].dropna()) - {0.0, 1.0}
+    return "its data set was computed anew; no number of the old input is left"
 
 
 def lost_input(world: World, _: Path) -> str:
     """The input is deleted after it was checked."""
-    world.before("prepare_dataset.py")
+    world.before("prepare_dataset.py", sets="d")
     process = world.start("-resume")
     world.find("/bin/prepare_dataset.py")
-    (world.folder / "demo.h5ad").unlink()
-    run = world.finish(process)
-    if run.status == 0:  # it was open already
-        world.same(run)
-        return "the same tables"
-    said = world.said(run)
-    shutil.copy2(world.kept / "demo.h5ad", world.folder / "demo.h5ad")
+    (world.folder / "d.h5ad").unlink()
+    outcome = world.by_set(world.finish(process))["d"]
+    shutil.copy2(world.kept / "d.h5ad", world.folder / "d.h5ad")
     world.same(world.run("-resume"))
-    return f"ended with: {said}; with the file the same tables"
+    return f"{outcome}; with the file the same tables"
 
 
 def earlier_results(world: World, _: Path) -> str:
     """The output folder holds a completed run, and this run fails."""
     world.completed()
-    (world.folder / "sheet.csv").write_text("dataset,h5ad,batch_key,label_key\ndemo,demo.h5ad,batch,no_such\n")
+    (world.folder / "sheet.csv").write_text("dataset,h5ad,batch_key,label_key\na,a.h5ad,batch,no_such\n")
     run = world.run()
     said = world.said(run)
     assert not (run.outdir / "tables" / "verdict.json").exists()
@@ -105,7 +121,7 @@ def earlier_results(world: World, _: Path) -> str:
 def results_of_other_settings(world: World, _: Path) -> str:
     """The output folder holds a run with other settings, and everything of this run is in the cache."""
     world.completed(with_results=False)
-    other = world.run("-resume", "--n_pcs", "10")
+    other = world.run("-resume", "--neighbors_k", "30")
     assert other.status == 0, other.log
     changed = other.table("scores")["value"]
     assert not changed.equals(world.reference.table("scores")["value"])
@@ -116,14 +132,10 @@ def results_of_other_settings(world: World, _: Path) -> str:
 
 def two_runs(world: World, _: Path) -> str:
     """A second run starts with the same output folder."""
-    world.before("integrate_cells.py")
+    world.before("integrate_cells.py", sets="ab")
     first = world.start("-resume")
     world.find("/bin/integrate_cells.py")
-    other = world.folder / "other"
-    other.mkdir()
-    for name in ("demo.h5ad", "sheet.csv", "nextflow.config"):
-        shutil.copy2(world.folder / name, other / name)
-    refused = world.beside(other).run(out="../out")
+    refused = world.beside(world.folder / "other").run(out="../out")
     assert refused.status != 0
     world.same(world.finish(first))
     return f"the second ended with: {sentence_of(refused.log)}; the first gave the same tables"
@@ -131,9 +143,9 @@ def two_runs(world: World, _: Path) -> str:
 
 def one_launch_folder(world: World, _: Path) -> str:
     """A second run starts in the same folder, with an output folder of its own, while the first one runs."""
-    world.before("find_neighbors.py")
+    world.before("prepare_dataset.py", sets="a")
     first = world.start("-resume")
-    world.find("/bin/find_neighbors.py")
+    world.find("/bin/prepare_dataset.py")
     second = world.start(out="out2", log="log2")
     run = world.finish(second, out="out2", log="log2")
     world.same(world.finish(first))
@@ -143,13 +155,40 @@ def one_launch_folder(world: World, _: Path) -> str:
 
 def resumed_twice(world: World, _: Path) -> str:
     """A run is resumed while it still runs."""
-    world.before("find_neighbors.py")
+    world.before("prepare_dataset.py", sets="a")
     first = world.start("-resume")
-    world.find("/bin/find_neighbors.py")
+    world.find("/bin/prepare_dataset.py")
     refused = world.run("-resume", out="out2", log="log2")
     assert refused.status != 0
     world.same(world.finish(first))
     return f"the second ended with: {sentence_of(refused.log)}; the first gave the same tables"
+
+
+@contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something on a folder while the body runs (needs root).
+
+    Parameters
+    ----------
+    folder
+        Folder to make and to mount on.
+    options
+        Arguments of ``mount`` before the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", *options, folder], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        _until_unmounted(lambda: subprocess.run(["umount", folder], check=False, capture_output=True).returncode == 0)
+
+
+def _until_unmounted(attempt: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if attempt():
+            return
+        time.sleep(0.1)
+    raise AssertionError("a file system stays busy")
 
 
 @contextmanager
@@ -179,7 +218,7 @@ def fill(ballast: Path) -> None:
 def full_disk(world: World, where: str, step: str, _: Path) -> str:
     """A disk fills up while the run writes to it; then there is room again, and the run is resumed."""
     extra = f"process.scratch = '{world.folder}/scratch'\n" if where == "scratch" else ""
-    world.before(step, CONFIG + extra)
+    world.before(step, CONFIG + extra, None if step == "collect_results.py" else "a")
     with small_disk(world, world.folder / where) as ballast:
         process = world.start("-resume")
         world.find(f"/bin/{step}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engines import faults, load
 from engines.suite import PROJECT, digest, read_records, replace_part, run_suite
-from engines.world import World
+from engines.world import World, tables_only
 from scfm.registries.pages import markdown_table
 
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -30,7 +30,7 @@ def main() -> int:
         return 2
     status = 0
     with tempfile.TemporaryDirectory(prefix="scfm-faults-") as scratch:
-        world = World(Path(scratch) / "run")
+        world = World(Path(scratch) / "run", project=tables_only(Path(scratch) / "pipeline"))
         for suite, of_world in {"faults": faults.cases, "load": load.cases}.items():
             if args.suite in (None, suite):
                 folder = Path(scratch) / suite
@@ -42,17 +42,18 @@ def main() -> int:
 def write_records(suite: str) -> None:
     """Write the records of a suite into the page, in the place that has its name."""
     records, code = read_records(suite), digest()
-    count = Counter(record["status"] for record in records)
-    earlier = sum(record["code"] != code for record in records)
-    survived = f"{len(records)} {SUITES[suite]}, {count['passed']} survived, {count['failed']} not."
+    found = [(record, what, said) for record in records for what, said in record["outcomes"].items()]
+    count = Counter(record["status"] for record, _, _ in found)
+    earlier = sum(record["code"] != code for record, _, _ in found)
+    survived = f"{len(found)} {SUITES[suite]}, {count['passed']} survived, {count['failed']} not."
     survived += f" {earlier} of them with an earlier state of the code." if earlier else ""
-    rows = [[record["case"], _outcome(record)] for record in sorted(records, key=lambda r: r["case"])]
+    rows = [[what, _outcome(record["status"], said)] for record, what, said in sorted(found, key=lambda f: f[1])]
     replace_part(PAGE, suite, f"{survived}\n\n{markdown_table(['case', 'outcome'], rows)}")
 
 
-def _outcome(record: dict) -> str:
-    said = " ".join(record["outcome"].split()).replace("<", "&lt;")
-    return said if record["status"] == "passed" else f"**not survived**: {said}"
+def _outcome(status: str, said: str) -> str:
+    said = " ".join(said.split()).replace("<", "&lt;")
+    return said if status == "passed" else f"**not survived**: {said}"
 
 
 if __name__ == "__main__":

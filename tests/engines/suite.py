@@ -27,8 +27,8 @@ SOURCES = [
     "tests/engines",
 ]
 
-#: a case gets a folder of its own and returns what it saw, in one sentence
-Case = Callable[[Path], str]
+#: a case gets a folder of its own and returns what it saw in a sentence, or one by the name of each failure in it
+Case = Callable[[Path], str | dict[str, str]]
 
 
 def digest() -> str:
@@ -89,7 +89,8 @@ def run_suite(suite: str, cases: Mapping[str, Case], scratch: Path, *, only: str
         if record.get("status") != "passed" or (record.get("code") != code and not keep):
             record = _run(name, case, scratch / slug(name)) | {"code": code}
             file.write_text(json.dumps(record, indent=2) + "\n")
-        print(f"{record['status']:7}{record['seconds']:7.1f} s  {name}: {record['outcome']}", flush=True)
+        print(f"{record['status']:7}{record['seconds']:7.1f} s  {name}", flush=True)
+        print("".join(f"{'':18}{what}: {said}\n" for what, said in record["outcomes"].items()), end="", flush=True)
         failed += record["status"] != "passed"
         passed += record["status"] == "passed"
     print(f"{passed} passed, {failed} failed")
@@ -127,6 +128,6 @@ def _run(name: str, case: Case, folder: Path) -> dict:
         "case": name,
         "what": doc,
         "status": status,
-        "outcome": outcome,
+        "outcomes": outcome if isinstance(outcome, dict) else {name: outcome},
         "seconds": round(time.monotonic() - start, 1),
     }

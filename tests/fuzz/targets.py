@@ -80,7 +80,12 @@ def model_options(content: bytes) -> None:
 
 
 def params(content: bytes) -> None:
-    """The bytes are the JSON of the parameters, as ``-params-file`` would give them."""
+    """The bytes are the JSON of the parameters, a map: Nextflow refuses a ``-params-file`` that is none."""
+    try:
+        if not isinstance(json.loads(content), dict):
+            return
+    except (ValueError, RecursionError):
+        pass  # no JSON at all
     with _folder("d.h5ad") as folder:
         executable, argv = check_argv(folder, SHEET.format(file="d.h5ad"))
         (folder / "params.json").write_bytes(content)

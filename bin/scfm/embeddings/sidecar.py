@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.sidecar_fields import absent_fields, field_errors
 from scfm.errors import ScfmError
-from scfm.io.tables import IDENTITY, read_json, write_embedding, write_json
+from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
 from scfm.task.steps import embedding_id
-from scfm.text import listing
 
 if TYPE_CHECKING:
     import numpy as np
-
-_REQUIRED = (
-    *IDENTITY,
-    "is_control",
-    "output_type",
-    "settings",
-    "versions",
-    "device",
-    "seconds",
-    "cells_in",
-    "warnings",
-)
 
 
 @dataclass(frozen=True)
@@ -126,33 +113,24 @@ def make_sidecar(
     return sidecar | (details or {})
 
 
-def _is_name(value: object) -> bool:
-    """Tell whether a value can be a part of a file's name."""
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value) is not None
-
-
 def read_sidecar(path: Path | str) -> dict:
     """Read a sidecar and check that it has the fields of the contract.
 
     Raises
     ------
     ScfmError
-        Where fields are missing, names could lead out of a folder, or the embedding's name is not made of its method,
-        correction and seed.
+        Where fields are missing or hold something else than they should, or the embedding's name is not made of its
+        method, correction and seed.
     """
     sidecar = read_json(path)
-    absent = [f for f in _REQUIRED if f not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
+    absent = absent_fields(sidecar)
     if absent:
         raise ScfmError(
             f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote."
         )
-    odd = [field for field in ("dataset", "method", "correction") if not _is_name(sidecar[field])]
-    odd += [] if type(sidecar["seed"]) is int else ["seed"]
-    if odd:
-        raise ScfmError(
-            f"{path}: {listing(f'{field}: {sidecar[field]!r}'[:80] for field in odd)} can't be the name of an embedding"
-            " or its part; names have letters, digits, '_' and '-', and a seed is a whole number."
-        )
+    errors = field_errors(sidecar)
+    if errors:
+        raise ScfmError(f"{path}: {'; '.join(errors)}. An embedding is handed over with the JSON its maker wrote.")
     name = f"{sidecar['method']}.{sidecar['correction']}.{sidecar['seed']}"
     if sidecar["embedding"] != name:
         raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, correction and seed say '{name}'.")
