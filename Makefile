@@ -75,7 +75,7 @@ test-containers: setup ## build images with podman and run the demo in them (nee
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_containers
 
 fuzz: setup ## inputs chosen by a fuzzer, a minute for each kind (samplesheet, parameters, YAML, sidecar, h5ad)
-	@bash scripts/setup.sh fuzz
+	@bash scripts/setup_fuzz.sh
 	@PYTHONPATH=tests:tests/python:bin .tools/fuzz/bin/python -m fuzz.run_fuzz
 
 containers: ## build the images (needs docker or podman; ENGINE, REGISTRY, BASE, TORCH_INDEX)

@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 UV_VERSION=0.13.8
 NEXTFLOW_MINIMUM=25.04.0
 NF_CORE_VERSION=4.2.1
-ATHERIS_VERSION=3.0.0
 TOOLS=$PWD/.tools
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -112,19 +111,6 @@ setup_lint() {
     touch "$stamp"
 }
 
-# the fuzzer is no package of the pipeline: an environment of its own that finds those of .venv
-setup_fuzz() {
-    local stamp
-    stamp=.tools/.fuzz-$ATHERIS_VERSION-$(sha256sum requirements/all.txt | cut -c1-16)
-    if [ -e "$stamp" ]; then return; fi
-    say "installing atheris $ATHERIS_VERSION for make fuzz"
-    "$(find_uv "$(find_python)")" venv -q --clear --python .venv/bin/python .tools/fuzz
-    "$(find_uv "$(find_python)")" pip install -q --python .tools/fuzz/bin/python "atheris==$ATHERIS_VERSION"
-    .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$(.tools/fuzz/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
-    touch "$stamp"
-}
-
 setup_python
 setup_nextflow
 if [ "${1:-}" = lint ]; then setup_lint; fi
-if [ "${1:-}" = fuzz ]; then setup_fuzz; fi
