@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def write_records(suite: str) -> None:
-    """Write the records of a suite into the page, in the place that has its name."""
+    """Write the records of a suite into the page, in the place of that kind."""
     records, code = read_records(suite), digest()
     found = [(record, what, said) for record in records for what, said in record["outcomes"].items()]
     count = Counter(record["status"] for record, _, _ in found)
@@ -48,7 +48,9 @@ def write_records(suite: str) -> None:
     survived = f"{len(found)} {SUITES[suite]}, {count['passed']} survived, {count['failed']} not."
     survived += f" {earlier} of them with an earlier state of the code." if earlier else ""
     rows = [[what, _outcome(record["status"], said)] for record, what, said in sorted(found, key=lambda f: f[1])]
-    replace_part(PAGE, suite, f"{survived}\n\n{markdown_table(['case', 'outcome'], rows)}")
+    replace_part(
+        PAGE, {"faults": "failures"}.get(suite, suite), f"{survived}\n\n{markdown_table(['case', 'outcome'], rows)}"
+    )
 
 
 def _outcome(status: str, said: str) -> str:

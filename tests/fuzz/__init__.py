@@ -1,1 +1,1 @@
-"""Inputs that nobody thought of: targets for atheris (``make fuzz``) and for hypothesis (``test_fuzz_inputs.py``)."""
+"""Fuzzing: targets for atheris (``make fuzz``) and for hypothesis (``test_fuzz_inputs.py``)."""

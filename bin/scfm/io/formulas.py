@@ -8,6 +8,7 @@ such an apostrophe already gets another one.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ def as_written(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _replaced(frame: "pd.DataFrame", pattern: str, by: str) -> "pd.DataFrame":
-    """Return a frame with a pattern replaced in its texts; numbers stay what they are."""
+    """Return a frame with a pattern replaced in its texts; all other values and columns stay what they are."""
     import pandas as pd
 
+    found = re.compile(pattern)
     changed = {}
     for name, column in frame.items():
-        if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column.dtype):
-            changed[str(name)] = column.astype(object).replace(pattern, by, regex=True)
-        elif column.dtype.kind == "O":
-            changed[str(name)] = column.replace(pattern, by, regex=True)
-    return frame.assign(**changed)
+        if column.dtype.kind == "O":  # objects, strings and categories
+            texts = {value for value in column.unique() if isinstance(value, str) and found.match(value)}
+            if texts:
+                values = [found.sub(by, value) if value in texts else value for value in column]
+                changed[str(name)] = pd.Series(values, index=column.index, dtype=object)
+    return frame.assign(**changed) if changed else frame

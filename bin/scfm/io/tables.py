@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.io.formulas import as_text, as_written
+from scfm.io.parquet import open_parquet, read_arrow, read_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,15 +138,15 @@ def join_embeddings(tables: Sequence[Path], path: Path | str) -> None:
     ScfmError
         The tables differ in their columns.
     """
-    import pyarrow.parquet as pq
-
-    first = pq.read_schema(tables[0])
+    with open_parquet(tables[0]) as file:
+        first = file.schema_arrow
     with EmbeddingWriter(path, len(first.names) - 1) as writer:
         for table in tables:
-            if not pq.read_schema(table).equals(first):
-                raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
-            for batch in pq.ParquetFile(table, page_checksum_verification=True).iter_batches():
-                writer.add(*_split_columns(batch))
+            with open_parquet(table) as file:
+                if not file.schema_arrow.equals(first):
+                    raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
+                for batch in file.iter_batches(use_threads=False):
+                    writer.add(*_split_columns(batch))
 
 
 def _split_columns(table: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -166,9 +167,7 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     -------
     Cell ids, shape (n_cells,), dtype object; coordinates, shape (n_cells, n_dims), float32.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, page_checksum_verification=True)
+    table = read_arrow(path)
     if CELL_ID not in table.column_names:
         raise ScfmError(
             f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
@@ -178,9 +177,7 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 
 def read_ids(path: Path | str) -> list[str]:
     """Return the column ``cell_id`` of a parquet table, in file order; nothing else is read."""
-    import pyarrow.parquet as pq
-
-    ids: list[str] = pq.read_table(path, columns=[CELL_ID], page_checksum_verification=True)[CELL_ID].to_pylist()
+    ids: list[str] = read_arrow(path, [CELL_ID])[CELL_ID].to_pylist()
     return ids
 
 
@@ -224,7 +221,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     import pandas as pd
 
     if str(path).endswith(".parquet"):
-        return pd.read_parquet(path, page_checksum_verification=True)
+        return read_frame(path)
     return as_written(pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False))
 
 
