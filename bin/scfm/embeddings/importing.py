@@ -102,7 +102,7 @@ def _read_parquet(path: Path, max_dims: int) -> Source:
         names = facts.schema.to_arrow_schema().names
         check_width(len(names) - 1, max_dims, path)
         check_declared(facts.num_rows * len(names) * 8, path.stat().st_size, str(path))
-        table = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
+        table = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:  # ArrowException: also damaged compression
         raise ScfmError(f"{path} is no parquet file that can be read: {first_line(error)}") from None
     check_names(names, path)

@@ -31,7 +31,7 @@ def open_parquet(path: Path | str) -> "Iterator[pq.ParquetFile]":
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             yield file
     except MemoryError:  # Arrow's own is an ArrowException too
         raise
