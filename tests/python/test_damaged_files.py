@@ -1,4 +1,4 @@
-"""Parquet files of the run: damaged ones are sentences, and no thread is needed to read one."""
+"""Files between steps that a disk has damaged: each is a sentence. No thread is needed to read a parquet file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from engines.files import empty, flip, truncate
 
+from helpers_data import make_adata, write
 from helpers_modules import BIN
 from scfm.errors import ScfmError
+from scfm.io.hdf5 import reading_hdf5, writing_hdf5
 from scfm.io.parquet import open_parquet, read_frame
 from scfm.io.tables import read_embedding, write_embedding
+from scfm.neighbors.table import Neighbors, read_neighbors
 
 #: reads a file when the address space has no room for the stack of another thread
 LIMITED = """
@@ -62,3 +65,27 @@ def test_no_thread_is_needed(path: Path) -> None:
         check=False,
     )
     assert done.stdout == "500\n", done.stderr
+
+
+@pytest.mark.parametrize("how", [truncate, empty, flip])
+def test_damaged_neighbours_are_a_sentence(how, tmp_path: Path) -> None:
+    number = np.arange(40)
+    indices = np.stack([number, (number + 1) % 40], axis=1)
+    Neighbors(number.astype(str).astype(object), indices, np.stack([number * 0.0, number + 1.0], axis=1)).write(
+        tmp_path / "e.knn.npz"
+    )
+    how(tmp_path / "e.knn.npz")
+    with pytest.raises(ScfmError, match=r"e\.knn\.npz can't be read \(.*\): it is damaged or no file of neighbours"):
+        read_neighbors(tmp_path / "e.knn.npz")
+
+
+@pytest.mark.parametrize("how", [truncate, empty, lambda path: path.write_bytes(b"text")])
+def test_a_damaged_h5ad_is_a_sentence(how, tmp_path: Path) -> None:
+    path = write(make_adata(), tmp_path / "d.prepared.h5ad")
+    how(path)
+    words = r"d\.prepared\.h5ad can't be read \(.*\): it is damaged or no HDF5 file"
+    with pytest.raises(ScfmError, match=words), reading_hdf5(path) as file:
+        raise AssertionError(f"it was read: {file['obs']}")
+    with pytest.raises(ScfmError, match=words), writing_hdf5(tmp_path / "d.h5ad", copy_of=path) as file:
+        raise AssertionError(f"it was read: {file['obs']}")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.prepared.h5ad"]
