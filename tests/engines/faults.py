@@ -40,17 +40,17 @@ def cases(world: World) -> dict[str, Case]:
     hows = (files.truncate, files.empty, files.flip, files.delete)
     # one file per data set of a run, and no file twice in a run
     damages = [(name, hows[(i + shift) % 4]) for shift in range(4) for i, name in enumerate(files.FILES)]
+    table["kill -9 of tasks"] = partial(kills.kill_tasks, world.whole(), list(kills.STEPS))
+    table["Nextflow is ended"] = partial(kills.end_nextflow, world, kills.ENDED)
+    table["no memory"] = partial(kills.too_little_memory, world)
     for start in range(0, len(damages), len(world.sets)):
         chosen = damages[start : start + len(world.sets)]
         table[f"damaged work files from {start + 1}"] = partial(files.damage, world, chosen)
-    table["no memory"] = partial(kills.too_little_memory, world)
     table["allocations fail"] = partial(kills.small_address_space, world, STARVED)
     table |= {name: partial(case, world) for name, case in SINGLE.items() if name not in {"no cache", "no work folder"}}
     for (where, step), words in FULL.items():
         table[f"full disk: {words}, {kills.STEPS[step]}"] = partial(files.full_disk, world, where, step)
     table["read-only during the run: output folder"] = partial(files.read_only_later, world, "collect_results.py")
-    table["kill -9 of tasks"] = partial(kills.kill_tasks, world.whole(), list(kills.STEPS))
-    table["Nextflow is ended"] = partial(kills.end_nextflow, world, kills.ENDED)
     table["environment: no home, no language, no folder for temporary files, other thread counts"] = partial(
         kills.odd_environment, world, ENVIRONMENT
     )

@@ -270,8 +270,8 @@ def _values(run: Run) -> pd.Series:
 def sentence_of(log: str) -> str:
     """Return the sentence that says why a run ended: the first error, or the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("ERROR: ", "ERROR ~ ", "--outdir", "scfmbench stopped"))]
-    chosen = next((line for line in errors if not line.startswith("ERROR ~ Error exec")), lines[-1])
+    kinds = ("ERROR: ", "ERROR ~ --", "--outdir: ", "scfmbench stopped", "ERROR ~ ")
+    chosen = next((line for kind in kinds for line in lines if line.startswith(kind)), lines[-1])
     return chosen.removeprefix("ERROR ~ ").removeprefix("ERROR: ")[:300]
 
 

@@ -1,4 +1,4 @@
-"""Files between steps that a disk has damaged: each is a sentence. No thread is needed to read a parquet file."""
+"""Files between steps that a disk has damaged: each is a sentence, and other results stay."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from engines.files import empty, flip, truncate
 
 from helpers_data import make_adata, write
 from helpers_modules import BIN
+from helpers_report import collected, write_run
 from scfm.errors import ScfmError
 from scfm.io.hdf5 import reading_hdf5, writing_hdf5
 from scfm.io.parquet import open_parquet, read_frame
@@ -65,6 +67,26 @@ def test_no_thread_is_needed(path: Path) -> None:
         check=False,
     )
     assert done.stdout == "500\n", done.stderr
+
+
+def cut_last_value(path: Path) -> None:
+    """Cut a table in the middle of its last row: what is left of it may still look like a number."""
+    content = path.read_bytes().rstrip()
+    path.write_bytes(content[: content.rindex(b"\t", 0, -20) + 3])
+
+
+@pytest.mark.parametrize("how", [truncate, flip, cut_last_value])
+def test_a_damaged_table_fails_its_embedding_and_no_other(how, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", datasets=("ifnb",), methods=("pca", "harmony", "mymodel"))
+    whole = collected(run, tmp_path / "whole").scores
+    how(run.results / "ifnb.harmony.raw.0.scores.tsv")
+    found = collected(run, tmp_path / "tables")
+    lost = found.status.query("embedding == 'harmony.raw.0' and step == 'score'").iloc[0]
+    assert lost["status"] == "failed" and lost["reason_code"] == "unreadable" and "harmony.raw.0" in lost["reason"]
+    assert "harmony.raw.0" not in set(found.scores["embedding"])
+    others = whole[whole["embedding"] != "harmony.raw.0"].reset_index(drop=True)
+    pd.testing.assert_series_equal(found.scores["value"], others["value"])
+    assert found.verdict["exit_status"] != 0
 
 
 @pytest.mark.parametrize("how", [truncate, empty, flip])

@@ -226,10 +226,29 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def read_texts(path: Path | str) -> pd.DataFrame:
-    """Read a TSV written by :func:`write_table` with every value as text, NA as "NA"."""
+    """Read a TSV written by :func:`write_table` with every value as text, NA as "NA".
+
+    Raises
+    ------
+    ScfmError
+        The file is no table, or a row has fewer values than the header has names.
+    """
     import pandas as pd
 
-    return as_written(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False))
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except ValueError as error:  # of pandas' parser and of the encoding
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
+        raise ScfmError(
+            f"{path} is no table that can be read ({reason}). Delete it and resume: it is made again."
+        ) from error
+    short = int(table.isna().any(axis=1).sum())
+    if short:
+        raise ScfmError(
+            f"{path}: {short} of {len(table)} rows have fewer values than the header has names; the file is damaged."
+            " Delete it and resume: it is made again."
+        )
+    return as_written(table)
 
 
 def _plain(value: Any) -> Any:

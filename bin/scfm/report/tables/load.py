@@ -140,14 +140,20 @@ def collect(
         found.messages += read_json(messages)
     parts: dict[str, list["pd.DataFrame"]] = {name: [] for name, table in schemas.tables.items() if table.pattern}
     places: list["pd.DataFrame"] = []
+    damaged: list[tuple[Path, str, ScfmError]] = []
     for path in find_files(results):
         kind = next((name for name in parts if schemas.tables[name].matches(path.name)), None)
         if kind:
-            parts[kind].append(read_typed(path, kind, schemas))
+            try:
+                parts[kind].append(read_typed(path, kind, schemas))
+            except ScfmError as error:
+                damaged.append((path, schemas.tables[kind].step, error))
         elif path.name.endswith(".centroid_maps.tsv"):
             places.append(read_places(path, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
+    for path, step, error in damaged:
+        _fail_step(path, step, error, found)
     found.tables = {name: _join(frames, name, schemas) for name, frames in parts.items()}
     found.tables["centroids"] = with_places(found.tables["centroids"], places, schemas)
     log.info(
@@ -158,6 +164,27 @@ def collect(
         len(found.plan),
     )
     return found
+
+
+def _fail_step(path: Path, step: str, error: ScfmError, found: Collected) -> None:
+    """Mark the step that wrote a table which can't be read as failed, so that the others are published.
+
+    Raises
+    ------
+    ScfmError
+        ``error`` itself, where no step of the run can have written the table.
+    """
+    owners = [
+        status
+        for status in (*found.statuses, *found.dataset_statuses)
+        if status["step"] == step
+        and path.name.startswith(".".join(filter(None, (status["dataset"], status["embedding"]))) + ".")
+    ]
+    if not owners:
+        raise error
+    for status in owners:
+        status.update(status="failed", reason=str(error), reason_code="unreadable")
+        log.error("%s", error)
 
 
 def _sort_json(path: Path, found: Collected) -> None:
