@@ -11,7 +11,7 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
+.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers fuzz lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -78,6 +78,10 @@ test-faults: setup ## fault injection into a small run (needs root); writes docs
 test-containers: setup ## build images with podman and run the demo in them (needs root, podman, debootstrap); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_containers
 
+fuzz: setup ## inputs chosen by a fuzzer, a minute for each kind (samplesheet, parameters, YAML, sidecar, h5ad)
+	@bash scripts/setup_fuzz.sh
+	@PYTHONPATH=tests:tests/python:bin .tools/fuzz/bin/python -m fuzz.run_fuzz
+
 containers: ## build the images (needs docker or podman; ENGINE, REGISTRY, BASE, TORCH_INDEX)
 	@bash scripts/build_images.sh images
 
@@ -88,8 +92,9 @@ requirements: setup ## pin requirements/all.txt anew from requirements/all.in
 	@$(shell command -v uv || echo .tools/uv/bin/uv) pip compile -q --python-version 3.11 --no-header --no-annotate \
 		requirements/all.in -o requirements/all.txt
 
-docs: setup ## write the parts of docs/ that are made from assets/
+docs: setup ## write the parts of docs/ that are made from assets/ and from the corpus of bad inputs
 	@make_docs.py
+	@PYTHONPATH=tests:tests/python:bin python -m bad_inputs.page
 
 bench: setup ## time our steps and their peers up to a million cells, at most 100 minutes; goes on where it stopped
 	@python benchmarks/bench.py

@@ -54,16 +54,27 @@ def time_limit() -> Iterator[None]:
 
 
 def said(executable: str, argv: list[str], folder: Path) -> list[str]:
+    """Return what :func:`answer` returns; a run that takes too long is an answer of its own."""
+    try:
+        with time_limit():
+            return answer(executable, argv, folder)
+    except HangError as error:
+        return [str(error)]
+
+
+def answer(executable: str, argv: list[str], folder: Path) -> list[str]:
     """Return the sentences of a run: an error's text, the errors of the check, or the reason in a status file.
 
-    An error that is no :class:`scfm.errors.ScfmError` comes back as the text a user would get, with its type.
+    An error that is no :class:`scfm.errors.ScfmError` comes back as the text a user would get, with its type. A run
+    that succeeds has no sentence.
     """
     from scfm.task.cli import describe_error
 
     main = importlib.import_module(executable).main
     try:
-        with time_limit():
-            main(argv)
+        main(argv)
+    except HangError:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001  # what reaches the user is what is tested
         return [f"Unexpected exit {error.code}" if isinstance(error, SystemExit) else describe_error(error)]
     errors = folder / "out" / "errors.txt"

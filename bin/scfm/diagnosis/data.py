@@ -12,6 +12,7 @@ from scfm.embeddings.cells import align
 from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.genes import symbols_or_names
 from scfm.integration.base import MethodInputs
+from scfm.io.hdf5 import reading_hdf5
 from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import Groups, MetricInputs
 from scfm.metrics.load import read_scored
@@ -111,14 +112,13 @@ def read_cell_data(dataset: str, obs: Path, prepared: Path) -> Cells:
     obs, prepared
         ``<dataset>.obs.parquet`` and ``<dataset>.prepared.h5ad``.
     """
-    import h5py
     from anndata.io import read_elem
 
     inputs = MethodInputs(dataset, obs, prepared.parent, prepared_path=prepared)
     logged, _ = inputs.expression("X", "all")
     scored = read_scored(obs).sort_index()
     kept = align(inputs.cell_ids, scored.index.to_numpy(dtype=object), obs)
-    with h5py.File(prepared) as file:
+    with reading_hdf5(prepared) as file:
         var = read_elem(file["var"])
         facts = json.loads(read_elem(file["uns/scfmbench"])) if "uns/scfmbench" in file else {}
     return Cells(dataset, scored, logged[kept], symbols_or_names(var), facts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.io.parquet import read_frame
 from scfm.io.tables import CELL_ID
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ def read_cells(path: Path | str) -> "pd.DataFrame":
     -------
     Table indexed by ``cell_id``, in file order, with at least ``batch`` and ``label`` (null = missing).
     """
-    import pandas as pd
-
-    obs = pd.read_parquet(path, page_checksum_verification=True)
+    obs = read_frame(path)
     absent = [c for c in (CELL_ID, "batch", "label") if c not in obs]
     if absent:
         raise ScfmError(

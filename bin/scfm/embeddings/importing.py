@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.embeddings.import_columns import check_names, check_width, column_notes, id_column, is_index
+from scfm.embeddings.npz import read_npz
 from scfm.embeddings.reading import column_of_ids, numeric_columns
 from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
+from scfm.io.declared import check_declared
 from scfm.io.store import first_line, open_store
 from scfm.io.tables import CELL_ID
 from scfm.text import did_you_mean, listing
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 #: most columns that are taken for an embedding, where nothing else is said
 MAX_DIMS = 10_000
-_ID_ARRAYS = ("cell_id", "cell_ids", "obs_names")
-_VALUE_ARRAYS = ("embedding", "X", "values")
 
 
 @dataclass(slots=True)
@@ -98,9 +98,11 @@ def _read_parquet(path: Path, max_dims: int) -> Source:
     import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
+        facts = pq.read_metadata(path)
+        names = facts.schema.to_arrow_schema().names
         check_width(len(names) - 1, max_dims, path)
-        table = pq.read_table(path)
+        check_declared(facts.num_rows * len(names) * 8, path.stat().st_size, str(path))
+        table = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:  # ArrowException: also damaged compression
         raise ScfmError(f"{path} is no parquet file that can be read: {first_line(error)}") from None
     check_names(names, path)
@@ -146,52 +148,10 @@ def _split_columns(table: "pa.Table", path: Path) -> Source:
 
 
 def _read_npz(path: Path, max_dims: int) -> Source:
-    """Read arrays of ids and values; object arrays are refused, since reading them would run code."""
-    import zipfile
-    import zlib
-
-    import numpy as np
-
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ScfmError(
-                f"{path} holds one array without names; expected an npz with ids and values, as np.savez writes it."
-            )
-        with loaded as arrays:
-            names = list(arrays.files)
-            ids_name = next((n for n in _ID_ARRAYS if n in names), None)
-            values_name = next((n for n in _VALUE_ARRAYS if n in names), None)
-            if ids_name is None or values_name is None:
-                raise ScfmError(
-                    f"{path}: expected an array of ids ({' or '.join(_ID_ARRAYS)}) and one of values"
-                    f" ({' or '.join(_VALUE_ARRAYS)}); found {listing(names)}."
-                )
-            ids, values = arrays[ids_name], arrays[values_name]
-    except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ScfmError(
-            f"{path} can't be read as npz without running code from it ({first_line(error)}). Save the ids as text:"
-            f" np.savez(file,"
-            " cell_ids=ids.astype(str), embedding=values)."
-        ) from None
-    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
-        raise ScfmError(
-            f"{path}: array '{ids_name}' has shape {ids.shape} and kind {ids.dtype}; expected one id per cell, as text."
-        )
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise ScfmError(
-            f"{path}: array '{values_name}' has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
-            " dimensions."
-        )
-    try:
-        texts = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in ids.tolist()]
-    except UnicodeDecodeError as error:
-        raise ScfmError(
-            f"{path}: array '{ids_name}' holds bytes that are not UTF-8 ({error}). Save the ids as text:"
-            " np.savez(file, cell_ids=ids.astype(str), embedding=values)."
-        ) from None
+    """Read arrays of ids and values."""
+    ids, values = read_npz(path)
     check_width(values.shape[1], max_dims, path)
-    return Source(np.array(texts, dtype=object), values.astype(np.float64))
+    return Source(ids, values)
 
 
 def _read_anndata(path: Path, obsm_key: str | None, max_dims: int) -> Source:
@@ -210,6 +170,7 @@ def _read_anndata(path: Path, obsm_key: str | None, max_dims: int) -> Source:
             )
             raise ScfmError(f"{path}: {wanted} It has {listing(keys, limit=20) or 'nothing in obsm'}.")
         index = store.index("obs")
+        _check_shape(getattr(store.root[f"obsm/{obsm_key}"], "shape", None), len(index), max_dims, path, obsm_key)
         try:
             values = read_elem(store.root[f"obsm/{obsm_key}"])
         except Exception as error:  # whatever a damaged file makes h5py, zarr or anndata raise
@@ -221,11 +182,7 @@ def _read_anndata(path: Path, obsm_key: str | None, max_dims: int) -> Source:
             f"{path}: obsm['{obsm_key}'] has shape {values.shape} and kind {values.dtype}; expected numbers, cells x"
             " dimensions."
         )
-    if len(values) != len(index):
-        raise ScfmError(
-            f"{path}: obsm['{obsm_key}'] has {len(values):,} rows and obs {len(index):,}; the file is damaged."
-        )
-    check_width(values.shape[1], max_dims, path)
+    _check_shape(values.shape, len(index), max_dims, path, obsm_key)
     values = values.astype(np.float64)
     empty = np.isnan(values).all(axis=1)
     if empty.all():
@@ -233,6 +190,15 @@ def _read_anndata(path: Path, obsm_key: str | None, max_dims: int) -> Source:
     reason = f"its row in obsm['{obsm_key}'] is empty"
     left_out = [{"cell_id": i, "reason": reason} for i in index[empty]]
     return Source(index[~empty], values[~empty], not_embedded=left_out)
+
+
+def _check_shape(shape: tuple[int, ...] | None, n_cells: int, max_dims: int, path: Path, key: str | None) -> None:
+    """Raise where an obsm entry has other rows than obs, or more columns than an embedding; None is not known yet."""
+    if shape is None or len(shape) != 2:
+        return
+    if shape[0] != n_cells:
+        raise ScfmError(f"{path}: obsm['{key}'] has {shape[0]:,} rows and obs {n_cells:,}; the file is damaged.")
+    check_width(shape[1], max_dims, path)
 
 
 def import_embedding(

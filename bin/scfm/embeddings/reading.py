@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.embeddings.gate import EmbeddingValidationError
+from scfm.errors import ScfmError
+from scfm.io.parquet import read_arrow
 from scfm.io.tables import CELL_ID
 from scfm.text import listing
 
@@ -28,15 +30,10 @@ def read_unchecked(path: Path | str) -> "tuple[np.ndarray, np.ndarray]":
         No ``cell_id`` column, an empty id, a column that is not numeric, or columns that are not ``dim_0``, ``dim_1``
         ...
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise EmbeddingValidationError(
-            "wrong_columns", f"{path} is no parquet file that can be read: {str(error).splitlines()[0]}"
-        ) from None
+        table = read_arrow(path)
+    except ScfmError as error:
+        raise EmbeddingValidationError("wrong_columns", str(error)) from None
     if table.column_names.count(CELL_ID) != 1:
         raise EmbeddingValidationError(
             "wrong_columns",

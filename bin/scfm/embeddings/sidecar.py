@@ -7,25 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.sidecar_fields import absent_fields, field_errors
 from scfm.errors import ScfmError
-from scfm.io.tables import IDENTITY, read_json, write_embedding, write_json
+from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
 from scfm.task.steps import embedding_id
 
 if TYPE_CHECKING:
     import numpy as np
-
-_REQUIRED = (
-    *IDENTITY,
-    "is_control",
-    "output_type",
-    "settings",
-    "versions",
-    "device",
-    "seconds",
-    "cells_in",
-    "warnings",
-)
 
 
 @dataclass(frozen=True)
@@ -130,14 +119,18 @@ def read_sidecar(path: Path | str) -> dict:
     Raises
     ------
     ScfmError
-        Where fields are missing, or the embedding's name is not made of its method, correction and seed.
+        Where fields are missing or hold something else than they should, or the embedding's name is not made of its
+        method, correction and seed.
     """
     sidecar = read_json(path)
-    absent = [f for f in _REQUIRED if f not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
+    absent = absent_fields(sidecar)
     if absent:
         raise ScfmError(
             f"{path}: the sidecar lacks {absent}. An embedding is handed over with the JSON its maker wrote."
         )
+    errors = field_errors(sidecar)
+    if errors:
+        raise ScfmError(f"{path}: {'; '.join(errors)}. An embedding is handed over with the JSON its maker wrote.")
     name = f"{sidecar['method']}.{sidecar['correction']}.{sidecar['seed']}"
     if sidecar["embedding"] != name:
         raise ScfmError(f"{path}: embedding is '{sidecar['embedding']}' but method, correction and seed say '{name}'.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
 from scfm.inputs.genes import symbols_or_names
+from scfm.io.hdf5 import reading_hdf5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,12 +36,11 @@ class PreparedCounts:
     """
 
     def __init__(self, path: Path, cells: "pd.DataFrame") -> None:
-        import h5py
         import pandas as pd
         from anndata.io import read_elem
 
         self.path = path
-        with h5py.File(path) as file:
+        with reading_hdf5(path) as file:
             var, stored = read_elem(file["var"]), read_elem(file["obs"]).index
         self.genes: "np.ndarray" = var.index.to_numpy(dtype=object)
         self.symbols: "np.ndarray" = symbols_or_names(var)
@@ -71,7 +71,7 @@ class PreparedCounts:
         from anndata.io import sparse_dataset
         from scipy.sparse import csr_matrix
 
-        with h5py.File(self.path) as file:
+        with reading_hdf5(self.path) as file:
             stored = file["X" if layer == "X" else f"layers/{layer}"]
             stored = sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored
             for start in range(0, len(self.positions), _ROWS):

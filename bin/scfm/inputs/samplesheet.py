@@ -213,7 +213,7 @@ def _entries(label: str, place: str, located: Located) -> dict[str, str]:
 def _name_errors(key: str, target: str, taken: Sequence[str], found: Mapping[str, str], name: str) -> list[str]:
     """Return sentences about the name and kind of one embedding."""
     errors, where = [], f"{name}, column 'embeddings'"
-    if not _NAME.match(key):
+    if not _NAME.fullmatch(key):
         errors.append(
             f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
             f"as in name={target}."

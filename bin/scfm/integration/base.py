@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
+from scfm.io.hdf5 import reading_hdf5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +144,7 @@ class MethodInputs:
 
         from scfm.embeddings.cells import align
 
-        with h5py.File(self._prepared()) as file:
+        with reading_hdf5(self._prepared()) as file:
             var = read_elem(file["var"])
             keep = np.ones(len(var), dtype=bool) if genes == "all" else var["highly_variable"].to_numpy(dtype=bool)
             if not keep.any():
@@ -163,10 +164,9 @@ class MethodInputs:
         """Return columns of the prepared file's obs (the user's own columns included), sorted by cell id."""
         import difflib
 
-        import h5py
         from anndata.io import read_elem
 
-        with h5py.File(self._prepared()) as file:
+        with reading_hdf5(self._prepared()) as file:
             obs = read_elem(file["obs"])
         for name in names:
             if name not in obs:

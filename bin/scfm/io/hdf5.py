@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.errors import ScfmError
 from scfm.io.space import no_space
 
 if TYPE_CHECKING:
@@ -86,6 +87,42 @@ class HeldFile(io.RawIOBase):
             self.error = self.error or error
 
 
+def damaged_hdf5(path: Path | str, error: BaseException) -> ScfmError | None:
+    """Return the error about an HDF5 file that can't be read; None where the error is of another kind.
+
+    h5py has no class for it: an ``OSError`` without a number, or a text of HDF5's, whatever wraps it.
+    """
+    is_damage = (isinstance(error, OSError) and not error.errno) or "synchronously" in str(error)
+    if not is_damage or isinstance(error, ScfmError):
+        return None
+    reason = " ".join(str(error).split())[:200].rstrip(".")
+    return ScfmError(
+        f"{path} can't be read ({reason}): it is damaged or no HDF5 file. Delete it and run the same command with"
+        " -resume: it is made again."
+    )
+
+
+@contextmanager
+def reading_hdf5(path: Path | str) -> "Iterator[h5py.File]":
+    """Open an HDF5 file of the run for reading.
+
+    Raises
+    ------
+    ScfmError
+        The file, or what the body reads of it, is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except Exception as error:
+        found = damaged_hdf5(path, error)
+        if found is None:
+            raise
+        raise found from error
+
+
 @contextmanager
 def writing_hdf5(path: Path, *, copy_of: Path | None = None) -> "Iterator[h5py.File]":
     """Open an HDF5 file for writing; it appears under its name when the body has ended well.
@@ -101,6 +138,8 @@ def writing_hdf5(path: Path, *, copy_of: Path | None = None) -> "Iterator[h5py.F
     ------
     ResourceError
         The disk is full or can't be written.
+    ScfmError
+        The file to start from is damaged.
     """
     import h5py
 
@@ -115,6 +154,9 @@ def writing_hdf5(path: Path, *, copy_of: Path | None = None) -> "Iterator[h5py.F
         except Exception as error:
             if held.error is not None:  # the body met what the missing bytes caused
                 raise no_space(path, held.error) from error
+            found = damaged_hdf5(copy_of, error) if copy_of is not None else None
+            if found is not None:
+                raise found from error
             raise
         finally:
             held.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.declared import ALWAYS, check_declared
 from scfm.io.frames import RESERVED, column_names, index_key, is_compound, read_column
-from scfm.io.links import refuse_outside
+from scfm.io.links import check_folder, check_parts
 from scfm.text import did_you_mean, listing, plural
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _open_hdf5(path: Path, name: str) -> Any:
             f"{name}: not a readable h5ad file ({first_line(error)}). It may be cut short or of another format."
         ) from error
     try:
-        refuse_outside(root, name)
+        check_parts(root, name)
     except BaseException:
         root.close()
         raise
@@ -207,7 +208,13 @@ def _open_hdf5(path: Path, name: str) -> Any:
 def _open_zarr(path: Path, name: str) -> Any:
     import zarr
 
+    check_folder(path, name)
     try:
-        return zarr.open_group(path, mode="r")
+        root = zarr.open_group(path, mode="r")
+        arrays = [(part.path, part) for _, part in root.members(max_depth=None) if isinstance(part, zarr.Array)]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ScfmError(f"{name}: not a readable zarr folder ({first_line(error)}).") from error
+    for place, part in arrays:
+        if part.nbytes > ALWAYS:  # what is stored is counted file by file
+            check_declared(part.nbytes, part.nbytes_stored(), f"{name}: '{place}'")
+    return root

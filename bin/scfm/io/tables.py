@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.formulas import as_text, as_written
+from scfm.io.parquet import open_parquet, read_arrow, read_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,15 +138,15 @@ def join_embeddings(tables: Sequence[Path], path: Path | str) -> None:
     ScfmError
         The tables differ in their columns.
     """
-    import pyarrow.parquet as pq
-
-    first = pq.read_schema(tables[0])
+    with open_parquet(tables[0]) as file:
+        first = file.schema_arrow
     with EmbeddingWriter(path, len(first.names) - 1) as writer:
         for table in tables:
-            if not pq.read_schema(table).equals(first):
-                raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
-            for batch in pq.ParquetFile(table, page_checksum_verification=True).iter_batches():
-                writer.add(*_split_columns(batch))
+            with open_parquet(table) as file:
+                if not file.schema_arrow.equals(first):
+                    raise ScfmError(f"{table}: its columns are not those of the first shard, {Path(tables[0]).name}.")
+                for batch in file.iter_batches(use_threads=False):
+                    writer.add(*_split_columns(batch))
 
 
 def _split_columns(table: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -165,9 +167,7 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     -------
     Cell ids, shape (n_cells,), dtype object; coordinates, shape (n_cells, n_dims), float32.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, page_checksum_verification=True)
+    table = read_arrow(path)
     if CELL_ID not in table.column_names:
         raise ScfmError(
             f"{path}: no column '{CELL_ID}'; found {table.column_names[:5]}. Embedding tables are keyed by cell id."
@@ -177,9 +177,7 @@ def read_embedding(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 
 def read_ids(path: Path | str) -> list[str]:
     """Return the column ``cell_id`` of a parquet table, in file order; nothing else is read."""
-    import pyarrow.parquet as pq
-
-    ids: list[str] = pq.read_table(path, columns=[CELL_ID], page_checksum_verification=True)[CELL_ID].to_pylist()
+    ids: list[str] = read_arrow(path, [CELL_ID])[CELL_ID].to_pylist()
     return ids
 
 
@@ -197,7 +195,8 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
     frame
         The rows; its index is not written.
     path
-        A TSV has floats with 10 significant digits and NA for missing values.
+        A TSV has floats with 10 significant digits, NA for missing values, and no text that a spreadsheet would run
+        (:mod:`scfm.io.formulas`).
     types
         Arrow type of every column of a parquet file (``string``, ``double``, ``int64``, ``bool``), so that a column
         without any value keeps its type; by default those of the frame.
@@ -214,7 +213,7 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
     elif str(path).endswith(".parquet"):
         frame.to_parquet(path, index=False, write_page_checksum=True)
     else:
-        frame.to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
+        as_text(frame).to_csv(path, sep="\t", index=False, na_rep="NA", float_format="%.10g")
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -222,8 +221,34 @@ def read_table(path: Path | str) -> pd.DataFrame:
     import pandas as pd
 
     if str(path).endswith(".parquet"):
-        return pd.read_parquet(path, page_checksum_verification=True)
-    return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False)
+        return read_frame(path)
+    return as_written(pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False))
+
+
+def read_texts(path: Path | str) -> pd.DataFrame:
+    """Read a TSV written by :func:`write_table` with every value as text, NA as "NA".
+
+    Raises
+    ------
+    ScfmError
+        The file is no table, or a row has fewer values than the header has names.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except ValueError as error:  # of pandas' parser and of the encoding
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
+        raise ScfmError(
+            f"{path} is no table that can be read ({reason}). Delete it and resume: it is made again."
+        ) from error
+    short = int(table.isna().any(axis=1).sum())
+    if short:
+        raise ScfmError(
+            f"{path}: {short} of {len(table)} rows have fewer values than the header has names; the file is damaged."
+            " Delete it and resume: it is made again."
+        )
+    return as_written(table)
 
 
 def _plain(value: Any) -> Any:
@@ -251,6 +276,8 @@ def write_json(path: Path | str, content: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file; a broken one is a :class:`ScfmError` that names the file and place."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ScfmError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}.") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, nested too deeply
+        raise ScfmError(f"{path} is not valid JSON: {' '.join(str(error).split())}.") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,15 +87,23 @@ def read_neighbors(path: Path | str) -> Neighbors:
     Raises
     ------
     ScfmError
-        Arrays are missing, the first neighbour of a cell is not the cell itself, or an index has no row.
+        The file is damaged, arrays are missing, the first neighbour of a cell is not the cell itself, or an index has
+        no row.
     """
-    with np.load(path, allow_pickle=False) as content:
-        missing = {"cell_ids", "indices", "distances"} - set(content.files)
-        if missing:
-            raise ScfmError(
-                f"{path}: arrays missing: {', '.join(sorted(missing))}. Expected a file written by find_neighbors.py."
-            )
-        found = Neighbors(content["cell_ids"].astype(object), content["indices"], content["distances"])
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            missing = {"cell_ids", "indices", "distances"} - set(content.files)
+            if missing:
+                raise ScfmError(
+                    f"{path}: arrays missing: {', '.join(sorted(missing))}. Expected a file written by"
+                    " find_neighbors.py."
+                )
+            found = Neighbors(content["cell_ids"].astype(object), content["indices"], content["distances"])
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error) as error:
+        raise ScfmError(
+            f"{path} can't be read ({' '.join(str(error).split())[:200]}): it is damaged or no file of neighbours."
+            " Delete it and run the same command with -resume: it is made again."
+        ) from error
     rows = np.arange(len(found.cell_ids))
     if not np.array_equal(found.indices[:, 0], rows) or found.distances[:, 0].any():
         raise ScfmError(f"{path}: the first neighbour of every cell must be the cell itself at distance 0.")

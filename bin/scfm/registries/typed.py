@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.tables import read_texts
 from scfm.registries.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -24,28 +25,50 @@ def read_typed(path: Path | str, name: str, schemas: Schemas) -> "pd.DataFrame":
     return _typed(_read_text(path, name, schemas), path, schemas.rules(name))
 
 
-def read_typed_parts(paths: Sequence[Path], name: str, schemas: Schemas) -> "pd.DataFrame":
+def read_typed_parts(
+    paths: Sequence[Path], name: str, schemas: Schemas
+) -> "tuple[pd.DataFrame, list[tuple[Path, ScfmError]]]":
     """Read the files that together are a table, one below the other, as :func:`read_typed` reads each.
 
     Types are converted once for all files: for each of many small ones it would take most of the time.
+
+    Returns
+    -------
+    The table of the files that can be read, and the others with what is wrong with each.
     """
     import pandas as pd
 
-    parts = [_read_text(path, name, schemas) for path in paths]
+    texts: dict[Path, pd.DataFrame] = {}
+    damaged: list[tuple[Path, ScfmError]] = []
+    rules = schemas.rules(name)
+    for path in paths:
+        try:
+            texts[path] = _read_text(path, name, schemas)
+        except ScfmError as error:
+            damaged.append((path, error))
+    none = pd.DataFrame({c: pd.Series(dtype=object) for c in rules})
     try:
-        return _typed(pd.concat(parts, ignore_index=True), paths[0], schemas.rules(name))
+        return (_typed(pd.concat(texts.values(), ignore_index=True), name, rules) if texts else none), damaged
     except ScfmError:
-        for path, part in zip(paths, parts, strict=True):
-            _typed(part, path, schemas.rules(name))  # the error names the file that has it
-        raise
+        wrong = {path: error for path, text in texts.items() if (error := _error_of(text, path, rules))}
+        good = [text for path, text in texts.items() if path not in wrong]
+        table = _typed(pd.concat(good, ignore_index=True), name, rules) if good else none
+        return table, [*damaged, *wrong.items()]
+
+
+def _error_of(text: "pd.DataFrame", path: Path, rules: Mapping[str, Mapping[str, Any]]) -> "ScfmError | None":
+    """Return what is wrong with the values of a file."""
+    try:
+        _typed(text, path, rules)
+    except ScfmError as error:
+        return error
+    return None
 
 
 def _read_text(path: Path | str, name: str, schemas: Schemas) -> "pd.DataFrame":
     """Read the columns of a table's schema as text."""
-    import pandas as pd
-
     rules = schemas.rules(name)
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    frame = read_texts(path)
     missing = [c for c in rules if c not in frame.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected those of schema_{name}.json.")

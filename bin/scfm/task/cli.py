@@ -67,10 +67,25 @@ def on_off(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
 
 
+def _lacks_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, by whatever the libraries make of it.
+
+    Where a package is loaded it is an ``ImportError`` of the loader, in Arrow and NumPy a ``MemoryError``, in torch an
+    error of its own.
+    """
+    if isinstance(error, ImportError):
+        return any(text in str(error) for text in ("failed to map segment", "Cannot allocate memory"))
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return True
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def describe_error(error: BaseException) -> str:
     """Return one sentence for an error, without a traceback."""
     if isinstance(error, ScfmError):
         return str(error)
+    if _lacks_memory(error):
+        return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
     if isinstance(error, ImportError) and not (error.name or "").startswith("scfm"):
         state = "is not installed" if isinstance(error, ModuleNotFoundError) else f"can't be loaded ({error})"
         return (
@@ -81,8 +96,6 @@ def describe_error(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRNO:
         return f"{error.filename or 'A file'}: could not be written ({error.strerror}). {SPACE_ADVICE}"
-    if isinstance(error, MemoryError):
-        return f"The task ran out of memory ({error or 'no details'}). Give it more memory and resume."
     text = " ".join(str(error).split()) or "no message"
     return f"Unexpected {type(error).__name__}: {text}"
 
@@ -91,9 +104,7 @@ def exit_code_of(error: BaseException) -> int:
     """Return the exit status for an error; resource errors get the one that Nextflow retries."""
     if isinstance(error, ScfmError):
         return error.exit_code
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _RESOURCE_ERRNO):
-        return EXIT_RESOURCE
-    if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, named so that torch need not be imported
+    if _lacks_memory(error) or (isinstance(error, OSError) and error.errno in _RESOURCE_ERRNO):
         return EXIT_RESOURCE
     return EXIT_UNEXPECTED
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import CELL_ID, join_embeddings, read_json, write_json
+from scfm.io.tables import join_embeddings, read_ids, read_json, write_json
 from scfm.task.steps import step
 from scfm.text import listing, plural
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 from scfm.models.core.shards import NO_ROW, no_row_warning
 
 log = logging.getLogger(__name__)
@@ -200,26 +200,17 @@ def _warnings(sidecars: Sequence[Mapping[str, Any]], lacking: Sequence[Mapping[s
 
 def _check_cells(name: str, tables: Sequence[Path], merged: Mapping[str, Any], obs: Path | str) -> None:
     """Check that every cell of the data set was in exactly one shard."""
-    import pyarrow.parquet as pq
-
-    embedded = [c for path in tables for c in _ids(path)]
+    embedded = [c for path in tables for c in read_ids(path)]
     seen = embedded + [entry["cell_id"] for entry in merged["not_embedded"]]
     twice = sorted(cell for cell, n in Counter(seen).items() if n > 1)
     if twice:
         raise ScfmError(
             f"{name}: {plural(len(twice), 'cell')} in more than one shard ({listing(twice)}). Compute all shards anew."
         )
-    expected = set(map(str, pq.read_table(obs, columns=[CELL_ID]).column(CELL_ID).to_pylist()))
+    expected = set(read_ids(obs))
     missing = sorted(expected.difference(seen))
     if missing:
         raise ScfmError(
             f"{name}: {plural(len(missing), 'cell')} of {len(expected):,} were in no shard ({listing(missing)}). "
             "Was a shard killed, or its result lost? Run again with -resume."
         )
-
-
-def _ids(path: Path) -> "np.ndarray | list[str]":
-    """Return the cell ids of a table."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path, columns=[CELL_ID]).column(CELL_ID).to_pylist()

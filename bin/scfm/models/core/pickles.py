@@ -77,6 +77,11 @@ def load_pickle(path: Path | str) -> Any:
             f"{path}: not loaded as a dictionary: {error}. Nothing in it was executed; get the file again from its"
             " official source."
         ) from error
+    except MemoryError as error:
+        raise ScfmError(
+            f"{path}: declares more than fits into memory, in a file of {path.stat().st_size:,} bytes. It is damaged or"
+            " made to exhaust memory; get it again from its official source."
+        ) from error
     except (
         EOFError,
         ValueError,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
+from scfm.io.parquet import open_parquet, read_arrow
 from scfm.io.tables import CELL_ID
 from scfm.registries.messages import message
 
@@ -42,13 +43,12 @@ def split_cells(
     -------
     The files.
     """
-    import pyarrow.parquet as pq
-
     if shard_cells < 0:
         raise ScfmError(f"--shard_cells {shard_cells}: expected 0 (no sharding) or more.")
-    known = pq.read_schema(obs).names
+    with open_parquet(obs) as file:
+        known = file.schema_arrow.names
     column = group_column if groups and group_column in known else None
-    table = pq.read_table(obs, columns=[CELL_ID, *([column] if column else [])])
+    table = read_arrow(obs, [CELL_ID, *([column] if column else [])])
     ids = [str(c) for c in table.column(CELL_ID).to_pylist()]
     if not ids:
         raise ScfmError(f"{obs}: there are no cells to embed.")

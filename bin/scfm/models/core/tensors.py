@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scfm.errors import ScfmError
+from scfm.io.declared import check_declared
 from scfm.models.core.pickles import require_file
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _read_torch(path: Path) -> Any:
     is_zip = zipfile.is_zipfile(path)
     try:
         with torch.serialization.safe_globals(_safe_numpy()):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         text = str(error)
         if "GLOBAL" in text or "Unsupported" in text or "global" in text:
@@ -66,6 +67,22 @@ def _read_torch(path: Path) -> Any:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # a lack of memory or disk, not an error of the file
         raise ScfmError(_damaged(path, error)) from error
+    _check_sizes(content, path)
+    return content
+
+
+def _check_sizes(content: Any, path: Path) -> None:
+    """Refuse tensors that repeat a few stored values to a size that their file can't hold (a stride of 0)."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        check_declared(content.numel() * content.element_size(), path.stat().st_size, f"{path}: a tensor")
+    elif isinstance(content, dict):
+        for value in content.values():
+            _check_sizes(value, path)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            _check_sizes(value, path)
 
 
 def _global_of(text: str) -> str:

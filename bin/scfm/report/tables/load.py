@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.tables import IDENTITY, read_json
+from scfm.io.tables import IDENTITY, read_json, read_texts
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type, read_typed_parts
 from scfm.report.tables.maps import read_places, with_places
@@ -100,9 +100,7 @@ def table_named(holder: Any, name: str) -> "pd.DataFrame":
 
 def read_plan(path: Path | str) -> "pd.DataFrame":
     """Read ``plan.tsv``; raise :class:`ScfmError` if columns are missing or an embedding is planned twice."""
-    import pandas as pd
-
-    plan = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    plan = read_texts(path)
     missing = [c for c in PLAN_COLUMNS if c not in plan.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. CHECK_INPUTS writes the plan.")
@@ -150,7 +148,10 @@ def collect(
             places.append(read_places(path, schemas))
         elif path.suffix == ".json":
             _sort_json(path, found)
-    found.tables = {name: _join(paths, name, schemas) for name, paths in parts.items()}
+    for name, paths in parts.items():
+        found.tables[name], damaged = _join(paths, name, schemas)
+        for path, error in damaged:
+            _fail_step(path, schemas.tables[name].step, error, found)
     found.tables["centroids"] = with_places(found.tables["centroids"], places, schemas)
     log.info(
         "%d status files, %d sidecars and %s for %d planned embeddings",
@@ -160,6 +161,27 @@ def collect(
         len(found.plan),
     )
     return found
+
+
+def _fail_step(path: Path, step: str, error: ScfmError, found: Collected) -> None:
+    """Mark the step that wrote a table which can't be read as failed, so that the others are published.
+
+    Raises
+    ------
+    ScfmError
+        ``error`` itself, where no step of the run can have written the table.
+    """
+    owners = [
+        status
+        for status in (*found.statuses, *found.dataset_statuses)
+        if status["step"] == step
+        and path.name.startswith(".".join(filter(None, (status["dataset"], status["embedding"]))) + ".")
+    ]
+    if not owners:
+        raise error
+    for status in owners:
+        status.update(status="failed", reason=str(error), reason_code="unreadable")
+        log.error("%s", error)
 
 
 def _sort_json(path: Path, found: Collected) -> None:
@@ -195,14 +217,12 @@ def _sort_json(path: Path, found: Collected) -> None:
         log.debug("%s is not a result of a step", path)
 
 
-def _join(paths: list[Path], name: str, schemas: Schemas) -> "pd.DataFrame":
-    """Join the parts of a table, sorted by key; the same file staged twice counts once."""
-    import pandas as pd
-
-    if not paths:
-        return pd.DataFrame({c: pd.Series(dtype=object) for c in schemas.columns(name)})
-    joined = read_typed_parts(paths, name, schemas).drop_duplicates()
-    return joined.sort_values(schemas.key(name), kind="stable", ignore_index=True)
+def _join(paths: list[Path], name: str, schemas: Schemas) -> "tuple[pd.DataFrame, list[tuple[Path, ScfmError]]]":
+    """Join the parts of a table, sorted by key, and return the files that can't be read with what is wrong; the same
+    file staged twice counts once.
+    """
+    joined, damaged = read_typed_parts(paths, name, schemas)
+    return joined.drop_duplicates().sort_values(schemas.key(name), kind="stable", ignore_index=True), damaged
 
 
 def read_metrics(path: Path | str, profile: str = "standard") -> "pd.DataFrame":

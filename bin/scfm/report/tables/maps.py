@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
+from scfm.io.tables import read_texts
 from scfm.metrics.centroids import PLACES
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import as_type
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
 def read_places(path: Path, schemas: Schemas) -> "pd.DataFrame":
     """Read ``<dataset>.<family>.centroid_maps.tsv`` of DRAW_UMAPS in the types of the table of centroids."""
-    import pandas as pd
-
     rules, wanted = schemas.rules("centroids"), [*schemas.key("centroids"), *PLACES]
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    frame = read_texts(path)
     missing = [c for c in wanted if c not in frame.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected a table written by draw_umaps.py.")
