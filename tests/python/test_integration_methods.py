@@ -304,11 +304,11 @@ def test_a_gpu_that_is_not_there_is_an_error(prepared, tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    from scfm.integration.scvi import _accelerator
+    from scfm.integration.scvi import accelerator_of
 
-    assert _accelerator("auto") == "cpu"
+    assert accelerator_of("auto") == "cpu"
     with pytest.raises(ScfmError, match=r"A GPU was asked for .* PyTorch finds none"):
-        _accelerator("cuda")
+        accelerator_of("cuda")
 
 
 PBMC = Path(__file__).resolve().parents[3] / "shared" / "data" / "pbmc_3tech.h5ad"

@@ -61,6 +61,10 @@ class MethodInputs:
         Threads the method may use.
     device
         ``auto``, ``cpu`` or ``cuda``.
+    hides_labels
+        Whether the method sees no label of the held-out cells: they are missing in everything given to it.
+    start
+        Folder with the trained model of the method that this one continues; None where there is none.
     """
 
     dataset: str
@@ -70,13 +74,19 @@ class MethodInputs:
     prepared_path: Path | None = None
     cpus: int = 1
     device: str = "auto"
+    hides_labels: bool = False
+    start: Path | None = None
 
     @cached_property
     def obs(self) -> "pd.DataFrame":
         """Table of cells, indexed and sorted by cell id, with at least ``batch`` and ``label``."""
-        from scfm.embeddings.cells import read_cells
+        from scfm.embeddings.cells import held_out_of, read_cells
 
-        return read_cells(self.obs_path).sort_index()
+        cells = read_cells(self.obs_path).sort_index()
+        if self.hides_labels:
+            columns = [c for c in cells.columns if c == "label" or c.startswith("label:")]
+            cells.loc[held_out_of(cells, self.obs_path), columns] = None
+        return cells
 
     @property
     def cell_ids(self) -> "np.ndarray":
@@ -96,7 +106,7 @@ class MethodInputs:
 
     @cached_property
     def labels(self) -> "np.ndarray":
-        """Label of every cell, shape (n_cells,), strings; None where the cell has none."""
+        """Label of every cell, shape (n_cells,), strings; None where the cell has none or it is hidden."""
         from scfm.embeddings.cells import labels_of
 
         return labels_of(self.obs)

@@ -41,6 +41,16 @@ def load_method(name: str) -> "ModuleType":
     return module
 
 
+def settings_of(method: "Method", params: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a method; those of the method that it starts from follow with its name in front."""
+    settings = pick_settings(method.name, load_method(method.name).DEFAULTS, params)
+    first = method.starts_from
+    if not first:
+        return settings
+    before = pick_settings(first, load_method(first).DEFAULTS, params)
+    return settings | {f"{first}_{name}": value for name, value in before.items()}
+
+
 def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], seed: int, outdir: Path) -> dict:
     """Run a method and write ``<id>.unchecked.parquet``, ``.json`` and the method's extras.
 
@@ -62,11 +72,13 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
     The sidecar.
     """
     module = load_method(method.name)
-    settings = pick_settings(method.name, module.DEFAULTS, params)
+    settings = settings_of(method, params)
     watch = Stopwatch()
     output = module.integrate(inputs, settings, seed)
     seconds = watch.seconds
     details = dict(output.details)
+    if method.holds_out:
+        details["labels_seen"] = True
     sidecar = make_sidecar(
         dataset=inputs.dataset,
         method=method.name,

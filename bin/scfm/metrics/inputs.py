@@ -115,6 +115,8 @@ class MetricInputs:
         Seeds of every clustering: ``seed`` and those after it (k-means: from its own first one).
     sample_above
         Above this many cells metrics that need each cell's distances evaluate a sample (:attr:`sample`).
+    labels_seen
+        Whether the embedding was made with the labels of these cells: bio metrics that read labels would be circular.
     """
 
     cell_ids: "np.ndarray"
@@ -126,6 +128,7 @@ class MetricInputs:
     seed: int = LEIDEN_SEED
     n_seeds: int = 1
     sample_above: int = SAMPLE_ABOVE
+    labels_seen: bool = False
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -200,6 +203,11 @@ class MetricInputs:
         if min(k, self.neighbors.k) < at_least:
             raise NotApplicable(f"{self.n_cells} cells are too few; {at_least} are needed.", "too_few_cells")
         return self.neighbors.first(k)
+
+    def need_unseen_labels(self) -> None:
+        """Raise :class:`NotApplicable` where the embedding was made with the labels."""
+        if self.labels_seen:
+            raise NotApplicable("The embedding was made with the labels of these cells.", "labels_seen")
 
     def need_labels(self) -> None:
         """Raise :class:`NotApplicable` unless there are two labels."""

@@ -140,6 +140,7 @@ def load_inputs(
         pca_values[align(pca_ids, cells.cell_ids, pca)],
         seed,
         n_seeds,
+        labels_seen=bool(sidecar.get("labels_seen")),
     )
 
 
@@ -198,4 +199,4 @@ def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> M
         near = find_neighbors(values, ids, k=data.neighbors.k, exact_max_cells=exact_max_cells)
     pca = None if data.pca is None else data.pca[rows]
     labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
-    return MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds)
+    return MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds, labels_seen=data.labels_seen)

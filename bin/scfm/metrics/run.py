@@ -92,6 +92,7 @@ def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, p
 
     identity = {name: sidecar[name] for name in IDENTITY}
     try:
+        pairs[0][1].need_unseen_labels()
         tables = [centroid_table(data, identity | pair.names) for pair, data in pairs if data.n_cells]
         write_table(pd.concat(tables, ignore_index=True), path)
     except NotApplicable as error:

@@ -40,6 +40,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     try:
         if metric.group == "batch":
             data.need_batches()
+        if metric.group == "bio" and "labels" in metric.needs:
+            data.need_unseen_labels()
         result = metric.function()(data)
     except NotApplicable as error:
         log.info("%s: not applicable, %s", metric.name, error)

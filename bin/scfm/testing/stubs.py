@@ -88,6 +88,7 @@ def stub_prepare_dataset(args: Namespace) -> None:
             "n_counts": 10.0,
             "n_genes": 2,
             "scored": True,
+            "held_out": [False, False, True, True],
             "batch:batch": BATCHES,
             "label:label": LABELS,
         }
@@ -189,10 +190,10 @@ def stub_scores(args: Namespace) -> None:
 def stub_scores_common(args: Namespace) -> None:
     """The scores of the four cells, again."""
     stub_scores(args)
-    (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_common.tsv")
+    (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_{args.scoring_pass}.tsv")
     for name in ("centroids.tsv", "score.status.json"):
         (args.outdir / f"{args.id}.{name}").unlink()
-    _status(args, "score_common")
+    _status(args, f"score_{args.scoring_pass}")
 
 
 def stub_probing(args: Namespace) -> None:
