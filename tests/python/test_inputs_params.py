@@ -140,7 +140,17 @@ def test_choice():
         [3, 1],
     )
     everything, _ = check_params(BASE, SCHEMA, load_methods())
-    assert everything.methods == ["pca", "harmony", "scanorama", "scvi", "scanvi", "combat", "linear", "fastmnn"]
+    assert everything.methods == [
+        "pca",
+        "harmony",
+        "scanorama",
+        "scvi",
+        "scanvi",
+        "combat",
+        "linear",
+        "fastmnn",
+        "bbknn",
+    ]
     assert everything.controls == [
         "random",
         "shuffled",

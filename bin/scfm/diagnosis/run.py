@@ -24,6 +24,7 @@ from scfm.diagnosis.residual import residual_rows
 from scfm.diagnosis.residual_messages import residual_messages
 from scfm.diagnosis.retest import Corrector, corrector_of
 from scfm.diagnosis.settings import DiagnosisSettings
+from scfm.embeddings.sidecar import need_coordinates
 from scfm.errors import ScfmError
 from scfm.inputs.keys import key_pairs
 from scfm.inputs.side_files import read_markers
@@ -165,6 +166,7 @@ def diagnose_embeddings(
     for sidecar, member in found:
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": outdir}
         with step("diagnose", **about, on_error=on_error) as status:
+            need_coordinates(sidecar)
             if "knn" not in member.more:
                 raise ScfmError(f"The neighbours of {member.name} are not among the files given.")
             with threadpool_limits(limits=n_threads):

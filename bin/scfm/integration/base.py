@@ -16,7 +16,7 @@ from scfm.errors import NotApplicable, ScfmError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_array, csr_matrix
 
 #: cells read at once from the prepared file; bounds the memory above the genes that are kept
 _ROWS_PER_READ = 20_000
@@ -29,7 +29,7 @@ class MethodOutput:
     Parameters
     ----------
     values
-        Coordinates, shape (n_cells, n_dims), rows in the order of :attr:`MethodInputs.cell_ids`.
+        Coordinates, shape (n_cells, n_dims), rows in the order of :attr:`MethodInputs.cell_ids`; None for a graph.
     extras
         Further files or folders the method left in its work folder, by the ending they are published with
         (``{"history.csv": path, "model": path}``).
@@ -37,12 +37,15 @@ class MethodOutput:
         Entries made by :func:`scfm.registries.messages.message`.
     details
         Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
+    graph
+        Weights of the edges, shape (n_cells, n_cells), symmetric, of a method whose ``output_type`` is ``graph``.
     """
 
-    values: "np.ndarray"
+    values: "np.ndarray | None" = None
     extras: dict[str, Path] = field(default_factory=dict)
     warnings: list[dict] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    graph: "csr_array | None" = None
 
 
 @dataclass(frozen=True)

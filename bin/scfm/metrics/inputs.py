@@ -12,6 +12,7 @@ from scfm.metrics.evaluated import SAMPLE_ABOVE, How, Sample, combined_error
 
 if TYPE_CHECKING:
     import numpy as np
+    import scipy.sparse as sp
 
     from scfm.neighbors.table import Neighbors
 
@@ -105,6 +106,8 @@ class MetricInputs:
         The label and the batch of every cell.
     coordinates
         The embedding, shape (n_cells, n_dims); None for a graph.
+    graph
+        Weights of the edges among the cells, shape (n_cells, n_cells), of a graph; None for coordinates.
     neighbors
         The shared neighbours of the same cells, None where there are none.
     pca
@@ -129,6 +132,7 @@ class MetricInputs:
     n_seeds: int = 1
     sample_above: int = SAMPLE_ABOVE
     labels_seen: bool = False
+    graph: "sp.csr_array | None" = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -195,7 +199,9 @@ class MetricInputs:
         return self.pca
 
     def nearest(self, k: int, *, at_least: int = 2) -> "Neighbors":
-        """Return the first k neighbours, self counted; fewer only where there are fewer cells."""
+        """Return the first k neighbours, self counted; fewer only where there are fewer cells. A graph ranks none."""
+        if self.graph is not None:
+            raise NotApplicable("A graph does not rank neighbours by distance.", "graph_output")
         if self.neighbors is None:
             raise NotApplicable("No neighbours were given.", "no_neighbors")
         if self.neighbors.k < min(k, self.n_cells):
@@ -203,11 +209,6 @@ class MetricInputs:
         if min(k, self.neighbors.k) < at_least:
             raise NotApplicable(f"{self.n_cells} cells are too few; {at_least} are needed.", "too_few_cells")
         return self.neighbors.first(k)
-
-    def need_unseen_labels(self) -> None:
-        """Raise :class:`NotApplicable` where the embedding was made with the labels."""
-        if self.labels_seen:
-            raise NotApplicable("The embedding was made with the labels of these cells.", "labels_seen")
 
     def need_labels(self) -> None:
         """Raise :class:`NotApplicable` unless there are two labels."""

@@ -14,6 +14,7 @@ include { INTEGRATE_CELLS as SCANVI      } from '../../../modules/local/integrat
 include { INTEGRATE_CELLS as COMBAT      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as LINEAR      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as FASTMNN     } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as BBKNN       } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as CONTROL     } from '../../../modules/local/integrate/cells'
 include { EMBED_CELLS as SCGPT           } from '../../../modules/local/embed/cells'
 include { EMBED_CELLS as GENEFORMER      } from '../../../modules/local/embed/cells'
@@ -70,6 +71,7 @@ workflow MAKE_EMBEDDINGS {
             combat: meta.method == 'combat'
             linear: meta.method == 'linear'
             fastmnn: meta.method == 'fastmnn'
+            bbknn: meta.method == 'bbknn'
             other: true
         } // channels: [ meta, prepared, obs, pca, model to continue, settings ]
     ch_method.other.subscribe { item -> refuse('method', item[0].method) }
@@ -83,6 +85,7 @@ workflow MAKE_EMBEDDINGS {
     COMBAT(ch_method.combat, tables)
     LINEAR(ch_method.linear, tables)
     FASTMNN(ch_method.fastmnn, tables)
+    BBKNN(ch_method.bbknn, tables)
     CONTROL(ch_method.control, tables)
 
     IMPORT_EMBEDDING(
@@ -168,6 +171,7 @@ workflow MAKE_EMBEDDINGS {
         COMBAT.out.embedding,
         LINEAR.out.embedding,
         FASTMNN.out.embedding,
+        BBKNN.out.embedding,
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
@@ -181,6 +185,7 @@ workflow MAKE_EMBEDDINGS {
         COMBAT.out.status,
         LINEAR.out.status,
         FASTMNN.out.status,
+        BBKNN.out.status,
         CONTROL.out.status,
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
@@ -195,11 +200,12 @@ workflow MAKE_EMBEDDINGS {
         COMBAT.out.history,
         LINEAR.out.history,
         FASTMNN.out.history,
+        BBKNN.out.history,
         CONTROL.out.history,
     )
 
     emit:
-    unchecked // channel: [ meta, parquet, sidecar ]; 0 bytes where none could be made
+    unchecked // channel: [ meta, parquet (of a graph npz), sidecar ]; 0 bytes where none could be made
     status    // channel: status.json
     history   // channel: csv
     model     // channel: [ meta, folder ], of scVI

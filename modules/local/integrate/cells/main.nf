@@ -17,7 +17,7 @@ process INTEGRATE_CELLS {
     path assets
 
     output:
-    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
+    tuple val(meta), path("${meta.id}.unchecked.{parquet,graph.npz}"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
     path "${meta.id}.embed.status.json", emit: status
     path "${meta.id}.history.csv", optional: true, emit: history
     tuple val(meta), path("${meta.id}.model"), optional: true, emit: model
