@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find the nearest neighbours of the scored cells in embeddings, once for all metrics and UMAPs; take a graph as it is."""
+"""Find the nearest neighbours of the scored cells in embeddings, once for all metrics and UMAPs; a graph has edges."""
 
 from __future__ import annotations
 
