@@ -65,7 +65,7 @@ class MethodInputs:
     device
         ``auto``, ``cpu`` or ``cuda``.
     hides_labels
-        Whether the method sees no label of the held-out cells: they are missing in everything given to it.
+        Whether the method is given no label of the held-out cells: they are missing in everything given to it.
     start
         Folder with the trained model of the method that this one continues; None where there is none.
     """

@@ -114,8 +114,8 @@ def _refuse_labels_as_covariates(adata: "AnnData", names: list[str]) -> None:
     for name in names:
         if known.groupby(name, observed=True)[_LABEL].nunique().max() == 1:
             raise ScfmError(
-                f"scvi_categorical_covariates: column '{name}' of obs determines the label, so scANVI would see the"
-                " labels of the held-out cells. Leave it out."
+                f"scvi_categorical_covariates: column '{name}' of obs determines the label, so it would give scANVI"
+                " the labels of the held-out cells. Leave it out."
             )
 
 
@@ -170,7 +170,7 @@ def usable_minibatch(wanted: int, sizes: "Sequence[int]") -> int:
 
 
 def labelled_per_epoch(labels: "np.ndarray", most: int) -> int:
-    """Return how many labelled cells an epoch sees: of every label all, or ``most`` where it has more."""
+    """Return how many labelled cells an epoch has: of every label all, or ``most`` where it has more."""
     import numpy as np
 
     return int(np.minimum(np.unique(labels.astype(str), return_counts=True)[1], most).sum())

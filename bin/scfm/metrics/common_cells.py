@@ -2,7 +2,7 @@
 
 Own scores come first and never wait for them. The pass ``common`` takes the cells that all ranked embeddings have, and
 is needed only where these differ. The pass ``held_out`` takes the held-out cells, and is needed only where a method has
-seen the labels of the others: it is ranked on these cells, with all other embeddings.
+been given the labels of the others: it is ranked on these cells, with all other embeddings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Held-out cells: those whose labels a method that reads labels never sees, so that labels can score it."""
+"""Held-out cells: those whose labels are given to no method that reads labels, so that labels can score it."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ workflow EVALUATE_EMBEDDINGS {
     SCORE_EMBEDDING_ALONE(alone(ch_to_score, SCORE_EMBEDDING.out.tables), metrics, scoring)
 
     // further passes, which ranks are based on: the cells that all ranked embeddings have, where one lacks cells, and the held-out cells,
-    // where a method has seen the labels of the others
+    // where a method was given the labels of the others
     def listing = stepSettings(options, 'list_common_cells.py', ['min_rank_coverage'])
     def scoring_again = stepSettings(
         options,

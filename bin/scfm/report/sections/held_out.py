@@ -1,4 +1,4 @@
-"""Ranks on held-out cells: methods that learn from labels beside all others, on cells whose labels they did not see."""
+"""Ranks on held-out cells: methods that learn from labels beside all others, on cells whose labels they lack."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def held_out_sections(data: "ReportData", dataset: str) -> list[Section]:
             [Markup(leaders(table, Limits.of(data.params)))],
             data_table(_HEADS, _rows(shown, everywhere), corner="Embedding", css="scfm-heat"),
             description=(
-                f"Methods that learn from labels saw those of all but {n_cells:,} held-out cells, drawn from every"
+                f"Methods that learn from labels had those of all but {n_cells:,} held-out cells, drawn from every"
                 " label and batch. Here every embedding is scored on these cells alone. Fewer cells make all numbers"
                 " differ from those elsewhere on this page: compare inside this table."
             ),

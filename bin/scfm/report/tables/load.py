@@ -58,7 +58,7 @@ class Collected:
     common
         ``{data set: content of <dataset>.common.json}``: cells that all ranked embeddings have, where some lack cells.
     held_out
-        ``{data set: content of <dataset>.held_out.json}``: held-out cells, where a method has seen the other labels.
+        ``{data set: content of <dataset>.held_out.json}``: held-out cells, where a method was given the other labels.
     chosen
         ``{data set: content of <dataset>.chosen.json}``: which embeddings are diagnosed.
     recipes, downloads

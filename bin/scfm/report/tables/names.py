@@ -32,7 +32,7 @@ class Names:
     label_readers
         Names of the methods, controls left out, and of the corrections that read the labels.
     holding_out
-        Those of them that never see the labels of the held-out cells.
+        Those of them that are not given the labels of the held-out cells.
     random_weights
         Names of the models whose weights are randomly initialised (``bin/make_tiny_weights.py``).
     """
@@ -81,7 +81,7 @@ class Names:
         return name in self.label_readers or correction in self.label_readers
 
     def with_held_out_labels(self) -> "Names":
-        """Return the names for scores on held-out cells: methods that have not seen their labels read none there."""
+        """Return the names for scores on held-out cells: methods that were not given these labels read none there."""
         return replace(self, label_readers=self.label_readers - self.holding_out)
 
     def embedding(self, name: str, correction: str, seed: int, *, seeds: int = 1) -> str:

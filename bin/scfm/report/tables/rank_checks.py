@@ -82,7 +82,7 @@ def circular_scores(plan: "pd.DataFrame", names: Names, held_out: "Mapping[str, 
     names
         Who reads the labels, and which of them hold some out.
     held_out
-        ``{data set: content of <dataset>.held_out.json}``: a method that has not seen these labels is scored by them.
+        ``{data set: content of <dataset>.held_out.json}``: a method that was not given these labels is scored by them.
     """
     found = []
     rows = plan[~plan["is_control"]].drop_duplicates(["dataset", "method", "correction"])
