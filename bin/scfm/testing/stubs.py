@@ -9,7 +9,7 @@ from scfm.io.tables import read_json, read_table, write_embedding, write_json, w
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
 from scfm.testing.stub_diagnosis import stub_chosen, stub_diagnosed
-from scfm.testing.stub_expression import stub_compared, stub_evidence
+from scfm.testing.stub_expression import stub_compared, stub_evidence, stub_query
 from scfm.testing.stub_inputs import (
     BATCHES,
     CELLS,
@@ -280,6 +280,7 @@ STUBS = {
     "umaps": stub_umaps,
     "compared": stub_compared,
     "evidence": stub_evidence,
+    "query": stub_query,
     "chosen": stub_chosen,
     "diagnosed": stub_diagnosed,
     "h5ad": stub_h5ad,

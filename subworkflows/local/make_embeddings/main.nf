@@ -191,6 +191,7 @@ workflow MAKE_EMBEDDINGS {
         MERGE_SHARDS.out.status,
     )
     model = SCVI.out.model
+    harmony = HARMONY.out.model
     history = channel.empty().mix(
         PCA.out.history,
         HARMONY.out.history,
@@ -209,6 +210,7 @@ workflow MAKE_EMBEDDINGS {
     status    // channel: status.json
     history   // channel: csv
     model     // channel: [ meta, folder ], of scVI
+    harmony   // channel: [ meta, folder ]
 }
 
 // Inputs of a method with the trained model that it continues, of the same data set and seed; where that was not made, with none.

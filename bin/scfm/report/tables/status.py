@@ -36,6 +36,7 @@ DATASET_STEPS: dict[str, tuple[str, ...]] = {
     "design": (),
     "de": ("condition_key",),
     "orthogonal": ("gmt", "network", "modality_keys", "clinical_keys"),
+    "query": ("query",),
 }
 #: step -> the parameter that leaves it out
 SWITCHES = {
