@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,5 +229,5 @@ def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> M
     pca = None if data.pca is None else data.pca[rows]
     labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
     graph = None if data.graph is None else data.graph[rows][:, rows].tocsr()
-    more = {"labels_seen": data.labels_seen, "graph": graph}
-    return MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds, **more)
+    inputs = MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds, graph=graph)
+    return replace(inputs, labels_seen=data.labels_seen)
