@@ -37,7 +37,7 @@ workflow MAP_QUERIES {
                 def given = corrected ?: [[], []]
                 [[id: dataset, dataset: dataset], findPath(samplesheet, row.query), prepared, obs, pca, given[0], given[1]]
             },
-        ch_check.map { datasets, _plan, _messages -> datasets }.first(),
+        ch_check.map { datasets, _plan, _messages -> datasets },
         stepSettings(options, 'map_query.py', ['on_method_error', 'query_', 'center_', 'round_counts', 'missing_values']),
     )
 
