@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers_de_tables import write_de, write_orthogonal
+from helpers_de_tables import write_de, write_orthogonal, write_query
 from helpers_diagnosis import write_diagnosis
 from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import IDENTITY, read_json, read_table, write_json, write_table
@@ -374,6 +374,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
         write_design(results, dataset)
     write_de(results, datasets[-1])
     write_orthogonal(results, datasets[-1])
+    write_query(results, datasets[-1])
     for row in plan.itertuples():
         _write_embedding(results, row, metrics, rng)
         if not (row.dataset == "ifnb" and row.method == "combat"):
