@@ -30,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_json(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("umap", **about, on_error=args.on_error) as status:
+            from scfm.embeddings.sidecar import need_coordinates
             from scfm.umap.draw import draw_embedding, draw_maps
 
+            need_coordinates(sidecar)
             status["warnings"] = draw_maps(member.embedding, sidecar, args.obs, maps=maps, outdir=args.outdir)
             settings = {"params": params, "seed": args.seed, "n_threads": args.cpus, "outdir": args.outdir}
             draw_embedding(member.embedding, sidecar, member.more.get("knn"), args.obs, **settings)

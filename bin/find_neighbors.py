@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find the nearest neighbours of the scored cells in embeddings, once for all metrics and UMAPs."""
+"""Find the nearest neighbours of the scored cells in embeddings, once for all metrics and UMAPs; a graph has edges."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def find(member: Member) -> None:
         from scfm.embeddings.sidecar import read_sidecar
-        from scfm.metrics.load import load_scored_cells
+        from scfm.metrics.load import load_scored_cells, load_scored_graph
         from scfm.neighbors.search import find_neighbors
 
         sidecar = read_sidecar(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
+        written = args.outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.knn.npz"
         with step("neighbors", **about, on_error=args.on_error) as status:
+            if sidecar["output_type"] == "graph":
+                graph = load_scored_graph(member.embedding, args.obs)
+                graph.write(written)
+                status.update(n_cells=len(graph.cell_ids), n_edges=graph.weights.nnz // 2)
+                return
             cells = load_scored_cells(member.embedding, sidecar, args.obs)
             search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "seed": args.seed}
             found = find_neighbors(cells.values, cells.cell_ids, **search)
@@ -52,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"Only {found.k} cells are scored, so every cell has all {found.k} as neighbours"
                     f" instead of {args.k}."
                 )
-            found.write(args.outdir / f"{sidecar['dataset']}.{sidecar['embedding']}.knn.npz")
+            found.write(written)
 
     run_each(members_of(args.embedding, args.sidecar), find, outdir=args.outdir)
 

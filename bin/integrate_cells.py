@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods_table", required=True, type=Path, help="assets/methods.tsv")
     parser.add_argument("--cpus", type=int, default=1, help="threads to use")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where models are trained")
+    parser.add_argument(
+        "--start", type=Path, help="<id>.model of the method that this one continues, if it was trained"
+    )
     add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -50,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             prepared_path=args.prepared,
             cpus=args.cpus,
             device=args.device,
+            hides_labels=method.holds_out,
+            start=args.start,
         )
         run_method(method, inputs, params, args.seed, args.outdir)
     return 0

@@ -36,8 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_json(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("probe", **about, on_error=args.on_error) as status:
+            from scfm.embeddings.sidecar import need_coordinates
             from scfm.probing.run import probe_files
 
+            need_coordinates(sidecar)
             status.update(
                 probe_files(
                     member.embedding,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compute the metrics of embeddings again, on the cells that all ranked embeddings of their data set have."""
+"""Compute the metrics of embeddings again, on the cells of a further scoring pass."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from scfm.task.steps import step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``<id>.scores_common.tsv`` and ``<id>.score_common.status.json`` of each embedding."""
+    """Write ``<id>.scores_<pass>.tsv`` and ``<id>.score_<pass>.status.json`` of each embedding."""
     parser = make_parser(__doc__ or "")
     add_embedding_arguments(parser)
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet, the uncorrected PCA")
     parser.add_argument(
-        "--cells", type=Path, required=True, help="<dataset>.common_cells.parquet (list_common_cells.py)"
+        "--cells", type=Path, required=True, help="<dataset>.<pass>_cells.parquet (list_common_cells.py)"
     )
+    parser.add_argument("--kind", choices=["common", "held_out"], default="common", help="the pass")
     parser.add_argument("--profile", choices=["paper", "standard", "full"], default="standard", help="set of metrics")
     parser.add_argument("--metrics_table", type=Path, help="assets/metrics.tsv; this checkout's by default")
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
@@ -40,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sidecar = read_sidecar(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
-        with step("score_common", **about, on_error=args.on_error) as status:
+        with step(f"score_{args.kind}", **about, on_error=args.on_error) as status:
             search = {"k": args.k, "exact_max_cells": args.exact_max_cells}
             data = load_common(member.embedding, sidecar, args.obs, args.pca, read_ids(args.cells), **search)
             pair = key_pairs(list(read_scored(args.obs).columns))[0]
             settings = {"profile": args.profile, "metrics_table": args.metrics_table, "on_error": args.on_error}
-            status.update(score_common(data, sidecar, pair, **settings, outdir=args.outdir))
+            status.update(score_common(data, sidecar, pair, **settings, kind=args.kind, outdir=args.outdir))
 
     run_each(members_of(args.embedding, args.sidecar), score, outdir=args.outdir)
 

@@ -9,6 +9,7 @@ include { MAKE_EMBEDDINGS     } from '../subworkflows/local/make_embeddings'
 include { COMPARE_BIOLOGY     } from '../subworkflows/local/compare_biology'
 include { EVALUATE_EMBEDDINGS } from '../subworkflows/local/evaluate_embeddings'
 include { DIAGNOSE_RESULTS    } from '../subworkflows/local/diagnose_results'
+include { MAP_QUERIES         } from '../subworkflows/local/map_queries'
 include { REPORT_RESULTS      } from '../subworkflows/local/report_results'
 include { mergeVersions       } from '../subworkflows/local/utils_scfmbench'
 include { ownVersions         } from '../subworkflows/local/utils_scfmbench'
@@ -56,6 +57,15 @@ workflow SCFMBENCH {
             options,
         )
 
+        MAP_QUERIES(
+            samplesheet,
+            PREPARE_DATA.out.check,
+            PREPARE_DATA.out.dataset,
+            MAKE_EMBEDDINGS.out.harmony,
+            EVALUATE_EMBEDDINGS.out.embedding,
+            options,
+        )
+
         DIAGNOSE_RESULTS(
             samplesheet,
             EVALUATE_EMBEDDINGS.out.neighbors,
@@ -75,6 +85,7 @@ workflow SCFMBENCH {
                 .mix(MAKE_EMBEDDINGS.out.status)
                 .mix(EVALUATE_EMBEDDINGS.out.results)
                 .mix(COMPARE_BIOLOGY.out.results)
+                .mix(MAP_QUERIES.out.results)
                 .mix(DIAGNOSE_RESULTS.out.results),
             MAKE_EMBEDDINGS.out.history,
             EVALUATE_EMBEDDINGS.out.plots,

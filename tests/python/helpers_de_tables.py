@@ -63,6 +63,26 @@ def write_orthogonal(results: Path, dataset: str) -> None:
     write_json(results / f"{dataset}.orthogonal.status.json", status_of_dataset(dataset, "orthogonal"))
 
 
+def write_query(results: Path, dataset: str) -> None:
+    """Write new cells mapped in two ways, of which one was not run: a label that transfers, one that is not known."""
+    start = {"dataset": dataset, "batch_key": "batch", "label_key": "cell_type", "query": "new.h5ad", "reason": ""}
+    whole = {**start, "mapping": "pca", "group_kind": "all", "group": "all", "n_cells": 120, "status": "ok"}
+    of_label = {**whole, "group_kind": "label"}
+    rows = [
+        {**whole, "quantity": "gene_overlap", "value": 0.96},
+        {**whole, "quantity": "macro_f1", "value": 0.9},
+        {**whole, "quantity": "out_of_reference", "value": 0.1},
+        {**of_label, "group": "B", "quantity": "f1", "value": 0.9},
+        {**of_label, "group": "new", "quantity": "out_of_reference", "value": 0.85, "n_cells": 20},
+        {**of_label, "group": "new", "quantity": "f1", "n_cells": 20}
+        | {"value": None, "status": "not_applicable", "reason": "label_not_in_reference"},
+        {**whole, "mapping": "harmony", "quantity": "macro_f1"}
+        | {"value": None, "status": "not_applicable", "reason": "not_run"},
+    ]
+    write_table(pd.DataFrame(rows)[[*start, *(c for c in rows[0] if c not in start)]], results / f"{dataset}.query.tsv")
+    write_json(results / f"{dataset}.query.status.json", status_of_dataset(dataset, "query"))
+
+
 def status_of_dataset(dataset: str, step: str) -> dict:
     """Return the status of a step about a whole data set that went well."""
     about = {"dataset": dataset, "embedding": "", "step": step}

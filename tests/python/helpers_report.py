@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers_de_tables import write_de, write_orthogonal
+from helpers_de_tables import write_de, write_orthogonal, write_query
 from helpers_diagnosis import write_diagnosis
 from scfm.embeddings.gate import missing_cells_warning
 from scfm.io.tables import IDENTITY, read_json, read_table, write_json, write_table
@@ -374,6 +374,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
         write_design(results, dataset)
     write_de(results, datasets[-1])
     write_orthogonal(results, datasets[-1])
+    write_query(results, datasets[-1])
     for row in plan.itertuples():
         _write_embedding(results, row, metrics, rng)
         if not (row.dataset == "ifnb" and row.method == "combat"):
@@ -383,7 +384,8 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
             write_history(histories / f"{row.dataset}.{row.embedding}.history.csv", rng)
     write_diagnosis(results, plan)
     if "pbmc" in datasets:
-        _write_common(results, plan[plan["dataset"] == "pbmc"], metrics)
+        for kind in ("common", "held_out"):
+            _write_pass(results, plan[plan["dataset"] == "pbmc"], metrics, kind)
     for family in sorted(plan["family"].unique()):
         write_plot(plots / f"{datasets[0]}.{family}.umap_gallery.png", 1800, 700)
     (root / "params.json").write_text(
@@ -433,19 +435,19 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
     write_table(centroid_rows(row, np.random.default_rng(len(stem))), results / f"{stem}.centroids.tsv")
 
 
-def _write_common(results: Path, plan: pd.DataFrame, metrics: pd.DataFrame) -> None:
-    """Write what the second pass leaves: the list of the common cells, and the scores on them."""
+def _write_pass(results: Path, plan: pd.DataFrame, metrics: pd.DataFrame, kind: str) -> None:
+    """Write what a further pass leaves: the list of its cells, and the scores on them."""
     n_cells = sum(DATASETS["pbmc"]["batches"].values())
     facts = {"dataset": "pbmc", "n_scored": n_cells, "n_common": n_cells - 7, "differ": True}
     ranked = sorted(plan.loc[~plan["is_control"], "embedding"])
-    write_json(results / "pbmc.common.json", facts | {"ranked": ranked, "embeddings": sorted(plan["embedding"])})
+    write_json(results / f"pbmc.{kind}.json", facts | {"ranked": ranked, "embeddings": sorted(plan["embedding"])})
     rng = np.random.default_rng(3)
     for row in plan.itertuples():
         stem, rows = f"pbmc.{row.embedding}", score_rows(row, metrics, rng)
         own = results / f"{stem}.scores.tsv"
         rows = read_table(own) if own.exists() else rows
-        write_table(rows, results / f"{stem}.scores_common.tsv")
-        write_json(results / f"{stem}.score_common.status.json", status_of(row, "score_common"))
+        write_table(rows, results / f"{stem}.scores_{kind}.tsv")
+        write_json(results / f"{stem}.score_{kind}.status.json", status_of(row, f"score_{kind}"))
 
 
 def report_data(root: Path, **options) -> "ReportData":

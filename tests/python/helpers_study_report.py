@@ -148,6 +148,8 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
         tables={
             "scores": scores,
             "scores_common": pd.DataFrame(columns=Schemas(ASSETS).columns("scores_common")),
+            "scores_held_out": pd.DataFrame(columns=Schemas(ASSETS).columns("scores_held_out")),
+            "totals_held_out": totals.iloc[:0],
             "totals": totals,
             "other_totals": totals.iloc[:0],
             "probing": study_probing(embeddings),

@@ -36,6 +36,7 @@ LAYERS = [
     "diagnosis",
     "expression",
     "orthogonal",
+    "query",
     "planning",
     "study",
     "report.tables",

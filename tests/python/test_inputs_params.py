@@ -140,7 +140,17 @@ def test_choice():
         [3, 1],
     )
     everything, _ = check_params(BASE, SCHEMA, load_methods())
-    assert everything.methods == ["pca", "harmony", "scanorama", "scvi", "combat", "linear", "fastmnn"]
+    assert everything.methods == [
+        "pca",
+        "harmony",
+        "scanorama",
+        "scvi",
+        "scanvi",
+        "combat",
+        "linear",
+        "fastmnn",
+        "bbknn",
+    ]
     assert everything.controls == [
         "random",
         "shuffled",
@@ -322,8 +332,8 @@ def test_every_method_has_its_code():
     [
         ("\tnone\tembedding", "\tnon\tembedding", "row 2, column 'family': 'non' is not one of"),
         (
-            "\tfalse\tfalse\tfalse\tfalse\tpca,obs\t",
-            "\tfalse\tperhaps\tfalse\tfalse\tpca,obs\t",
+            "\t\tfalse\tfalse\tfalse\tpca,obs\t",
+            "\t\tperhaps\tfalse\tfalse\tpca,obs\t",
             "row 2, column 'stochastic': 'perhaps' is not of type 'boolean'",
         ),
         ("harmony\tHarmony", "pca\tHarmony", "row 3, column 'name': 'pca' is a duplicate"),
@@ -371,7 +381,7 @@ def test_executable_writes_its_four_files(tmp_path):
     assert json.loads((tmp_path / "out" / "datasets.json").read_text())[0]["h5ad"] == "far/away.h5ad"
     assert json.loads((tmp_path / "out" / "input_warnings.json").read_text()) == []
     plan = read_table(tmp_path / "out" / "plan.tsv")
-    assert len(plan) == 26  # 7 methods raw, with l2 and with center_l2, 5 controls
+    assert len(plan) == 30  # 8 methods raw, with l2 and with center_l2, a graph as it is, 5 controls
     assert plan["is_control"].dtype == bool and plan["is_control"].sum() == 5
     assert isinstance(plan, pd.DataFrame) and list(plan.columns)[:2] == ["dataset", "embedding"]
 

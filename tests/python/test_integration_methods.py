@@ -123,13 +123,14 @@ def test_harmony_is_harmonypy_on_the_sorted_cells(results, prepared, tmp_path):
 def test_scanorama_equals_the_library_s_own_path_for_anndata(results, prepared):
     """Rows come back at their cells: what the library does with a list of AnnData, joined on ids, is the same."""
     import anndata
+    from scanorama import scanorama
 
-    from scfm.integration.scanorama import _one_annoy_thread
+    from scfm.integration.annoy_threads import one_annoy_thread
 
     adata = anndata.read_h5ad(prepared.h5ad)
     adata = adata[sorted(adata.obs_names), adata.var["highly_variable"]].copy()
     parts = [adata[adata.obs["batch"] == b].copy() for b in sorted(adata.obs["batch"].unique())]
-    with _one_annoy_thread() as library:
+    with one_annoy_thread(scanorama) as library:
         corrected = library.correct_scanpy(parts, return_dimred=True, dimred=20, verbose=False)
     wanted = pd.concat([pd.DataFrame(p.obsm["X_scanorama"], index=p.obs_names) for p in corrected]).sort_index()
     np.testing.assert_allclose(results["scanorama"].values, wanted.to_numpy(), atol=1e-6)
@@ -304,11 +305,11 @@ def test_a_gpu_that_is_not_there_is_an_error(prepared, tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    from scfm.integration.scvi import _accelerator
+    from scfm.integration.scvi import accelerator_of
 
-    assert _accelerator("auto") == "cpu"
+    assert accelerator_of("auto") == "cpu"
     with pytest.raises(ScfmError, match=r"A GPU was asked for .* PyTorch finds none"):
-        _accelerator("cuda")
+        accelerator_of("cuda")
 
 
 PBMC = Path(__file__).resolve().parents[3] / "shared" / "data" / "pbmc_3tech.h5ad"

@@ -298,15 +298,16 @@ def test_components_equal_networkx(connection: str, components) -> None:
         graph.add_nodes_from(cells.tolist())
         graph.add_edges_from((int(i), int(j)) for i in cells for j in indices[i] if data.labels.codes[j] == label)
         expected = max(len(c) for c in components(graph)) / len(cells)
-        assert connectivity.largest_component(indices, cells, connection) == pytest.approx(expected)
+        edges = connectivity.neighbor_edges(indices)
+        assert connectivity.largest_component(edges, cells, connection) == pytest.approx(expected)
 
 
 def test_strong_and_weak_components_by_hand() -> None:
-    indices = np.array([[0, 1], [1, 0], [2, 0], [3, 2]])  # 0 <-> 1, 2 -> 0, 3 -> 2
+    edges = connectivity.neighbor_edges(np.array([[0, 1], [1, 0], [2, 0], [3, 2]]))  # 0 <-> 1, 2 -> 0, 3 -> 2
     everyone = np.arange(4)
-    assert connectivity.largest_component(indices, everyone, "strong") == 0.5
-    assert connectivity.largest_component(indices, everyone, "weak") == 1.0
-    assert connectivity.largest_component(indices, np.array([0, 3]), "weak") == 0.5
+    assert connectivity.largest_component(edges, everyone, "strong") == 0.5
+    assert connectivity.largest_component(edges, everyone, "weak") == 1.0
+    assert connectivity.largest_component(edges, np.array([0, 3]), "weak") == 0.5
 
 
 # --- variance explained ----------------------------------------------------------------------------------------------

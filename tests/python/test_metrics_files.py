@@ -197,20 +197,6 @@ def test_one_broken_metric_marks_the_step_and_keeps_the_others(tmp_path: Path, m
         _score(tmp_path, files, "--profile", "paper", "--on_error", "stop")
 
 
-def test_graph_output_has_rows_and_reasons(tmp_path: Path) -> None:
-    files = _world(tmp_path, output_type="graph")
-    main_of("find_neighbors")([*_arguments(files), "--outdir", str(tmp_path)])
-    status = read_json(tmp_path / "d.m.raw.0.neighbors.status.json")
-    assert (status["status"], status["reason_code"]) == ("not_applicable", "graph_output")
-    main_of("score_embedding")(
-        [*_arguments(files | {"pca": tmp_path / "d.pca.parquet"}), "--outdir", str(tmp_path), "--on_error", "stop"]
-    )
-    scores = read_table(tmp_path / "d.m.raw.0.scores.tsv")
-    _check(scores, "scores")
-    assert set(scores["reason"]) == {"graph_output", "no_neighbors"}
-    assert set(scores["status"]) == {"not_applicable"}
-
-
 def test_executables_start_without_what_they_do_not_need(tmp_path: Path) -> None:
     """Neither JAX nor scib_metrics nor UMAP is imported at run time, and the help needs no NumPy."""
     files = _world(tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from helpers_metrics import SIDECAR, blobs, make_inputs, uneven, with_codes
 from scfm.errors import ResourceError
+from scfm.metrics.connectivities import umap_connectivities
 from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.lisi import neighbor_weights
 from scfm.metrics.registry import load_metrics, metrics_of
@@ -208,12 +209,18 @@ def test_small_label_and_few_cells() -> None:
     assert "failed" not in set(few["status"])
 
 
-def test_graph_output_keeps_the_metrics_of_neighbours() -> None:
+def test_a_graph_has_the_metrics_of_graphs_and_no_others() -> None:
+    """The 15-NN graph given as a graph: the same clusters, the same components, and no proxy for anything else."""
     data = make_inputs(*uneven())
-    whole = _table(replace(data, coordinates=None, _kept={})).xs("all", level="group")
-    for metric in METRICS.values():
-        expected = ("ok", "") if not {"embedding", "pca"} & set(metric.needs) else ("not_applicable", "graph_output")
-        assert tuple(whole.loc[metric.name, ["status", "reason"]]) == expected, metric.name
+    near = data.nearest(15)
+    graph = umap_connectivities(near.indices, near.distances)
+    whole = _table(replace(data, coordinates=None, neighbors=None, graph=graph, _kept={})).xs("all", level="group")
+    defined = {"leiden_nmi", "leiden_ari", "graph_connectivity", "graph_connectivity_undirected"}
+    assert set(whole.index[whole["status"] == "ok"]) == defined
+    assert set(whole.loc[~whole.index.isin(defined), "reason"]) == {"graph_output"}
+    same = _table(data).xs("all", level="group")
+    for name in defined - {"graph_connectivity"}:  # the union of both directions has no strong components of its own
+        assert whole.loc[name, "value"] == same.loc[name, "value"], name
 
 
 def test_too_small_a_search_is_not_taken_for_the_metric() -> None:

@@ -58,7 +58,7 @@ def test_the_subworkflow_has_one_include_rule_and_call_per_process(process: str)
     for pattern in (
         rf"^include \{{ {generic} as {process}\s+\}} from '../../../modules/local/{FOLDERS[process]}'$",
         rf"^            {process.lower()}: {re.escape(rule)}$",
-        rf"^    {process}\(ch_{name}\.{process.lower()}\b",
+        rf"^    {process}\((?:continuing\()?ch_{name}\.{process.lower()}\b",
         *(rf"^        {process}\.out\.{output},$" for output in outputs),
     ):
         assert len(re.findall(pattern, text, re.MULTILINE)) == 1, pattern
@@ -84,9 +84,9 @@ def _method_packages(process: str) -> set[str]:
     return set(METHODS[process.lower()].packages)
 
 
-def test_only_scvi_and_the_models_bring_pytorch() -> None:
+def test_only_scvi_scanvi_and_the_models_bring_pytorch() -> None:
     heavy = {path.stem for path in LOCAL.rglob("environments/*.yml") if "torch" in _packages(path)}
-    assert heavy == {"scvi", *MODELS}
+    assert heavy == {"scvi", "scanvi", *MODELS}
 
 
 def test_images_hold_every_environment_once_and_the_modules_name_them() -> None:

@@ -94,7 +94,11 @@ def correct_embedding(
         cells_in=parent["cells_in"],
         n_cells=len(corrected),
         n_dims=corrected.shape[1],
-        details={"corrected_from": parent["embedding"], "not_embedded": parent.get("not_embedded", [])},
+        details={
+            "corrected_from": parent["embedding"],
+            "not_embedded": parent.get("not_embedded", []),
+            **({"labels_seen": True} if parent.get("labels_seen") else {}),
+        },
     )
     write_unchecked(EmbeddingFiles.of(outdir, sidecar), cells.index.to_numpy(dtype=object), corrected, sidecar)
     return sidecar

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.cells import align
-from scfm.errors import NotApplicable, ScfmError
+from scfm.errors import ScfmError
 from scfm.inputs.genes import symbols_or_names
 from scfm.integration.base import MethodInputs
 from scfm.io.hdf5 import reading_hdf5
@@ -129,16 +129,12 @@ def read_embedded(embedding: Path, knn: Path, cells: Cells) -> Embedded:
 
     Raises
     ------
-    NotApplicable
-        ``graph_output``: the embedding is a graph and has no coordinates.
     ScfmError
         Its neighbours are of cells that are not scored, or have no row.
     """
     import numpy as np
 
     ids, values = read_embedding(embedding)
-    if not values.shape[1]:
-        raise NotApplicable(f"{embedding} is a graph and has no coordinates to diagnose.", "graph_output")
     near = read_neighbors(knn)
     rows = align(cells.ids, near.cell_ids, knn)
     if (np.diff(rows) <= 0).any():

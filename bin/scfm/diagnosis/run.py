@@ -25,6 +25,7 @@ from scfm.diagnosis.residual import residual_rows
 from scfm.diagnosis.residual_messages import residual_messages
 from scfm.diagnosis.retest import Corrector, corrector_of
 from scfm.diagnosis.settings import DiagnosisSettings
+from scfm.embeddings.sidecar import need_coordinates
 from scfm.errors import ScfmError
 from scfm.inputs.keys import key_pairs
 from scfm.inputs.side_files import read_markers
@@ -177,6 +178,7 @@ def diagnose_embeddings(
         sidecar = sidecars[member.name]
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": outdir}
         with step("diagnose", **about, on_error=on_error) as status, threadpool_limits(limits=n_threads):
+            need_coordinates(sidecar)
             tables, warnings = diagnose(
                 shared,
                 _embedded(member, shared.cells),

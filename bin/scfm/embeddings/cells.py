@@ -38,6 +38,16 @@ def labels_of(cells: "pd.DataFrame") -> "np.ndarray":
     return labels.astype(object).where(labels.notna(), None).to_numpy(dtype=object)
 
 
+def held_out_of(cells: "pd.DataFrame", source: Path | str) -> "np.ndarray":
+    """Return which cells are held out, shape (n_cells,), bool; a table that does not say is a :class:`ScfmError`."""
+    if "held_out" not in cells:
+        raise ScfmError(
+            f"{source}: no column 'held_out'; found {list(cells.columns)}. Prepare the data set again: it says which"
+            " labels a method that reads labels must not see."
+        )
+    return cells["held_out"].to_numpy(dtype=bool)
+
+
 def align(found: "np.ndarray", wanted: "np.ndarray", source: Path | str | None) -> "np.ndarray":
     """Return the rows of ``found`` that bring it into the order of ``wanted``.
 

@@ -24,7 +24,7 @@ class EmbeddingValidationError(ScfmError):
     ----------
     reason_code
         Short reason for ``status.tsv``: ``wrong_shape``, ``duplicate_ids``, ``no_common_cells``, ``non_finite``,
-        ``constant``, ``not_numeric``, ``wrong_columns`` or ``missing_ids``.
+        ``constant``, ``not_numeric``, ``wrong_columns``, ``missing_ids`` or, of a graph, ``not_symmetric``.
     text
         The sentences.
     """
@@ -35,13 +35,13 @@ class EmbeddingValidationError(ScfmError):
 
 
 @dataclass
-class CheckedEmbedding:
-    """An embedding that passed.
+class CheckedCells:
+    """How the rows of an embedding or graph lie to the cells of its data set.
 
     Parameters
     ----------
-    cell_ids, values
-        Rows in the order of the data set; shapes (n_cells,), (n_cells, n_dims).
+    cell_ids
+        Cells with a row, in the order of the data set; shape (n_cells,).
     missing
         Cells of the data set without a row, in the order of the data set.
     extra
@@ -51,10 +51,68 @@ class CheckedEmbedding:
     """
 
     cell_ids: "np.ndarray"
-    values: "np.ndarray"
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     warnings: list[dict] = field(default_factory=list)
+
+
+@dataclass
+class CheckedEmbedding(CheckedCells):
+    """An embedding that passed: its cells, and their coordinates, shape (n_cells, n_dims)."""
+
+    values: "np.ndarray" = field(kw_only=True)
+
+
+def match_cells(
+    cell_ids: "np.ndarray", expected: "np.ndarray", *, dataset: str = "", method: str = "", embedding: str = ""
+) -> "tuple[np.ndarray, CheckedCells]":
+    """Join ids with the cells of their data set.
+
+    Parameters
+    ----------
+    cell_ids
+        Ids of the rows, shape (n_rows,).
+    expected
+        Ids of the data set's cells in their order, shape (n_cells,).
+    dataset, method, embedding
+        For the messages.
+
+    Returns
+    -------
+    Rows that bring the embedding into the order of the data set, shape (n_found,); the cells.
+
+    Raises
+    ------
+    EmbeddingValidationError
+        Ids twice, or no common cell.
+    """
+    import numpy as np
+    import pandas as pd
+
+    ids = pd.Index(np.asarray(cell_ids, dtype=object))
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        raise EmbeddingValidationError(
+            "duplicate_ids",
+            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one"
+            " row; remove the others.",
+        )
+    wanted = pd.Index(np.asarray(expected, dtype=object))
+    rows = ids.get_indexer(wanted)
+    found = rows >= 0
+    if not found.any():
+        raise EmbeddingValidationError(
+            "no_common_cells",
+            f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; the"
+            f" data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column"
+            " cell_id.",
+        )
+    extra = list(ids[~ids.isin(wanted)])
+    cells = CheckedCells(wanted[found].to_numpy(dtype=object), list(wanted[~found]), extra)
+    if extra:
+        about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
+        cells.warnings.append(message("W-ID-02", **about, values={"extra": len(extra), "first": extra[:10]}))
+    return rows[found], cells
 
 
 def check_embedding(
@@ -85,40 +143,16 @@ def check_embedding(
         Wrong shape, ids twice, no common cell, values that are not finite, or no variation at all.
     """
     import numpy as np
-    import pandas as pd
 
     _check_shape(cell_ids, values, expected)
-    ids = pd.Index(np.asarray(cell_ids, dtype=object))
-    twice = ids[ids.duplicated()].unique()
-    if len(twice):
-        raise EmbeddingValidationError(
-            "duplicate_ids",
-            f"Cell ids that occur more than once: {len(twice):,}, e.g. {listing(twice, limit=3)}. Every cell has one"
-            " row; remove the others.",
-        )
-    wanted = pd.Index(np.asarray(expected, dtype=object))
-    rows = ids.get_indexer(wanted)
-    found = rows >= 0
-    extra = ids[~ids.isin(wanted)]
-    if not found.any():
-        raise EmbeddingValidationError(
-            "no_common_cells",
-            f"None of the {len(ids):,} ids is a cell of the data set. The embedding has {listing(ids, limit=3)}; the"
-            f" data set has {listing(wanted, limit=3)}. Write the ids of the data set's obs index into the column"
-            " cell_id.",
-        )
-    rows = rows[found]
+    about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
+    rows, cells = match_cells(cell_ids, expected, **about)
     kept = values if np.array_equal(rows, np.arange(len(values))) else values[rows]
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
         kept = kept.astype(np.float32, copy=False)
-    _check_finite(ids[rows], kept)
-    checked = CheckedEmbedding(wanted[found].to_numpy(dtype=object), kept, list(wanted[~found]), list(extra))
-    about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
-    checked.warnings += _check_variation(kept, about)
-    if checked.extra:
-        facts = {"extra": len(extra), "first": checked.extra[:10]}
-        checked.warnings.append(message("W-ID-02", **about, values=facts))
-    return checked
+    _check_finite(cells.cell_ids, kept)
+    warnings = [*_check_variation(kept, about), *cells.warnings]
+    return CheckedEmbedding(cells.cell_ids, cells.missing, cells.extra, warnings, values=kept)
 
 
 def missing_cells_warning(

@@ -16,6 +16,7 @@ from scfm.io.tables import read_embedding, read_table
 if TYPE_CHECKING:
     import h5py
     import numpy as np
+    import scipy.sparse as sp
 
 UNS_KEY = "scfmbench_embeddings"
 
@@ -32,8 +33,8 @@ def write_dataset_h5ad(
     prepared
         ``<dataset>.prepared.h5ad``.
     embeddings, sidecars
-        ``<id>.parquet`` and ``<id>.json`` that passed the validation gate, each embedding with its sidecar, in any
-        order.
+        ``<id>.parquet`` (of a graph ``<id>.graph.npz``) and ``<id>.json`` that passed the validation gate, each
+        embedding with its sidecar, in any order.
     umaps
         Tables ``cell_id, embedding, umap_1, umap_2``; embeddings that are not given are passed over.
     output
@@ -41,7 +42,8 @@ def write_dataset_h5ad(
 
     Returns
     -------
-    Keys added to obsm: ``X_<embedding>`` and ``X_umap_<embedding>``; cells without a row have NaN.
+    Keys added to obsm: ``X_<embedding>`` and ``X_umap_<embedding>``; cells without a row have NaN. A graph is added to
+    obsp, as ``<embedding>_connectivities``; cells without a row have no edges.
     ``uns['scfmbench_embeddings']`` holds the sidecars by embedding name, as JSON text.
     """
     import numpy as np
@@ -53,6 +55,10 @@ def write_dataset_h5ad(
         cell_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
         keys = []
         for name, path in sorted(tables.items()):
+            if described[name]["output_type"] == "graph":
+                keys.append(f"{name}_connectivities")
+                _put(file, f"obsp/{name}_connectivities", place_edges(path, cell_ids))
+                continue
             ids, values = read_embedding(path)
             keys.append(f"X_{name}")
             _put(file, f"obsm/X_{name}", place_rows(ids, values, cell_ids, path))
@@ -88,6 +94,21 @@ def place_rows(ids: "np.ndarray", values: "np.ndarray", cell_ids: "np.ndarray", 
     return placed
 
 
+def place_edges(path: Path, cell_ids: "np.ndarray") -> "sp.csr_matrix":
+    """Return the weights of a graph at the places of its cells in the object, shape (n_cells, n_cells)."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    from scfm.embeddings.cells import align
+    from scfm.embeddings.graph import read_graph
+
+    graph = read_graph(path)
+    rows = align(cell_ids, graph.cell_ids, path)
+    edges = graph.weights.tocoo()
+    shape = (len(cell_ids), len(cell_ids))
+    return sp.csr_matrix((edges.data.astype(np.float32), (rows[edges.row], rows[edges.col])), shape=shape)
+
+
 def _pair(embeddings: Iterable[Path], sidecars: Iterable[Path]) -> tuple[dict[str, Path], dict[str, dict]]:
     """Return tables and sidecars by embedding name."""
     pairs = pair_files(embeddings, sidecars)
@@ -106,7 +127,7 @@ def _umaps(paths: Iterable[Path], names: set[str]) -> "Iterable[tuple[str, np.nd
                 yield str(name), ids, part[["umap_1", "umap_2"]].to_numpy(dtype="float32"), path
 
 
-def _put(file: "h5py.File", key: str, values: "np.ndarray") -> None:
+def _put(file: "h5py.File", key: str, values: "np.ndarray | sp.csr_matrix") -> None:
     """Write an array in AnnData's encoding, compressed, in place of one of that name."""
     from anndata.io import write_elem
 

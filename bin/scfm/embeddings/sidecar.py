@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.sidecar_fields import absent_fields, field_errors
-from scfm.errors import ScfmError
+from scfm.errors import NotApplicable, ScfmError
 from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.task.resources import peak_gpu_mb, peak_rss_mb, versions_of
 from scfm.task.steps import embedding_id
@@ -35,6 +35,16 @@ class EmbeddingFiles:
     def unchecked_table(self) -> Path:
         """Embedding table before the validation gate."""
         return self.folder / f"{self.id}.unchecked.parquet"
+
+    @property
+    def unchecked_graph(self) -> Path:
+        """Graph before the validation gate."""
+        return self.folder / f"{self.id}.unchecked.graph.npz"
+
+    @property
+    def graph(self) -> Path:
+        """Graph that has passed the validation gate."""
+        return self.folder / f"{self.id}.graph.npz"
 
     @property
     def unchecked_sidecar(self) -> Path:
@@ -137,6 +147,12 @@ def read_sidecar(path: Path | str) -> dict:
     return sidecar
 
 
+def need_coordinates(sidecar: Mapping[str, Any]) -> None:
+    """Raise :class:`NotApplicable` where an embedding is a graph: what needs coordinates is not defined for it."""
+    if sidecar["output_type"] == "graph":
+        raise NotApplicable(f"{sidecar['embedding']} is a graph: it has no coordinates.", "graph_output")
+
+
 def pair_files(tables: Iterable[Path], sidecars: Iterable[Path]) -> list[tuple[dict, Path]]:
     """Return every sidecar with its embedding table, joined by the embedding's id, sorted by it.
 
@@ -145,13 +161,13 @@ def pair_files(tables: Iterable[Path], sidecars: Iterable[Path]) -> list[tuple[d
     ScfmError
         A sidecar has no table, or a table no sidecar.
     """
-    by_id = {path.name.removesuffix(".parquet"): path for path in tables}
+    by_id = {path.name.removesuffix(".parquet").removesuffix(".graph.npz"): path for path in tables}
     read = {EmbeddingFiles.of(".", sidecar).id: sidecar for sidecar in map(read_sidecar, sidecars)}
     alone = sorted(set(by_id) ^ set(read))
     if alone:
         raise ScfmError(
-            f"{len(alone)} embeddings have a table or a sidecar but not both, first: {alone[0]}. Give <id>.parquet and"
-            " <id>.json of every embedding."
+            f"{len(alone)} embeddings have a table or a sidecar but not both, first: {alone[0]}. Give <id>.parquet (of"
+            " a graph <id>.graph.npz) and <id>.json of every embedding."
         )
     return [(read[name], by_id[name]) for name in sorted(read)]
 

@@ -17,7 +17,7 @@ from scfm.io.hdf5 import reading_hdf5
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_array, csr_matrix
 
 #: cells read at once from the prepared file; bounds the memory above the genes that are kept
 _ROWS_PER_READ = 20_000
@@ -30,7 +30,7 @@ class MethodOutput:
     Parameters
     ----------
     values
-        Coordinates, shape (n_cells, n_dims), rows in the order of :attr:`MethodInputs.cell_ids`.
+        Coordinates, shape (n_cells, n_dims), rows in the order of :attr:`MethodInputs.cell_ids`; None for a graph.
     extras
         Further files or folders the method left in its work folder, by the ending they are published with
         (``{"history.csv": path, "model": path}``).
@@ -38,12 +38,15 @@ class MethodOutput:
         Entries made by :func:`scfm.registries.messages.message`.
     details
         Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
+    graph
+        Weights of the edges, shape (n_cells, n_cells), symmetric, of a method whose ``output_type`` is ``graph``.
     """
 
-    values: "np.ndarray"
+    values: "np.ndarray | None" = None
     extras: dict[str, Path] = field(default_factory=dict)
     warnings: list[dict] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    graph: "csr_array | None" = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class MethodInputs:
         Threads the method may use.
     device
         ``auto``, ``cpu`` or ``cuda``.
+    hides_labels
+        Whether the method is given no label of the held-out cells: they are missing in everything given to it.
+    start
+        Folder with the trained model of the method that this one continues; None where there is none.
     """
 
     dataset: str
@@ -71,13 +78,19 @@ class MethodInputs:
     prepared_path: Path | None = None
     cpus: int = 1
     device: str = "auto"
+    hides_labels: bool = False
+    start: Path | None = None
 
     @cached_property
     def obs(self) -> "pd.DataFrame":
         """Table of cells, indexed and sorted by cell id, with at least ``batch`` and ``label``."""
-        from scfm.embeddings.cells import read_cells
+        from scfm.embeddings.cells import held_out_of, read_cells
 
-        return read_cells(self.obs_path).sort_index()
+        cells = read_cells(self.obs_path).sort_index()
+        if self.hides_labels:
+            columns = [c for c in cells.columns if c == "label" or c.startswith("label:")]
+            cells.loc[held_out_of(cells, self.obs_path), columns] = None
+        return cells
 
     @property
     def cell_ids(self) -> "np.ndarray":
@@ -97,7 +110,7 @@ class MethodInputs:
 
     @cached_property
     def labels(self) -> "np.ndarray":
-        """Label of every cell, shape (n_cells,), strings; None where the cell has none."""
+        """Label of every cell, shape (n_cells,), strings; None where the cell has none or it is hidden."""
         from scfm.embeddings.cells import labels_of
 
         return labels_of(self.obs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.integration.base import MethodInputs, MethodOutput
+from scfm.integration.harmony_reference import HarmonyReference
 from scfm.registries.messages import message
 from scfm.text import split_list
 
@@ -70,8 +71,12 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         verbose=False,
     )
     facts = convergence(result.objective_harmony, settings)
+    corrected, folder = np.asarray(result.Z_corr), inputs.workdir / "model"
+    folder.mkdir(exist_ok=True)
+    HarmonyReference.of(np.asarray(result.R), corrected, settings["sigma"]).write(folder / "harmony.npz")
     return MethodOutput(
-        np.asarray(result.Z_corr),
+        corrected,
+        extras={"model": folder},
         warnings=convergence_messages(facts, settings, dataset=inputs.dataset, seed=seed),
         details={"n_clusters": n_clusters, **facts},
     )

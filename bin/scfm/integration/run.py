@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.graph import CellGraph
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs
+from scfm.io.tables import write_json
 from scfm.task.resources import Stopwatch
 from scfm.task.settings import pick_settings
 
@@ -41,8 +43,18 @@ def load_method(name: str) -> "ModuleType":
     return module
 
 
+def settings_of(method: "Method", params: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a method; those of the method that it starts from follow with its name in front."""
+    settings = pick_settings(method.name, load_method(method.name).DEFAULTS, params)
+    first = method.starts_from
+    if not first:
+        return settings
+    before = pick_settings(first, load_method(first).DEFAULTS, params)
+    return settings | {f"{first}_{name}": value for name, value in before.items()}
+
+
 def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], seed: int, outdir: Path) -> dict:
-    """Run a method and write ``<id>.unchecked.parquet``, ``.json`` and the method's extras.
+    """Run a method and write ``<id>.unchecked.parquet`` (``.graph.npz`` of a graph), ``.json`` and its extras.
 
     Parameters
     ----------
@@ -62,11 +74,13 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
     The sidecar.
     """
     module = load_method(method.name)
-    settings = pick_settings(method.name, module.DEFAULTS, params)
+    settings = settings_of(method, params)
     watch = Stopwatch()
     output = module.integrate(inputs, settings, seed)
     seconds = watch.seconds
     details = dict(output.details)
+    if method.holds_out:
+        details["labels_seen"] = True
     sidecar = make_sidecar(
         dataset=inputs.dataset,
         method=method.name,
@@ -80,8 +94,8 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
         device=details.pop("device", "cpu"),
         seconds=seconds,
         cells_in=len(inputs.cell_ids),
-        n_cells=output.values.shape[0],
-        n_dims=output.values.shape[1] if output.values.ndim == 2 else 0,
+        n_cells=len(inputs.cell_ids) if output.values is None else output.values.shape[0],
+        n_dims=output.values.shape[1] if output.values is not None and output.values.ndim == 2 else 0,
         warnings=output.warnings,
         details=details,
     )
@@ -91,5 +105,9 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
         if target.is_dir():
             shutil.rmtree(target)
         shutil.move(path, target)
-    write_unchecked(files, inputs.cell_ids, output.values, sidecar)
+    if output.graph is not None:
+        write_json(files.unchecked_sidecar, sidecar)
+        CellGraph(inputs.cell_ids, output.graph).write(files.unchecked_graph)
+    else:
+        write_unchecked(files, inputs.cell_ids, output.values, sidecar)
     return sidecar

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
@@ -31,6 +30,9 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         Start of the randomised reduction.
     """
     import numpy as np
+    from scanorama import scanorama as library
+
+    from scfm.integration.annoy_threads import one_annoy_thread
 
     inputs.require_batches("Scanorama")
     if settings["genes"] not in ("hvg", "all"):
@@ -38,7 +40,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     matrix, genes = inputs.expression("X", settings["genes"])
     batches = inputs.batches
     rows = [np.flatnonzero(batches == name) for name in sorted(set(batches))]
-    with _one_annoy_thread() as scanorama, redirect_stdout(io.StringIO()):  # it prints whatever ``verbose`` says
+    with one_annoy_thread(library) as scanorama, redirect_stdout(io.StringIO()):  # it prints whatever ``verbose`` says
         parts, _ = scanorama.integrate(
             [matrix[r] for r in rows],
             [list(genes)] * len(rows),
@@ -55,25 +57,3 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     for r, part in zip(rows, parts, strict=True):
         values[r] = part
     return MethodOutput(values, details={"n_genes": len(genes), "n_batches": len(rows)})
-
-
-@contextmanager
-def _one_annoy_thread() -> "Iterator":
-    """Give the scanorama module with its neighbour forests built by one thread.
-
-    Annoy splits a forest over all cores of the machine and seeds each thread on its own, so the neighbours, and with
-    them the embedding, would depend on how many cores the machine has. Scanorama has no setting for it.
-    """
-    from scanorama import scanorama
-
-    original = scanorama.AnnoyIndex
-
-    class OneThreadIndex(original):
-        def build(self, n_trees: int, n_jobs: int = 1) -> bool:
-            return super().build(n_trees, n_jobs)
-
-    scanorama.AnnoyIndex = OneThreadIndex
-    try:
-        yield scanorama
-    finally:
-        scanorama.AnnoyIndex = original

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
+from scfm.integration.training import (
+    TrainingLimits,
+    covariate_warnings,
+    coverage_warnings,
+    judge_training,
+    training_messages,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +48,8 @@ DEFAULTS: dict = {
     "max_depth_correlation": 0.9,
     "max_condition_r2": 0.5,
 }
+#: Lightning's name of an accelerator -> device of the sidecar
+DEVICES = {"gpu": "cuda", "cpu": "cpu"}
 _LIKELIHOODS = ("nb", "zinb", "poisson")
 _FEW_CELLS = 20_000
 _MOST_EPOCHS = 400
@@ -63,17 +72,42 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     inputs.require_batches("scVI")
     if settings["likelihood"] not in _LIKELIHOODS:
         raise ScfmError(f"scvi_likelihood is '{settings['likelihood']}'; it can be {', '.join(_LIKELIHOODS)}.")
-    accelerator = _accelerator(inputs.device)
+    accelerator = accelerator_of(inputs.device)
 
     import scvi as library
 
     from scfm.integration.best_epoch import torch_threads
-    from scfm.integration.training import TrainingLimits, coverage_warnings, judge_training, training_messages
 
     quiet()
     library.settings.seed = seed
-    limits = TrainingLimits.of(settings)
     adata, warnings = registered_counts(inputs, settings)
+    with torch_threads(settings["threads"]):
+        model, details = trained_model(adata, settings, seed, accelerator)
+        values = model.get_latent_representation()
+    history = history_table(model.history)
+    about = {"dataset": inputs.dataset, "method": "scvi", "seed": seed}
+    training, told = judged(history, details, settings, about)
+    warnings += told + coverage_warnings(
+        details["n_train"], settings["batch_size"], settings["limit_train_batches"], **about
+    )
+    details = {"device": DEVICES[accelerator], "n_genes": adata.n_vars, "training": training}
+    return MethodOutput(values, save_model(model, history, inputs.workdir), warnings, details)
+
+
+def trained_model(adata: "AnnData", settings: dict, seed: int, accelerator: str) -> "tuple[Any, dict]":
+    """Return a trained model of scVI with the weights of its best epoch, and the facts of the training.
+
+    Parameters
+    ----------
+    adata
+        From :func:`registered_counts`.
+    settings, seed
+        As in :func:`integrate`.
+    accelerator
+        From :func:`accelerator_of`.
+    """
+    import scvi as library
+
     model = library.model.SCVI(
         adata,
         n_latent=settings["n_latent"],
@@ -81,20 +115,29 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         n_hidden=settings["n_hidden"],
         gene_likelihood=settings["likelihood"],
     )
-    with torch_threads(settings["threads"]):
-        details = _train(model, settings, seed, accelerator)
-        values = model.get_latent_representation()
-    history = history_table(model.history)
-    judgement = judge_training(history, max_epochs=details["max_epochs"], patience=details["patience"], limits=limits)
-    about = {"dataset": inputs.dataset, "method": "scvi", "seed": seed}
-    warnings += training_messages(judgement, **about)
-    warnings += coverage_warnings(details["n_train"], settings["batch_size"], settings["limit_train_batches"], **about)
-    training = {k: v for k, v in details.items() if k != "device"} | judgement.facts | {"verdict": judgement.verdict}
-    details = {"device": details["device"], "n_genes": adata.n_vars, "training": training}
-    return MethodOutput(values, _save(model, history, inputs.workdir), warnings, details)
+    return model, _train(model, settings, seed, accelerator)
 
 
-def _accelerator(device: str) -> str:
+def judged(history: "pd.DataFrame", facts: dict, settings: dict, about: dict) -> tuple[dict, list[dict]]:
+    """Return the record of a training for the sidecar, with the verdict on it, and the messages of the verdict.
+
+    Parameters
+    ----------
+    history
+        From :func:`history_table`.
+    facts
+        ``max_epochs``, ``patience`` and what else is recorded.
+    settings
+        For the limits.
+    about
+        ``dataset``, ``method`` and ``seed`` of the messages.
+    """
+    limits = TrainingLimits.of(settings)
+    judgement = judge_training(history, max_epochs=facts["max_epochs"], patience=facts["patience"], limits=limits)
+    return facts | judgement.facts | {"verdict": judgement.verdict}, training_messages(judgement, **about)
+
+
+def accelerator_of(device: str) -> str:
     """Return Lightning's name of a device; a GPU that was asked for and is absent is an error, not a slow run."""
     import torch
 
@@ -119,8 +162,6 @@ def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, l
     import pandas as pd
     import scvi as library
     from anndata import AnnData
-
-    from scfm.integration.training import TrainingLimits, covariate_warnings
 
     counts, genes = inputs.expression("counts")
     obs = pd.DataFrame({"batch": pd.Categorical(inputs.batches)}, index=inputs.cell_ids)
@@ -227,7 +268,6 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         **stopping,
         **partial,
     )
-    device = "cuda" if accelerator == "gpu" else "cpu"
     return {
         "max_epochs": max_epochs,
         "patience": patience,
@@ -235,7 +275,6 @@ def _train(model: "object", settings: dict, seed: int, accelerator: str) -> dict
         "n_validation": len(validation),
         "cells_per_epoch": min(len(train), limit * settings["batch_size"]) if limit else len(train),
         "restored_epoch": best.best_epoch,
-        "device": device,
     }
 
 
@@ -251,7 +290,7 @@ def history_table(history: "dict[str, pd.DataFrame]") -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def _save(model: "object", history: "pd.DataFrame", workdir: Path) -> dict[str, Path]:
+def save_model(model: "object", history: "pd.DataFrame", workdir: Path) -> dict[str, Path]:
     """Write the history and the model, without its data."""
     history.to_csv(workdir / "history.csv", index=False, float_format="%.10g")
     model.save(str(workdir / "model"), save_anndata=False, overwrite=True)

@@ -1,6 +1,8 @@
-"""The second scoring pass: embeddings that are ranked with each other are scored on the cells that all of them have.
+"""The further scoring passes: embeddings that are ranked with each other are scored on the same cells.
 
-Own scores come first and never wait for it. The pass is needed only where ranked embeddings differ in their cells.
+Own scores come first and never wait for them. The pass ``common`` takes the cells that all ranked embeddings have, and
+is needed only where these differ. The pass ``held_out`` takes the held-out cells, and is needed only where a method has
+been given the labels of the others: it is ranked on these cells, with all other embeddings.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scfm.embeddings.cells import align
+from scfm.embeddings.cells import align, held_out_of
 from scfm.inputs.keys import KeyPair
 from scfm.io.tables import read_embedding, read_ids, write_table
 from scfm.metrics.inputs import CLUSTERING_SEEDS, Groups, MetricInputs
@@ -21,24 +23,27 @@ from scfm.metrics.scoring import failed_step, failure_sentence, score
 from scfm.neighbors.search import EXACT_MAX_CELLS, find_neighbors
 from scfm.task.steps import embedding_id
 
+COMMON, HELD_OUT = "common", "held_out"
+PASSES = (COMMON, HELD_OUT)
+
 
 @dataclass(frozen=True)
 class CommonCells:
-    """Which cells the second pass scores, and in which embeddings.
+    """Which cells a further pass scores, and in which embeddings.
 
     Attributes
     ----------
     n_scored
-        Scored cells of the data set.
+        Scored cells of the data set; of the pass ``held_out`` those of them that are held out.
     ranked
         Embeddings that are ranked with each other, sorted.
     differ
-        Whether they differ in their scored cells: otherwise no second pass is needed.
+        Whether they differ in these cells: otherwise the pass ``common`` is not needed.
     cells
-        Scored cells that all of them have, sorted.
+        Those cells that all of them have, sorted.
     embeddings
         What is scored again, sorted: ``ranked`` and the controls that have all ``cells`` (totals are scaled between
-        them). Empty where no second pass is needed or no cell is common.
+        them). Empty where the pass is not needed or no cell is common.
     """
 
     n_scored: int
@@ -48,7 +53,7 @@ class CommonCells:
     embeddings: tuple[str, ...]
 
     def facts(self, dataset: str) -> dict[str, Any]:
-        """Return the content of ``<dataset>.common.json``: everything but the cells themselves."""
+        """Return the content of ``<dataset>.<pass>.json``: everything but the cells themselves."""
         return {
             "dataset": dataset,
             "n_scored": self.n_scored,
@@ -60,18 +65,24 @@ class CommonCells:
 
 
 def lacks_cells(sidecar: Mapping[str, Any]) -> bool:
-    """Tell whether an embedding that could be ranked lacks cells of its data set, which starts the second pass."""
+    """Tell whether an embedding that could be ranked lacks cells of its data set, which starts the pass ``common``."""
     return not sidecar["is_control"] and sidecar["cells_out"] < sidecar["cells_in"]
+
+
+def has_seen_labels(sidecar: Mapping[str, Any]) -> bool:
+    """Tell whether an embedding was made with the labels of all but the held-out cells, which starts that pass."""
+    return bool(sidecar.get("labels_seen"))
 
 
 def find_common_cells(
     tables: Iterable[tuple[Mapping[str, Any], Path]],
     obs: Path,
     *,
+    kind: str = COMMON,
     label_readers: Collection[str] = (),
     min_coverage: float = MIN_COVERAGE,
 ) -> CommonCells:
-    """Find the cells that all ranked embeddings of a data set have.
+    """Find the cells of a further pass: those that all embeddings which it ranks have.
 
     Parameters
     ----------
@@ -79,8 +90,10 @@ def find_common_cells(
         Sidecar and embedding table of every embedding that passed the validation gate.
     obs
         ``<dataset>.obs.parquet``.
+    kind
+        One of ``PASSES``.
     label_readers
-        Methods and corrections that read the labels: their embeddings are not ranked.
+        Methods and corrections that read the labels of the cells of the pass: their embeddings are not ranked.
     min_coverage
         Smallest share of the scored cells of an embedding that is ranked.
 
@@ -88,10 +101,13 @@ def find_common_cells(
     -------
     An embedding that is not ranked never makes the cells of the others fewer.
     """
-    scored = set(read_scored(obs).index)
+    cells_of_obs = read_scored(obs)
+    scored = set(cells_of_obs.index[held_out_of(cells_of_obs, obs)] if kind == HELD_OUT else cells_of_obs.index)
     having: dict[str, set[str]] = {}
     controls: dict[str, set[str]] = {}
     for sidecar, table in tables:
+        if sidecar["output_type"] == "graph":
+            continue  # no coordinates, no total, no rank
         cells = scored & set(read_ids(table))
         reads_labels = bool({sidecar["method"], sidecar["correction"]} & set(label_readers))
         if sidecar["is_control"]:
@@ -106,7 +122,7 @@ def find_common_cells(
         ranked=tuple(sorted(having)),
         differ=differ,
         cells=tuple(sorted(common)),
-        embeddings=tuple(sorted(again)) if differ and common else (),
+        embeddings=tuple(sorted(again)) if (differ or kind == HELD_OUT) and common else (),
     )
 
 
@@ -120,14 +136,14 @@ def load_common(
     k: int = 90,
     exact_max_cells: int = EXACT_MAX_CELLS,
 ) -> MetricInputs:
-    """Read what the metrics of an embedding need on the common cells, with neighbours searched among these.
+    """Read what the metrics of an embedding need on the cells of a further pass, with neighbours searched among these.
 
     Parameters
     ----------
     embedding, sidecar, obs, pca
         As in :func:`scfm.metrics.load.load_inputs`.
     cells
-        The common cells.
+        The cells of the pass.
     k, exact_max_cells
         As in :func:`scfm.neighbors.search.find_neighbors`.
 
@@ -160,11 +176,12 @@ def score_common(
     pair: KeyPair,
     *,
     profile: str,
+    kind: str = COMMON,
     metrics_table: Path | None = None,
     on_error: str = "continue",
     outdir: Path = Path("."),
 ) -> dict[str, Any]:
-    """Score one embedding on the common cells with the primary keys: write ``<id>.scores_common.tsv``.
+    """Score one embedding on the cells of a further pass with the primary keys: write ``<id>.scores_<pass>.tsv``.
 
     Returns
     -------
@@ -178,6 +195,8 @@ def score_common(
     metrics = metrics_of(load_metrics(metrics_table), profile)
     table = score(replace(data, n_seeds=CLUSTERING_SEEDS[profile]), metrics, sidecar, pair)
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])
-    write_table(table, outdir / f"{stem}.scores_common.tsv")
+    write_table(table, outdir / f"{stem}.scores_{kind}.tsv")
     facts: dict[str, Any] = {"n_cells": data.n_cells, "profile": profile, "n_metrics": len(metrics)}
-    return facts | failed_step(failure_sentence(table, len(metrics), " on the common cells"), on_error)
+    return facts | failed_step(
+        failure_sentence(table, len(metrics), f" on the {kind.replace('_', '-')} cells"), on_error
+    )

@@ -1,4 +1,4 @@
-"""Graph connectivity: does every label hang together in the 15-NN graph?"""
+"""Graph connectivity: does every label hang together in the 15-NN graph, or in the graph that a method returns?"""
 
 from __future__ import annotations
 
@@ -8,33 +8,43 @@ from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_lab
 
 if TYPE_CHECKING:
     import numpy as np
+    import scipy.sparse as sp
 
 K = 15
 
 
-def largest_component(indices: "np.ndarray", cells: "np.ndarray", connection: str) -> float:
-    """Share of ``cells`` in the largest component of the neighbour graph restricted to them.
+def neighbor_edges(indices: "np.ndarray") -> "sp.csr_array":
+    """Return the directed edges from every cell to its neighbours, shape (n_cells, n_cells).
 
     Parameters
     ----------
     indices
-        Neighbours of all cells, shape (n_cells, k): directed edges from each cell.
+        Neighbours of all cells, shape (n_cells, k).
+    """
+    import numpy as np
+    import scipy.sparse as sp
+
+    n, k = indices.shape
+    pointers = np.arange(0, n * k + 1, k)
+    return sp.csr_array((np.ones(n * k, dtype=np.int8), indices.ravel(), pointers), shape=(n, n))
+
+
+def largest_component(edges: "sp.csr_array", cells: "np.ndarray", connection: str) -> float:
+    """Share of ``cells`` in the largest component of the graph restricted to them.
+
+    Parameters
+    ----------
+    edges
+        Edges from each cell, shape (n_cells, n_cells).
     cells
         Rows of the label's cells.
     connection
         ``strong`` (paths both ways, along the direction) or ``weak`` (direction does not count).
     """
     import numpy as np
-    import scipy.sparse as sp
     from scipy.sparse.csgraph import connected_components
 
-    place = np.full(len(indices), -1)
-    place[cells] = np.arange(len(cells))
-    target = place[indices[cells]]
-    source = np.broadcast_to(np.arange(len(cells))[:, None], target.shape)
-    inside = target >= 0
-    edges = (np.ones(int(inside.sum()), dtype=np.int8), (source[inside], target[inside]))
-    _, component = connected_components(sp.csr_array(edges, shape=(len(cells), len(cells))), connection=connection)
+    _, component = connected_components(edges[cells][:, cells], connection=connection)
     return float(np.bincount(component).max() / len(cells))
 
 
@@ -42,14 +52,14 @@ def _connectivity(data: MetricInputs, connection: str) -> MetricResult:
     """Compute the share per label and the plain mean over labels of two cells or more."""
     import numpy as np
 
-    indices = data.nearest(K).indices
+    edges = data.graph if data.graph is not None else neighbor_edges(data.nearest(K).indices)
     parts = {}
     for code, name in enumerate(data.labels.names):
         cells = np.flatnonzero(data.labels.codes == code)
         if len(cells) < 2:  # a single cell hangs together with itself
             parts[name] = Score(None, len(cells), "too_few_cells")
             continue
-        parts[name] = Score(largest_component(indices, cells, connection), len(cells))
+        parts[name] = Score(largest_component(edges, cells, connection), len(cells))
     return mean_over_labels(parts, "Graph connectivity")
 
 

@@ -12,6 +12,7 @@ from scfm.metrics.evaluated import SAMPLE_ABOVE, How, Sample, combined_error
 
 if TYPE_CHECKING:
     import numpy as np
+    import scipy.sparse as sp
 
     from scfm.neighbors.table import Neighbors
 
@@ -105,6 +106,8 @@ class MetricInputs:
         The label and the batch of every cell.
     coordinates
         The embedding, shape (n_cells, n_dims); None for a graph.
+    graph
+        Weights of the edges among the cells, shape (n_cells, n_cells), of a graph; None for coordinates.
     neighbors
         The shared neighbours of the same cells, None where there are none.
     pca
@@ -115,6 +118,8 @@ class MetricInputs:
         Seeds of every clustering: ``seed`` and those after it (k-means: from its own first one).
     sample_above
         Above this many cells metrics that need each cell's distances evaluate a sample (:attr:`sample`).
+    labels_seen
+        Whether the embedding was made with the labels of these cells: bio metrics that read labels would be circular.
     """
 
     cell_ids: "np.ndarray"
@@ -126,6 +131,8 @@ class MetricInputs:
     seed: int = LEIDEN_SEED
     n_seeds: int = 1
     sample_above: int = SAMPLE_ABOVE
+    labels_seen: bool = False
+    graph: "sp.csr_array | None" = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -192,7 +199,9 @@ class MetricInputs:
         return self.pca
 
     def nearest(self, k: int, *, at_least: int = 2) -> "Neighbors":
-        """Return the first k neighbours, self counted; fewer only where there are fewer cells."""
+        """Return the first k neighbours, self counted; fewer only where there are fewer cells. A graph ranks none."""
+        if self.graph is not None:
+            raise NotApplicable("A graph does not rank neighbours by distance.", "graph_output")
         if self.neighbors is None:
             raise NotApplicable("No neighbours were given.", "no_neighbors")
         if self.neighbors.k < min(k, self.n_cells):

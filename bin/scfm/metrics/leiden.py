@@ -1,4 +1,4 @@
-"""Leiden clusters of the 15-NN graph against the labels."""
+"""Leiden clusters of the 15-NN graph, or of the graph that a method returns, against the labels."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ def _leiden(data: MetricInputs) -> list[Agreement]:
     data.need_labels()
 
     def connect() -> _Network:
+        if data.graph is not None:
+            return _Network(data.graph, both_ways=not data.is_large)
         near = data.nearest(K, at_least=3)
         return _Network(umap_connectivities(near.indices, near.distances), both_ways=not data.is_large)
 

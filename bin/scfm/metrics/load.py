@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.cells import align, read_cells
+from scfm.embeddings.graph import CellGraph, read_graph
+from scfm.embeddings.sidecar import need_coordinates
 from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.keys import KeyPair, key_pairs
 from scfm.io.tables import read_embedding
@@ -77,8 +79,7 @@ def load_scored_cells(embedding: Path | str, sidecar: dict, obs: Path | str) -> 
     """
     import numpy as np
 
-    if sidecar["output_type"] == "graph":
-        raise NotApplicable(f"{sidecar['embedding']} is a graph and has no coordinates to search.", "graph_output")
+    need_coordinates(sidecar)
     scored = read_scored(obs)
     ids, values = read_embedding(embedding)
     wanted = np.array(sorted(set(ids) & set(scored.index)), dtype=object)
@@ -89,6 +90,30 @@ def load_scored_cells(embedding: Path | str, sidecar: dict, obs: Path | str) -> 
     return ScoredCells(
         wanted, values[rows], chosen["batch"].to_numpy(dtype=object), chosen["label"].to_numpy(dtype=object)
     )
+
+
+def load_scored_graph(graph: Path | str, obs: Path | str) -> CellGraph:
+    """Read a graph among its scored cells, sorted by id.
+
+    Parameters
+    ----------
+    graph
+        Graph that passed the validation gate, or that this function has written.
+    obs
+        ``<dataset>.obs.parquet``.
+
+    Raises
+    ------
+    NotApplicable
+        No cell is scored.
+    """
+    import numpy as np
+
+    whole = read_graph(graph)
+    wanted = np.array(sorted(set(whole.cell_ids) & set(read_scored(obs).index)), dtype=object)
+    if not len(wanted):
+        raise NotApplicable(f"{graph}: none of its {len(whole.cell_ids)} cells is scored.", "too_few_cells")
+    return whole.of(wanted, graph)
 
 
 def load_inputs(
@@ -106,11 +131,12 @@ def load_inputs(
     Parameters
     ----------
     embedding, sidecar, obs
-        As in :func:`load_scored_cells`; the table of a graph is not read, its cells are those of its neighbours.
+        As in :func:`load_scored_cells`, or a graph.
     pca
         Embedding table of the uncorrected PCA.
     knn
-        ``<id>.knn.npz`` of the same cells; without it metrics of neighbours are not applicable.
+        ``<id>.knn.npz`` of the same cells; without it metrics of neighbours are not applicable. Of a graph it is the
+        graph among the scored cells.
     seed
         Seed of the Leiden clusterings.
     n_seeds
@@ -118,12 +144,14 @@ def load_inputs(
     """
     import numpy as np
 
-    near = read_neighbors(knn) if knn else None
+    near, graph = None, None
     if sidecar["output_type"] == "graph":
-        scored = read_scored(obs)
-        wanted = np.array(sorted(set(scored.index) & set(near.cell_ids) if near else set(scored.index)), dtype=object)
-        cells = ScoredCells(wanted, None, *(scored.loc[wanted, c].to_numpy(dtype=object) for c in ("batch", "label")))
+        found = load_scored_graph(knn or embedding, obs)
+        graph, scored = found.weights, read_scored(obs).loc[found.cell_ids]
+        columns = (scored[c].to_numpy(dtype=object) for c in ("batch", "label"))
+        cells = ScoredCells(found.cell_ids, None, *columns)
     else:
+        near = read_neighbors(knn) if knn else None
         cells = load_scored_cells(embedding, sidecar, obs)
     if near and not np.array_equal(near.cell_ids, cells.cell_ids):
         differ = len(set(near.cell_ids) ^ set(cells.cell_ids))
@@ -140,6 +168,8 @@ def load_inputs(
         pca_values[align(pca_ids, cells.cell_ids, pca)],
         seed,
         n_seeds,
+        labels_seen=bool(sidecar.get("labels_seen")),
+        graph=graph,
     )
 
 
@@ -190,7 +220,7 @@ def load_pairs(
 
 
 def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> MetricInputs:
-    """Return the inputs of some of the cells, with neighbours searched among them; a graph has none then."""
+    """Return the inputs of some of the cells, with neighbours searched among them, or the graph among them."""
     ids = data.cell_ids[rows]
     values = None if data.coordinates is None else data.coordinates[rows]
     near = None
@@ -198,4 +228,6 @@ def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> M
         near = find_neighbors(values, ids, k=data.neighbors.k, exact_max_cells=exact_max_cells)
     pca = None if data.pca is None else data.pca[rows]
     labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
-    return MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds)
+    graph = None if data.graph is None else data.graph[rows][:, rows].tocsr()
+    inputs = MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds, graph=graph)
+    return replace(inputs, labels_seen=data.labels_seen)

@@ -14,7 +14,7 @@ from scfm.metrics.fingerprint import chosen_cells, fingerprint
 from scfm.metrics.inputs import CLUSTERING_SEEDS, LEIDEN_SEED, MetricInputs
 from scfm.metrics.load import load_pairs, read_scored
 from scfm.metrics.registry import load_metrics, metrics_of
-from scfm.metrics.scoring import failed_step, failure_sentence, score, study_table
+from scfm.metrics.scoring import LABELS_SEEN, failed_step, failure_sentence, score, study_table
 from scfm.neighbors.search import EXACT_MAX_CELLS
 from scfm.task.cli import describe_error, stops_task
 from scfm.task.steps import embedding_id
@@ -92,6 +92,8 @@ def _write_centroids(pairs: list[tuple[KeyPair, MetricInputs]], sidecar: dict, p
 
     identity = {name: sidecar[name] for name in IDENTITY}
     try:
+        if pairs[0][1].labels_seen:
+            raise NotApplicable(LABELS_SEEN, "labels_seen")
         tables = [centroid_table(data, identity | pair.names) for pair, data in pairs if data.n_cells]
         write_table(pd.concat(tables, ignore_index=True), path)
     except NotApplicable as error:

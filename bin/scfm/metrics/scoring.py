@@ -24,6 +24,7 @@ ALL = "all"
 #: what the two groups of the inputs are called where nothing names the keys
 UNNAMED = KeyPair("batch", "label", is_primary=True)
 OUTCOME = ("value", "spread", "stderr", "n_cells", "n_labels", "scaled", "status", "reason", "higher_is_better")
+LABELS_SEEN = "The embedding was made with the labels of these cells."
 COLUMNS = (*IDENTITY, *PAIR_COLUMNS, "metric", "group", *OUTCOME)
 
 
@@ -40,6 +41,8 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
     try:
         if metric.group == "batch":
             data.need_batches()
+        if metric.group == "bio" and "labels" in metric.needs and data.labels_seen:
+            raise NotApplicable(LABELS_SEEN, "labels_seen")
         result = metric.function()(data)
     except NotApplicable as error:
         log.info("%s: not applicable, %s", metric.name, error)

@@ -19,6 +19,7 @@ from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.query.reading import check_query
 from scfm.registries.messages import message
 from scfm.registries.methods import Method
 from scfm.registries.models import ModelInfo
@@ -126,6 +127,25 @@ def check_run(
     return outcome
 
 
+def _query_errors(row: Mapping[str, str], located: Located, params: Mapping[str, Any], where: str) -> list[str]:
+    """Return the errors of the file with new cells, if the row names one: the contract of a data set's own file, but
+    cells need no label.
+    """
+    if not row.get("query"):
+        return []
+    path = located.find(row["query"])
+    if path is None:
+        return [
+            f"{where}, column 'query': the file '{row['query']}' does not exist. "
+            "Relative paths are taken from where the samplesheet lies."
+        ]
+    try:
+        check_query(path, row, params)
+    except ScfmError as error:
+        return [f"{where}, column 'query': {error}"]
+    return []
+
+
 def _check_row(
     outcome: Outcome,
     row: Mapping[str, str],
@@ -156,6 +176,7 @@ def _check_row(
             outcome.errors += report.errors
             outcome.warnings += report.warnings
             facts = report.facts
+    outcome.errors += _query_errors(row, located, params, where)
     planned = plan_models(models, row, facts)
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
     if not outcome.errors:  # the parameters are what they should be

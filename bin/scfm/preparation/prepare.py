@@ -13,6 +13,7 @@ from scfm.inputs.genes import find_names
 from scfm.inputs.keys import KEYS, level_counts, primary_pair, split_key
 from scfm.preparation.design import confounding, design_warnings
 from scfm.preparation.filters import filter_data
+from scfm.preparation.held_out import COLUMN, held_out_cells
 from scfm.preparation.hvg import Selection, select_genes
 from scfm.preparation.normalize import log_cp10k, qc
 from scfm.preparation.pairs import describe_pairs, other_designs
@@ -41,6 +42,7 @@ PARAMS = (
     "n_pcs",
     "probe_folds",
     "probe_seed",
+    "held_out_share",
 )
 
 
@@ -53,8 +55,9 @@ class Prepared:
     counts
         Shape (n_cells, n_genes); rows sorted by cell id. Log data are computed from them where they are needed.
     obs
-        ``cell_id, batch, label, condition, donor, tissue, sample, n_counts, n_genes, scored``, every key as
-        ``batch:<key>`` or ``label:<key>``, and the columns carried along as ``clinical:<key>`` and ``modality:<key>``.
+        ``cell_id, batch, label, condition, donor, tissue, sample, n_counts, n_genes, scored, held_out``, every key
+        as ``batch:<key>`` or ``label:<key>``, and the columns carried along as ``clinical:<key>`` and
+        ``modality:<key>``.
     user_obs
         The user's columns, same rows.
     var
@@ -162,6 +165,7 @@ def prepare(
     of_cells, of_genes = qc(counts)
     table["n_counts"], table["n_genes"] = of_cells["total_counts"], of_cells["n_genes_by_counts"]
     table["scored"] = table["label"].notna()
+    table[COLUMN] = held_out_cells(table, float(params["held_out_share"]), int(params["probe_seed"]))
     for name, values in of_genes.items():
         var[name] = values
 
@@ -235,6 +239,7 @@ def _facts(
         "n_cells": len(obs),
         "n_genes": prepared.counts.shape[1],
         "n_scored": len(scored),
+        "n_held_out": int(obs[COLUMN].sum()),
         "n_hvg": int(chosen.mask.sum()),
         "n_pcs": prepared.pca.scores.shape[1],
         "organism": row.get("organism") or "",

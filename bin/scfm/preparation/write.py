@@ -32,6 +32,7 @@ OBS_TYPES = {"cell_id": "string", **dict.fromkeys(KEYS, "string")} | {
     "n_counts": "double",
     "n_genes": "int64",
     "scored": "bool",
+    "held_out": "bool",
 }
 
 

@@ -63,6 +63,7 @@ def probe_pairs(
     name: str,
     known: "Neighbors | None" = None,
     n_threads: int = 1,
+    labels_seen: bool = False,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding with every pair of keys, the primary pair first.
 
@@ -80,7 +81,7 @@ def probe_pairs(
         See :class:`ProbeSettings`.
     name
         File of the embedding, for errors.
-    known, n_threads
+    known, n_threads, labels_seen
         As in :func:`probe`.
 
     Returns
@@ -97,7 +98,14 @@ def probe_pairs(
         mark = (pair.label_key, view["scored"].to_numpy(dtype=bool).tobytes())
         wanted = [t for t in TASKS if t != LABEL_KFOLD or mark not in probed]
         table, notes = probe(
-            cells, rows, splits_of(splits, pair), settings, tasks_wanted=wanted, known=known, n_threads=n_threads
+            cells,
+            rows,
+            splits_of(splits, pair),
+            settings,
+            tasks_wanted=wanted,
+            known=known,
+            n_threads=n_threads,
+            labels_seen=labels_seen,
         )
         if mark in probed:
             table = pd.concat([probed[mark], table], ignore_index=True)

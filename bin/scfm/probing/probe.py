@@ -50,6 +50,7 @@ def probe(
     tasks_wanted: Collection[tuple[str, str]] = TASKS,
     known: "Neighbors | None" = None,
     n_threads: int = 1,
+    labels_seen: bool = False,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding for label and batch.
 
@@ -69,6 +70,9 @@ def probe(
         Neighbours of the embedding that were searched before; used where they are of the same cells.
     n_threads
         Threads of the logistic regression.
+    labels_seen
+        Whether the embedding was made with labels: what a probe of the label reads would be circular, so it is not
+        applicable (``labels_seen``).
 
     Returns
     -------
@@ -83,7 +87,9 @@ def probe(
     for target, scheme in (t for t in TASKS if t in tasks_wanted):
         task = make_task(cells, splits, target, scheme)
         reason = why_undefined(cells, target, scheme, n_folds=1)
-        if not reason and len(task.fold_names) < 2:
+        if labels_seen and target == "label":
+            reason = "labels_seen"
+        elif not reason and len(task.fold_names) < 2:
             reason = "too_few_cells"
         if reason:
             for classifier in CLASSIFIERS:

@@ -60,6 +60,7 @@ def probe_files(
             name=str(embedding),
             known=read_neighbors(knn) if knn is not None and knn.stat().st_size else None,
             n_threads=n_threads,
+            labels_seen=bool(sidecar.get("labels_seen")),
         )
     for entry in warnings:
         entry.update(dataset=sidecar["dataset"], method=sidecar["method"])

@@ -18,6 +18,8 @@ class Method:
     family: str
     output_type: str
     needs_labels: bool
+    holds_out: bool
+    starts_from: str
     stochastic: bool
     uses_gpu: bool
     is_control: bool

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: kind of file -> endings of its names; what is before them is the embedding's id
 ENDINGS = {
-    "embedding": (".unchecked.parquet", ".parquet"),
+    "embedding": (".unchecked.parquet", ".parquet", ".unchecked.graph.npz", ".graph.npz"),
     "sidecar": (".unchecked.json", ".json"),
     "knn": (".knn.npz",),
     "scores": (".scores.tsv",),

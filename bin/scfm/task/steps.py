@@ -23,10 +23,12 @@ MAIN_OUTPUTS = {
     "neighbors": ("knn.npz",),
     "score": ("scores.tsv", "centroids.tsv"),
     "score_common": ("scores_common.tsv",),
+    "score_held_out": ("scores_held_out.tsv",),
     "probe": ("probing.tsv",),
     "umap": ("umap.parquet",),
     "de": ("de.tsv", "de_genes.tsv"),
     "orthogonal": ("orthogonal.tsv",),
+    "query": ("query.tsv",),
     "diagnose": ("residual.tsv", "clusters.tsv", "markers.tsv", "rare.tsv", "overcorrection.tsv", "balanced.tsv"),
 }
 
@@ -57,7 +59,8 @@ def step(
     ----------
     name
         Step: ``prepare``, ``design``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``,
-        ``probe``, ``umap``, ``diagnose``, ``de`` or ``orthogonal``.
+        ``score_held_out``, ``probe``, ``umap``, ``diagnose``, ``de``, ``orthogonal`` or
+        ``query``.
     dataset, embedding
         What it is about; no embedding where the step is about the whole data set (``prepare``, ``design``).
     outdir

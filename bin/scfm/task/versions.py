@@ -13,6 +13,7 @@ from scfm.task.resources import versions_of
 PACKAGES = {
     "anndata": "anndata",
     "annoy": "annoy",
+    "bbknn": "bbknn",
     "decoupler": "decoupler",
     "h5py": "h5py",
     "harmonypy": "harmonypy",

@@ -1,4 +1,4 @@
-"""Tiny outputs of the comparison of conditions and of the evidence, in the formats of ``docs/architecture.md``."""
+"""Tiny outputs of comparisons, evidence and queries, in the formats of ``docs/architecture.md``."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ def stub_evidence(args: Namespace) -> None:
         row = undefined("gene_sets", NotApplicable("Stub run: nothing was computed.", "no_targets"))
         keys = {"dataset": args.dataset, "batch_key": "batch", "label_key": "label"}
         write_table(evidence_table([row], keys), args.outdir / f"{args.dataset}.orthogonal.tsv")
+
+
+def stub_query(args: Namespace) -> None:
+    """A mapping that was not run."""
+    import pandas as pd
+
+    (args.outdir / f"{args.dataset}.query").mkdir(exist_ok=True)
+    with step("query", dataset=args.dataset, embedding="", outdir=args.outdir):
+        row = {"dataset": args.dataset, "batch_key": "batch", "label_key": "label", "query": "stub.h5ad"}
+        row |= {"mapping": "harmony", "group_kind": "all", "group": "all", "quantity": "macro_f1", "value": None}
+        row |= {"n_cells": 4, "status": "not_applicable", "reason": "not_run"}
+        write_table(pd.DataFrame([row]), args.outdir / f"{args.dataset}.query.tsv")

@@ -158,11 +158,11 @@ def stub_recipe(args: Namespace) -> None:
 
 
 def stub_common_cells(args: Namespace) -> None:
-    """The four cells, common to all embeddings."""
+    """The four cells, for a further scoring pass of all embeddings."""
     import pandas as pd
 
     names = [read_json(path)["embedding"] for path in args.sidecars]
-    write_table(pd.DataFrame({"cell_id": CELLS}), args.outdir / f"{args.dataset}.common_cells.parquet")
+    write_table(pd.DataFrame({"cell_id": CELLS}), args.outdir / f"{args.dataset}.{args.scoring_pass}_cells.parquet")
     facts = {
         "dataset": args.dataset,
         "n_scored": 4,
@@ -171,4 +171,4 @@ def stub_common_cells(args: Namespace) -> None:
         "ranked": names,
         "embeddings": names,
     }
-    write_json(args.outdir / f"{args.dataset}.common.json", facts)
+    write_json(args.outdir / f"{args.dataset}.{args.scoring_pass}.json", facts)

@@ -9,7 +9,7 @@ from scfm.io.tables import read_json, read_table, write_embedding, write_json, w
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
 from scfm.testing.stub_diagnosis import stub_chosen, stub_diagnosed
-from scfm.testing.stub_expression import stub_compared, stub_evidence
+from scfm.testing.stub_expression import stub_compared, stub_evidence, stub_query
 from scfm.testing.stub_inputs import (
     BATCHES,
     CELLS,
@@ -88,6 +88,7 @@ def stub_prepare_dataset(args: Namespace) -> None:
             "n_counts": 10.0,
             "n_genes": 2,
             "scored": True,
+            "held_out": [False, False, True, True],
             "batch:batch": BATCHES,
             "label:label": LABELS,
         }
@@ -189,10 +190,10 @@ def stub_scores(args: Namespace) -> None:
 def stub_scores_common(args: Namespace) -> None:
     """The scores of the four cells, again."""
     stub_scores(args)
-    (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_common.tsv")
+    (args.outdir / f"{args.id}.scores.tsv").rename(args.outdir / f"{args.id}.scores_{args.scoring_pass}.tsv")
     for name in ("centroids.tsv", "score.status.json"):
         (args.outdir / f"{args.id}.{name}").unlink()
-    _status(args, "score_common")
+    _status(args, f"score_{args.scoring_pass}")
 
 
 def stub_probing(args: Namespace) -> None:
@@ -279,6 +280,7 @@ STUBS = {
     "umaps": stub_umaps,
     "compared": stub_compared,
     "evidence": stub_evidence,
+    "query": stub_query,
     "chosen": stub_chosen,
     "diagnosed": stub_diagnosed,
     "h5ad": stub_h5ad,

@@ -10,10 +10,13 @@ include { DRAW_UMAPS as DRAW_UMAPS_ALONE                   } from '../../../modu
 include { FIND_NEIGHBORS                                   } from '../../../modules/local/find/neighbors'
 include { FIND_NEIGHBORS as FIND_NEIGHBORS_ALONE           } from '../../../modules/local/find/neighbors'
 include { LIST_COMMON                                      } from '../../../modules/local/list/common'
+include { LIST_COMMON as LIST_HELD_OUT                     } from '../../../modules/local/list/common'
 include { PROBE_EMBEDDING                                  } from '../../../modules/local/probe/embedding'
 include { PROBE_EMBEDDING as PROBE_EMBEDDING_ALONE         } from '../../../modules/local/probe/embedding'
 include { SCORE_COMMON                                     } from '../../../modules/local/score/common'
 include { SCORE_COMMON as SCORE_COMMON_ALONE               } from '../../../modules/local/score/common'
+include { SCORE_COMMON as SCORE_HELD_OUT                   } from '../../../modules/local/score/common'
+include { SCORE_COMMON as SCORE_HELD_OUT_ALONE             } from '../../../modules/local/score/common'
 include { SCORE_EMBEDDING                                  } from '../../../modules/local/score/embedding'
 include { SCORE_EMBEDDING as SCORE_EMBEDDING_ALONE         } from '../../../modules/local/score/embedding'
 include { VALIDATE_EMBEDDING as VALIDATE_CORRECTED         } from '../../../modules/local/validate/embedding'
@@ -97,42 +100,25 @@ workflow EVALUATE_EMBEDDINGS {
     SCORE_EMBEDDING(ch_to_score, metrics, scoring)
     SCORE_EMBEDDING_ALONE(alone(ch_to_score, SCORE_EMBEDDING.out.tables), metrics, scoring)
 
-    // the second pass: where an embedding that could be ranked lacks cells, ranks are based on the cells that all of them have
-    LIST_COMMON(
-        withDataset(
-            ch_embedding
-                .map { meta, parquet, sidecar -> [meta.dataset, [meta.id, parquet, sidecar, lacksCells(sidecar)]] }
-                .groupTuple()
-                .filter { _dataset, items -> items.any { item -> item[3] } }
-                .map { dataset, items ->
-                    def sorted = items.toSorted { item -> item[0] }
-                    [[id: dataset, dataset: dataset], sorted.collect { item -> item[1] }, sorted.collect { item -> item[2] }]
-                },
-            ch_obs,
-        ),
-        files("${projectDir}/assets/{methods,corrections}.tsv") + files("${projectDir}/assets/schema_{methods,corrections}.json"),
-        stepSettings(options, 'list_common_cells.py', ['min_rank_coverage']),
-    )
-    def scoring_common = stepSettings(
+    // further passes, which ranks are based on: the cells that all ranked embeddings have, where one lacks cells, and the held-out cells,
+    // where a method was given the labels of the others
+    def listing = stepSettings(options, 'list_common_cells.py', ['min_rank_coverage'])
+    def scoring_again = stepSettings(
         options,
         'score_common_cells.py',
         ['on_method_error', 'metrics_profile', 'neighbors_k', 'exact_neighbors_max_cells'],
         ['scfm/metrics/*.py'],
     )
-    ch_common = LIST_COMMON.out.cells
-        .filter { _meta, cells, _facts -> cells.size() > 0 }
-        .map { meta, cells, facts -> [meta.dataset, cells, parseJson(facts).embeddings] }
-    ch_to_score_common = withDataset(
-        ch_group
-            .map { group -> [group[0].dataset, group] }
-            .combine(ch_common, by: 0)
-            .map { _dataset, group, cells, names -> [group[0].id, membersOf(group).findAll { item -> item[0].embedding in names }, cells] }
-            .filter { _id, items, _cells -> items }
-            .map { id, items, cells -> asGroup(id, items) + [cells] },
-        ch_obs_pca,
-    )
-    SCORE_COMMON(ch_to_score_common, metrics, scoring_common)
-    SCORE_COMMON_ALONE(alone(ch_to_score_common, SCORE_COMMON.out.scores), metrics, scoring_common)
+    def registries = files("${projectDir}/assets/{methods,corrections}.tsv") + files("${projectDir}/assets/schema_{methods,corrections}.json")
+    LIST_COMMON(withDataset(ofDatasetsWith('lacks_cells', ch_embedding), ch_obs), registries, listing + [kind: 'common'])
+    ch_to_score_common = withDataset(toScoreAgain(ch_group, LIST_COMMON.out.cells), ch_obs_pca)
+    SCORE_COMMON(ch_to_score_common, metrics, scoring_again + [kind: 'common'])
+    SCORE_COMMON_ALONE(alone(ch_to_score_common, SCORE_COMMON.out.scores), metrics, scoring_again + [kind: 'common'])
+
+    LIST_HELD_OUT(withDataset(ofDatasetsWith('labels_seen', ch_embedding), ch_obs), registries, listing + [kind: 'held_out'])
+    ch_to_score_held_out = withDataset(toScoreAgain(ch_group, LIST_HELD_OUT.out.cells), ch_obs_pca)
+    SCORE_HELD_OUT(ch_to_score_held_out, metrics, scoring_again + [kind: 'held_out'])
+    SCORE_HELD_OUT_ALONE(alone(ch_to_score_held_out, SCORE_HELD_OUT.out.scores), metrics, scoring_again + [kind: 'held_out'])
 
     def probing = stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile'])
     // probes need no neighbours but take them where they are; embeddings whose search was killed come last
@@ -151,6 +137,7 @@ workflow EVALUATE_EMBEDDINGS {
     ch_tables = channel.empty().mix(
         singly(SCORE_EMBEDDING.out.tables.mix(SCORE_EMBEDDING_ALONE.out.tables)),
         singly(SCORE_COMMON.out.scores.mix(SCORE_COMMON_ALONE.out.scores)),
+        singly(SCORE_HELD_OUT.out.scores.mix(SCORE_HELD_OUT_ALONE.out.scores)),
         singly(PROBE_EMBEDDING.out.probing.mix(PROBE_EMBEDDING_ALONE.out.probing)),
     )
     ch_status = channel.empty().mix(
@@ -166,6 +153,8 @@ workflow EVALUATE_EMBEDDINGS {
         SCORE_EMBEDDING_ALONE.out.status,
         SCORE_COMMON.out.status,
         SCORE_COMMON_ALONE.out.status,
+        SCORE_HELD_OUT.out.status,
+        SCORE_HELD_OUT_ALONE.out.status,
         PROBE_EMBEDDING.out.status,
         PROBE_EMBEDDING_ALONE.out.status,
         DRAW_UMAPS.out.status,
@@ -173,7 +162,7 @@ workflow EVALUATE_EMBEDDINGS {
     )
     ch_results = ch_status
         .mix(ch_tables.flatMap { item -> item.drop(1) }.filter { table -> table.size() > 0 })
-        .mix(LIST_COMMON.out.cells.map { _meta, _cells, facts -> facts })
+        .mix(LIST_COMMON.out.cells.mix(LIST_HELD_OUT.out.cells).map { _meta, _cells, facts -> facts })
         .mix(DRAW_UMAPS.out.centroid_maps, DRAW_UMAPS_ALONE.out.centroid_maps)
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
 
@@ -226,10 +215,34 @@ def notIn(ch_groups, ch_left) {
         .map { id, item, _left -> asGroup(id, [item]) + [[]] }
 }
 
-// Whether an embedding that could be ranked lacks cells of its data set, by its sidecar (scfm.metrics.common_cells.lacks_cells).
-def lacksCells(sidecar) {
-    def facts = parseJson(sidecar)
-    return !facts.is_control && facts.cells_out < facts.cells_in
+// The embeddings of every data set in which one starts a further pass, by its sidecar (scfm.metrics.common_cells): one that could be
+// ranked lacks cells ('lacks_cells'), or was made with labels ('labels_seen').
+def ofDatasetsWith(what, ch_embeddings) {
+    return ch_embeddings
+        .map { meta, parquet, sidecar -> [meta.dataset, [meta.id, parquet, sidecar, starts(what, parseJson(sidecar))]] }
+        .groupTuple()
+        .filter { _dataset, items -> items.any { item -> item[3] } }
+        .map { dataset, items ->
+            def sorted = items.toSorted { item -> item[0] }
+            [[id: dataset, dataset: dataset], sorted.collect { item -> item[1] }, sorted.collect { item -> item[2] }]
+        }
+}
+
+def starts(what, facts) {
+    return what == 'labels_seen' ? facts.labels_seen : !facts.is_control && facts.cells_out < facts.cells_in
+}
+
+// The members of each group that a further pass scores, with its cells.
+def toScoreAgain(ch_groups, ch_listed) {
+    def ch_cells = ch_listed
+        .filter { _meta, cells, _facts -> cells.size() > 0 }
+        .map { meta, cells, facts -> [meta.dataset, cells, parseJson(facts).embeddings] }
+    return ch_groups
+        .map { group -> [group[0].dataset, group] }
+        .combine(ch_cells, by: 0)
+        .map { _dataset, group, cells, names -> [group[0].id, membersOf(group).findAll { item -> item[0].embedding in names }, cells] }
+        .filter { _id, items, _cells -> items }
+        .map { id, items, cells -> asGroup(id, items) + [cells] }
 }
 
 // Append a data set's files to everything about one of its embeddings.

@@ -10,9 +10,11 @@ include { INTEGRATE_CELLS as PCA         } from '../../../modules/local/integrat
 include { INTEGRATE_CELLS as HARMONY     } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as SCANORAMA   } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as SCVI        } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as SCANVI      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as COMBAT      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as LINEAR      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as FASTMNN     } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as BBKNN       } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as CONTROL     } from '../../../modules/local/integrate/cells'
 include { EMBED_CELLS as SCGPT           } from '../../../modules/local/embed/cells'
 include { EMBED_CELLS as GENEFORMER      } from '../../../modules/local/embed/cells'
@@ -47,28 +49,31 @@ workflow MAKE_EMBEDDINGS {
             method: true
         } // channels: [ dataset, meta, prepared, obs, pca, splits ]
 
-    // methods and controls
+    // methods and controls; one that continues the model of another (`starts_from`) reads its parameters too
+    def continues = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t').collectEntries { row -> [row.name, row.starts_from] }
     ch_method = ch_raw.method
         .map { _dataset, meta, prepared, obs, pca, _splits ->
             def settings = stepSettings(
                 options,
                 'integrate_cells.py',
-                ['n_pcs', 'on_method_error', "${meta.method}_"],
+                ['n_pcs', 'on_method_error', "${meta.method}_"] + (continues[meta.method] ? ["${continues[meta.method]}_"] : []),
                 ["scfm/integration/${meta.method}.py"],
             )
-            [meta, prepared, obs, pca, settings]
+            [meta, prepared, obs, pca, [], settings]
         }
-        .branch { meta, _prepared, _obs, _pca, _settings ->
+        .branch { meta, _prepared, _obs, _pca, _start, _settings ->
             control: meta.family == 'control'
             pca: meta.method == 'pca'
             harmony: meta.method == 'harmony'
             scanorama: meta.method == 'scanorama'
             scvi: meta.method == 'scvi'
+            scanvi: meta.method == 'scanvi'
             combat: meta.method == 'combat'
             linear: meta.method == 'linear'
             fastmnn: meta.method == 'fastmnn'
+            bbknn: meta.method == 'bbknn'
             other: true
-        } // channels: [ meta, prepared, obs, pca, settings ]
+        } // channels: [ meta, prepared, obs, pca, model to continue, settings ]
     ch_method.other.subscribe { item -> refuse('method', item[0].method) }
 
     def tables = files("${projectDir}/assets/{methods.tsv,schema_methods.json}")
@@ -76,9 +81,11 @@ workflow MAKE_EMBEDDINGS {
     HARMONY(ch_method.harmony, tables)
     SCANORAMA(ch_method.scanorama, tables)
     SCVI(ch_method.scvi, tables)
+    SCANVI(continuing(ch_method.scanvi, SCVI.out.model), tables)
     COMBAT(ch_method.combat, tables)
     LINEAR(ch_method.linear, tables)
     FASTMNN(ch_method.fastmnn, tables)
+    BBKNN(ch_method.bbknn, tables)
     CONTROL(ch_method.control, tables)
 
     IMPORT_EMBEDDING(
@@ -160,9 +167,11 @@ workflow MAKE_EMBEDDINGS {
         HARMONY.out.embedding,
         SCANORAMA.out.embedding,
         SCVI.out.embedding,
+        SCANVI.out.embedding,
         COMBAT.out.embedding,
         LINEAR.out.embedding,
         FASTMNN.out.embedding,
+        BBKNN.out.embedding,
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
@@ -172,30 +181,45 @@ workflow MAKE_EMBEDDINGS {
         HARMONY.out.status,
         SCANORAMA.out.status,
         SCVI.out.status,
+        SCANVI.out.status,
         COMBAT.out.status,
         LINEAR.out.status,
         FASTMNN.out.status,
+        BBKNN.out.status,
         CONTROL.out.status,
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
     )
     model = SCVI.out.model
+    harmony = HARMONY.out.model
     history = channel.empty().mix(
         PCA.out.history,
         HARMONY.out.history,
         SCANORAMA.out.history,
         SCVI.out.history,
+        SCANVI.out.history,
         COMBAT.out.history,
         LINEAR.out.history,
         FASTMNN.out.history,
+        BBKNN.out.history,
         CONTROL.out.history,
     )
 
     emit:
-    unchecked // channel: [ meta, parquet, sidecar ]; 0 bytes where none could be made
+    unchecked // channel: [ meta, parquet (of a graph npz), sidecar ]; 0 bytes where none could be made
     status    // channel: status.json
     history   // channel: csv
     model     // channel: [ meta, folder ], of scVI
+    harmony   // channel: [ meta, folder ]
+}
+
+// Inputs of a method with the trained model that it continues, of the same data set and seed; where that was not made, with none.
+def continuing(ch_method, ch_model) {
+    return ch_method
+        .map { item -> [[item[0].dataset, item[0].seed], item] }
+        .join(ch_model.map { meta, folder -> [[meta.dataset, meta.seed], folder] }, remainder: true)
+        .filter { _key, item, _folder -> item != null }
+        .map { _key, item, folder -> item[0..3] + [folder ?: []] + item.drop(5) }
 }
 
 // A row of the plan that no process is there for: the registry has it and this file does not.

@@ -139,7 +139,7 @@ def findPath(samplesheet, text) {
 // Every path the samplesheet names: the data files, the tables of the column `embeddings`, markers, gene sets and networks.
 def samplesheetPaths(samplesheet) {
     def rows = readSamplesheet(samplesheet)
-    def named = rows.collectMany { row -> [row.h5ad, row.markers, row.gmt, row.network] }
+    def named = rows.collectMany { row -> [row.h5ad, row.markers, row.gmt, row.network, row.query] }
     rows.each { row ->
         (row.embeddings ?: '').tokenize(';').each { entry ->
             def source = entry.contains('=') ? entry.substring(entry.indexOf('=') + 1) : entry

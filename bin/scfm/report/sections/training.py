@@ -61,12 +61,17 @@ def _numbers(training: Mapping[str, Any], settings: Mapping[str, Any]) -> list[s
     return [
         f"{training.get('epochs_run', '–')} of {training.get('max_epochs', '–')}",
         str(training.get("best_epoch") or "–"),
-        _judged(training.get("gap"), settings.get("max_gap")),
-        _judged(training.get("rise"), settings.get("max_rise")),
-        _judged(training.get("improvement"), settings.get("min_improvement"), digits=2),
+        _judged(training.get("gap"), _limit(settings, "max_gap")),
+        _judged(training.get("rise"), _limit(settings, "max_rise")),
+        _judged(training.get("improvement"), _limit(settings, "min_improvement"), digits=2),
         f"{seen:,} of {n_train:,}" if seen is not None and n_train is not None else "–",
         _VERDICTS.get(training.get("verdict", ""), "–"),
     ]
+
+
+def _limit(settings: Mapping[str, Any], name: str) -> float | None:
+    """Return a limit of a method; one that continues another's model is judged by the other's (``scvi_max_gap``)."""
+    return settings.get(name, next((v for key, v in settings.items() if key.endswith(f"_{name}")), None))
 
 
 def _judged(value: float | None, limit: float | None, *, digits: int = 1) -> str:

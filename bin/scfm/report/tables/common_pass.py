@@ -1,10 +1,10 @@
-"""The second scoring pass in the tables: which data sets need it, what it should leave, and what is said of it."""
+"""The further scoring passes in the tables: which data sets need them, what they should leave, and what is said."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scfm.metrics.common_cells import lacks_cells
+from scfm.metrics.common_cells import COMMON, HELD_OUT, has_seen_labels, lacks_cells
 from scfm.registries.messages import message
 from scfm.report.tables.names import Names
 from scfm.text import listing
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from scfm.report.tables.load import Collected
 
-STEP = "score_common"
+#: pass -> its step
+STEPS = {COMMON: "score_common", HELD_OUT: "score_held_out"}
 
 
 def datasets_scored_again(found: "Collected") -> set[str]:
@@ -27,15 +28,22 @@ def datasets_scored_again(found: "Collected") -> set[str]:
     return unknown | {name for name, facts in found.common.items() if facts["differ"]}
 
 
-def expected(found: "Collected") -> set[tuple[str, str]]:
-    """Return (data set, embedding) of everything that the second pass should score.
+def expected(found: "Collected") -> dict[str, set[tuple[str, str]]]:
+    """Return by step (data set, embedding) of everything that the further passes should score.
 
-    Where the list of the common cells is missing, that is every embedding that passed the validation gate.
+    Where the list of the cells of a pass is missing, that is every embedding that passed the validation gate.
     """
-    again = datasets_scored_again(found)
-    listed = {(name, e) for name in again & set(found.common) for e in found.common[name]["embeddings"]}
-    unlisted = again - set(found.common)
-    return listed | {(s["dataset"], s["embedding"]) for s in found.sidecars if s["dataset"] in unlisted}
+    wanted = {
+        COMMON: (datasets_scored_again(found), found.common),
+        HELD_OUT: ({s["dataset"] for s in found.sidecars if has_seen_labels(s)}, found.held_out),
+    }
+    steps = {}
+    for kind, (datasets, lists) in wanted.items():
+        listed = {(name, e) for name in datasets & set(lists) for e in lists[name]["embeddings"]}
+        unlisted = datasets - set(lists)
+        every = {(s["dataset"], s["embedding"]) for s in found.sidecars if s["dataset"] in unlisted}
+        steps[STEPS[kind]] = listed | every
+    return steps
 
 
 def common_messages(found: "Collected", totals: "pd.DataFrame", names: Names) -> list[dict[str, Any]]:

@@ -57,6 +57,8 @@ class Collected:
         ``{data set: content of <dataset>.design.json}``.
     common
         ``{data set: content of <dataset>.common.json}``: cells that all ranked embeddings have, where some lack cells.
+    held_out
+        ``{data set: content of <dataset>.held_out.json}``: held-out cells, where a method was given the other labels.
     chosen
         ``{data set: content of <dataset>.chosen.json}``: which embeddings are diagnosed.
     recipes, downloads
@@ -76,6 +78,7 @@ class Collected:
     dataset_statuses: list[dict[str, Any]] = field(default_factory=list)
     designs: dict[str, dict[str, Any]] = field(default_factory=dict)
     common: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held_out: dict[str, dict[str, Any]] = field(default_factory=dict)
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     downloads: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -201,6 +204,8 @@ def _sort_json(path: Path, found: Collected) -> None:
         found.messages += content["warnings"]
     elif path.name.endswith(".common.json"):
         found.common[content["dataset"]] = content
+    elif path.name.endswith(".held_out.json"):
+        found.held_out[content["dataset"]] = content
     elif path.name.endswith(".chosen.json"):
         found.chosen[content["dataset"]] = content
         found.messages += content["warnings"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Names:
         Names of the methods that are controls.
     label_readers
         Names of the methods, controls left out, and of the corrections that read the labels.
+    holding_out
+        Those of them that are not given the labels of the held-out cells.
     random_weights
         Names of the models whose weights are randomly initialised (``bin/make_tiny_weights.py``).
     """
@@ -40,6 +42,7 @@ class Names:
     controls: frozenset[str] = frozenset()
     random_weights: frozenset[str] = frozenset()
     label_readers: frozenset[str] = frozenset()
+    holding_out: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -48,6 +51,7 @@ class Names:
         """Take the titles from the tables; two methods with one title keep their names."""
         titles = {r.name: r.title or r.name for r in methods[["name", "title"]].itertuples(index=False, name="Row")}
         readers = set(methods.loc[methods["needs_labels"] == "true", "name"]) if "needs_labels" in methods else set()
+        holding = set(methods.loc[methods["holds_out"] == "true", "name"]) if "holds_out" in methods else set()
         corrections = {name for name, row in load_corrections().items() if row.needs_labels}
         controls = frozenset(plan.loc[plan["is_control"], "method"])
         planned = [titles.get(m, m) for m in plan["method"].unique()]
@@ -58,6 +62,7 @@ class Names:
             controls=controls,
             random_weights=frozenset(random_weights),
             label_readers=frozenset((readers - controls) | corrections),
+            holding_out=frozenset(holding),
         )
 
     def metric(self, name: str) -> str:
@@ -75,6 +80,10 @@ class Names:
         """Tell whether a method or its correction was given the labels: label metrics of the result are circular."""
         return name in self.label_readers or correction in self.label_readers
 
+    def with_held_out_labels(self) -> "Names":
+        """Return the names for scores on held-out cells: methods that were not given these labels read none there."""
+        return replace(self, label_readers=self.label_readers - self.holding_out)
+
     def embedding(self, name: str, correction: str, seed: int, *, seeds: int = 1) -> str:
         """Return the title of one embedding; the seed is named where there are several."""
         return self.method(name, correction) + (f", seed {seed}" if seeds > 1 else "")
@@ -83,15 +92,15 @@ class Names:
 def read_methods(path: Path | str) -> "pd.DataFrame":
     """Read the methods table, and ``models.tsv`` in the same folder if it is there.
 
-    Columns ``name, title, reference, needs_labels`` (text, empty for models). Every model has a twin with random
-    weights. The tables' own loaders check them at the start of a run.
+    Columns ``name, title, reference, needs_labels, holds_out`` (text, empty for models). Every model has a twin with
+    random weights. The tables' own loaders check them at the start of a run.
     """
     import pandas as pd
 
     tables = [t for t in (Path(path), Path(path).parent / "models.tsv") if t.is_file()]
     frames = [
         pd.read_csv(t, sep="\t", dtype=str, keep_default_na=False, quoting=3).reindex(
-            columns=["name", "title", "reference", "needs_labels"], fill_value=""
+            columns=["name", "title", "reference", "needs_labels", "holds_out"], fill_value=""
         )
         for t in tables
     ]

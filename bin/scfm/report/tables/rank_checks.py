@@ -9,6 +9,8 @@ from scfm.report.tables.names import Names
 from scfm.text import ordinal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 #: W-MET-01: a method that is first by one batch metric and in this last share of the ranking by another
@@ -70,19 +72,33 @@ def disagreeing_metrics(
     return found
 
 
-def circular_scores(plan: "pd.DataFrame", names: Names) -> list[dict]:
-    """W-MET-03: a method or correction reads the labels that its result is scored by. Controls do so on purpose."""
+def circular_scores(plan: "pd.DataFrame", names: Names, held_out: "Mapping[str, Mapping] | None" = None) -> list[dict]:
+    """W-MET-03: a method or correction reads the labels that its result is scored by. Controls do so on purpose.
+
+    Parameters
+    ----------
+    plan
+        The plan of the run.
+    names
+        Who reads the labels, and which of them hold some out.
+    held_out
+        ``{data set: content of <dataset>.held_out.json}``: a method that was not given these labels is scored by them.
+    """
     found = []
     rows = plan[~plan["is_control"]].drop_duplicates(["dataset", "method", "correction"])
     for row in rows.sort_values(["dataset", "method", "correction"]).itertuples():
-        if names.reads_labels(row.method, row.correction):
-            found.append(
-                message(
-                    "W-MET-03",
-                    title=names.method(row.method, row.correction),
-                    dataset=row.dataset,
-                    method=row.method,
-                    values={"correction": row.correction},
-                )
+        if not names.reads_labels(row.method, row.correction):
+            continue
+        cells = (held_out or {}).get(row.dataset)
+        is_held_out = cells is not None and not names.with_held_out_labels().reads_labels(row.method, row.correction)
+        numbers = {"n_held_out": cells["n_common"]} if cells is not None and is_held_out else {}
+        found.append(
+            message(
+                "W-MET-03/held_out" if is_held_out else "W-MET-03",
+                title=names.method(row.method, row.correction),
+                dataset=row.dataset,
+                method=row.method,
+                values={"correction": row.correction} | numbers,
             )
+        )
     return found

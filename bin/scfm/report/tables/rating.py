@@ -43,16 +43,17 @@ def rate(
 
     Returns
     -------
-    The tables ``scores`` and ``scores_common``, with ``scaled`` filled; anchors of ``scores``
-    (:func:`scfm.metrics.anchors.find_anchors`) with ``batch_control``: whether the high end is the control that
-    shuffles cells within labels; totals of ``scores``, their ranks from ``scores_common`` where these count.
+    The tables ``scores``, ``scores_common`` and ``scores_held_out``, with ``scaled`` filled, and ``totals_held_out``;
+    anchors of ``scores`` (:func:`scfm.metrics.anchors.find_anchors`) with ``batch_control``: whether the high end is
+    the control that shuffles cells within labels; totals of ``scores``, their ranks from ``scores_common`` where these
+    count.
     """
     from scfm.metrics.ranking import add_ranks, coverage_of
     from scfm.metrics.totals import TotalRules, compute_totals
 
     rules = TotalRules(limits.min_span, roles_of(found), found.primary)
     tables, anchors, totals = {}, {}, {}
-    for name in ("scores", "scores_common"):
+    for name in ("scores", "scores_common", "scores_held_out"):
         tables[name], anchors[name] = _scaled(found.tables[name], found, metrics, limits)
         totals[name] = compute_totals(found.tables[name], metrics, limits.bio_weights, limits.profile, rules)
     own = totals["scores"]
@@ -67,6 +68,17 @@ def rate(
         other_keys=~is_primary(own, found.primary),
         reads_labels=[names.reads_labels(m, v) for m, v in zip(own["method"], own["correction"], strict=True)],
     )
+    held_out = totals["scores_held_out"]
+    trained = names.with_held_out_labels()
+    tables["totals_held_out"] = add_ranks(
+        held_out,
+        coverage_of(found.scores_held_out, {name: int(facts["n_scored"]) for name, facts in found.held_out.items()}),
+        min_coverage=limits.min_coverage,
+        controls=names.controls,
+        reads_labels=[
+            trained.reads_labels(m, v) for m, v in zip(held_out["method"], held_out["correction"], strict=True)
+        ],
+    ).sort_values(found.schemas.key("totals"), ignore_index=True)
     return tables, anchors["scores"], ranked
 
 

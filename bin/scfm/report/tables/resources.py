@@ -24,6 +24,7 @@ STEP_OF_PROCESS = {
     "FIND_NEIGHBORS": "neighbors",
     "SCORE_EMBEDDING": "score",
     "SCORE_COMMON": "score_common",
+    "SCORE_HELD_OUT": "score_held_out",
     "PROBE_EMBEDDING": "probe",
     "DRAW_UMAPS": "umap",
     "DIAGNOSE_EMBEDDING": "diagnose",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import IDENTITY
 from scfm.report.tables import diagnosed
-from scfm.report.tables.common_pass import STEP as COMMON
+from scfm.report.tables.common_pass import STEPS as PASSES
 from scfm.report.tables.common_pass import expected
 from scfm.text import listing, plural
 
@@ -30,12 +30,13 @@ CORRECTED_STEPS = {
     "validate": "correct",
     **{k: v for k, v in RAW_STEPS.items() if k not in {"embed", "validate"}},
 }
-STEPS = ("embed", "correct", "validate", "neighbors", "score", COMMON, "probe", "umap", diagnosed.STEP)
+STEPS = ("embed", "correct", "validate", "neighbors", "score", *PASSES.values(), "probe", "umap", diagnosed.STEP)
 #: steps about a whole data set -> the columns of the samplesheet that ask for it; without any, every data set has it
 DATASET_STEPS: dict[str, tuple[str, ...]] = {
     "design": (),
     "de": ("condition_key",),
     "orthogonal": ("gmt", "network", "modality_keys", "clinical_keys"),
+    "query": ("query",),
 }
 #: step -> the parameter that leaves it out
 SWITCHES = {
@@ -61,20 +62,20 @@ _NOT_PREPARED_TEXT = (
 )
 
 
-def steps_of(correction: str, *, scored_again: bool = False, is_diagnosed: bool = False) -> dict[str, str | None]:
+def steps_of(correction: str, *, passes: Iterable[str] = (), is_diagnosed: bool = False) -> dict[str, str | None]:
     """Return the steps of an embedding, in order, each with the step it needs.
 
     Parameters
     ----------
     correction
         ``raw`` or the name of a correction.
-    scored_again
-        Whether the second pass scores it on the cells that all ranked embeddings have.
+    passes
+        Steps of the further passes that score it.
     is_diagnosed
         Whether it is among the embeddings that are diagnosed.
     """
     steps = RAW_STEPS if correction == "raw" else CORRECTED_STEPS
-    steps = {**steps, COMMON: "validate"} if scored_again else steps
+    steps = {**steps, **dict.fromkeys(passes, "validate")}
     return {**steps, diagnosed.STEP: "score"} if is_diagnosed else steps
 
 
@@ -109,7 +110,8 @@ def build_status(
     # raw embeddings first: a corrected one needs its parent's outcome
     for row in sorted(found.plan.itertuples(), key=lambda r: (r.correction != "raw", r.dataset, r.embedding)):
         name = (row.dataset, row.embedding)
-        steps = steps_of(row.correction, scored_again=name in again, is_diagnosed=name in chosen)
+        passes = [step for step, names in again.items() if name in names]
+        steps = steps_of(row.correction, passes=passes, is_diagnosed=name in chosen)
         for step, needs in steps.items():
             earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
             if step == "correct":

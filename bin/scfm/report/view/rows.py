@@ -131,7 +131,7 @@ def _embedding_rows(data: "ReportData", dataset: str) -> list[EmbeddingRow]:
     rows = []
     for place, record in enumerate(table.to_dict("records")):
         key = (record["method"], record["correction"])
-        group, note = _group(record)
+        group, note = _group(record, has_metrics=any(map(math.isfinite, metrics.get(key, {}).values())))
         rows.append(
             EmbeddingRow(
                 *key,
@@ -156,16 +156,16 @@ def _low(value: Spread) -> float:
     return -value.mean if value.known else math.inf
 
 
-def _group(row: dict[str, Any]) -> tuple[str, str]:
-    """Return the group of a row of :func:`summarise`, and why it is not ranked."""
+def _group(row: dict[str, Any], *, has_metrics: bool) -> tuple[str, str]:
+    """Return the group of a row of :func:`summarise`, and why it is not ranked; a graph has metrics and no means."""
     if row["is_control"]:
         return CONTROL, "" if row["outcome"] == "ok" else row["outcome"]
     if math.isnan(row["bio"]) and math.isnan(row["batch"]):
-        return NO_SCORES, row["outcome"]
+        return NOT_RANKED if has_metrics else NO_SCORES, row["outcome"]
     if row["at_floor"]:
         return NOT_RANKED, "bio no better than the floor"
     if row["reads_labels"]:
-        return NOT_RANKED, "made with the labels that score it"
+        return NOT_RANKED, "made with the labels that score it" if row["outcome"] == "ok" else row["outcome"]
     if row["outcome"] != "ok":
         return NOT_RANKED, row["outcome"].removesuffix(": not ranked")
     return (NOT_RANKED, "no total") if math.isnan(row["rank_total"]) else (RANKED, "")

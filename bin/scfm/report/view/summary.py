@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 #: controls without any relation to the labels: their bio mean is the floor
 FLOOR_CONTROLS = ("shuffled", "random")
 _RANKED = ("coverage", "rank_bio", "rank_batch", "rank_total")
+#: reason code that all missing metrics have -> what it means for the total
+_NO_TOTAL = {
+    "graph_output": "a graph: no total",
+    "labels_seen": "learns from labels: ranked on held-out cells",
+}
 _SCALINGS = {"raw": "Total", "controls": "Scaled"}
 
 
@@ -137,7 +142,11 @@ def _why_no_total(reason: str) -> str:
     """Return in short why an embedding has no total, from the reason in ``totals.tsv``."""
     if reason == "batch_is_biology":
         return "no total: the batch is declared biological"
-    metrics = [part.split(":")[0] for part in reason.split(",")]
+    metrics, codes = zip(
+        *(part.split(":", 1) if ":" in part else (part, part) for part in reason.split(",")), strict=True
+    )
+    if len(set(codes)) == 1 and codes[0] in _NO_TOTAL:
+        return _NO_TOTAL[codes[0]]
     return f"no total: {metrics[0]}" + (f" and {len(metrics) - 1} more" if len(metrics) > 1 else "")
 
 

@@ -13,11 +13,11 @@ process INTEGRATE_CELLS {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(prepared), path(obs), path(pca), val(settings)
+    tuple val(meta), path(prepared), path(obs), path(pca), path(start), val(settings)
     path assets
 
     output:
-    tuple val(meta), path("${meta.id}.unchecked.parquet"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
+    tuple val(meta), path("${meta.id}.unchecked.{parquet,graph.npz}"), path("${meta.id}.unchecked.json"), emit: embedding // 0 bytes where the step failed
     path "${meta.id}.embed.status.json", emit: status
     path "${meta.id}.history.csv", optional: true, emit: history
     tuple val(meta), path("${meta.id}.model"), optional: true, emit: model
@@ -25,6 +25,7 @@ process INTEGRATE_CELLS {
 
     script:
     def args = task.ext.args ?: ''
+    def continued = start ? "--start ${start}" : ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
 
@@ -34,7 +35,7 @@ process INTEGRATE_CELLS {
         --prepared ${prepared} \\
         --obs ${obs} \\
         --pca ${pca} \\
-        --seed ${meta.seed} \\
+        --seed ${meta.seed} ${continued} \\
         --params params.json \\
         --methods_table methods.tsv \\
         --cpus ${task.cpus} \\

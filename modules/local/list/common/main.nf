@@ -1,6 +1,7 @@
 include { jsonWord } from '../../functions'
 
-// Scored cells that all ranked embeddings of a data set have. Planned only where an embedding lacks cells.
+// Cells of a further scoring pass: of the scored (settings.kind: common) or held-out ones (held_out) those that all embeddings have which
+// the pass ranks. Included under one alias per pass.
 process LIST_COMMON {
     tag "${meta.id}"
     label 'process_low'
@@ -15,7 +16,7 @@ process LIST_COMMON {
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.common_cells.parquet"), path("${meta.id}.common.json"), emit: cells // 0 bytes of cells where nothing is scored again
+    tuple val(meta), path("${meta.id}.${settings.kind}_cells.parquet"), path("${meta.id}.${settings.kind}.json"), emit: cells // 0 bytes of cells where nothing is scored again
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -25,6 +26,7 @@ process LIST_COMMON {
 
     list_common_cells.py \\
         --dataset ${meta.id} \\
+        --kind ${settings.kind} \\
         --embeddings ${embeddings} \\
         --sidecars ${sidecars} \\
         --obs ${obs} \\
@@ -38,6 +40,6 @@ process LIST_COMMON {
 
     stub:
     """
-    write_stub.py common_cells --dataset ${meta.id} --sidecars ${sidecars} --outdir . --process ${task.process}
+    write_stub.py common_cells --pass ${settings.kind} --dataset ${meta.id} --sidecars ${sidecars} --outdir . --process ${task.process}
     """
 }

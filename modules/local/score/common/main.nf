@@ -2,7 +2,7 @@ include { dataSize  } from '../../functions'
 include { jsonWord  } from '../../functions'
 include { ofMembers } from '../../functions'
 
-// Every metric of the profile on the cells that all ranked embeddings of the data set have: ranks are based on these.
+// Every metric of the profile on the cells of a further pass (settings.kind), which ranks are based on. Included under one alias per pass.
 process SCORE_COMMON {
     tag "${meta.id}"
     label 'process_low'
@@ -18,8 +18,8 @@ process SCORE_COMMON {
     val settings
 
     output:
-    tuple val(meta), path('*.scores_common.tsv'), emit: scores // 0 bytes where the step failed
-    path '*.score_common.status.json', emit: status
+    tuple val(meta), path("*.scores_${settings.kind}.tsv"), emit: scores // 0 bytes where the step failed
+    path "*.score_${settings.kind}.status.json", emit: status
     path 'versions.yml', topic: versions, emit: versions
 
     script:
@@ -31,6 +31,7 @@ process SCORE_COMMON {
         --embedding ${embeddings} \\
         --sidecar ${sidecars} \\
         --cells ${cells} \\
+        --kind ${settings.kind} \\
         --obs ${obs} \\
         --pca ${pca} \\
         --profile ${settings.metrics_profile} \\
@@ -46,6 +47,6 @@ process SCORE_COMMON {
 
     stub:
     """
-    write_stub.py scores_common --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --outdir . --process ${task.process}
+    write_stub.py scores_common --pass ${settings.kind} --id ${ofMembers(meta, 'id')} --family ${ofMembers(meta, 'family')} --outdir . --process ${task.process}
     """
 }

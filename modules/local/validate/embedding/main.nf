@@ -18,7 +18,7 @@ process VALIDATE_EMBEDDING {
     val settings
 
     output:
-    tuple val(meta), path('*[0-9]{,.refused}.parquet'), path('*[0-9]{,.refused}.json'), emit: embedding // .refused: 0 bytes, the gate refused it
+    tuple val(meta), path('*[0-9]{.parquet,.graph.npz,.refused.parquet}'), path('*[0-9]{,.refused}.json'), emit: embedding // .refused: 0 bytes, the gate refused it
     path '*.validate.status.json', emit: status
     path 'versions.yml', topic: versions, emit: versions
 

@@ -1,0 +1,232 @@
+"""Read a query: its cells, and the log data of the reference's variable genes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scfm.errors import ScfmError
+from scfm.inputs.contract_genes import read_var
+from scfm.inputs.genes import find_names
+from scfm.inputs.keys import build_key, placeholders_of, primary_pair, split_key
+from scfm.io.counts import find_counts
+from scfm.io.matrix import open_matrix
+from scfm.io.store import Store, open_store
+from scfm.preparation.normalize import TARGET_SUM
+from scfm.text import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    from scfm.io.facts import MatrixFacts
+
+
+@dataclass(frozen=True)
+class ReferenceGenes:
+    """The variable genes of the reference and its PCA.
+
+    Attributes
+    ----------
+    names, symbols, ids
+        Shape (n_genes,), text; empty where a gene has no symbol or no Ensembl id.
+    mean
+        What was subtracted before the PCA, shape (n_genes,).
+    loadings
+        Shape (n_genes, n_pcs).
+    """
+
+    names: "np.ndarray"
+    symbols: "np.ndarray"
+    ids: "np.ndarray"
+    mean: "np.ndarray"
+    loadings: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class Query:
+    """New cells, sorted by id.
+
+    Attributes
+    ----------
+    cell_ids, batches
+        Shape (n_cells,), text.
+    labels
+        Shape (n_cells,), text, None where a cell has none.
+    logged
+        log1p of counts per 10,000 of all genes of the query, for the reference's variable genes, shape
+        (n_cells, n_genes); a gene that the query lacks is a column of zeros.
+    found
+        Which of these genes the query has, shape (n_genes,), bool.
+    """
+
+    cell_ids: "np.ndarray"
+    batches: "np.ndarray"
+    labels: "np.ndarray"
+    logged: "sparse.csr_matrix"
+    found: "np.ndarray"
+
+    @property
+    def overlap(self) -> float:
+        """Share of the reference's variable genes that the query has, 0 to 1."""
+        return float(self.found.mean())
+
+
+def read_reference_genes(prepared: Path) -> ReferenceGenes:
+    """Read variable genes, means and loadings of ``<dataset>.prepared.h5ad``."""
+    import h5py
+    import numpy as np
+    from anndata.io import read_elem
+
+    with h5py.File(prepared) as file:
+        var, loadings = read_elem(file["var"]), np.asarray(read_elem(file["varm/PCs"]))
+    mask = var["highly_variable"].to_numpy(dtype=bool)
+    names = var.index.astype(str).to_numpy(dtype=object)[mask]
+
+    def column(name: str) -> "np.ndarray":
+        values = var[name].astype(object)[mask] if name in var else None
+        blank = np.full(len(names), "", dtype=object)
+        return blank if values is None else values.where(values.notna(), "").astype(str).to_numpy(dtype=object)
+
+    mean = var["pca_mean"].to_numpy(dtype=float)[mask]
+    return ReferenceGenes(names, column("gene_symbol"), column("gene_id"), mean, loadings[mask])
+
+
+def match_genes(reference: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
+    """Return the column of the query of every gene of the reference, shape (n_genes,), -1 where there is none.
+
+    Genes are matched by Ensembl id, else by symbol, else by the name in the index; a name that the query has twice
+    matches nothing.
+    """
+    import numpy as np
+
+    found = find_names(var, symbol_column=row.get("gene_symbol_column"), id_column=row.get("gene_id_column"))
+    index = var.index.astype(str).to_numpy(dtype=object)
+    columns = np.full(len(reference.names), -1)
+    for wanted, known in ((reference.ids, found.ids), (reference.symbols, found.symbols), (reference.names, index)):
+        if known is not None:
+            place = _places(known)
+            here = np.array([place.get(name, -1) if name else -1 for name in wanted])
+            columns = np.where(columns < 0, here, columns)
+    return columns
+
+
+def _places(names: "np.ndarray") -> dict[str, int]:
+    """Return the position of every name that occurs once."""
+    seen: dict[str, int] = {}
+    twice = set()
+    for position, name in enumerate(names):
+        if name in seen:
+            twice.add(name)
+        seen[name] = position
+    return {name: position for name, position in seen.items() if name and name not in twice}
+
+
+def read_query(path: Path, row: Mapping[str, Any], genes: ReferenceGenes, params: Mapping[str, Any]) -> Query:
+    """Read a query for a reference.
+
+    Parameters
+    ----------
+    path
+        Its h5ad file or zarr folder, with counts.
+    row
+        Row of the samplesheet: keys, layer of the counts and columns of gene names are those of the reference.
+    genes
+        The reference's variable genes.
+    params
+        ``round_counts`` and ``missing_values``.
+
+    Raises
+    ------
+    ScfmError
+        A column is missing, a cell has no batch, an id is a duplicate, or there are no counts.
+    """
+    import numpy as np
+
+    with open_store(path, Path(row["query"]).name) as store:
+        ids, batches, labels, facts = _cells(store, row, params)
+        var, _ = read_var(store, facts.source)
+        columns = match_genes(genes, var, row)
+        logged = _logged(store, facts.source, columns, is_rounded=bool(facts.n_fractional))
+    order = np.argsort(ids, kind="stable")
+    return Query(ids[order].astype(object), batches[order], labels[order], logged[order], columns >= 0)
+
+
+def check_query(path: Path, row: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Check ids, keys and counts of a query before anything is computed; see :func:`read_query`."""
+    with open_store(path, Path(row["query"]).name) as store:
+        _cells(store, row, params)
+
+
+def _cells(
+    store: Store, row: Mapping[str, Any], params: Mapping[str, Any]
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray, MatrixFacts]":
+    """Return ids, batches and labels of the cells of a query, and where its counts are."""
+    ids = store.index("obs").astype(str)
+    twice = len(ids) - len(set(ids))
+    if twice:
+        raise ScfmError(f"{store.name}: {twice} cell ids occur more than once; every cell needs an id of its own.")
+    batch_key, label_key = primary_pair(row)
+    gone = placeholders_of(params.get("missing_values"))
+    batches = _key(store, batch_key, "batch_key", gone, required=True)
+    labels = _key(store, label_key, "label_key", gone, required=False)
+    rounding = bool(params.get("round_counts"))
+    facts = find_counts(store, row.get("counts_layer"), round_counts=rounding)
+    if not facts.is_usable(round_counts=rounding):
+        raise ScfmError(
+            f"{store.name}: {facts.source} holds no raw counts. New cells are normalised as the reference was, so their"
+            " file must hold counts; name the layer in counts_layer."
+        )
+    return ids, batches, labels, facts
+
+
+def _key(store: Store, key: str, column: str, gone: frozenset[str], *, required: bool) -> "np.ndarray":
+    """Return a key as text per cell, None where it is missing; all None where an optional key has no column."""
+    import numpy as np
+
+    known = store.columns("obs")
+    parts = split_key(key, known)
+    absent = [part for part in parts if part not in known]
+    if absent and not required:
+        return np.full(store.n_rows("obs"), None, dtype=object)
+    if absent:
+        raise ScfmError(
+            f"{store.name}: obs has no column '{absent[0]}' ({column} of the samplesheet)."
+            f"{did_you_mean(absent[0], known)} A query has the batch column of its reference."
+        )
+    values: np.ndarray = build_key([store.column("obs", part) for part in parts], gone).to_numpy(dtype=object)
+    empty = sum(value is None for value in values)
+    if required and empty:
+        raise ScfmError(
+            f"{store.name}: {empty} of {len(values)} cells have no '{key}' ({column}); a cell without a batch can't be"
+            " mapped. Remove these cells or give them a batch."
+        )
+    return values
+
+
+def _logged(store: Store, source: str, columns: "np.ndarray", *, is_rounded: bool) -> "sparse.csr_matrix":
+    """Return log1p of counts per 10,000 of all genes, for the matched columns, cells in the order of the file."""
+    import numpy as np
+    from scipy import sparse
+
+    matrix, parts = open_matrix(store, source), []
+    found = np.flatnonzero(columns >= 0)
+    for piece in matrix.take(np.arange(matrix.shape[0])):
+        counts = sparse.csr_matrix(piece, dtype=np.float64)
+        if is_rounded:
+            counts.data = np.rint(counts.data)
+        totals = np.asarray(counts.sum(axis=1)).ravel()
+        factors = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
+        chosen = sparse.diags(factors) @ counts[:, columns[found]]
+        parts.append(chosen.log1p())
+    whole = sparse.vstack(parts, format="csc")
+    placed = sparse.csc_matrix((matrix.shape[0], len(columns)))
+    if len(found):
+        pick = sparse.csc_matrix(
+            (np.ones(len(found)), (np.arange(len(found)), found)), shape=(len(found), len(columns))
+        )
+        placed = whole @ pick
+    return placed.tocsr()
