@@ -359,6 +359,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
                 "condition_key": "condition" if d == datasets[-1] else "",
                 "gmt": "sets.gmt" if d == datasets[-1] else "",
                 "n_cells": sum(DATASETS[d]["batches"].values()),
+                **({"pilot_of": "atlas", "pilot_cells": 900, "full_cells": 90_000} if d == datasets[-1] else {}),
             }
             for d in datasets
         ],

@@ -18,6 +18,7 @@ from scfm.planning.groups import assign_groups, slow_methods, widths
 from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
+from scfm.planning.pilot import pilot_error, with_pilots
 from scfm.planning.plan import plan_rows, plan_text
 from scfm.query.reading import check_query
 from scfm.registries.messages import message
@@ -177,6 +178,37 @@ def _check_row(
             outcome.warnings += report.warnings
             facts = report.facts
     outcome.errors += _query_errors(row, located, params, where)
+    if too_large := pilot_error(facts.get("n_cells"), params, where):
+        outcome.errors.append(too_large)
+    parts = with_pilots(row, facts, params)
+    for entry in outcome.warnings:  # what is said of the file is said once, of the largest pilot
+        if entry["dataset"] == row.get("dataset"):
+            entry["dataset"] = parts[-1][0].get("dataset", "")
+    for part, of_part in parts:
+        if "pilot_of" in part:
+            embeddings = {}
+        n_planned = _plan_dataset(
+            outcome, part, of_part, embeddings=embeddings, choice=choice, params=params, methods=methods, models=models
+        )
+        if not n_planned and not errors:
+            outcome.errors.append(
+                f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is"
+                f" empty{' or left out of a pilot' if 'pilot_of' in part else ''}."
+            )
+
+
+def _plan_dataset(
+    outcome: Outcome,
+    row: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    embeddings: Mapping[str, str],
+    choice: Choice,
+    params: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    models: Models,
+) -> int:
+    """Add a data set, its rows of the plan and its models' settings to the outcome; return the number of rows."""
     planned = plan_models(models, row, facts)
     plan = plan_rows(row.get("dataset", ""), choice, methods, list(embeddings), planned)
     if not outcome.errors:  # the parameters are what they should be
@@ -187,14 +219,11 @@ def _check_row(
             slow=slow_methods(methods, planned),
             size=params["group_size"],
         )
-    if not plan and not errors:
-        outcome.errors.append(
-            f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is empty."
-        )
     outcome.warnings += _advice(row, facts, params)
     outcome.datasets.append({**row, "batch_role": row.get("batch_role") or "", **facts, "embeddings": embeddings})
     outcome.plan += plan
     outcome.model_settings[row.get("dataset", "")] = {p.info.name: dict(p.settings) for p in planned}
+    return len(plan)
 
 
 def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:

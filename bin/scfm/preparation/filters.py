@@ -11,6 +11,7 @@ from scfm.inputs.batch_rules import MIN_BATCH, batch_errors
 from scfm.inputs.keys import level_counts, placeholders_of, primary_pair
 from scfm.preparation.normalize import cells_with_gene
 from scfm.preparation.obs import build_obs
+from scfm.preparation.pilot import draw_cells
 from scfm.registries.messages import message
 from scfm.text import listing, plural
 
@@ -87,6 +88,8 @@ def filter_data(counts: "Counts", obs: "pd.DataFrame", row: Mapping[str, Any], p
     min_genes = int(params["min_genes_per_cell"])
     keep, dropped = _drop_cells(table, raw, counts.genes_per_cell(), row, min_genes)
     notes = _cell_notes(table, keep, min_genes)
+    if row.get("pilot_cells"):
+        keep, dropped = _draw_pilot(table, keep, dropped, row, params)
     if not keep.any():
         raise ScfmError(f"{row['dataset']}: 0 cells are left; loosen the filters.{_what_was_dropped(notes)}")
     if not keep.all():
@@ -131,6 +134,30 @@ def _drop_cells(
         )
     dropped = pd.DataFrame({"cell_id": table["cell_id"].iloc[listed], "reason": reasons[listed], "detail": details})
     return ~(no_batch | few), dropped.sort_values("cell_id", kind="stable").reset_index(drop=True)[list(DROPPED)]
+
+
+def _draw_pilot(
+    table: "pd.DataFrame",
+    keep: "np.ndarray",
+    dropped: "pd.DataFrame",
+    row: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> tuple["np.ndarray", "pd.DataFrame"]:
+    """Return the mask of a pilot's cells among those that the filters keep, and the list with the others added."""
+    import numpy as np
+    import pandas as pd
+
+    places = np.flatnonzero(keep)
+    chosen = draw_cells(
+        table.iloc[places], int(row["pilot_cells"]), floor=int(params["pilot_floor"]), seed=int(params["pilot_seed"])
+    )
+    left = table["cell_id"].iloc[places[~chosen]]
+    others = pd.DataFrame({"cell_id": left, "reason": "not_in_pilot", "detail": "not drawn for the pilot; left out"})
+    drawn = np.zeros(len(table), dtype=bool)
+    drawn[places[chosen]] = True
+    dropped = dropped[~dropped["cell_id"].isin(left)]  # a cell without a label that is not drawn is left out
+    listed = pd.concat([dropped, others]).sort_values("cell_id", kind="stable").reset_index(drop=True)
+    return drawn, listed[list(DROPPED)]
 
 
 def _cell_notes(table: "pd.DataFrame", keep: "np.ndarray", min_genes: int) -> list[dict]:

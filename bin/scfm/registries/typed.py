@@ -50,7 +50,8 @@ def read_typed_parts(
     try:
         return (_typed(pd.concat(texts.values(), ignore_index=True), name, rules) if texts else none), damaged
     except ScfmError:
-        wrong = {path: error for path, text in texts.items() if (error := _error_of(text, path, rules))}
+        found = {path: _error_of(text, path, rules) for path, text in texts.items()}
+        wrong = {path: problem for path, problem in found.items() if problem is not None}
         good = [text for path, text in texts.items() if path not in wrong]
         table = _typed(pd.concat(good, ignore_index=True), name, rules) if good else none
         return table, [*damaged, *wrong.items()]

@@ -61,7 +61,7 @@ workflow PREPARE_DATA {
         stepSettings(
             options,
             'prepare_dataset.py',
-            ['round_counts', 'missing_values', 'shared_genes', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed', 'held_out_share', 'on_method_error'],
+            ['round_counts', 'missing_values', 'shared_genes', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed', 'held_out_share', 'pilot_', 'on_method_error'],
         ),
     )
 

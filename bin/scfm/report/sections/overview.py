@@ -29,6 +29,8 @@ _ROLES = {
     "mixed": "declared mixed: no score can tell which part of a removed difference was technical",
     "": "role not declared: whether a high batch score is good depends on what the batches are (batch_role)",
 }
+#: what is counted beside the dropped cells: genes, and cells that a pilot was not asked to have
+_NOT_DROPPED = {"rare_genes", "unshared_genes", "not_in_pilot"}
 #: embeddings of the shortlist whose failures are listed, design problems that are shown
 _SHOWN = 3
 
@@ -102,9 +104,7 @@ def describe_size(data: "ReportData", dataset: str) -> str:
         return "Its preparation left no result, so there is nothing to show."
     batch_key, label_key = primary_pair(row)
     batches, labels = facts.get("batches", {}), facts.get("labels", {})
-    dropped = sum(
-        n for reason, n in facts.get("dropped", {}).items() if reason not in {"rare_genes", "unshared_genes"}
-    )  # these two count genes
+    dropped = sum(n for reason, n in facts.get("dropped", {}).items() if reason not in _NOT_DROPPED)
     parts = [
         plural(facts.get("n_cells", 0), "cell"),
         plural(facts.get("n_genes", 0), "gene"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import write_json, write_table
 from scfm.registries.schemas import Schemas
-from scfm.report.tables import checks, resources, status
+from scfm.report.tables import checks, cost, resources, status
 from scfm.report.tables.load import Collected, collect, read_metrics
 from scfm.report.tables.names import Names, read_methods
 from scfm.report.tables.rating import rate, score_messages
@@ -65,14 +65,17 @@ def build_tables(
         disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
         steps_off=steps_off,
     )
-    told = checks.sort_messages([*told, *score_messages(found, anchors, totals, names, limits)])
+    measured = resources.build_resources(found, trace)
+    costs = cost.build_cost(found, measured, params)
+    told += [*score_messages(found, anchors, totals, names, limits), *cost.cost_messages(found, costs, names, params)]
     return {
         **found.tables,
         **scored,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "status": state,
-        "resources": resources.build_resources(found, trace),
-        "warnings": told,
+        "resources": measured,
+        "cost": costs,
+        "warnings": checks.sort_messages(told),
         "datasets": describe_datasets(found),
         "embeddings": describe_embeddings(found),
         "verdict": status.verdict(state, status.failed_dataset_steps(found, steps_off)),
