@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,19 @@ def test_a_run_that_was_cached_or_says_nothing_is_no_measurement(tmp_path: Path)
     trace = _run(tmp_path / "silent", ("aa/000001", "S", "COMPLETED", *row[3:]), log="")
     with pytest.raises(SystemExit, match="no line about imports"):
         demo.read_tasks(trace, tmp_path / "silent" / "work")
+
+
+def test_the_page_has_what_was_measured() -> None:
+    text = (PROJECT / "docs" / "performance.md").read_text()
+    assert demo.BEGIN in text and demo.END in text
+    assert text.split(demo.BEGIN)[1].split(demo.END)[0].strip() == demo.kept_section()
+
+
+def test_the_section_names_tasks_times_and_share(tmp_path: Path) -> None:
+    assert demo.kept_section(tmp_path / "none.json") == demo.NOT_MEASURED
+    tasks = [{"process": "SCORE", "start": 5.0, "end": 25.0, "imports": 4.0}]
+    found = demo.measure(tasks, wall=40.0, cores=2) | {"load_before": 0.1}
+    (tmp_path / "kept.json").write_text(json.dumps(found))
+    text = demo.kept_section(tmp_path / "kept.json")
+    assert "**40 s**, 1 task" in text and "20.0 s of it" in text and "55% of the core seconds" in text
+    assert "| SCORE | 1 | 20.0 | 4.0 |" in text
