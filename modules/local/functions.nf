@@ -28,5 +28,5 @@ def dataSize(meta, columns) {
 def keepCompiled(folder, workDir) {
     def kept = folder ?: (workDir.toUri().scheme == 'file' ? "${workDir}/.numba" : '.cache/numba')
     def own = "${shellWord(kept)}-\$(id -u)"
-    return "if mkdir -p ${own} 2> /dev/null; then export NUMBA_CACHE_DIR=${own}; fi"
+    return "if mkdir -p ${own} 2> /dev/null && [ -w ${own} ]; then export NUMBA_CACHE_DIR=${own}; fi"
 }

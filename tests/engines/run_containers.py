@@ -122,7 +122,7 @@ class Cases:
         (folder / "nextflow.config").write_text(
             launch_config("test,podman", options, "process.beforeScript = 'chmod 777 .'")
         )
-        run = run_pipeline(folder, "-profile", "test,podman", *RUN, extra=self.extra, timeout=3000)
+        run = run_pipeline(folder, "-profile", "test,podman", *RUN, parser="v1", extra=self.extra, timeout=3000)
         assert run.status == 0, run.log
         same_tables(undisturbed(*RUN), run)
         return f"{len(run.trace())} tasks of a foreign uid on a read-only root; the same tables"

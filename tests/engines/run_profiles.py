@@ -76,7 +76,8 @@ def apart(folder: Path) -> str:
         mounted(folder / "project", "--bind", "-o", "ro", str(folder / "copy")),
     ):
         assert not os.access(folder / "project" / "bin" / "scfm", os.W_OK)
-        run = run_pipeline(folder / "run", "-profile", "test", *REAL, "-work-dir", work, project=folder / "project")
+        options = ["-profile", "test", *REAL, "-work-dir", work]
+        run = run_pipeline(folder / "run", *options, parser="v1", project=folder / "project")
         assert run.status == 0, run.log
     same_tables(undisturbed(*REAL), run)
     links = [path for path in run.outdir.rglob("*") if path.is_symlink()]

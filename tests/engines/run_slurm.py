@@ -61,7 +61,7 @@ class Cases:
             return subprocess.Popen(
                 command("-profile", "test,slurm", *options, outdir=folder / "out"),
                 cwd=folder,
-                env=environment(self.extra),
+                env=environment(self.extra) | {"NXF_SYNTAX_PARSER": "v1"},  # see launch_config
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -126,7 +126,8 @@ class Cases:
             (folder / "weights" / model).mkdir(parents=True)
         chosen = ["--methods", "harmony,scvi", "--models", "scgpt,uce", "--weights_dir", "weights"]
         queues = ["--queue", "short", "--gpu_queue", "cuda"]
-        run = run_pipeline(folder, "-stub", "-profile", "test,slurm,gpu", *chosen, *FEW, *queues, extra=self.extra)
+        options = ["-stub", "-profile", "test,slurm,gpu", *chosen, *FEW, *queues]
+        run = run_pipeline(folder, *options, parser="v1", extra=self.extra)
         assert run.status == 0, run.log
         found = self.recorded(run)
         with_gpu, without = set(), set()

@@ -80,7 +80,10 @@ def command(*options: str, project: Path = PROJECT, outdir: Path) -> list[str]:
 
 
 def launch_config(profile: str, *parts: str) -> str:
-    """A ``nextflow.config`` for the folder of a run: Nextflow 25.04 looks for the names of the profiles in it too."""
+    """A ``nextflow.config`` for the folder of a run: Nextflow 25.04 looks for the names of the profiles in it too.
+
+    With the v2 parser of 25.04 it drops the parameters of profiles; v1 keeps them.
+    """
     blocks = [f"    {name} {{ }}" for name in profile.split(",")]
     return "\n".join([*parts, "profiles {", *blocks, "}", ""])
 

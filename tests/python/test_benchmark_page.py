@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import sys
 from pathlib import Path
@@ -71,11 +70,3 @@ def test_coefficients_of_memory_are_recovered_with_their_margin() -> None:
     found = resources.fit(results)
     assert found["SCVI"] == pytest.approx([m * resources.MARGIN for m in (500, 4, 2.0, 10)], rel=1e-6)
     assert found["PROBE_EMBEDDING"][:3] == pytest.approx([m * resources.MARGIN for m in (300, 1, 0)], abs=1e-6)
-
-
-def test_every_measured_step_had_less_than_it_is_asked_for() -> None:
-    kept = [json.loads(path.read_text()) for path in MEASURED.glob("*.json")]
-    assert {100_000} <= {result["case"]["cells"] for result in kept}
-    for result in kept:
-        for process, step in result["steps"].items():
-            assert step["peak_rss_mb"] < resources.asked_mb(process, result["case"]), (process, result["case"])
