@@ -169,6 +169,6 @@ def test_a_params_file_may_hold_lists_and_the_run_lists_what_differs(tmp_path) -
 
 
 def test_what_is_published_replaces_what_is_there() -> None:
-    # a cached task would leave the results of a run with other settings in the folder (engines.files, "results of other")
+    # a cached task would leave the results of a run with other settings in the folder (engines.files)
     config = (PROJECT / "conf" / "modules.config").read_text()
     assert config.count("path: ") == config.count("mode: params.publish_dir_mode, overwrite: true") > 10
