@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 
@@ -156,12 +156,18 @@ class World:
             return subprocess.Popen(
                 command(*arguments, project=self.project, outdir=self.folder / out),
                 cwd=self.folder,
-                env=environment(extra) | extra,
+                env=self._environment(extra),
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a run; this checkout's ``bin`` is taken off PATH, where it would hide stand-ins."""
+        env = environment(extra) | extra
+        paths = [path for path in env["PATH"].split(os.pathsep) if Path(path).resolve() != PROJECT / "bin"]
+        return env | {"PATH": os.pathsep.join(paths)}
 
     def finish(self, process: subprocess.Popen[bytes], out: str = "out", log: str = "log", seconds: int = 1500) -> Run:
         """Wait for the end of a run."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import jsonschema
 import pytest
+from engines.load import read_alone
 
 from helpers_pipeline import PROJECT, Run, names_of, run_pipeline, same_scores, valid_rows
 
@@ -135,6 +137,11 @@ def test_the_report_is_self_contained_and_names_every_embedding(demo: Run) -> No
     for title in ("Harmony", "Scanorama", "scVI", "ComBat", "Label one-hot", "Random noise"):
         assert title in html
     assert len(html) < 20_000_000
+
+
+def test_the_results_are_read_without_the_work_folder(demo: Run, tmp_path: Path) -> None:
+    shutil.copytree(demo.outdir, tmp_path / "elsewhere", symlinks=True)
+    assert read_alone(tmp_path / "elsewhere") > 50
 
 
 def test_training_history_and_model_are_kept(demo: Run) -> None:

@@ -166,3 +166,9 @@ def test_a_params_file_may_hold_lists_and_the_run_lists_what_differs(tmp_path) -
     listed = dict(re.findall(r"^  (\w+) +(\S+)$", done.stdout, re.MULTILINE))
     assert listed["methods"] == "pca,harmony" and listed["n_hvg"] == "500"
     assert "n_pcs" not in listed  # its default
+
+
+def test_what_is_published_replaces_what_is_there() -> None:
+    # a cached task would leave the results of a run with other settings in the folder (engines.files)
+    config = (PROJECT / "conf" / "modules.config").read_text()
+    assert config.count("path: ") == config.count("mode: params.publish_dir_mode, overwrite: true") > 10
