@@ -150,8 +150,8 @@ def test_every_module_was_run(run: Run) -> None:
     modules = {
         str(p.parent.relative_to(PROJECT / "modules" / "local")) for p in PROJECT.glob("modules/local/**/main.nf")
     }
-    # the scenario has neither a condition nor evidence from outside: their nf-tests run these two
-    without_input = {"compare/conditions", "relate/biology"}
+    # the scenario has no condition, no new cells and no evidence from outside: their nf-tests run these
+    without_input = {"compare/conditions", "map/query", "relate/biology"}
     assert modules - reached == {"check/verdict", "fetch/dataset"} | without_input
 
 

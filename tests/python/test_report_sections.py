@@ -205,7 +205,7 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["trust"], name) == [
             "controls",
             "baselines",
-            *(["common", "seeds"] if has_total else []),
+            *(["common", "held_out", "seeds"] if has_total else []),
             "balanced",
             *(["ranks"] if has_total else []),
             "status",
@@ -214,7 +214,7 @@ def test_every_data_set_has_every_section(modules):
         assert keys_of(modules["appendix"], name) == [
             "summary",
             "metrics",
-            *(["totals"] if has_total else []),
+            *(["held_out_metrics", "totals"] if has_total else []),
             *probes,
             *changes,
             "probe_centred",

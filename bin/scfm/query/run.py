@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -107,6 +108,7 @@ def map_files(files: QueryFiles, row: Mapping[str, Any], params: Mapping[str, An
     folder.mkdir(exist_ok=True)
     labels = labels_of(cells)
     rows, tables = [], []
+    importlib.import_module("sklearn.neighbors")  # its import is no part of a mapping's time
     for name, place in _mappings(files, cells, query, project(query, genes), params).items():
         if place is None:
             rows += rows_of(about | {"mapping": name}, query, None)

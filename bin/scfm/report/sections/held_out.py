@@ -12,6 +12,7 @@ from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell
+from scfm.report.sections.scores import metrics_heatmap
 from scfm.report.sections.verdict import leaders
 from scfm.report.tables.totals import Limits
 from scfm.report.view.summary import summarise
@@ -37,11 +38,7 @@ def held_out_sections(data: "ReportData", dataset: str) -> list[Section]:
     """
     if data.of("totals_held_out", dataset).empty:
         return []
-    view = replace(
-        data.with_tables(totals=data.totals_held_out, scores=data.scores_held_out),
-        names=data.names.with_held_out_labels(),
-    )
-    table = summarise(view, dataset)
+    table = summarise(_view(data), dataset)
     shown = table[~table["is_control"] & table["batch"].notna()]
     everywhere = summarise(data, dataset).set_index(["method", "correction"])["total"]
     n_cells = int(data.of("scores_held_out", dataset).query("group == 'all'")["n_cells"].max())
@@ -58,6 +55,21 @@ def held_out_sections(data: "ReportData", dataset: str) -> list[Section]:
             ),
         )
     ]
+
+
+def held_out_metric_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return all metrics on the held-out cells; nothing of a data set without a method that learns from labels."""
+    if data.of("totals_held_out", dataset).empty:
+        return []
+    view = _view(data)
+    section = metrics_heatmap(view, dataset, summarise(view, dataset))
+    return [replace(section, key="held_out_metrics", name=f"{section.name}, held-out cells")]
+
+
+def _view(data: "ReportData") -> "ReportData":
+    """Return the run with the scores on held-out cells in place of those on all cells."""
+    tables = data.with_tables(totals=data.totals_held_out, scores=data.scores_held_out)
+    return replace(tables, names=data.names.with_held_out_labels())
 
 
 def _rows(shown: "pd.DataFrame", everywhere: "pd.Series") -> list[Row]:
