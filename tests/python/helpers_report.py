@@ -438,7 +438,7 @@ def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.G
 
 def _write_pass(results: Path, plan: pd.DataFrame, metrics: pd.DataFrame, kind: str) -> None:
     """Write what a further pass leaves: the list of its cells, and the scores on them."""
-    n_cells = sum(DATASETS["pbmc"]["batches"].values())
+    n_cells = sum(DATASETS["pbmc"]["labels"].values())
     facts = {"dataset": "pbmc", "n_scored": n_cells, "n_common": n_cells - 7, "differ": True}
     ranked = sorted(plan.loc[~plan["is_control"], "embedding"])
     write_json(results / f"pbmc.{kind}.json", facts | {"ranked": ranked, "embeddings": sorted(plan["embedding"])})

@@ -46,6 +46,7 @@ PARAMS = {
     "n_pcs": 5,
     "probe_folds": 3,
     "probe_seed": 123,
+    "held_out_share": 0.2,
 }
 
 

@@ -483,6 +483,7 @@ def test_executable_writes_the_contract(tmp_path):
         "n_counts",
         "n_genes",
         "scored",
+        "held_out",
         "batch:batch",
         "label:cell_type",
     ]

@@ -27,6 +27,7 @@ SIDECAR = {
     "family": "none",
     "correction": "raw",
     "seed": 0,
+    "output_type": "embedding",
 }
 
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: all pictures of a report together, in bytes before base64: the page stays below 5 MB
-PICTURE_BUDGET = 500_000
-#: of these, the cards of all methods and the two sections of the appendix have their shares
-_SHARES = {"cards": 0.45, "corrected": 0.3, "keys": 0.25}
+PICTURE_BUDGET = 400_000
+#: of these, the cards of all methods and the two sections of the appendix have their shares, without and
+#: with pictures by further keys
+_SHARES = {False: {"cards": 0.5, "corrected": 0.5}, True: {"cards": 0.45, "corrected": 0.3, "keys": 0.25}}
 _WIDTHS = (860, 720, 600, 500, 420)
 #: pictures of every embedding: ending of the file -> what it is coloured by
 KEYS = {"batch": "batch", "label": "label"}
@@ -154,7 +155,8 @@ def key_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 def _budget(data: "ReportData", part: str) -> int:
     """Return the bytes that one data set may take in a part of the page."""
-    return int(PICTURE_BUDGET * _SHARES[part]) // max(1, len(data.dataset_names()))
+    by_keys = any(path.stem.endswith(tuple(f".umap_{key}" for key in MORE)) for path in data.plots)
+    return int(PICTURE_BUDGET * _SHARES[by_keys][part]) // max(1, len(data.dataset_names()))
 
 
 def draw(pictures: Sequence[Picture], budget: int) -> dict[Picture, Drawn]:
