@@ -10,7 +10,7 @@ from scfm.report.build import build_modules
 from scfm.report.page.mqc import write_modules
 
 #: bytes of MultiQC's own page: scripts, styles, icons
-FRAME = 2_100_000
+FRAME = 2_000_000
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,13 @@ def write_files(folder: Path, name: str, ids: np.ndarray, values: np.ndarray, *,
     write_embedding(folder / f"{stem}.parquet", ids, values)
     write_json(
         folder / f"{stem}.json",
-        {"dataset": "toy", "embedding": name, "method": name.split(".", maxsplit=1)[0], "family": "linear", "output_type": "embedding"},
+        {
+            "dataset": "toy",
+            "embedding": name,
+            "method": name.split(".", maxsplit=1)[0],
+            "family": "linear",
+            "output_type": "embedding",
+        },
     )
     distances, indices = NearestNeighbors(n_neighbors=min(k, len(ids) - 1)).fit(values).kneighbors()
     own = np.arange(len(ids))[:, None]

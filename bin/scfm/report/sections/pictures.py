@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
 
 #: all pictures of a report together, in bytes before base64: the page stays below 5 MB
-PICTURE_BUDGET = 400_000
+PICTURE_BUDGET = 500_000
 #: of these, the cards of all methods and the two sections of the appendix have their shares, without and
 #: with pictures by further keys
 _SHARES = {False: {"cards": 0.5, "corrected": 0.5}, True: {"cards": 0.45, "corrected": 0.3, "keys": 0.25}}
