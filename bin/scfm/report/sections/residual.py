@@ -88,12 +88,17 @@ def residual_table(rows: "pd.DataFrame") -> str:
     body = [
         Row(
             f"{row.label} ({row.n_a:,})",
-            [Cell(row.flags.replace(",", ", ")), *(_pair_cell(cells.get((row.label, *p)), row) for p in shown)],
+            [Cell(_words(row.flags)), *(_pair_cell(cells.get((row.label, *p)), row) for p in shown)],
         )
         for row in labels.itertuples()
     ]
     heads = [Column("Flags"), *(Column(f"{a} | {b}") for a, b in shown)]
     return data_table(heads, body, corner="Label (cells)", css="scfm-heat")
+
+
+def _words(flags: str) -> str:
+    """Return the flags of a label as words."""
+    return flags.replace(",", ", ").replace("_", " ")
 
 
 def _pair_cell(pair: object, label: object) -> Cell:
