@@ -21,7 +21,7 @@ OTHERS = {"cat", "cd", "export", "git", "mkdir", "pip", "pre-commit", "printf", 
 #: Nextflow's own options in the pages
 OWN_OPTIONS = {"-profile", "-resume", "-params-file", "-c", "-w", "-preview", "-stub"}
 #: options of other programs that the pages mention
-FOREIGN = {"--check", "--write-fake", "--gpus", "--nv", "--device", "--gres"}
+FOREIGN = {"--check", "--write-fake", "--gpus", "--nv", "--device", "--gres", "--resume"}
 #: typing errors that a page quotes
 MISTYPED = {"--batchkey"}
 
