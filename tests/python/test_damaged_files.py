@@ -1,4 +1,4 @@
-"""Files between steps that a disk has damaged: each is a sentence, and other results stay."""
+"""Files that a disk has damaged and a lack of memory: each is a sentence, and other results stay."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from scfm.io.hdf5 import reading_hdf5, writing_hdf5
 from scfm.io.parquet import open_parquet, read_frame
 from scfm.io.tables import read_embedding, write_embedding
 from scfm.neighbors.table import Neighbors, read_neighbors
+from scfm.task.cli import report_error
 
 #: reads a file when the address space has no room for the stack of another thread
 LIMITED = """
@@ -111,3 +112,23 @@ def test_a_damaged_h5ad_is_a_sentence(how, tmp_path: Path) -> None:
     with pytest.raises(ScfmError, match=words), writing_hdf5(tmp_path / "d.h5ad", copy_of=path) as file:
         raise AssertionError(f"it was read: {file['obs']}")
     assert [p.name for p in tmp_path.iterdir()] == ["d.prepared.h5ad"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 GiB"),
+        ImportError("algos.so: failed to map segment from shared object", name="pandas._libs"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_lack_of_memory_is_one_however_a_library_reports_it(error: Exception, capsys) -> None:
+    assert report_error(error, ["--process", "SCFMBENCH:PREPARE_DATASET"]) == 137
+    said = capsys.readouterr().err
+    assert said.startswith("ERROR: The task ran out of memory") and "environment.yml" not in said
+
+
+def test_a_package_that_is_absent_is_no_lack_of_memory(capsys) -> None:
+    error = ModuleNotFoundError("No module named 'scanpy'", name="scanpy")
+    assert report_error(error, ["--process", "SCFMBENCH:PREPARE_DATASET"]) == 1
+    assert "prepare/dataset/environment.yml" in capsys.readouterr().err

@@ -138,7 +138,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Print an error as a sentence on standard error; return the exit status."""
     process = _value_of("--process", arguments)
     where = f" Packages of this process: {environment_file(process)}." if process else ""
-    text = describe_error(error) + (where if isinstance(error, ImportError) else "")
+    is_absent = isinstance(error, ImportError) and not _lacks_memory(error)
+    text = describe_error(error) + (where if is_absent else "")
     print(f"ERROR: {text}", file=sys.stderr)
     return exit_code_of(error)
 
