@@ -8,7 +8,9 @@ from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
 
 
-def said_section(key: str, name: str, sentences: Sequence[str], table: str, *, description: str) -> Section:
+def said_section(
+    key: str, name: str, sentences: Sequence[str], table: str, *, description: str, folded: str = ""
+) -> Section:
     """Return a section with sentences above a table; of many sentences the first are shown and the rest unfold.
 
     Parameters
@@ -19,6 +21,8 @@ def said_section(key: str, name: str, sentences: Sequence[str], table: str, *, d
         Texts, escaped by the template.
     table
         HTML of the table, or of tabs with tables; may be empty.
+    folded
+        Title under which the table is folded; empty: it is open.
     """
-    body = render("said_table.html.j2", sentences=sentences, table=table)
+    body = render("said_table.html.j2", sentences=sentences, table=table, folded=folded)
     return Section(key, name, "html", body, description=description)

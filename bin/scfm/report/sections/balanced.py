@@ -24,8 +24,8 @@ def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not found:
         return []
     limit = data.params.get("diagnose_balance_change", 0.1)
-    said = sentences(data, dataset, ("W-BAL-03",), found)
-    said = said or [f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."]
+    flagged = sentences(data, dataset, ("W-BAL-03",), found)
+    said = flagged or [f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."]
     panels = [(title, _table(rows, data)) for _, title, rows in found]
     return [
         said_section(
@@ -37,6 +37,7 @@ def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
                 "Of every batch as many cells as the smallest has, of the labels that all batches share; mean of three"
                 " draws. A metric that changes measures the composition of the data too."
             ),
+            folded="" if flagged else "Every metric on all cells and on balanced ones",
         )
     ]
 
