@@ -336,6 +336,10 @@ def write_history(path: Path, rng: np.random.Generator) -> None:
     Path(str(path).replace(".csv", ".tsv")).unlink()
 
 
+#: data sets that are pilots
+PILOTS = {"ifnb": {"pilot_of": "atlas", "pilot_cells": 900, "full_cells": 90_000}}
+
+
 def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tuple(METHODS)) -> Run:
     """Write a whole run.
 
@@ -359,7 +363,7 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
                 "condition_key": "condition" if d == datasets[-1] else "",
                 "gmt": "sets.gmt" if d == datasets[-1] else "",
                 "n_cells": sum(DATASETS[d]["batches"].values()),
-                **({"pilot_of": "atlas", "pilot_cells": 900, "full_cells": 90_000} if d == datasets[-1] else {}),
+                **PILOTS.get(d, {}),
             }
             for d in datasets
         ],

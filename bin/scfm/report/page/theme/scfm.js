@@ -35,7 +35,7 @@
   };
 
   // Of a long table the first rows of the present order are shown, and the first controls; a button shows the others.
-  const LIMITS = { long: 16, rows: 12, controls: 4 };
+  const LIMITS = { long: 14, rows: 10, controls: 4 };
   const OVERVIEW = { long: 26, rows: 20, controls: 4 };
   const limitsOf = (table) => (table.classList.contains("scfm-overview") ? OVERVIEW : LIMITS);
   const isPart = (row) => row.classList.contains("scfm-part");
