@@ -10,7 +10,7 @@ from engines.files import damage, flip
 from engines.kills import end_nextflow, kill_tasks
 from engines.world import World, tables_only
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]  # minutes on two busy cores
 
 
 @pytest.fixture(scope="module")
