@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: what to do about a damaged file that the run itself has made
+MADE_AGAIN = "Delete it and run the same command with -resume: it is made again."
 EXIT_UNEXPECTED = 1
 EXIT_USER = 2
 #: a resource ran out (memory, disk, GPU): Nextflow retries these with more (see conf/base.config)

@@ -41,6 +41,14 @@ class Located:
             path = Path(text) if Path(text).is_absolute() else self.base / text
         return path if path is not None and path.exists() else None
 
+    @staticmethod
+    def not_found(where: str, column: str, text: str) -> str:
+        """Return the sentence about a file of the samplesheet that does not exist."""
+        return (
+            f"{where}, column '{column}': the file '{text}' does not exist. "
+            "Relative paths are taken from where the samplesheet lies."
+        )
+
 
 def read_samplesheet(path: Path | str) -> list[dict[str, str]]:
     """Read the CSV; values and column names without the blanks around them, empty values left out.

@@ -147,10 +147,7 @@ def side_file_errors(row: Mapping[str, str], located: Located, where: str) -> li
             continue
         path = located.find(text)
         if path is None:
-            errors.append(
-                f"{where}, column '{column}': the file '{text}' does not exist. "
-                "Relative paths are taken from where the samplesheet lies."
-            )
+            errors.append(located.not_found(where, column, text))
             continue
         try:
             read(path)

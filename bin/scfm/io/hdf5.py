@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import ScfmError
+from scfm.errors import MADE_AGAIN, ScfmError
 from scfm.io.space import no_space
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ def damaged_hdf5(path: Path | str, error: BaseException) -> ScfmError | None:
     if not is_damage or isinstance(error, ScfmError):
         return None
     reason = " ".join(str(error).split())[:200].rstrip(".")
-    return ScfmError(
-        f"{path} can't be read ({reason}): it is damaged or no HDF5 file. Delete it and run the same command with"
-        " -resume: it is made again."
-    )
+    return ScfmError(f"{path} can't be read ({reason}): it is damaged or no HDF5 file. {MADE_AGAIN}")
 
 
 @contextmanager

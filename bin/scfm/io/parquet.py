@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.errors import ScfmError
+from scfm.errors import MADE_AGAIN, ScfmError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +39,7 @@ def open_parquet(path: Path | str) -> "Iterator[pq.ParquetFile]":
         if isinstance(error, OSError) and error.errno:
             raise  # of the disk, or there is no such file
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ScfmError(
-            f"{path} is no parquet file that can be read ({reason}). Delete it and run the same command with -resume:"
-            " it is made again."
-        ) from error
+        raise ScfmError(f"{path} is no parquet file that can be read ({reason}). {MADE_AGAIN}") from error
 
 
 def read_arrow(path: Path | str, columns: Sequence[str] | None = None) -> "pa.Table":

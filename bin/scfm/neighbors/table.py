@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scfm.errors import ScfmError
+from scfm.errors import MADE_AGAIN, ScfmError
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_neighbors(path: Path | str) -> Neighbors:
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error) as error:
         raise ScfmError(
             f"{path} can't be read ({' '.join(str(error).split())[:200]}): it is damaged or no file of neighbours."
-            " Delete it and run the same command with -resume: it is made again."
+            f" {MADE_AGAIN}"
         ) from error
     rows = np.arange(len(found.cell_ids))
     if not np.array_equal(found.indices[:, 0], rows) or found.distances[:, 0].any():

@@ -136,10 +136,7 @@ def _query_errors(row: Mapping[str, str], located: Located, params: Mapping[str,
         return []
     path = located.find(row["query"])
     if path is None:
-        return [
-            f"{where}, column 'query': the file '{row['query']}' does not exist. "
-            "Relative paths are taken from where the samplesheet lies."
-        ]
+        return [located.not_found(where, "query", row["query"])]
     try:
         check_query(path, row, params)
     except ScfmError as error:
@@ -166,10 +163,7 @@ def _check_row(
     if "h5ad" in row:
         path = located.find(row["h5ad"])
         if path is None:
-            outcome.errors.append(
-                f"{where}, column 'h5ad': the file '{row['h5ad']}' does not exist. "
-                "Relative paths are taken from where the samplesheet lies."
-            )
+            outcome.errors.append(located.not_found(where, "h5ad", row["h5ad"]))
         else:
             report = check_file(
                 row, path, params=params, embeddings=embeddings, obs_columns=_covariates(params, choice)
@@ -184,17 +178,16 @@ def _check_row(
     for entry in outcome.warnings:  # what is said of the file is said once, of the largest pilot
         if entry["dataset"] == row.get("dataset"):
             entry["dataset"] = parts[-1][0].get("dataset", "")
-    for part, of_part in parts:
-        if "pilot_of" in part:
-            embeddings = {}
-        n_planned = _plan_dataset(
-            outcome, part, of_part, embeddings=embeddings, choice=choice, params=params, methods=methods, models=models
+    left_out = ""
+    if "pilot_of" in parts[0][0]:
+        embeddings, left_out = {}, " or left out of a pilot"
+    how = {"embeddings": embeddings, "choice": choice, "params": params, "methods": methods, "models": models}
+    n_planned = sum(_plan_dataset(outcome, part, of_part, **how) for part, of_part in parts)
+    if not n_planned and not errors:
+        outcome.errors.append(
+            f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is"
+            f" empty{left_out}."
         )
-        if not n_planned and not errors:
-            outcome.errors.append(
-                f"{where}: nothing to do: --methods, --controls and --models are none and the column 'embeddings' is"
-                f" empty{' or left out of a pilot' if 'pilot_of' in part else ''}."
-            )
 
 
 def _plan_dataset(

@@ -12,9 +12,10 @@ from scfm.inputs.contract_genes import read_var
 from scfm.inputs.genes import find_names
 from scfm.inputs.keys import build_key, placeholders_of, primary_pair, split_key
 from scfm.io.counts import find_counts
+from scfm.io.hdf5 import reading_hdf5
 from scfm.io.matrix import open_matrix
 from scfm.io.store import Store, open_store
-from scfm.preparation.normalize import TARGET_SUM
+from scfm.preparation.normalize import log_cp10k
 from scfm.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -77,11 +78,10 @@ class Query:
 
 def read_reference_genes(prepared: Path) -> ReferenceGenes:
     """Read variable genes, means and loadings of ``<dataset>.prepared.h5ad``."""
-    import h5py
     import numpy as np
     from anndata.io import read_elem
 
-    with h5py.File(prepared) as file:
+    with reading_hdf5(prepared) as file:
         var, loadings = read_elem(file["var"]), np.asarray(read_elem(file["varm/PCs"]))
     mask = var["highly_variable"].to_numpy(dtype=bool)
     names = var.index.astype(str).to_numpy(dtype=object)[mask]
@@ -218,10 +218,7 @@ def _logged(store: Store, source: str, columns: "np.ndarray", *, is_rounded: boo
         counts = sparse.csr_matrix(piece, dtype=np.float64)
         if is_rounded:
             counts.data = np.rint(counts.data)
-        totals = np.asarray(counts.sum(axis=1)).ravel()
-        factors = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
-        chosen = sparse.diags(factors) @ counts[:, columns[found]]
-        parts.append(chosen.log1p())
+        parts.append(log_cp10k(counts)[:, columns[found]])
     whole = sparse.vstack(parts, format="csc")
     placed = sparse.csc_matrix((matrix.shape[0], len(columns)))
     if len(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class QuerySettings:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "QuerySettings":
         """Take them from the parameters of the run."""
-        return cls(**given(params, "query_", [f.name for f in fields(cls)]))
+        return cls(**given(params, "query_", cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.io.tables import join_embeddings, read_ids, read_json, write_json
+from scfm.models.core.shards import NO_ROW, no_row_warning
 from scfm.task.steps import step
 from scfm.text import listing, plural
-
-if TYPE_CHECKING:
-    pass
-from scfm.models.core.shards import NO_ROW, no_row_warning
 
 log = logging.getLogger(__name__)
 

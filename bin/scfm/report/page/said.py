@@ -8,9 +8,7 @@ from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
 
 
-def said_section(
-    key: str, name: str, sentences: Sequence[str], table: str, *, description: str, folded: str = ""
-) -> Section:
+def said_section(key: str, name: str, sentences: Sequence[str], table: str, *, description: str) -> Section:
     """Return a section with sentences above a table; of many sentences the first are shown and the rest unfold.
 
     Parameters
@@ -21,8 +19,6 @@ def said_section(
         Texts, escaped by the template.
     table
         HTML of the table, or of tabs with tables; may be empty.
-    folded
-        Title under which the table is folded; empty: it is open.
     """
-    body = render("said_table.html.j2", sentences=sentences, table=table, folded=folded)
+    body = render("said_table.html.j2", sentences=sentences, table=table)
     return Section(key, name, "html", body, description=description)

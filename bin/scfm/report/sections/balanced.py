@@ -8,6 +8,7 @@ from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
+from scfm.report.page.templates import render
 from scfm.report.sections.residual import embeddings_of, sentences
 
 if TYPE_CHECKING:
@@ -26,18 +27,19 @@ def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
     limit = data.params.get("diagnose_balance_change", 0.1)
     flagged = sentences(data, dataset, ("W-BAL-03",), found)
     said = flagged or [f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."]
-    panels = [(title, _table(rows, data)) for _, title, rows in found]
+    tables = tabs([(title, _table(rows, data)) for _, title, rows in found])
+    if not flagged:
+        tables = render("folded.html.j2", summary="Every metric on all cells and on balanced ones", body=tables)
     return [
         said_section(
             "balanced",
             "Do batch metrics depend on the sizes of the batches?",
             said,
-            tabs(panels),
+            tables,
             description=(
                 "Of every batch as many cells as the smallest has, of the labels that all batches share; mean of three"
                 " draws. A metric that changes measures the composition of the data too."
             ),
-            folded="" if flagged else "Every metric on all cells and on balanced ones",
         )
     ]
 

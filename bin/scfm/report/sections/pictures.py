@@ -116,10 +116,7 @@ def umap_sections(data: "ReportData", dataset: str) -> list[Section]:
         for wanted in (True, False)
     ]
     drawn = draw([p for group in groups for p in group], _budget(data, "corrected"))
-    missing = sum(len(g) for g in groups) - len(drawn)
-    left = (
-        f" {plural(missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set." if missing else ""
-    )
+    left = _left_out(sum(len(g) for g in groups) - len(drawn))
     content = render(
         "umaps.html.j2",
         figures=[drawn[p] for p in groups[0] if p in drawn],
@@ -144,13 +141,17 @@ def key_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not pictures:
         return []
     drawn = draw(pictures, _budget(data, "keys"))
-    missing = len(pictures) - len(drawn)
-    left = (
-        f" {plural(missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set." if missing else ""
-    )
+    left = _left_out(len(pictures) - len(drawn))
     content = render("umaps.html.j2", figures=list(drawn.values()), seeds=[])
     title = "UMAPs by condition, tissue and donor"
     return [Section("umaps_by_key", title, "html", content, description=f"{CAUTION}{left}")]
+
+
+def _left_out(n_missing: int) -> str:
+    """Return the sentence about pictures that are not on the page; empty where all are."""
+    if not n_missing:
+        return ""
+    return f" {plural(n_missing, 'picture')} did not fit; all are in <code>plots/</code> of the data set."
 
 
 def _budget(data: "ReportData", part: str) -> int:

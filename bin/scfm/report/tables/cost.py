@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.planning.memory import bytes_of
 from scfm.registries.messages import message
 from scfm.report.tables.resources import parse_duration
+from scfm.report.tables.status import STEPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 EXPONENTS = (1.0, *(round(0.05 * i, 2) for i in range(10, 51) if i != 20))
 #: largest relative error of a point with which a straight line is taken
 TOLERANCE = 0.1
-#: steps that are not the making of an embedding: they score it
-SCORING = ("validate", "neighbors", "score", "score_common", "probe", "umap", "diagnose")
+#: step -> part of the cost: what is done to an embedding after it was made is its scoring
+PARTS = {"prepare": "preparation", **dict.fromkeys(STEPS, "scoring"), "embed": "making"}
 #: parameter -> quantity that it limits
 LIMITS = {"--max_time": "seconds", "--max_memory": "memory_mb"}
-#: quantity -> column of the table of resources
-QUANTITIES = {"seconds": "seconds", "memory_mb": "peak_rss_mb"}
+QUANTITIES = ("seconds", "memory_mb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _measured(found: "Collected", resources: "pd.DataFrame", pilot: Mapping[str,
     plan = found.plan[(found.plan["dataset"] == dataset) & (found.plan["correction"] == "raw")]
     methods = plan.set_index("embedding")["method"]
     rows = rows[rows["embedding"].isin(methods.index) | (rows["step"] == "prepare")]
-    part = rows["step"].map({"prepare": "preparation", "embed": "making"} | dict.fromkeys(SCORING, "scoring"))
+    part = rows["step"].map(PARTS)
     seconds = rows["seconds"].where(
         rows["step"] == "embed", (rows["seconds"] - rows["import_seconds"].fillna(0)).clip(lower=0)
     )

@@ -19,7 +19,7 @@
   // Sort the rows within each part of a table. Controls and rows without a value stay last, whatever the direction.
   const sortBody = (body, column, ascending) => {
     const rows = [...body.rows].filter((row) => !isPart(row)).map((row, place) => ({ row, place, value: valueOf(row, column) }));
-    const last = ({ row, value }) => (row.classList.contains("scfm-control") ? 2 : value === null ? 1 : 0);
+    const last = ({ row, value }) => (isControl(row) ? 2 : value === null ? 1 : 0);
     rows.sort((a, b) => {
       const group = last(a) - last(b);
       if (group !== 0 || a.value === null || b.value === null) return group || a.place - b.place;
