@@ -4,7 +4,8 @@ from __future__ import annotations
 
 #: what to do about a damaged file that the run itself has made
 MADE_AGAIN = "Delete it and run the same command with -resume: it is made again."
-EXIT_UNEXPECTED = 1
+#: not 1: Nextflow's wrapper may end with it where a scheduler ends a task, and it is retried (see conf/base.config)
+EXIT_UNEXPECTED = 70
 EXIT_USER = 2
 #: a resource ran out (memory, disk, GPU): Nextflow retries these with more (see conf/base.config)
 EXIT_RESOURCE = 137

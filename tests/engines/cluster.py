@@ -95,7 +95,10 @@ def slurm(folder: Path, *, cores: int = 16, memory: int = 512_000) -> Iterator[d
         subprocess.run(["slurmctld", "-f", folder / "slurm.conf"], env=environment, check=True)
         subprocess.run(["slurmd", "-f", folder / "slurm.conf", "-N", host], env=environment, check=True)
         _wait_until_idle(environment, folder)
-        yield extra
+        try:
+            yield extra
+        finally:
+            _cancel_all(extra)
     finally:
         for pid in (folder / "slurmd.pid", folder / "slurmctld.pid", folder / "munge" / "pid"):
             _stop(pid)
@@ -146,6 +149,18 @@ def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
             return
         time.sleep(0.2)
     raise RuntimeError(f"the node did not come up: {done.stdout}{done.stderr}; see {folder}/slurmctld.log")
+
+
+def _cancel_all(extra: dict[str, str], seconds: int = 60) -> None:
+    """Cancel the jobs that are left, and wait until none of them runs: the daemons leave their processes behind."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        left = [job["JobId"] for job in jobs(extra) if job["JobState"] in {"PENDING", "RUNNING", "COMPLETING"}]
+        if not left:
+            return
+        subprocess.run(["scancel", *left], env=os.environ | extra, check=False, capture_output=True)
+        time.sleep(0.5)
+    raise RuntimeError(f"jobs {', '.join(left)} do not end")
 
 
 def _free_ports(number: int) -> list[int]:

@@ -121,6 +121,11 @@ def replace_part(page: Path, name: str, text: str) -> None:
     page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}")
 
 
+def _shortened(text: str, head: int = 200, tail: int = 2000) -> str:
+    """Return the begin and the end of a text: the log of a run says at its end what went wrong."""
+    return text if len(text) <= head + tail else f"{text[:head]} [...] {text[-tail:]}"
+
+
 def _run(name: str, case: Case, folder: Path) -> dict:
     """Run one case; an assertion that fails is its outcome."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +133,7 @@ def _run(name: str, case: Case, folder: Path) -> dict:
     try:
         status, outcome = "passed", case(folder)
     except Exception as error:  # noqa: BLE001  # the next case runs, and the record says why
-        status, outcome = "failed", f"{type(error).__name__}: {error}"[:2000]
+        status, outcome = "failed", _shortened(f"{type(error).__name__}: {error}")
         (folder / "traceback.txt").write_text(traceback.format_exc())
     doc = (inspect.getdoc(getattr(case, "func", case)) or "").splitlines()[0]
     return {

@@ -125,6 +125,7 @@ def study_centroids(embeddings: pd.DataFrame, *, batches: int = 4, labels: int =
 
 def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **centroids) -> ReportData:
     """Return the report's data; ``centroids`` are the numbers of batches and labels."""
+    schemas = Schemas(ASSETS)
     scores = study_scores(scenarios) if scores is None else scores
     metrics, methods = read_metrics(ASSETS / "metrics.tsv", "paper"), read_methods(ASSETS / "methods.tsv")
     embeddings = scores.drop_duplicates(["dataset", "embedding"])[list(IDENTITY)].reset_index(drop=True)
@@ -139,23 +140,21 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
     totals = (
         add_ranks(compute_totals(scores, metrics, (0.6, 0.5), "paper"), coverage_of(scores, {}))
         if len(scores)
-        else pd.DataFrame(columns=Schemas(ASSETS).columns("totals"))
+        else pd.DataFrame(columns=schemas.columns("totals"))
     )
     catalogue = read_registry(ASSETS / "datasets.tsv", kind="dataset")
     status = plan[[*IDENTITY, "is_control"]].assign(step="score", status="ok", reason_code="", reason="")
     return ReportData(
         plan=plan,
-        tables={
+        tables={name: pd.DataFrame(columns=schemas.columns(name)) for name in schemas.tables}
+        | {
             "scores": scores,
-            "scores_common": pd.DataFrame(columns=Schemas(ASSETS).columns("scores_common")),
-            "scores_held_out": pd.DataFrame(columns=Schemas(ASSETS).columns("scores_held_out")),
             "totals_held_out": totals.iloc[:0],
             "totals": totals,
             "other_totals": totals.iloc[:0],
             "probing": study_probing(embeddings),
             "centroids": study_centroids(embeddings, **centroids),
             "status": status,
-            "resources": pd.DataFrame(columns=Schemas(ASSETS).columns("resources")),
         },
         messages=[],
         datasets=[describe(s, catalogue[s]) for s in scenarios],

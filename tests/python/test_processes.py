@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from helpers_pipeline import PROJECT, environment, names_of, run_pipeline
+from scfm.errors import EXIT_UNEXPECTED
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
 from scfm.task.versions import PACKAGES, loaded_packages, write_versions
@@ -176,7 +177,7 @@ def test_an_executable_without_its_packages_says_so(script: str, tmp_path: Path)
 def test_a_missing_package_is_a_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-S", PROJECT / "bin" / "write_stub.py", "neighbors", "--id", "a.pca.raw.0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == EXIT_UNEXPECTED
     assert "ERROR: The Python package 'numpy' is not installed" in done.stderr and "env.sh" in done.stderr
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers_modules import INPUTS, MODEL_STEM, STEM, call
-from scfm.errors import ResourceError, ScfmError
+from scfm.errors import EXIT_UNEXPECTED, ResourceError, ScfmError
 from scfm.io.tables import read_json, read_table
 from scfm.task.group import Member, corrected, members_of, run_each
 from scfm.task.imports import ImportClock
@@ -80,7 +80,7 @@ def test_an_error_that_comes_back_is_a_status_and_one_of_the_environment_ends_th
     assert read_json(tmp_path / "d.b.raw.0.probe.status.json")["reason"] == "It broke."
     with pytest.raises(SystemExit) as ended:
         _run(tmp_path, {"b": lambda: _raise(ModuleNotFoundError("no", name="igraph"))}, "a", "b", "c")
-    assert ended.value.code == 1
+    assert ended.value.code == EXIT_UNEXPECTED
 
 
 def test_one_embedding_is_worked_on_in_this_process(tmp_path: Path) -> None:

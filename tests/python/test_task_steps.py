@@ -11,7 +11,7 @@ import pytest
 
 from helpers_metrics import make_inputs
 from helpers_pipeline import PROJECT
-from scfm.errors import NotApplicable, ScfmError
+from scfm.errors import EXIT_UNEXPECTED, NotApplicable, ScfmError
 from scfm.io.tables import read_json
 from scfm.metrics.registry import load_metrics
 from scfm.metrics.scoring import run_metric
@@ -67,7 +67,7 @@ def test_an_incomplete_environment_fails_the_task_and_leaves_no_result(
 
     with pytest.raises(SystemExit) as ended:
         run(main, ["--process", "SCFMBENCH:MAKE_EMBEDDINGS:HARMONY"])
-    assert ended.value.code == 1 and list(tmp_path.iterdir()) == []
+    assert ended.value.code == EXIT_UNEXPECTED and list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err
     assert re.search(sentence, told) and "modules/local/*/cells/environments/harmony.yml" in told
 
