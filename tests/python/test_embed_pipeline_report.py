@@ -192,3 +192,12 @@ def test_the_trace_of_a_killed_shard_explains_the_embedding(tmp_path) -> None:
     assert found == {
         ("embed", "pbmc.scgpt.raw.0"): "shard_002: The trace says: failed with exit status 137 in attempt 3."
     }
+
+
+def test_a_trace_with_the_fields_that_a_user_chose_is_read(tmp_path) -> None:
+    (tmp_path / "trace.tsv").write_text("native_id\tname\tstatus\texit\n7\tX:HARMONY (d.harmony.raw.0)\tFAILED\t143\n")
+    trace = read_trace(tmp_path / "trace.tsv")
+    assert trace[["seconds", "peak_rss_mb"]].isna().all(axis=None)
+    assert last_attempts(trace) == {
+        ("embed", "d.harmony.raw.0"): "The trace says: failed with exit status 143 in attempt 1."
+    }

@@ -105,7 +105,8 @@ def inOrder(items) {
     return items.toSorted { item -> item.name }
 }
 
-// Rows of Nextflow's trace about tasks that did not complete, with its header: why an embedding left nothing.
+// Rows of Nextflow's trace about tasks that did not complete, with its header: why an embedding left nothing. None where a user's
+// `trace.fields` leave out what says so.
 def failedTasks(outdir) {
     def trace = file("${outdir}/pipeline_info/execution_trace.txt", glob: false)
     if (!trace.exists()) {
@@ -113,7 +114,11 @@ def failedTasks(outdir) {
     }
     sleep(1000) // the row of a task is written just after its end has reached the channels
     def lines = trace.readLines()
-    def status = lines[0].split('\t').toList().indexOf('status')
+    def fields = lines[0].split('\t').toList()
+    if (!fields.containsAll(['name', 'status', 'exit'])) {
+        return []
+    }
+    def status = fields.indexOf('status')
     def failed = lines.drop(1).findAll { line -> !(line.split('\t')[status] in ['COMPLETED', 'CACHED']) }
     return failed ? [lines[0]] + failed : []
 }

@@ -138,12 +138,13 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
     Returns
     -------
     Columns ``process`` (last part of the name), ``tag``, ``status``, ``exit``, ``attempt``, ``memory`` (asked for, as
-    text; empty where the trace lacks it), ``seconds``, ``peak_rss_mb``.
+    text), ``seconds``, ``peak_rss_mb``. A user's ``trace.fields`` may leave out the last four: they are 1, empty, and
+    None then.
     """
     import pandas as pd
 
     raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    missing = [c for c in ("name", "status", "exit", "realtime", "peak_rss") if c not in raw.columns]
+    missing = [c for c in ("name", "status", "exit") if c not in raw.columns]
     if missing:
         raise ScfmError(f"{path}: columns missing: {', '.join(missing)}. Expected Nextflow's execution trace.")
     names = raw["name"].str.extract(r"^(?:.*:)?(?P<process>[A-Za-z0-9_]+)(?: \((?P<tag>.*)\))?$").fillna("")
@@ -155,8 +156,8 @@ def read_trace(path: Path | str) -> "pd.DataFrame":
             "exit": raw["exit"],
             "attempt": pd.to_numeric(raw["attempt"], errors="coerce") if "attempt" in raw else 1,
             "memory": raw["memory"].where(raw["memory"] != "-", "") if "memory" in raw else "",
-            "seconds": raw["realtime"].map(parse_duration),
-            "peak_rss_mb": raw["peak_rss"].map(parse_size),
+            "seconds": raw["realtime"].map(parse_duration) if "realtime" in raw else None,
+            "peak_rss_mb": raw["peak_rss"].map(parse_size) if "peak_rss" in raw else None,
         }
     )
 
