@@ -132,7 +132,7 @@ def control(extra: dict[str, str], *words: str) -> None:
 def wait_for_job(
     extra: dict[str, str], run: "subprocess.Popen[bytes]", process: str, state: str, seconds: int = 900
 ) -> dict[str, str]:
-    """Return the first job of a process in a state, as soon as there is one; an error where the run ends before."""
+    """Return the first job of a process (empty: of any) in a state, as soon as there is one; else an error."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit and run.poll() is None:
         for job in jobs(extra):

@@ -156,7 +156,7 @@ class Cases:
         wait_for_job(self.extra, process, "PREPARE_DATASET", "RUNNING")
         node = jobs(self.extra)[-1]["BatchHost"]
         control(self.extra, "scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-        waiting = wait_for_job(self.extra, process, "HARMONY", "PENDING")
+        waiting = wait_for_job(self.extra, process, "", "PENDING")
         control(self.extra, "scontrol", "update", f"nodename={node}", "state=resume")
         self.finish(process, folder, SMALL)
         return f"job {waiting['JobId']} waited ({waiting['Reason']}), then ran; the same tables"
