@@ -103,7 +103,7 @@ def _check(args: Namespace) -> Outcome:
         resources=resources if resources.is_file() else None,
     )
     if args.own_environment:
-        planned = {name for row in outcome.plan for name in (row["method"], row["model"])}
+        planned = {name for row in outcome.plan for name in (row["base_method"], row["model"])}
         used = {m.title: m.packages for m in (*methods.values(), *models.values()) if m.name in planned}
         require_packages(used)
     return outcome

@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one method with one seed and write its embedding for the validation gate."""
     parser = make_parser(__doc__)
     parser.add_argument("--method", required=True, help="name in the methods table")
+    parser.add_argument("--name", help="name of a configured instance (<method>-<label>); by default the method's own")
     parser.add_argument("--dataset", required=True, help="name of the data set")
     parser.add_argument("--obs", required=True, type=Path, help="<dataset>.obs.parquet")
     parser.add_argument("--pca", type=Path, help="<dataset>.pca.parquet, for methods that read it")
@@ -39,10 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     method = get_method(args.method, args.methods_table)
     params = read_json(args.params)
-    name = f"{args.method}.raw.{args.seed}"
+    name = args.name or args.method
+    embedding = f"{name}.raw.{args.seed}"
     args.outdir.mkdir(parents=True, exist_ok=True)
     with (
-        step("embed", dataset=args.dataset, embedding=name, outdir=args.outdir, on_error=args.on_error),
+        step("embed", dataset=args.dataset, embedding=embedding, outdir=args.outdir, on_error=args.on_error),
         tempfile.TemporaryDirectory(dir=args.outdir) as work,
     ):
         inputs = MethodInputs(
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hides_labels=method.holds_out,
             start=args.start,
         )
-        run_method(method, inputs, params, args.seed, args.outdir)
+        run_method(method, inputs, params, args.seed, args.outdir, name=name)
     return 0
 
 

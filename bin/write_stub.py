@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pass", dest="scoring_pass", default="common", help="name of a further scoring pass")
     parser.add_argument("--input", type=Path, help="samplesheet")
     parser.add_argument("--params", type=Path, help="JSON file of all Nextflow parameters")
+    parser.add_argument("--staged", type=Path, help="JSON map of path text to local path")
     parser.add_argument("--assets", type=Path, help="folder with nextflow_schema.json and the registries")
     parser.add_argument("--obs", type=Path)
     parser.add_argument("--plan", type=Path)

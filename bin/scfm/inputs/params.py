@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scfm.registries.corrections import load_corrections
+from scfm.registries.instances import Instance
 from scfm.registries.methods import Method
 from scfm.text import did_you_mean, listing, split_list
 
@@ -33,12 +34,15 @@ class Choice:
         Names in the order of the methods table (corrections: as given).
     seeds
         Seeds in the order given, without repeats.
+    instances
+        Configured instances of methods: points of a sweep, stages.
     """
 
     methods: list[str] = field(default_factory=list)
     controls: list[str] = field(default_factory=list)
     corrections: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
+    instances: list[Instance] = field(default_factory=list)
 
 
 def properties_of(schema: Mapping[str, Any]) -> dict[str, dict]:

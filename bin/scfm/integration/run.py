@@ -45,7 +45,11 @@ def load_method(name: str) -> "ModuleType":
 
 def settings_of(method: "Method", params: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a method; those of the method that it starts from follow with its name in front."""
-    settings = pick_settings(method.name, load_method(method.name).DEFAULTS, params)
+    module = load_method(method.name)
+    settings = pick_settings(method.name, module.DEFAULTS, params)
+    of_instances = getattr(module, "OF_INSTANCES", {})
+    if any(f"{method.name}_{name}" in params for name in of_instances):
+        settings |= pick_settings(method.name, of_instances, params)
     first = method.starts_from
     if not first:
         return settings
@@ -53,7 +57,9 @@ def settings_of(method: "Method", params: dict[str, Any]) -> dict[str, Any]:
     return settings | {f"{first}_{name}": value for name, value in before.items()}
 
 
-def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], seed: int, outdir: Path) -> dict:
+def run_method(
+    method: "Method", inputs: MethodInputs, params: dict[str, Any], seed: int, outdir: Path, *, name: str = ""
+) -> dict:
     """Run a method and write ``<id>.unchecked.parquet`` (``.graph.npz`` of a graph), ``.json`` and its extras.
 
     Parameters
@@ -68,6 +74,8 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
         Seed of the run.
     outdir
         Where the files are written.
+    name
+        Name of a configured instance of the method; the method's own by default.
 
     Returns
     -------
@@ -81,9 +89,10 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
     details = dict(output.details)
     if method.holds_out:
         details["labels_seen"] = True
+    name = name or method.name
     sidecar = make_sidecar(
         dataset=inputs.dataset,
-        method=method.name,
+        method=name,
         family=method.family,
         correction="raw",
         seed=seed,
@@ -96,7 +105,7 @@ def run_method(method: "Method", inputs: MethodInputs, params: dict[str, Any], s
         cells_in=len(inputs.cell_ids),
         n_cells=len(inputs.cell_ids) if output.values is None else output.values.shape[0],
         n_dims=output.values.shape[1] if output.values is not None and output.values.ndim == 2 else 0,
-        warnings=output.warnings,
+        warnings=[w | {"method": name} if w["method"] == method.name else w for w in output.warnings],
         details=details,
     )
     files = EmbeddingFiles.of(outdir, sidecar)

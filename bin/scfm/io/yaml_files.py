@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,3 +91,28 @@ def _read_text(path: Path, name: str) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ScfmError(f"{name}: not text in UTF-8 ({error.reason} at byte {error.start}).") from error
+
+
+def duplicate_keys(node: "yaml.Node") -> Iterator[str]:
+    """Yield duplicate keys of one map: YAML would keep the last one silently."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    keys = [str(key.value) for key, _ in node.value]
+    yield from sorted({key for key in keys if keys.count(key) > 1})
+    for _, value in node.value:
+        yield from duplicate_keys(value)
+
+
+def kind_of(value: Any) -> str:
+    """Return in words what a YAML value is."""
+    return (
+        "a map"
+        if isinstance(value, dict)
+        else "a list"
+        if isinstance(value, list)
+        else "nothing"
+        if value is None
+        else f"'{value}'"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.pilot import pilot_error, with_pilots
 from scfm.planning.plan import plan_rows, plan_text
+from scfm.planning.stages import columns_of, read_stages
+from scfm.planning.sweep import read_sweep
 from scfm.query.reading import check_query
 from scfm.registries.messages import message
 from scfm.registries.methods import Method
@@ -99,6 +101,10 @@ def check_run(
     outcome = Outcome()
     choice, outcome.errors = check_params(params, schema, methods, located.staged, corrections=corrections)
     complete = with_defaults(params, schema)
+    points, wrong = read_sweep(complete, located.staged, schema, methods, len(choice.seeds))
+    stages, more = read_stages(complete, choice.methods)
+    outcome.errors += wrong + more
+    choice = replace(choice, instances=[*points, *stages])
     options, errors = read_options(complete.get("model_options"), located.staged, model_table or {})
     models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
     outcome.errors += errors + more
@@ -123,7 +129,7 @@ def check_run(
     if not outcome.errors and complete.get("max_memory"):
         needs = read_needs(resources)
         for dataset in outcome.datasets:
-            runs = [r["method"] for r in outcome.plan if r["dataset"] == dataset["dataset"] and not r["status"]]
+            runs = [r["base_method"] for r in outcome.plan if r["dataset"] == dataset["dataset"] and not r["status"]]
             outcome.warnings += memory_warnings(dataset, runs, methods, limit=complete["max_memory"], needs=needs)
     return outcome
 
@@ -156,7 +162,8 @@ def _check_row(
     located: Located,
 ) -> None:
     """Check one data set and add what was found to the outcome."""
-    embeddings, errors = resolve_embeddings(row, located, [*methods, *models.method_names()], where)
+    taken = [*methods, *models.method_names(), *(instance.name for instance in choice.instances)]
+    embeddings, errors = resolve_embeddings(row, located, taken, where)
     outcome.errors += errors
     outcome.errors += side_file_errors(row, located, where)
     facts: dict[str, Any] = {}
@@ -220,12 +227,12 @@ def _plan_dataset(
 
 
 def _covariates(params: Mapping[str, Any], choice: Choice) -> list[str]:
-    """Return the obs columns that the parameters name for scVI, if it runs."""
-    if "scvi" not in choice.methods:
-        return []
-    return [
-        c for key in ("scvi_continuous_covariates", "scvi_categorical_covariates") for c in split_list(params.get(key))
-    ]
+    """Return the obs columns that the parameters name for scVI, if it runs, and those of the stages."""
+    runs = [params] if "scvi" in choice.methods else []
+    runs += [instance.settings for instance in choice.instances if instance.base == "scvi"]
+    keys = ("scvi_continuous_covariates", "scvi_categorical_covariates")
+    covariates = [column for run in runs for key in keys for column in split_list(run.get(key))]
+    return list(dict.fromkeys([*covariates, *columns_of(choice.instances)]))
 
 
 def _advice(row: Mapping[str, str], facts: Mapping[str, Any], params: Mapping[str, Any]) -> list[dict]:

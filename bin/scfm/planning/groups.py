@@ -54,7 +54,8 @@ def assign_groups(
         if not row["status"]:
             methods.setdefault(row["method"], []).append(row)
     groups: list[_Group] = []
-    for method, members in methods.items():
+    for members in methods.values():
+        method = members[0]["base_method"]
         values = n_cells * dims.get(method, UNKNOWN_DIMS)
         share = 1 / size if size else max(1 / MAX_EMBEDDINGS, values / MAX_VALUES)
         if share > 1 / 2:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scfm.errors import ScfmError
-from scfm.io.yaml_files import read_yaml
+from scfm.io.yaml_files import duplicate_keys, kind_of, read_yaml
 from scfm.models import model_class
 from scfm.models.core.settings import as_dict, make_settings
 from scfm.text import did_you_mean, listing
-
-if TYPE_CHECKING:
-    import yaml
 
 _EXPECTED = "expected model names, and below each its settings, as in `scgpt: {max_length: 2048}`"
 
@@ -53,7 +50,7 @@ def read_options(
                 f"{name}: unknown model '{model}'.{did_you_mean(str(model), known)} Known: {', '.join(known)}."
             )
         elif not isinstance(values, dict):
-            errors.append(f"{name}: '{model}' holds {_kind(values)}; {_EXPECTED}.")
+            errors.append(f"{name}: '{model}' holds {kind_of(values)}; {_EXPECTED}.")
         else:
             options[model], more = check_settings(model, values)
             errors += [f"{name}: {sentence}" for sentence in more]
@@ -73,7 +70,7 @@ def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any
     errors: list[str] = []
     for key, value in values.items():
         if isinstance(value, (dict, list)):
-            errors.append(f"{model}: setting {key} is {_kind(value)}; expected a single value.")
+            errors.append(f"{model}: setting {key} is {kind_of(value)}; expected a single value.")
         elif value is None and key in hints and type(None) not in typing.get_args(hints[key]):
             errors.append(f"{model}: setting {key} has no value; leave the line out for the default.")
         else:
@@ -92,31 +89,6 @@ def _load(path: Path, name: str) -> tuple[Any, list[str]]:
         return None, [str(error)]
     content = read.content
     if content is not None and not isinstance(content, dict):
-        return None, [f"{name} holds {_kind(content)}; {_EXPECTED}."]
-    twice = list(_repeated(read.node)) if read.node is not None else []
+        return None, [f"{name} holds {kind_of(content)}; {_EXPECTED}."]
+    twice = list(duplicate_keys(read.node)) if read.node is not None else []
     return content, [f"{name}: {listing(twice)} occurs more than once on one level; keep one of them."] if twice else []
-
-
-def _repeated(node: "yaml.Node") -> Iterator[str]:
-    """Yield duplicate keys of one map: YAML would keep the last one silently."""
-    import yaml
-
-    if not isinstance(node, yaml.MappingNode):
-        return
-    keys = [str(key.value) for key, _ in node.value]
-    yield from sorted({key for key in keys if keys.count(key) > 1})
-    for _, value in node.value:
-        yield from _repeated(value)
-
-
-def _kind(value: Any) -> str:
-    """Return in words what a YAML value is."""
-    return (
-        "a map"
-        if isinstance(value, dict)
-        else "a list"
-        if isinstance(value, list)
-        else "nothing"
-        if value is None
-        else f"'{value}'"
-    )

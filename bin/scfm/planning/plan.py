@@ -11,6 +11,9 @@ from scfm.registries.methods import Method
 
 COLUMNS = (
     *IDENTITY,
+    "base_method",
+    "instance",
+    "settings",
     "is_control",
     "output_type",
     "model",
@@ -21,7 +24,16 @@ COLUMNS = (
     "reason",
 )
 #: columns of a row that is no model's and runs
-PLAIN = {"model": "", "group_column": "", "task_group": "", "status": "", "reason_code": "", "reason": ""}
+PLAIN = {
+    "instance": "",
+    "settings": "{}",
+    "model": "",
+    "group_column": "",
+    "task_group": "",
+    "status": "",
+    "reason_code": "",
+    "reason": "",
+}
 
 
 def plan_rows(
@@ -33,15 +45,15 @@ def plan_rows(
 ) -> list[dict]:
     """Return the rows of one data set.
 
-    Stochastic methods have a row per seed, the others one with the first seed. Everything but a control also has a
-    row per correction.
+    Stochastic methods have a row per seed, the others one with the first seed. Everything but a control and an instance
+    also has a row per correction.
 
     Parameters
     ----------
     dataset
         Name of the data set.
     choice
-        Methods, controls, corrections and seeds of the run.
+        Methods, controls, corrections, seeds and instances of the run.
     methods
         The methods table.
     imported
@@ -56,6 +68,11 @@ def plan_rows(
         for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
             corrections = [] if method.is_control else choice.corrections
             rows += _corrections(dataset, name, (method.family, method.output_type), seed, corrections)
+    for instance in choice.instances:
+        method = methods[instance.base]
+        more = {"base_method": instance.base, "instance": instance.kind, "settings": instance.settings_text}
+        for seed in choice.seeds if method.stochastic else choice.seeds[:1]:
+            rows += _corrections(dataset, instance.name, (method.family, method.output_type), seed, [], **more)
     for planned in models:
         rows += _model_rows(dataset, planned, choice)
     for name in imported:
@@ -98,6 +115,7 @@ def _corrections(
             "seed": seed,
             "is_control": family == "control",
             "output_type": output_type,
+            "base_method": method,
             **PLAIN,
             **more,
         }

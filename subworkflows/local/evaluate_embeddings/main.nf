@@ -1,6 +1,7 @@
 /*
  * Contract: unchecked embeddings go in; every one passes the same validation gate, is corrected in each way asked for (and
- * passes the gate again), and is scored, probed and drawn. Nothing here depends on the method that made an embedding.
+ * passes the gate again), and is scored, probed and drawn. Nothing here depends on the method that made an embedding. Points of a sweep
+ * are scored only, and leave as results.
  */
 
 include { CORRECT_EMBEDDING                                } from '../../../modules/local/correct/embedding'
@@ -28,10 +29,12 @@ include { asGroup                                          } from '../utils_scfm
 include { asMeta                                           } from '../utils_scfmbench/groups'
 include { groupsOf                                         } from '../utils_scfmbench/groups'
 include { inGroups                                         } from '../utils_scfmbench/groups'
+include { isPoint                                          } from '../utils_scfmbench/groups'
 include { leftBy                                           } from '../utils_scfmbench/groups'
 include { made                                             } from '../utils_scfmbench/groups'
 include { membersOf                                        } from '../utils_scfmbench/groups'
 include { singly                                           } from '../utils_scfmbench/groups'
+include { withMembers                                      } from '../utils_scfmbench/groups'
 include { parseJson                                        } from '../utils_scfmbench'
 include { stepSettings                                     } from '../utils_scfmbench'
 
@@ -102,6 +105,7 @@ workflow EVALUATE_EMBEDDINGS {
 
     // further passes, which ranks are based on: the cells that all ranked embeddings have, where one lacks cells, and the held-out cells,
     // where a method was given the labels of the others
+    ch_main = ch_embedding.filter { meta, _parquet, _sidecar -> !isPoint(meta) }
     def listing = stepSettings(options, 'list_common_cells.py', ['min_rank_coverage'])
     def scoring_again = stepSettings(
         options,
@@ -110,7 +114,7 @@ workflow EVALUATE_EMBEDDINGS {
         ['scfm/metrics/*.py'],
     )
     def registries = files("${projectDir}/assets/{methods,corrections}.tsv") + files("${projectDir}/assets/schema_{methods,corrections}.json")
-    LIST_COMMON(withDataset(ofDatasetsWith('lacks_cells', ch_embedding), ch_obs), registries, listing + [kind: 'common'])
+    LIST_COMMON(withDataset(ofDatasetsWith('lacks_cells', ch_main), ch_obs), registries, listing + [kind: 'common'])
     ch_to_score_common = withDataset(toScoreAgain(ch_group, LIST_COMMON.out.cells), ch_obs_pca)
     SCORE_COMMON(ch_to_score_common, metrics, scoring_again + [kind: 'common'])
     SCORE_COMMON_ALONE(alone(ch_to_score_common, SCORE_COMMON.out.scores), metrics, scoring_again + [kind: 'common'])
@@ -123,14 +127,14 @@ workflow EVALUATE_EMBEDDINGS {
     def probing = stepSettings(options, 'probe_embedding.py', ['on_method_error', 'probe_', 'metrics_profile'])
     // probes need no neighbours but take them where they are; embeddings whose search was killed come last
     ch_to_probe = withDataset(
-        ch_searched.mix(notIn(ch_group, ch_searched)).filter { _group -> !options.skip_probing },
+        noPoints(ch_searched.mix(notIn(ch_group, ch_searched))).filter { _group -> !options.skip_probing },
         ch_dataset.map { dataset, _prepared, obs, _pca, splits -> [dataset, obs, splits] },
     )
     PROBE_EMBEDDING(ch_to_probe, probing)
     PROBE_EMBEDDING_ALONE(alone(ch_to_probe, PROBE_EMBEDDING.out.probing), probing)
 
     def drawing = stepSettings(options, 'draw_umaps.py', ['on_method_error', 'umap_', 'centroid_maps'])
-    ch_to_draw = withDataset(ch_neighbors.filter { _group -> !options.skip_umap }, ch_obs)
+    ch_to_draw = withDataset(noPoints(ch_neighbors).filter { _group -> !options.skip_umap }, ch_obs)
     DRAW_UMAPS(ch_to_draw, drawing)
     DRAW_UMAPS_ALONE(alone(ch_to_draw, DRAW_UMAPS.out.umap), drawing)
 
@@ -167,9 +171,10 @@ workflow EVALUATE_EMBEDDINGS {
         .mix(ch_embedding.map { _meta, _parquet, sidecar -> sidecar })
 
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
-    embedding = ch_embedding
+    embedding = ch_main
     neighbors = singly(ch_neighbors)
     scores = singly(SCORE_EMBEDDING.out.tables.mix(SCORE_EMBEDDING_ALONE.out.tables))
+        .filter { meta, _table, _centroids -> !isPoint(meta) }
         .map { _meta, table, _centroids -> table }
         .filter { table -> table.size() > 0 }
     umap = singly(DRAW_UMAPS.out.umap.mix(DRAW_UMAPS_ALONE.out.umap)).filter { _meta, parquet -> parquet.size() > 0 }
@@ -177,12 +182,17 @@ workflow EVALUATE_EMBEDDINGS {
     results = ch_results
 
     emit:
-    embedding // channel: [ meta, parquet, sidecar ]
+    embedding // channel: [ meta, parquet, sidecar ], no points of a sweep
     neighbors // channel: [ meta, parquet, sidecar, knn ]
-    scores    // channel: scores.tsv
+    scores    // channel: scores.tsv, no points of a sweep
     umap      // channel: [ meta, parquet ]
     plots     // channel: [ png, ... ]
     results   // channel: file or [ file, ... ]
+}
+
+// Groups without the points of a sweep.
+def noPoints(ch_groups) {
+    return withMembers(ch_groups) { item -> !isPoint(item[0]) }
 }
 
 // Prefixes of the parameters that corrections read, from the corrections table.

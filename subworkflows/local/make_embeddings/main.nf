@@ -28,6 +28,7 @@ include { IMPORT_EMBEDDING               } from '../../../modules/local/import/e
 include { MERGE_SHARDS                   } from '../../../modules/local/merge/shards'
 include { SPLIT_CELLS                    } from '../../../modules/local/split/cells'
 include { asMeta                         } from '../utils_scfmbench/groups'
+include { parseText                      } from '../utils_scfmbench'
 include { stepSettings                   } from '../utils_scfmbench'
 
 workflow MAKE_EMBEDDINGS {
@@ -49,32 +50,32 @@ workflow MAKE_EMBEDDINGS {
             method: true
         } // channels: [ dataset, meta, prepared, obs, pca, splits ]
 
-    // methods and controls; one that continues the model of another (`starts_from`) reads its parameters too
+    // methods and controls, and configured instances of methods, whose own settings come last; one that continues the model of another (`starts_from`) reads its parameters too
     def continues = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t').collectEntries { row -> [row.name, row.starts_from] }
     ch_method = ch_raw.method
         .map { _dataset, meta, prepared, obs, pca, _splits ->
             def settings = stepSettings(
                 options,
                 'integrate_cells.py',
-                ['n_pcs', 'on_method_error', "${meta.method}_"] + (continues[meta.method] ? ["${continues[meta.method]}_"] : []),
-                ["scfm/integration/${meta.method}.py"],
+                ['n_pcs', 'on_method_error', "${meta.base_method}_"] + (continues[meta.base_method] ? ["${continues[meta.base_method]}_"] : []),
+                ["scfm/integration/${meta.base_method}.py"],
             )
-            [meta, prepared, obs, pca, [], settings]
+            [meta, prepared, obs, pca, [], settings + parseText(meta.settings)]
         }
         .branch { meta, _prepared, _obs, _pca, _start, _settings ->
             control: meta.family == 'control'
-            pca: meta.method == 'pca'
-            harmony: meta.method == 'harmony'
-            scanorama: meta.method == 'scanorama'
-            scvi: meta.method == 'scvi'
-            scanvi: meta.method == 'scanvi'
-            combat: meta.method == 'combat'
-            linear: meta.method == 'linear'
-            fastmnn: meta.method == 'fastmnn'
-            bbknn: meta.method == 'bbknn'
+            pca: meta.base_method == 'pca'
+            harmony: meta.base_method == 'harmony'
+            scanorama: meta.base_method == 'scanorama'
+            scvi: meta.base_method == 'scvi'
+            scanvi: meta.base_method == 'scanvi'
+            combat: meta.base_method == 'combat'
+            linear: meta.base_method == 'linear'
+            fastmnn: meta.base_method == 'fastmnn'
+            bbknn: meta.base_method == 'bbknn'
             other: true
         } // channels: [ meta, prepared, obs, pca, model to continue, settings ]
-    ch_method.other.subscribe { item -> refuse('method', item[0].method) }
+    ch_method.other.subscribe { item -> refuse('method', item[0].base_method) }
 
     def tables = files("${projectDir}/assets/{methods.tsv,schema_methods.json}")
     PCA(ch_method.pca, tables)
@@ -190,8 +191,8 @@ workflow MAKE_EMBEDDINGS {
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
     )
-    model = SCVI.out.model
-    harmony = HARMONY.out.model
+    model = SCVI.out.model.filter { meta, _folder -> !meta.instance }
+    harmony = HARMONY.out.model.filter { meta, _folder -> !meta.instance }
     history = channel.empty().mix(
         PCA.out.history,
         HARMONY.out.history,
@@ -213,13 +214,15 @@ workflow MAKE_EMBEDDINGS {
     harmony   // channel: [ meta, folder ]
 }
 
-// Inputs of a method with the trained model that it continues, of the same data set and seed; where that was not made, with none.
+// Inputs of a method and of its instances with the trained model that they continue, of the same data set and seed (never that of an
+// instance); where that was not made, with none.
 def continuing(ch_method, ch_model) {
     return ch_method
         .map { item -> [[item[0].dataset, item[0].seed], item] }
-        .join(ch_model.map { meta, folder -> [[meta.dataset, meta.seed], folder] }, remainder: true)
-        .filter { _key, item, _folder -> item != null }
-        .map { _key, item, folder -> item[0..3] + [folder ?: []] + item.drop(5) }
+        .groupTuple()
+        .join(ch_model.filter { meta, _folder -> !meta.instance }.map { meta, folder -> [[meta.dataset, meta.seed], folder] }, remainder: true)
+        .filter { _key, items, _folder -> items != null }
+        .flatMap { _key, items, folder -> items.collect { item -> item[0..3] + [folder ?: []] + item.drop(5) } }
 }
 
 // A row of the plan that no process is there for: the registry has it and this file does not.

@@ -8,6 +8,7 @@ include { DESCRIBE_DESIGN  } from '../../../modules/local/describe/design'
 include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
 include { findPath         } from '../utils_scfmbench'
 include { parseJson        } from '../utils_scfmbench'
+include { parseText        } from '../utils_scfmbench'
 include { samplesheetPaths } from '../utils_scfmbench'
 include { stepSettings     } from '../utils_scfmbench'
 include { weightFiles      } from '../utils_scfmbench'
@@ -20,7 +21,7 @@ workflow PREPARE_DATA {
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
-    def lists = ['hvg_exclude', 'hvg_force', 'model_options'].collect { name -> options[name] }.findAll { text -> text }
+    def lists = ['hvg_exclude', 'hvg_force', 'model_options', 'sweep'].collect { name -> options[name] }.findAll { text -> text }
     ch_named = ch_input.map { sheet, made ->
         (samplesheetPaths(sheet) + lists).unique().collect { text -> [text, made[text] ?: findPath(samplesheet, text)] }
     }
@@ -118,7 +119,9 @@ def withSizes(rows, datasets, options) {
     def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t')
     def dims = models.collectEntries { model -> [model.name, model.dims.tokenize(',').collect { number -> number as int }.max()] }
     def sizes = datasets.collectEntries { row -> [row.dataset, [n_cells: row.n_cells, n_genes: row.n_genes]] }
-    def common = ['n_pcs', 'scanorama_dims', 'scvi_n_latent'].collect { name -> options[name] as int }.max()
+    def wide = ['n_pcs', 'scanorama_dims', 'scvi_n_latent']
+    def settings = [options] + rows.collect { row -> parseText(row.settings) }
+    def common = settings.collectMany { given -> given.subMap(wide).values() }.collect { value -> value as int }.max()
     return rows.collect { row ->
         row + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : common)]
     }

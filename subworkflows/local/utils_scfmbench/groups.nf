@@ -10,6 +10,11 @@ def asMeta(row) {
     return row - row.subMap('task_group') + [id: "${row.dataset}.${row.embedding}".toString()]
 }
 
+// Whether an embedding is a point of a sweep. Points are scored, and no step after that takes them.
+def isPoint(meta) {
+    return meta.instance == 'sweep'
+}
+
 // Rows of the plan that will run -> channel (value): map: embedding id -> [ name of its group, ids of the group in the order of the plan ].
 def groupsOf(ch_plan) {
     return ch_plan

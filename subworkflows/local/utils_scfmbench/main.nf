@@ -101,6 +101,11 @@ def parseJson(path) {
     return new groovy.json.JsonSlurper().parseText(path.text)
 }
 
+// A JSON text as lists and maps.
+def parseText(text) {
+    return new groovy.json.JsonSlurper().parseText(text)
+}
+
 // A YAML file as lists and maps.
 def readYaml(path) {
     return new org.yaml.snakeyaml.Yaml().load(path.text)

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PLAN_COLUMNS = (
     *IDENTITY,
+    "base_method",
+    "instance",
+    "settings",
     "is_control",
     "output_type",
     "model",

@@ -44,6 +44,7 @@ process CHECK_INPUTS {
     stub:
     """
     printf '%s' ${jsonWord(settings.params)} > params.json
-    write_stub.py check_inputs --input ${samplesheet} --params params.json --assets . --outdir . --process ${task.process}
+    printf '%s' ${jsonWord(settings.staged)} > staged.json
+    write_stub.py check_inputs --input ${samplesheet} --params params.json --staged staged.json --assets . --outdir . --process ${task.process}
     """
 }

@@ -30,7 +30,8 @@ process INTEGRATE_CELLS {
     printf '%s' ${jsonWord(settings)} > params.json
 
     integrate_cells.py \\
-        --method ${meta.method} \\
+        --method ${meta.base_method} \\
+        --name ${meta.method} \\
         --dataset ${meta.dataset} \\
         --prepared ${prepared} \\
         --obs ${obs} \\
