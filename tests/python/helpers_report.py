@@ -43,6 +43,12 @@ METHODS = {
     "shuffled_within_label": ("control", True, 0.90, 0.96),
     "label_onehot": ("control", True, 1.0, 0.97),
 }
+#: points of a sweep of Harmony, as METHODS
+POINTS = {
+    "harmony-theta0": ("neighbor_graph", False, 0.79, 0.34),
+    "harmony-theta2": ("neighbor_graph", False, 0.77, 0.70),
+    "harmony-theta8": ("neighbor_graph", False, 0.52, 0.76),
+}
 STOCHASTIC = {"scvi", "random", "shuffled"}
 SEEDS = (0, 1)
 BY_LABEL = ("bras", "cilisi", "kbet", "silhouette", "isolated")
@@ -83,6 +89,9 @@ def plan_rows(datasets=tuple(DATASETS), methods=tuple(METHODS)) -> pd.DataFrame:
                             "family": family,
                             "correction": correction,
                             "seed": seed,
+                            "base_method": method,
+                            "instance": "",
+                            "settings": "{}",
                             "is_control": control,
                             "output_type": "embedding",
                             "model": "",
@@ -91,6 +100,29 @@ def plan_rows(datasets=tuple(DATASETS), methods=tuple(METHODS)) -> pd.DataFrame:
                             "reason": "",
                         }
                     )
+    return pd.DataFrame(rows)
+
+
+def point_rows(dataset: str) -> pd.DataFrame:
+    """Return the plan of the sweep: every point with both seeds."""
+    rows = [
+        {
+            "dataset": dataset,
+            "embedding": f"{method}.raw.{seed}",
+            "method": method,
+            "family": POINTS[method][0],
+            "correction": "raw",
+            "seed": seed,
+            "base_method": "harmony",
+            "instance": "sweep",
+            "settings": json.dumps({"harmony_theta": int(method.removeprefix("harmony-theta"))}),
+            "is_control": False,
+            "output_type": "embedding",
+            **dict.fromkeys(("model", "status", "reason_code", "reason"), ""),
+        }
+        for method in POINTS
+        for seed in SEEDS
+    ]
     return pd.DataFrame(rows)
 
 
@@ -142,7 +174,7 @@ def sidecar_of(row, n: int, *, lost: int = 0) -> dict:
 
 def score_rows(row, metrics: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Return scores: a base per method and group of metrics plus noise; one metric is not defined in ``ifnb``."""
-    _, _, bio, batch = METHODS[row.method]
+    _, _, bio, batch = (METHODS | POINTS)[row.method]
     batch = min(0.95, batch + 0.15) if row.correction != "raw" else batch
     facts = DATASETS[row.dataset]
     rows = []
@@ -351,7 +383,8 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
         folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     plan, metrics = plan_rows(datasets, methods), load_metrics()
-    write_table(plan, root / "plan.tsv")
+    points = point_rows("pbmc") if "pbmc" in datasets and "harmony" in methods else plan.iloc[:0]
+    write_table(pd.concat([plan, points], ignore_index=True), root / "plan.tsv")
     write_json(
         root / "datasets.json",
         [
@@ -387,6 +420,8 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
                 write_plot(plots / f"{row.dataset}.{row.embedding}.umap_{key}.png")
         if row.method == "scvi" and row.correction == "raw":
             write_history(histories / f"{row.dataset}.{row.embedding}.history.csv", rng)
+    for row in points.itertuples():
+        _write_point(results, row, metrics, np.random.default_rng(int(row.seed)))
     write_diagnosis(results, plan)
     if "pbmc" in datasets:
         for kind in ("common", "held_out"):
@@ -417,6 +452,15 @@ def write_run(root: Path, *, seed: int = 0, datasets=tuple(DATASETS), methods=tu
         plots,
         histories,
     )
+
+
+def _write_point(results: Path, row, metrics: pd.DataFrame, rng: np.random.Generator) -> None:
+    """Write what the steps leave of a point of a sweep: scores, and nothing after them."""
+    name = f"{row.dataset}.{row.embedding}"
+    write_json(results / f"{name}.json", sidecar_of(row, sum(DATASETS[row.dataset]["batches"].values())))
+    write_table(score_rows(row, metrics, rng), results / f"{name}.scores.tsv")
+    for step in ("embed", "validate", "neighbors", "score"):
+        write_json(results / f"{name}.{step}.status.json", status_of(row, step))
 
 
 def _write_embedding(results: Path, row, metrics: pd.DataFrame, rng: np.random.Generator) -> None:

@@ -33,8 +33,9 @@ from scfm.report.sections.residual import cluster_sections
 from scfm.report.sections.scores import metric_tip
 from scfm.report.tables.collect import collect_results
 from scfm.report.tables.names import Names
+from scfm.report.tables.sweep_rules import pareto_front
 from scfm.report.view.data import load_report_data, read_citations
-from scfm.report.view.summary import pareto_front, summarise, total_columns
+from scfm.report.view.summary import summarise, total_columns
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_every_data_set_has_every_section(modules):
     for name in ("ifnb", "pbmc"):
         # the batch of ifnb is declared biological: it has no total, no trade-off and no changes of totals
         has_total, maps = name == "pbmc", ["centroid_maps"] if name == "pbmc" else []
-        assert keys_of(modules["tradeoff"], name) == (["tradeoff"] if has_total else [])
+        assert keys_of(modules["tradeoff"], name) == (["tradeoff", "sweeps"] if has_total else [])
         assert keys_of(modules["trust"], name) == [
             "controls",
             "baselines",
@@ -410,6 +411,7 @@ def test_a_run_that_left_nothing_still_has_a_report(tmp_path):
     parts = {m.key: m for m in build_modules(bare)}
     assert [key for key, module in parts.items() if module.sections] == [
         "verdict",
+        "tradeoff",
         "cards",
         "trust",
         "provenance",

@@ -44,7 +44,7 @@ workflow REPORT_RESULTS {
     COLLECT_RESULTS(
         ch_check,
         ch_files,
-        files("${projectDir}/assets/{methods,metrics,models,tables}.tsv") + files("${projectDir}/assets/schema_*.json"),
+        files("${projectDir}/assets/{methods,metrics,models,strengths,tables}.tsv") + files("${projectDir}/assets/schema_*.json"),
         runSettings(options, 'collect_results.py', []),
         ch_files.map { _files -> failedTasks(options.outdir) },
     )

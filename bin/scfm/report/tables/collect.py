@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import write_json, write_table
 from scfm.registries.schemas import Schemas
-from scfm.report.tables import checks, cost, resources, status
+from scfm.registries.strengths import Strength, load_strengths
+from scfm.report.tables import checks, cost, resources, status, sweep
 from scfm.report.tables.load import Collected, collect, read_metrics
 from scfm.report.tables.names import Names, read_methods
 from scfm.report.tables.rating import rate, score_messages
@@ -34,6 +35,7 @@ def build_tables(
     *,
     names: Names = NAMELESS,
     trace: "pd.DataFrame | None" = None,
+    strengths: Mapping[str, Strength] | None = None,
 ) -> dict[str, Any]:
     """Return the published tables by name (``warnings`` and ``verdict`` as plain objects).
 
@@ -51,11 +53,21 @@ def build_tables(
         Titles for the messages.
     trace
         Nextflow's trace (``resources.read_trace``), if there is one.
+    strengths
+        ``assets/strengths.tsv``, for the elbow of a sweep.
+
+    Points of a sweep are in ``sweep``, ``status``, ``resources`` and the tables of the steps; totals, messages and
+    predicted cost are about everything else.
     """
     attempts = resources.last_attempts(trace) if trace is not None else {}
     steps_off = [step for step, switch in status.SWITCHES.items() if params.get(switch)]
     state = status.build_status(found, steps_off=steps_off, attempts=attempts)
     limits = Limits.of(params)
+    measured = resources.build_resources(found, trace)
+    tried = sweep.build_sweep(
+        found, metrics, limits, status=state, strengths=strengths or {}, holding_out=names.holding_out
+    )
+    everything, found = found, sweep.without_points(found)
     scored, anchors, totals = rate(found, metrics, limits, names)
     told = checks.all_messages(
         found,
@@ -65,19 +77,19 @@ def build_tables(
         disagreement_gap=float(params.get("disagreement_gap") or checks.DISAGREEMENT_GAP),
         steps_off=steps_off,
     )
-    measured = resources.build_resources(found, trace)
     costs = cost.build_cost(found, measured, params)
     told += [*score_messages(found, anchors, totals, names, limits), *cost.cost_messages(found, costs, names, params)]
     return {
-        **found.tables,
-        **scored,
+        **everything.tables,
+        **sweep.with_points(scored, everything),
+        "sweep": tried,
         "totals": totals.sort_values(found.schemas.key("totals"), ignore_index=True),
         "status": state,
         "resources": measured,
         "cost": costs,
         "warnings": checks.sort_messages(told),
         "datasets": describe_datasets(found),
-        "embeddings": describe_embeddings(found),
+        "embeddings": describe_embeddings(everything),
         "verdict": status.verdict(state, status.failed_dataset_steps(found, steps_off)),
     }
 
@@ -146,8 +158,11 @@ def collect_results(
         found,
         metrics,
         params,
-        names=Names.of(read_methods(methods_table), metrics, found.plan, checks.random_models(found.sidecars)),
+        names=Names.of(
+            read_methods(methods_table, found.plan), metrics, found.plan, checks.random_models(found.sidecars)
+        ),
         trace=resources.read_trace(trace) if trace else None,
+        strengths=load_strengths(metrics_table.with_name("strengths.tsv")),
     )
     write_tables(tables, found.schemas, outdir)
     levels = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scfm.registries.corrections import load_corrections
+from scfm.registries.instances import title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,11 +91,12 @@ class Names:
         return self.method(name, correction) + (f", seed {seed}" if seeds > 1 else "")
 
 
-def read_methods(path: Path | str) -> "pd.DataFrame":
+def read_methods(path: Path | str, plan: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Read the methods table, and ``models.tsv`` in the same folder if it is there.
 
     Columns ``name, title, reference, needs_labels, holds_out`` (text, empty for models). Every model has a twin with
-    random weights. The tables' own loaders check them at the start of a run.
+    random weights, and every configured instance of the plan has the row of its method under its own name and title.
+    The tables' own loaders check them at the start of a run.
     """
     import pandas as pd
 
@@ -105,4 +108,16 @@ def read_methods(path: Path | str) -> "pd.DataFrame":
         for t in tables
     ]
     twins = [f.assign(name=f["name"] + "_random", title=f["title"] + " (random weights)") for f in frames[1:]]
-    return pd.concat([*frames, *twins], ignore_index=True)
+    table = pd.concat([*frames, *twins], ignore_index=True)
+    return table if plan is None else pd.concat([table, _instances(table, plan)], ignore_index=True)
+
+
+def _instances(methods: "pd.DataFrame", plan: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of the configured instances of a plan."""
+    rows = plan[plan["instance"] != ""].drop_duplicates("method")[["method", "base_method", "instance", "settings"]]
+    table = methods.merge(rows, left_on="name", right_on="base_method")
+    table["title"] = [
+        title_of(r.title, r.base_method, r.instance, json.loads(r.settings))
+        for r in table[["title", "base_method", "instance", "settings"]].itertuples(index=False, name="Row")
+    ]
+    return table.assign(name=table["method"])[list(methods.columns)]

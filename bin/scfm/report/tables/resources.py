@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.registries.instances import base_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +121,8 @@ def step_of(process: str, tag: str) -> str | None:
     --------
     >>> step_of("HARMONY", "pbmc.harmony.raw.0"), step_of("UCE", "pbmc.uce_random.raw.0 shard_000")
     ('embed', 'embed')
+    >>> step_of("HARMONY", "pbmc.harmony-theta8.raw.0")
+    'embed'
     >>> step_of("PROBE_EMBEDDING_ALONE", "pbmc.harmony.raw.0")
     'probe'
     >>> step_of("MULTIQC", "report") is None
@@ -129,7 +132,7 @@ def step_of(process: str, tag: str) -> str | None:
     if process in STEP_OF_PROCESS:
         return STEP_OF_PROCESS[process]
     method = next(iter(tag.split(".")[1:]), "")
-    return "embed" if process.lower() in {method, method.removesuffix("_random")} else None
+    return "embed" if process.lower() in {base_of(method), method.removesuffix("_random")} else None
 
 
 def read_trace(path: Path | str) -> "pd.DataFrame":

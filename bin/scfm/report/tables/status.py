@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scfm.io.tables import IDENTITY
+from scfm.registries.instances import SWEEP
 from scfm.report.tables import diagnosed
 from scfm.report.tables.common_pass import STEPS as PASSES
 from scfm.report.tables.common_pass import expected
@@ -38,6 +39,8 @@ DATASET_STEPS: dict[str, tuple[str, ...]] = {
     "orthogonal": ("gmt", "network", "modality_keys", "clinical_keys"),
     "query": ("query",),
 }
+#: steps that the points of a sweep don't have
+NOT_OF_POINTS = frozenset({PASSES["common"], "probe", "umap"})
 #: step -> the parameter that leaves it out
 SWITCHES = {
     "probe": "skip_probing",
@@ -62,7 +65,9 @@ _NOT_PREPARED_TEXT = (
 )
 
 
-def steps_of(correction: str, *, passes: Iterable[str] = (), is_diagnosed: bool = False) -> dict[str, str | None]:
+def steps_of(
+    correction: str, *, passes: Iterable[str] = (), is_diagnosed: bool = False, is_point: bool = False
+) -> dict[str, str | None]:
     """Return the steps of an embedding, in order, each with the step it needs.
 
     Parameters
@@ -73,9 +78,13 @@ def steps_of(correction: str, *, passes: Iterable[str] = (), is_diagnosed: bool 
         Steps of the further passes that score it.
     is_diagnosed
         Whether it is among the embeddings that are diagnosed.
+    is_point
+        Whether it is a point of a sweep, which is scored and nothing more.
     """
     steps = RAW_STEPS if correction == "raw" else CORRECTED_STEPS
     steps = {**steps, **dict.fromkeys(passes, "validate")}
+    if is_point:
+        return {step: needs for step, needs in steps.items() if step not in NOT_OF_POINTS}
     return {**steps, diagnosed.STEP: "score"} if is_diagnosed else steps
 
 
@@ -111,7 +120,8 @@ def build_status(
     for row in sorted(found.plan.itertuples(), key=lambda r: (r.correction != "raw", r.dataset, r.embedding)):
         name = (row.dataset, row.embedding)
         passes = [step for step, names in again.items() if name in names]
-        steps = steps_of(row.correction, passes=passes, is_diagnosed=name in chosen)
+        is_point = row.instance == SWEEP
+        steps = steps_of(row.correction, passes=passes, is_diagnosed=name in chosen, is_point=is_point)
         for step, needs in steps.items():
             earlier = outcome.get((row.dataset, row.embedding, needs)) if needs else None
             if step == "correct":

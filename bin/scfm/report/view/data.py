@@ -19,6 +19,7 @@ from scfm.registries.typed import read_typed
 from scfm.report.tables.load import read_metrics, read_plan, table_named
 from scfm.report.tables.names import Names, read_methods
 from scfm.report.tables.pairs import is_primary, primary_pairs
+from scfm.report.tables.sweep import drop_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: behind the title of an embedding that lacks too many cells to be ranked
 INCOMPLETE_MARK = " [incomplete]"
+#: tables about embeddings that the report reads with the points of sweeps: a point that failed is told
+_OF_POINTS = frozenset({"status"})
 
 
 @dataclass
@@ -41,10 +44,11 @@ class ReportData:
     Attributes
     ----------
     plan
-        ``plan.tsv``.
+        ``plan.tsv`` without the points of sweeps.
     tables
         The published tables by name; also attributes (``data.scores``). Those that have keys hold the rows of the
-        primary keys only; ``other_totals`` are the totals of all other pairs of keys.
+        primary keys only; ``other_totals`` are the totals of all other pairs of keys. Points of sweeps are in ``sweep``
+        and ``status`` only.
     messages, datasets, embeddings, verdict
         ``warnings.json``, ``datasets.json``, ``embeddings.json`` and ``verdict.json``.
     metrics, methods
@@ -192,15 +196,14 @@ def load_report_data(
     messages = read_json(tables / "warnings.json")
     random_weights = {m["method"] for m in messages if m["code"] == "W-MOD-05"}
     chosen = read_json(params)
-    planned, metrics, methods = (
-        read_plan(plan),
-        read_metrics(assets / "metrics.tsv", chosen.get("metrics_profile", "standard")),
-        read_methods(assets / "methods.tsv"),
-    )
+    planned = read_plan(plan)
+    metrics = read_metrics(assets / "metrics.tsv", chosen.get("metrics_profile", "standard"))
+    methods = read_methods(assets / "methods.tsv", planned)
     datasets = read_json(tables / "datasets.json")
     found = {name: read_typed(tables / f"{name}.tsv", name, schemas) for name in schemas.tables}
+    found = {name: t if name in _OF_POINTS else drop_points(t, planned) for name, t in found.items()}
     return ReportData(
-        plan=planned,
+        plan=drop_points(planned, planned),
         tables=_of_primary_keys(found, datasets),
         messages=messages,
         datasets=datasets,

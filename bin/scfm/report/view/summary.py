@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scfm.report.tables.sweep_rules import pareto_front
 from scfm.report.tables.totals import Limits, default_total, weights_of
 
 if TYPE_CHECKING:
@@ -148,21 +149,3 @@ def _why_no_total(reason: str) -> str:
     if len(set(codes)) == 1 and codes[0] in _NO_TOTAL:
         return _NO_TOTAL[codes[0]]
     return f"no total: {metrics[0]}" + (f" and {len(metrics) - 1} more" if len(metrics) > 1 else "")
-
-
-def pareto_front(bio: "pd.Series", batch: "pd.Series") -> "pd.Series":
-    """Return which rows no other row beats: at least as good in both scores and better in one (higher is better).
-
-    Rows without both scores are not on the front.
-    """
-    import numpy as np
-    import pandas as pd
-
-    points = np.column_stack([bio.to_numpy(dtype=float), batch.to_numpy(dtype=float)])
-    known = np.isfinite(points).all(axis=1)
-    front = known.copy()
-    for i in np.flatnonzero(known):
-        no_worse = (points[known] >= points[i]).all(axis=1)
-        better = (points[known] > points[i]).any(axis=1)
-        front[i] = not (no_worse & better).any()
-    return pd.Series(front, index=bio.index)

@@ -1,0 +1,103 @@
+"""Staged integration: scores after every stage, beside the uncorrected PCA and Harmony in one stage."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from scfm.inputs.keys import PAIR_COLUMNS
+from scfm.registries.instances import STAGE
+from scfm.report.page.html import number, signed
+from scfm.report.page.mqc import Section
+from scfm.report.page.said import said_section
+from scfm.report.page.tables import Cell, Column, Row, data_table
+from scfm.report.tables.totals import Limits, default_total
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scfm.report.view.data import ReportData
+
+#: what the stages are compared with, besides Harmony in one stage
+UNCORRECTED = "pca"
+
+
+def stage_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return bio and batch after every stage with every pair of keys; nothing of a run without stages."""
+    plan = data.of("plan", dataset)
+    stages = plan[plan["instance"] == STAGE]
+    if stages.empty:
+        return []
+    single = str(stages["base_method"].iloc[0])
+    names = [UNCORRECTED, *dict.fromkeys(stages["method"]), single]
+    scores = stage_scores(data, dataset, names)
+    pairs = list(dict.fromkeys(zip(scores["batch_key"], scores["label_key"], strict=True)))
+    rows = [
+        Row(data.names.method(name), [cell for pair in pairs for cell in _cells(scores, name, pair)])
+        for name in names
+        if name in set(plan["method"])
+    ]
+    columns = [
+        Column(f"{title}, {batch}", f"{words} with batch key '{batch}' and label key '{label}', mean over seeds")
+        for batch, label in pairs
+        for title, words in (("Bio", "Bio conservation"), ("Batch", "Batch removal"))
+    ]
+    last, limits = names[-2], Limits.of(data.params)
+    said = [
+        *(_compared(data, scores, (last, single), pair, limits.tie) for pair in pairs),
+        *dict.fromkeys(entry["text"] for entry in data.told(dataset, "W-STAGE-01")),
+    ]
+    return [
+        said_section(
+            "stages",
+            "Staged integration",
+            said,
+            data_table(columns, rows, corner="After"),
+            description=(
+                "Harmony corrects the first key of --stages inside every level of the next one, then that one, up to"
+                " the last across all cells. Beside them is Harmony in one stage, which corrects the batch key."
+            ),
+        )
+    ]
+
+
+def stage_scores(data: "ReportData", dataset: str, names: list[str]) -> "pd.DataFrame":
+    """Return ``batch_key, label_key, method, bio, batch`` of the raw embeddings of some methods, with every pair of
+    keys, the primary one first: means over seeds of the parts of the first raw total.
+    """
+    import pandas as pd
+
+    frames = [data.of(table, dataset) for table in ("totals", "other_totals")]
+    rows = default_total(pd.concat([f for f in frames if len(f)], ignore_index=True), data.params)
+    rows = rows[(rows["correction"] == "raw") & rows["method"].isin(names)]
+    keys = [*PAIR_COLUMNS, "method"]
+    return rows.groupby(keys, sort=False)[["bio", "batch"]].mean().astype(float).reset_index()
+
+
+def _values(scores: "pd.DataFrame", name: str, pair: tuple[str, str]) -> tuple[float, float]:
+    """Return bio and batch of a method with a pair of keys, NaN where it has none."""
+    batch, label = pair
+    found = scores[(scores["method"] == name) & (scores["batch_key"] == batch) & (scores["label_key"] == label)]
+    return (float(found["bio"].iloc[0]), float(found["batch"].iloc[0])) if len(found) else (float("nan"),) * 2
+
+
+def _cells(scores: "pd.DataFrame", name: str, pair: tuple[str, str]) -> list[Cell]:
+    return [Cell(number(v, 3), sort="" if math.isnan(v) else v) for v in _values(scores, name, pair)]
+
+
+def _compared(
+    data: "ReportData", scores: "pd.DataFrame", names: tuple[str, str], pair: tuple[str, str], tie: float
+) -> str:
+    """Return the sentence that compares the last stage with one stage; differences up to the tolerance are none."""
+    (bio, batch), (bio_single, batch_single) = (_values(scores, name, pair) for name in names)
+    changes = [("bio", bio - bio_single), ("batch", batch - batch_single)]
+    words = [
+        f"{what} is not known"
+        if math.isnan(change)
+        else f"{what} can't be told apart ({signed(change)})"
+        if abs(change) <= tie
+        else f"{what} is {'higher' if change > 0 else 'lower'} ({signed(change)})"
+        for what, change in changes
+    ]
+    last, single = (data.names.method(name) for name in names)
+    return f"{last} against {single}, batch key '{pair[0]}': {' and '.join(words)} (tolerance {tie:g})."
