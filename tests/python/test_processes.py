@@ -54,7 +54,8 @@ def _packages(path: Path) -> set[str]:
 def test_the_subworkflow_has_one_include_rule_and_call_per_process(process: str) -> None:
     text = (PROJECT / "subworkflows" / "local" / "make_embeddings" / "main.nf").read_text()
     generic, name = ("INTEGRATE_CELLS", "method") if FOLDERS[process] == "integrate/cells" else ("EMBED_CELLS", "model")
-    rule = "meta.family == 'control'" if process == "CONTROL" else f"meta.{name} == '{process.lower()}'"
+    key = "base_method" if name == "method" else name
+    rule = "meta.family == 'control'" if process == "CONTROL" else f"meta.{key} == '{process.lower()}'"
     outputs = ["embedding", "status", "history"] if name == "method" else ["shard"]
     for pattern in (
         rf"^include \{{ {generic} as {process}\s+\}} from '../../../modules/local/{FOLDERS[process]}'$",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: behind the title of an embedding that lacks too many cells to be ranked
 INCOMPLETE_MARK = " [incomplete]"
-#: tables about embeddings that the report reads with the points of sweeps: a point that failed is told
+#: tables about embeddings that the report reads with the points of sweeps: a point that failed is reported
 _OF_POINTS = frozenset({"status"})
 
 
