@@ -181,3 +181,18 @@ def test_the_report_shows_both_and_says_what_the_scores_are_about():
     assert "d: PCA making" in section.data
     assert section.data.index("d: preparation") < section.data.index("d: PCA making")
     assert cost_sections(SimpleNamespace(tables={"cost": cost.iloc[:0]})) == []
+
+
+def test_the_benchmark_compares_what_was_predicted_with_what_was_measured():
+    """A value that only one run has is never within the factor."""
+    import importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.spec_from_file_location("pilot", Path(__file__).parents[2] / "benchmarks" / "pilot.py")
+    pilot = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pilot)
+    keys = {"part": "making", "quantity": "seconds"}
+    before = pd.DataFrame([keys | {"method": m, "predicted": v} for m, v in (("a", 10), ("b", 10), ("c", 10))])
+    after = pd.DataFrame([keys | {"method": m, "measured": v} for m, v in (("a", 14), ("b", 16), ("d", 10))])
+    table = pilot.compare(before, after, 1.5).set_index("method")
+    assert table["within"].to_dict() == {"a": True, "b": False, "c": False, "d": False}

@@ -105,7 +105,7 @@ def build_cost(found: "Collected", resources: "pd.DataFrame", params: Mapping[st
     limits = _limits(params)
     rows: list[dict[str, Any]] = []
     for name, parts in pilots.items():
-        measured = pd.concat([_measured(found, resources, part) for part in parts], ignore_index=True)
+        measured = pd.concat([_of_pilot(found, resources, part) for part in parts], ignore_index=True)
         for (method, part, quantity), points in measured.groupby(["method", "part", "quantity"], sort=True):
             about = {"dataset": name, "method": method, "part": part, "quantity": quantity}
             rows += _rows(about, points, int(parts[0]["full_cells"]), limits[quantity])
@@ -122,13 +122,29 @@ def _limits(params: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _measured(found: "Collected", resources: "pd.DataFrame", pilot: Mapping[str, Any]) -> "pd.DataFrame":
+def _of_pilot(found: "Collected", resources: "pd.DataFrame", pilot: Mapping[str, Any]) -> "pd.DataFrame":
     """Return ``method, part, quantity, n_cells, value`` of one pilot."""
+    n_cells = found.facts.get(pilot["dataset"], {}).get("n_cells", pilot["pilot_cells"])
+    return cost_of_dataset(found.plan, resources, pilot["dataset"]).assign(n_cells=n_cells)
+
+
+def cost_of_dataset(plan: "pd.DataFrame", resources: "pd.DataFrame", dataset: str) -> "pd.DataFrame":
+    """Return ``method, part, quantity, value`` of one data set as it was run: seconds as means over seeds, memory in
+    MiB as the largest of any seed and task.
+
+    Parameters
+    ----------
+    plan
+        ``plan.tsv``.
+    resources
+        ``resources.tsv``.
+    dataset
+        Name of the data set.
+    """
     import pandas as pd
 
-    dataset = pilot["dataset"]
     rows = resources[(resources["dataset"] == dataset) & (resources["source"] != "trace")]
-    plan = found.plan[(found.plan["dataset"] == dataset) & (found.plan["correction"] == "raw")]
+    plan = plan[(plan["dataset"] == dataset) & (plan["correction"] == "raw")]
     methods = plan.set_index("embedding")["method"]
     rows = rows[rows["embedding"].isin(methods.index) | (rows["step"] == "prepare")]
     part = rows["step"].map(PARTS)
@@ -145,8 +161,7 @@ def _measured(found: "Collected", resources: "pd.DataFrame", pilot: Mapping[str,
         seconds=("seconds", "mean"), memory_mb=("memory_mb", "max")
     )
     tidy = whole.melt(["method", "part"], list(QUANTITIES), var_name="quantity", value_name="value")
-    n_cells = found.facts.get(dataset, {}).get("n_cells", pilot["pilot_cells"])
-    return pd.DataFrame(tidy.assign(n_cells=n_cells)).dropna(subset=["value"])
+    return pd.DataFrame(tidy).dropna(subset=["value"])
 
 
 def _rows(about: Mapping[str, Any], points: "pd.DataFrame", n_full: int, limit: float | None) -> list[dict[str, Any]]:
