@@ -9,7 +9,7 @@ from typing import Any
 
 from scfm.registries.datasets import load_catalogue
 from scfm.report.sections.provenance import source_sections
-from scfm.report.sections.record import changed_parameters
+from scfm.report.sections.record import changed_parameters, parameters_digest
 from scfm.report.tables.collect import describe_datasets
 from scfm.report.tables.load import Collected, _sort_json
 
@@ -117,3 +117,10 @@ def test_only_parameters_that_differ_from_their_defaults_are_listed() -> None:
         ["umap", "true", "false"],
         ["weights_dir", "w", "not set"],
     ]
+
+
+def test_the_digest_of_the_parameters_is_that_of_the_settings_alone() -> None:
+    settings = {"n_hvg": 2000, "seeds": "0", "outdir": "a", "input": "a.csv", "run": {"command": "x"}}
+    same = {"seeds": "0", "n_hvg": 2000, "outdir": "b", "input": "b.csv", "report_title": "b"}
+    assert parameters_digest(settings) == parameters_digest(same)
+    assert parameters_digest(settings) != parameters_digest(settings | {"n_hvg": 1500})

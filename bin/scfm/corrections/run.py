@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.cells import align, labels_of, read_cells
+from scfm.embeddings.preparation import PREPARATION, preparation_of
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding
@@ -96,6 +97,7 @@ def correct_embedding(
         n_dims=corrected.shape[1],
         details={
             "corrected_from": parent["embedding"],
+            PREPARATION: preparation_of(obs_path),
             "not_embedded": parent.get("not_embedded", []),
             **({"labels_seen": True} if parent.get("labels_seen") else {}),
         },

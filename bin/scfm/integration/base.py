@@ -194,6 +194,13 @@ class MethodInputs:
                 )
         return obs.loc[self.cell_ids, names]
 
+    @cached_property
+    def preparation(self) -> str | None:
+        """The preparation that all files given belong to (:func:`scfm.embeddings.preparation.one_preparation`)."""
+        from scfm.embeddings.preparation import one_preparation
+
+        return one_preparation([self.obs_path, self.pca_path, self.prepared_path])
+
     def _prepared(self) -> Path:
         if self.prepared_path is None:
             raise ScfmError("This method reads expression: give --prepared.")

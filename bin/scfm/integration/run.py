@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.embeddings.graph import CellGraph
+from scfm.embeddings.preparation import PREPARATION
 from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecked
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs
@@ -83,10 +84,11 @@ def run_method(
     """
     module = load_method(method.name)
     settings = settings_of(method, params)
+    preparation = inputs.preparation
     watch = Stopwatch()
     output = module.integrate(inputs, settings, seed)
     seconds = watch.seconds
-    details = dict(output.details)
+    details = {**output.details, PREPARATION: preparation}
     if method.holds_out:
         details["labels_seen"] = True
     name = name or method.name

@@ -54,6 +54,19 @@ def read_arrow(path: Path | str, columns: Sequence[str] | None = None) -> "pa.Ta
         return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
+def read_note(path: Path | str, key: str) -> str | None:
+    """Return a note that a parquet file has beside its columns (its schema's metadata); None where it has none.
+
+    Raises
+    ------
+    ScfmError
+        The file is damaged.
+    """
+    with open_parquet(path) as file:
+        found = (file.schema_arrow.metadata or {}).get(key.encode())
+    return None if found is None else found.decode()
+
+
 def read_frame(path: Path | str) -> "pd.DataFrame":
     """Read a parquet file as a table of pandas; see :func:`read_arrow`."""
     return read_arrow(path).to_pandas(use_threads=False)

@@ -37,10 +37,12 @@ class EmbeddingWriter:
         Parquet file.
     n_dims
         Number of columns ``dim_*``.
+    notes
+        Texts stored beside the columns, see :func:`scfm.io.parquet.read_note`.
     """
 
-    def __init__(self, path: Path | str, n_dims: int) -> None:
-        self.path, self.n_dims = Path(path), n_dims
+    def __init__(self, path: Path | str, n_dims: int, notes: Mapping[str, str] | None = None) -> None:
+        self.path, self.n_dims, self.notes = Path(path), n_dims, notes
         self._partial = self.path.with_name(self.path.name + ".part")
         self._parts: list[tuple[list[str], np.ndarray]] = []
         self._waiting = 0
@@ -51,7 +53,8 @@ class EmbeddingWriter:
         import pyarrow.parquet as pq
 
         names = [f"dim_{j}" for j in range(self.n_dims)]
-        self._schema = pa.schema([(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)])
+        columns = [(CELL_ID, pa.string()), *((name, pa.float32()) for name in names)]
+        self._schema = pa.schema(columns, metadata=self.notes)
         self._writer = pq.ParquetWriter(self._partial, self._schema, use_dictionary=False, write_page_checksum=True)
         return self
 
@@ -106,7 +109,13 @@ class EmbeddingWriter:
             self._partial.unlink(missing_ok=True)
 
 
-def write_embedding(path: Path | str, cell_ids: np.ndarray | pd.Index | list[str], values: np.ndarray) -> None:
+def write_embedding(
+    path: Path | str,
+    cell_ids: np.ndarray | pd.Index | list[str],
+    values: np.ndarray,
+    *,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write an embedding table.
 
     Parameters
@@ -117,6 +126,8 @@ def write_embedding(path: Path | str, cell_ids: np.ndarray | pd.Index | list[str
         Cell ids, shape (n_cells,).
     values
         Coordinates, shape (n_cells, n_dims); stored as float32.
+    notes
+        See :class:`EmbeddingWriter`.
 
     Raises
     ------
@@ -126,7 +137,7 @@ def write_embedding(path: Path | str, cell_ids: np.ndarray | pd.Index | list[str
     import numpy as np
 
     values = np.asarray(values)
-    with EmbeddingWriter(path, values.shape[1] if values.ndim == 2 else 0) as writer:
+    with EmbeddingWriter(path, values.shape[1] if values.ndim == 2 else 0, notes) as writer:
         writer.add(cell_ids, values)
 
 
@@ -187,7 +198,13 @@ def put_identity(table: pd.DataFrame, sidecar: Mapping[str, Any]) -> None:
         table.insert(position, column, sidecar[column])
 
 
-def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, str] | None = None) -> None:
+def write_table(
+    frame: pd.DataFrame,
+    path: Path | str,
+    *,
+    types: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a tidy table: parquet or TSV by the file's ending.
 
     Parameters
@@ -200,6 +217,8 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
     types
         Arrow type of every column of a parquet file (``string``, ``double``, ``int64``, ``bool``), so that a column
         without any value keeps its type; by default those of the frame.
+    notes
+        Only with ``types``: texts stored beside the columns, see :func:`scfm.io.parquet.read_note`.
     """
     if types is not None:
         import pyarrow as pa
@@ -209,7 +228,7 @@ def write_table(frame: pd.DataFrame, path: Path | str, *, types: Mapping[str, st
             c: pa.array(frame[c].where(frame[c].notna(), None).tolist(), type=pa.type_for_alias(kind))
             for c, kind in types.items()
         }
-        pq.write_table(pa.table(columns), path, write_page_checksum=True)
+        pq.write_table(pa.table(columns, metadata=notes), path, write_page_checksum=True)
     elif str(path).endswith(".parquet"):
         frame.to_parquet(path, index=False, write_page_checksum=True)
     else:

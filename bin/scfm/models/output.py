@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scfm.embeddings.preparation import PREPARATION, preparation_of
 from scfm.embeddings.sidecar import make_sidecar
 from scfm.errors import ScfmError
 from scfm.io.checksums import sha256_of
@@ -86,7 +87,8 @@ def embed_file(
                 sample.append(part)
     if precision == "bf16" and report.cells_out:
         drift = _drift(cls(weights, typed, precision="fp32", **how), counts, sample, options)
-    sidecar = _sidecar(model, report, dataset=dataset, method=method, details=drift)
+    details = drift | {PREPARATION: preparation_of(Path(source))}
+    sidecar = _sidecar(model, report, dataset=dataset, method=method, details=details)
     write_json(output.with_suffix(".json"), sidecar)
     log.info(
         "%s: %d of %d cells, %d dims, %.1f cells/s",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.preparation import PREPARATION, preparation_digest
 from scfm.errors import ScfmError
 from scfm.inputs.gene_lists import match_genes
 from scfm.inputs.genes import find_names
@@ -189,6 +190,7 @@ def prepare(
     notes = [*kept.notes, *more, *chosen.warnings, *_size_notes(table, pca, int(params["n_pcs"]))]
     prepared = Prepared(counts, table, kept.obs, var, pca, kept.dropped)
     prepared.facts = _facts(prepared, row, chosen, n_dropped_genes=kept.n_dropped_genes, notes=notes)
+    prepared.facts[PREPARATION] = preparation_digest(table, var[[*of_genes, "highly_variable"]], pca.scores)
     return prepared
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scfm.embeddings.preparation import PREPARATION
 from scfm.inputs.keys import CARRIED, KEYS, LISTED
 from scfm.io.columns import writable
 from scfm.io.csr import CsrWriter
@@ -104,8 +105,11 @@ def write_prepared(prepared: Prepared, splits: "pd.DataFrame", outdir: Path) -> 
     with writing_hdf5(target) as file:
         put_anndata(file, to_anndata(prepared), compression="gzip", compression_opts=1)
         write_matrices(prepared, file)
-    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=OBS_TYPES | _listed_types(prepared.obs))
-    write_embedding(outdir / f"{dataset}.pca.parquet", prepared.obs["cell_id"].tolist(), prepared.pca.scores)
+    notes = {PREPARATION: prepared.facts[PREPARATION]}
+    types = OBS_TYPES | _listed_types(prepared.obs)
+    write_table(prepared.obs, outdir / f"{dataset}.obs.parquet", types=types, notes=notes)
+    cell_ids = prepared.obs["cell_id"].tolist()
+    write_embedding(outdir / f"{dataset}.pca.parquet", cell_ids, prepared.pca.scores, notes=notes)
     write_table(splits, outdir / f"{dataset}.splits.parquet")
     write_json(outdir / f"{dataset}.facts.json", prepared.facts)
     write_table(prepared.dropped, outdir / f"{dataset}.dropped_cells.tsv")

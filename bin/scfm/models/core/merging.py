@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scfm.embeddings.preparation import PREPARATION
 from scfm.errors import ScfmError
 from scfm.io.tables import join_embeddings, read_ids, read_json, write_json
 from scfm.models.core.shards import NO_ROW, no_row_warning
@@ -30,6 +31,7 @@ SAME = (
     "n_dims",
     "weights_sha256",
     "weights_random",
+    PREPARATION,
 )
 
 

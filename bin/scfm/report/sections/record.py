@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scfm.embeddings.preparation import PREPARATION
 from scfm.inputs.keys import primary_pair
 from scfm.registries.schemas import Schemas
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import table
 from scfm.report.page.templates import render
+from scfm.report.tables.preparations import made_from
+from scfm.text import plural
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
@@ -25,6 +31,9 @@ _RUN = {
 }
 #: parameters that are no settings of the analysis
 _NOT_SETTINGS = frozenset({"run", "code", "input"})
+#: more of them, of which the digest of the parameters does not depend
+_PLACES = frozenset({"outdir", "publish_dir_mode", "report_title"})
+_INPUTS = ["Data set", "File", "Batch key", "Label key", "Cells", "SHA-256", "Preparation", "Made from it"]
 
 
 def run_sections(data: "ReportData") -> list[Section]:
@@ -40,12 +49,21 @@ def run_sections(data: "ReportData") -> list[Section]:
             render(
                 "run.html.j2",
                 facts=facts,
+                digest=parameters_digest(data.params),
                 changed=table(["Parameter", "Here", "Default"], changed) if changed else "",
                 known=bool(data.defaults),
-                inputs=table(["Data set", "File", "Batch key", "Label key", "Cells", "SHA-256"], _inputs(data)),
+                inputs=table(_INPUTS, _inputs(data)),
             ),
         )
     ]
+
+
+def parameters_digest(params: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the settings of the analysis, 64 hexadecimal digits: equal for runs with the same settings,
+    whatever their inputs, folders and titles.
+    """
+    settings = {k: v for k, v in params.items() if k not in _NOT_SETTINGS | _PLACES}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def changed_parameters(params: dict[str, Any], defaults: dict[str, Any]) -> list[list[str]]:
@@ -78,7 +96,9 @@ def _words(value: Any) -> str:
 
 
 def _inputs(data: "ReportData") -> list[list[str]]:
-    """Return one row per data set: its file, keys, cells and checksum."""
+    """Return one row per data set: its file, keys, cells and checksum, its preparation and how many of its embeddings
+    name the same one.
+    """
     rows = []
     for name in data.dataset_names():
         row, facts = data.row(name), data.facts(name)
@@ -86,9 +106,11 @@ def _inputs(data: "ReportData") -> list[list[str]]:
         n_cells = facts.get("n_cells") or row.get("n_cells")
         file = facts.get("input") or {}
         checksum = file.get("sha256") or "–"
-        rows.append(
-            [name, str(row.get("h5ad") or "–"), batch_key, label_key, f"{n_cells:,}" if n_cells else "–", checksum]
-        )
+        cells = f"{n_cells:,}" if n_cells else "–"
+        preparation, made = facts.get(PREPARATION) or "–", made_from(data.embeddings, name)
+        alike = f"{list(made.values()).count(preparation)} of {plural(len(made), 'embedding')}" if made else "–"
+        file_name = str(row.get("h5ad") or "–")
+        rows.append([name, file_name, batch_key, label_key, cells, checksum, preparation, alike])
     return rows
 
 

@@ -9,6 +9,7 @@ from scfm.inputs.keys import PAIR_COLUMNS
 from scfm.registries.messages import SEVERITIES, message
 from scfm.report.tables.names import Names
 from scfm.report.tables.pairs import is_primary
+from scfm.report.tables.preparations import other_preparations
 from scfm.report.tables.rank_checks import DISAGREEMENT_GAP, circular_scores, disagreeing_metrics
 from scfm.report.tables.status import NO_RESULT, NOT_PREPARED, failed_dataset_steps
 from scfm.text import listing, plural
@@ -55,6 +56,7 @@ def all_messages(
         *failed_steps(tables["status"], names),
         *told_of_dataset_steps(found, steps_off),
         *unplanned_results(found),
+        *other_preparations(found.facts, found.sidecars, names),
         *undefined_metrics(found.scores, names, found.primary),
         *disagreeing_metrics(scores, metrics, names, disagreement_gap),
         *circular_scores(found.plan, names, found.held_out),
