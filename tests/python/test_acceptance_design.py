@@ -56,6 +56,13 @@ def test_01_a_crossed_design_has_no_confounding_and_every_corrector_mixes_batche
     assert all(value > before + 0.1 for value in after.values()), (before, after)
 
 
+@pytest.mark.slow
+def test_01_scvi_mixes_the_batches_of_a_crossed_design_too(crossed: Study) -> None:
+    before = mixing(crossed, crossed.embed("pca"))
+    after = mixing(crossed, crossed.embed("scvi"))
+    assert after > before + 0.1, (before, after)
+
+
 def test_01_differences_between_conditions_are_conserved_inside_batches(crossed: Study) -> None:
     rows = crossed.compare()
     assert (rows["design"] == "donor + condition").all()
@@ -108,6 +115,18 @@ def test_05_twenty_minibatches_are_a_part_of_the_cells(few: Study) -> None:
     assert entry["values"]["seen"] == 160 and entry["values"]["n_train"] == 270
     assert "20 minibatches of 8 cells are 160 of 270 training cells per epoch (59%)" in entry["text"]
     assert "This saves no memory" in entry["text"]
+
+
+@pytest.mark.slow
+def test_05_a_patience_of_400_epochs_overfits_and_one_of_10_does_not(tmp_path: Path) -> None:
+    """The forum user's other mistake: 300 cells of many noisy genes, trained with scVI's defaults for 400 epochs."""
+    design = {"n_cells": 300, "n_genes": 2000, "n_types": 3, "n_batches": 2, "dispersion": 1.0}
+    study = Study(tmp_path, design, scvi_max_epochs=400)
+    (entry,) = study.trained(study.embed("scvi", scvi_early_stopping_patience=400))["W-TRN-01"]
+    assert entry["values"]["epochs_run"] == 400 and entry["values"]["rise"] > entry["threshold"]["max_rise"]
+    assert "because early stopping waited for 400 epochs (limit 20). The model memorises cells." in entry["text"]
+    assert "--scvi_early_stopping_patience to 10 to 20" in entry["advice"]
+    assert "W-TRN-01" not in study.trained(study.embed("scvi", scvi_early_stopping_patience=10))
 
 
 def test_09_log_data_and_fractions_are_no_counts_and_missing_labels_are_counted(tmp_path: Path) -> None:

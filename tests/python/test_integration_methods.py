@@ -235,24 +235,6 @@ def test_scvi_says_that_an_epoch_sees_a_part_of_the_cells(prepared, tmp_path):
     assert output.details["training"]["cells_per_epoch"] == 64
 
 
-@pytest.mark.slow
-def test_scvi_that_waits_for_ever_is_overfit_and_with_a_short_patience_is_not(tmp_path):
-    """About 300 cells and 400 epochs: a patience of 400 against one of 10."""
-    files = write_prepared(tmp_path, n_per_group=33)
-    wide = {
-        "scvi_n_latent": 30,
-        "scvi_n_hidden": 128,
-        "scvi_n_layers": 2,
-        "scvi_max_epochs": 400,
-        "scvi_batch_size": 64,
-    }
-    codes = {}
-    for patience in (400, 10):
-        output = run("scvi", files, tmp_path, **wide, scvi_early_stopping_patience=patience)
-        codes[patience] = {w["code"] for w in output.warnings}
-    assert "W-TRN-01" in codes[400] and "W-TRN-01" not in codes[10]
-
-
 def test_scvi_hands_on_the_weights_of_its_best_epoch(prepared, tmp_path):
     """A training cut at the other one's best epoch ends with the same weights: same seed, same minibatches."""
     options = {"scvi_n_latent": 30, "scvi_n_hidden": 128, "scvi_early_stopping_patience": 6, "scvi_max_epochs": 60}

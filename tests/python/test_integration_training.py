@@ -66,7 +66,9 @@ def test_validation_that_rose_long_after_its_best_epoch_is_overfitting():
     validation = np.concatenate([falling(50, 500), np.linspace(500, 520, 100)])
     frame = history(falling(150, 500), validation)
     assert codes(frame) == ["W-TRN-01"]
-    assert codes(frame, patience=400) == ["W-TRN-01"]  # waiting for ever is no excuse
+    (waited,) = messages(frame, patience=400)  # waiting for ever is no excuse
+    assert waited["code"] == "W-TRN-01" and "early stopping waited for 400 epochs (limit 20)" in waited["text"]
+    assert "--scvi_early_stopping_patience to 10 to 20" in waited["advice"]
     assert codes(frame, patience=400, limits=TrainingLimits(max_patience=400)) == []
     assert codes(frame[:65], patience=15) == []  # ended by its patience
     assert training_facts(frame, TrainingLimits())["rise"] == pytest.approx(0.04, abs=2e-3)

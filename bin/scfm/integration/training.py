@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VERDICTS = ("fine", "overfit", "not_converged", "unknown")
 _MESSAGES = {"overfit": "W-TRN-01", "unknown": "W-TRN-02", "not_converged": "W-TRN-04"}
+_PATIENCE = "W-TRN-01/patience"
 #: limits that are settings of a method
 LIMITS = (
     "max_gap",
@@ -82,17 +83,28 @@ class Judgement:
         One of ``VERDICTS``.
     facts
         Those of :func:`training_facts`.
-    is_strong
-        For ``overfit``: the gap is above ``strong_gap``, or the loss rose.
-    limits, max_epochs
+    limits, max_epochs, patience
         What it was judged by.
+    has_risen
+        The loss rose by more than ``max_rise`` after its best epoch.
     """
 
     verdict: str
     facts: dict
-    is_strong: bool
     limits: TrainingLimits
     max_epochs: int
+    patience: int
+    has_risen: bool = False
+
+    @property
+    def is_strong(self) -> bool:
+        """For ``overfit``: the gap is above ``strong_gap``, or the loss rose."""
+        return self.has_risen or self.facts.get("gap", 0) > self.limits.strong_gap
+
+    @property
+    def has_waited(self) -> bool:
+        """The loss rose while early stopping waited for longer than ``max_patience``."""
+        return self.has_risen and self.patience > self.limits.max_patience
 
 
 def training_facts(history: "pd.DataFrame", limits: TrainingLimits) -> dict:
@@ -149,12 +161,12 @@ def judge_training(
     limits
         Limits; the defaults if None.
     """
-    limits = limits or TrainingLimits()
+    limits, patience = limits or TrainingLimits(), patience or 0
     facts = training_facts(history, limits)
     if "gap" not in facts:
-        return Judgement("unknown", facts, is_strong=False, limits=limits, max_epochs=max_epochs)
+        return Judgement("unknown", facts, limits, max_epochs, patience)
     risen = facts["rise"] > limits.max_rise and facts["best_epoch"] < facts["epochs_run"] - min(
-        patience or 0, limits.max_patience
+        patience, limits.max_patience
     )
     is_cut = facts["epochs_run"] >= max_epochs
     if facts["gap"] > limits.max_gap or risen:
@@ -163,21 +175,24 @@ def judge_training(
         verdict = "not_converged"
     else:
         verdict = "fine"
-    is_strong = facts["gap"] > limits.strong_gap or risen
-    return Judgement(verdict, facts, is_strong=is_strong, limits=limits, max_epochs=max_epochs)
+    return Judgement(verdict, facts, limits, max_epochs, patience, has_risen=risen)
 
 
 def training_messages(judgement: Judgement, *, dataset: str, method: str, seed: int) -> list[dict]:
-    """Return the message of a verdict: W-TRN-01 overfit, W-TRN-02 unknown, W-TRN-04 not converged; none if fine."""
+    """Return the message of a verdict: W-TRN-01 overfit, with a case for early stopping that waited too long, W-TRN-02
+    unknown, W-TRN-04 not converged; none if fine.
+    """
     if judgement.verdict == "fine":
         return []
     facts, limits = judgement.facts, judgement.limits
     parts: dict = {"max_epochs": judgement.max_epochs} if judgement.verdict == "not_converged" else {}
-    if judgement.verdict == "overfit":
+    if judgement.has_waited:
+        parts = {"patience": judgement.patience, "limit": limits.max_patience}
+    elif judgement.verdict == "overfit":
         parts["verb"] = "memorises" if judgement.is_strong else "begins to memorise"
     return [
         message(
-            _MESSAGES[judgement.verdict],
+            _PATIENCE if judgement.has_waited else _MESSAGES[judgement.verdict],
             dataset=dataset,
             method=method,
             seed=seed,
