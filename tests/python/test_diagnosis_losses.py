@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 from helpers_diagnosis import cells_of, embed, embedded, plant, simulate
 from scfm.diagnosis import clusters, markers, overcorrection, rare, retest
 from scfm.diagnosis.causes import Explainer
 from scfm.diagnosis.choose import choose_embeddings
+from scfm.diagnosis.data import Cells
+from scfm.diagnosis.doublets import doublet_scores
 from scfm.diagnosis.messages import cluster_messages, marker_messages, rare_messages
 from scfm.diagnosis.programmes import load_programmes
 from scfm.diagnosis.settings import DiagnosisSettings
@@ -53,6 +58,67 @@ def test_a_cluster_of_one_donor_is_named_with_what_tells_it_apart() -> None:
     told = cluster_messages(flagged, SETTINGS, ABOUT, corrected=True)[0]
     assert told["code"] == "W-CL-01" and "many genes of its own, as tumour cells" in told["text"]
     assert set(table.columns) == set(clusters.COLUMNS)
+
+
+def with_doublets(seed: int = 0) -> tuple[Cells, np.ndarray]:
+    """Two labels, four donors; the cells of donor d1 in the first label are sums with cells of the second label."""
+    counts, obs = simulate(seed, n_cells=600, n_types=2, n_batches=2, type_effect=1.5)
+    obs["donor"] = ["d" + str(i % 4) for i in range(len(obs))]
+    own = (obs["label"] == obs["label"].min()).to_numpy()
+    rng = np.random.default_rng(seed)
+    for batch in np.unique(obs["batch"]):
+        here = (obs["batch"] == batch).to_numpy()
+        rows = np.flatnonzero(here & own & (obs["donor"] == "d1").to_numpy())
+        counts[rows] += counts[rng.choice(np.flatnonzero(here & ~own), len(rows))]
+    cells = cells_of(counts, obs, genes=[f"Gene{i}" for i in range(300)])
+    order = np.argsort(obs.index.to_numpy(dtype=str), kind="stable")
+    doublets = own & (obs["donor"] == "d1").to_numpy()
+    return replace(cells, read_counts=lambda: sparse.csr_matrix(counts[order])), doublets[order]
+
+
+def test_doublets_score_higher_than_single_cells_and_a_large_batch_is_sampled() -> None:
+    cells, doublets = with_doublets()
+    assert cells.read_counts is not None
+    counts, batches = cells.read_counts(), cells.obs["batch"].to_numpy()
+    scores = doublet_scores(counts, batches, max_cells=5000, seed=0)
+    assert np.isfinite(scores).all() and scores.min() >= 0 and scores.max() <= 1
+    assert roc_auc_score(doublets, scores) > 0.9
+    np.testing.assert_array_equal(scores, doublet_scores(counts, batches, max_cells=5000, seed=0))
+    some = doublet_scores(counts, batches, max_cells=100, seed=0)
+    assert [int(np.isfinite(some[batches == b]).sum()) for b in np.unique(batches)] == [100, 100]
+    few = np.arange(len(batches)) < 30
+    assert np.isnan(doublet_scores(counts[few], batches[few], max_cells=5000, seed=0)).all()
+
+
+def test_a_cluster_of_doublets_of_one_donor_is_told_from_one_of_ambient_rna_by_its_score() -> None:
+    cells, _ = with_doublets()
+    table = clusters_of(cells, embed(cells))
+    row = table[table["flags"].str.contains("single_donor")].iloc[0]
+    assert row["donor"] == "d1" and row["doublet"] > 1 and "doublet" in row["causes"].split(",")
+    told = cluster_messages(table, SETTINGS, ABOUT, corrected=True)[0]
+    assert (
+        f"doublet score {row['doublet']:+.1f} sd" in told["text"] and "sex chromosomes not measurable" in told["text"]
+    )
+    off = replace(SETTINGS, doublet_cells=0)
+    found = clusters.cluster_cells(embed(cells), 1.0)
+    unscored = clusters.cluster_rows(found, embed(cells), embed(cells), Explainer(cells, load_programmes(), off), off)
+    assert unscored["doublet"].isna().all()
+
+
+def test_few_of_many_donors_are_named_by_their_entropy() -> None:
+    row = dict.fromkeys(clusters.COLUMNS, float("nan")) | {"cluster": "3", "n_cells": 80, "label": "T", "donor": "d1"}
+    row |= {
+        "q_value": 1e-6,
+        "donor_share": 0.55,
+        "donor_share_of_label": 0.05,
+        "donor_entropy": 0.21,
+        "label_share": 1.0,
+    }
+    assert clusters._flags(pd.Series(row), SETTINGS) == ["few_donors"]
+    assert clusters._flags(pd.Series(row | {"donor_entropy": 0.31}), SETTINGS) == []
+    shown = pd.DataFrame([row | {"flags": "few_donors", "hint": "few_genes", "top_genes": ""}])
+    (entry,) = cluster_messages(shown, SETTINGS, ABOUT, corrected=True)
+    assert entry["code"] == "W-CL-01" and "has few donors: their entropy is 0.21" in entry["text"]
 
 
 def test_an_island_and_a_rainbow() -> None:

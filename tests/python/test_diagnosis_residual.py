@@ -11,7 +11,7 @@ from scipy import sparse, stats
 from sklearn.metrics import roc_auc_score
 
 from helpers_diagnosis import EARLY, cells_of, embed, plant, simulate
-from scfm.diagnosis.causes import KINDS, MEASURED, Explainer
+from scfm.diagnosis.causes import DOUBLET, KINDS, MEASURED, Explainer
 from scfm.diagnosis.contrasts import contrast, differing_genes, moments
 from scfm.diagnosis.explanations import PairExplanations
 from scfm.diagnosis.graph_test import permuted_splits, split_test, vote_auroc
@@ -141,7 +141,7 @@ def test_the_columns_are_those_of_the_schema_and_every_cause_has_a_title(found: 
     assert [*IDENTITY, *COLUMNS] == schemas.columns("residual")
     table = found.assign(dataset="d", embedding="pca.raw.0", method="pca", family="none", correction="raw", seed=0)
     schemas.check(table[schemas.columns("residual")].astype({"n_a": int}), "residual")
-    assert set(MEASURED) == set(TITLES) and set(MEASURED) <= set(KINDS)
+    assert {*MEASURED, DOUBLET} == set(TITLES) <= set(KINDS)
 
 
 @pytest.mark.parametrize(("of_batch", "n_told"), [(EARLY[:8], 1), (EARLY[8:], 0)])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from scfm.diagnosis.contrasts import Contrast, Moments, contrast, differing_genes, moments
 from scfm.diagnosis.data import Cells
+from scfm.diagnosis.doublets import doublet_scores
 from scfm.diagnosis.programmes import PROGRAMMES, Programme, programme_scores
 from scfm.diagnosis.settings import DiagnosisSettings
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 #: causes that are measured; each is a column of ``residual.tsv``
 MEASURED = ("depth", *PROGRAMMES, "ambient")
+#: cause that is measured of clusters only
+DOUBLET = "doublet"
 #: cause -> what it is a sign of: a state of the cells, technique, or the donor
 KINDS = {
     "depth": "technical",
@@ -27,9 +32,14 @@ KINDS = {
     "hypoxia_stress": "state",
     "sex": "donor",
     "ambient": "technical",
+    DOUBLET: "technical",
     "unexplained": "unexplained",
     "few_genes": "few_genes",
 }
+#: causes of which only more is a sign
+_ONE_SIDED = frozenset({"ambient", DOUBLET})
+#: cells with a doublet score that each group needs
+_FEWEST_SCORED = 5
 #: genes that a row names
 _NAMED = 20
 
@@ -84,6 +94,17 @@ class Explainer:
         scores = programme_scores(cells.logged, cells.genes, programmes)
         self.scores = np.column_stack([cells.depth, scores])
 
+    @cached_property
+    def doublets(self) -> "np.ndarray":
+        """Doublet score of every cell, shape (n_cells,), computed when first asked for; NaN where there is none."""
+        import numpy as np
+
+        most, read = self.settings.doublet_cells, self.cells.read_counts
+        if read is None or not most:
+            return np.full(len(self.cells.obs), np.nan)
+        batches = self.cells.obs["batch"].to_numpy()
+        return doublet_scores(read(), batches, max_cells=most, seed=self.settings.seed)
+
     def groups(self, codes: "np.ndarray", n_groups: int) -> "tuple[Moments, Moments]":
         """Return the moments of genes and of depth and programmes in groups of cells (-1: in none)."""
         return moments(self.cells.logged, codes, n_groups), moments(self.scores, codes, n_groups)
@@ -106,19 +127,41 @@ class Explainer:
         others
             Mean profile of the other labels in the batch of the first and of the second side, shape (n_genes,) each.
         """
-        import numpy as np
 
         found = contrast(genes, *sides)
         effects = contrast(scores, *sides).effect
         measured = dict(zip(("depth", *PROGRAMMES), (float(e) for e in effects), strict=True))
         measured["ambient"] = ambient_correlation(found, genes, sides, others) if others else float("nan")
         differ = differing_genes(found, fdr=self.settings.fdr, min_change=self.settings.gene_change)
-        limits = dict.fromkeys(MEASURED, self.settings.effect) | {"ambient": self.settings.ambient}
-        above = {c: abs(v) / limits[c] for c, v in measured.items() if np.isfinite(v) and abs(v) >= limits[c]}
-        if measured["ambient"] < 0:
-            above.pop("ambient", None)
         named = [f"{'+' if found.change[g] > 0 else '-'}{self.cells.genes[g]}" for g in differ[:_NAMED]]
-        return Explanation(measured, sorted(above, key=lambda c: (-above[c], c)), len(differ), named, differ)
+        return Explanation(measured, self._named(measured), len(differ), named, differ)
+
+    def with_doublets(self, why: Explanation, codes: "np.ndarray") -> Explanation:
+        """Add the difference of the doublet score between two groups of cells to what tells them apart.
+
+        Parameters
+        ----------
+        why
+            From :meth:`explain`.
+        codes
+            0 and 1 for the cells of the first and of the second group, -1 for all others, shape (n_cells,).
+        """
+        import numpy as np
+
+        known = np.where(np.isfinite(self.doublets), codes, -1)
+        effect = float("nan")
+        if (np.bincount(known[known >= 0], minlength=2) >= _FEWEST_SCORED).all():
+            scores = np.nan_to_num(self.doublets)[:, None]
+            effect = float(contrast(moments(scores, known, 2), [0], [1]).effect[0])
+        measured = why.measured | {DOUBLET: effect}
+        return replace(why, measured=measured, causes=self._named(measured))
+
+    def _named(self, measured: dict[str, float]) -> list[str]:
+        """Return the causes at or above their limits, largest first; some count on one side only."""
+        limits = dict.fromkeys(measured, self.settings.effect) | {"ambient": self.settings.ambient}
+        above = {c: abs(v) / limits[c] for c, v in measured.items() if isfinite(v) and abs(v) >= limits[c]}
+        kept = [c for c in above if c not in _ONE_SIDED or measured[c] > 0]
+        return sorted(kept, key=lambda c: (-above[c], c))
 
 
 def ambient_correlation(

@@ -21,6 +21,10 @@ K = 15
 MIN_DONORS = 3
 #: tissue entropy of the cells' neighbourhoods before correction, below which tissues were apart
 TISSUES_APART = 0.5
+#: flags of clusters that are explained
+_EXPLAINED = frozenset({"single_donor", "donor_dominated", "few_donors", "batch_island"})
+#: causes whose difference from the label's other cells is a column, in standard deviations (ambient: correlation)
+EVIDENCE = ("doublet", "depth", "mitochondrial", "sex", "ambient")
 COLUMNS = (
     "cluster",
     "n_cells",
@@ -37,6 +41,7 @@ COLUMNS = (
     "q_value",
     "tissue_entropy",
     "tissue_entropy_before",
+    *EVIDENCE,
     "hint",
     "causes",
     "n_genes",
@@ -89,7 +94,8 @@ def cluster_rows(
     -------
     ``COLUMNS``. The p-value is that of the largest donor's share against its share of the label's cells in the other
     clusters (one-sided binomial), adjusted over the clusters of the embedding. Flags: ``single_donor``,
-    ``donor_dominated``, ``batch_island``, ``rainbow``.
+    ``donor_dominated``, ``few_donors``, ``batch_island``, ``rainbow``; what tells clusters with one of the first four
+    from their label is explained.
     """
     import numpy as np
     import pandas as pd
@@ -108,11 +114,12 @@ def cluster_rows(
     for i in table.index:
         flags = _flags(table.loc[i], settings)
         table.loc[i, "flags"] = ",".join(flags)
-        if {"single_donor", "donor_dominated", "batch_island"} & set(flags):
+        if _EXPLAINED & set(flags):
             why = _against_label(
                 embedded.rows[clusters == int(table.loc[i, "cluster"])], table.loc[i, "label"], explainer
             )
-            table.loc[i, ["hint", "causes", "n_genes", "top_genes"]] = [
+            table.loc[i, [*EVIDENCE, "hint", "causes", "n_genes", "top_genes"]] = [
+                *(why.measured[cause] for cause in EVIDENCE),
                 why.cause(settings.genes),
                 ",".join(why.causes),
                 why.n_genes,
@@ -191,6 +198,8 @@ def _flags(row: "pd.Series", settings: DiagnosisSettings) -> list[str]:
         flags.append("single_donor")
     elif row["q_value"] <= settings.fdr and row["donor_share"] >= settings.donor_dominated:
         flags.append("donor_dominated")
+    elif row["q_value"] <= settings.fdr and row["donor_entropy"] < settings.donor_entropy:
+        flags.append("few_donors")
     if row["batch_share"] >= settings.island and row["batch_share_of_label"] < settings.island_label:
         flags.append("batch_island")
     mixed = row["tissue_entropy"] > settings.tissue_entropy and row["tissue_entropy_before"] < TISSUES_APART
@@ -216,4 +225,4 @@ def _against_label(rows: "np.ndarray", label: str, explainer: Explainer) -> Expl
     genes, scores = explainer.groups(codes, 2)
     others = cells.logged[np.flatnonzero(~own)]
     profile = np.asarray(others.mean(axis=0)).ravel() if others.shape[0] else np.zeros(len(cells.genes))
-    return explainer.explain(genes, scores, ([0], [1]), (profile, profile))
+    return explainer.with_doublets(explainer.explain(genes, scores, ([0], [1]), (profile, profile)), codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,8 @@ class Cells:
         Gene symbols where the data have them, else the names of the genes, shape (n_genes,).
     facts
         What the preparation found.
+    read_counts
+        Reads the counts of the variable genes, shape (n_cells, n_genes), CSR; None where there are none.
     """
 
     dataset: str
@@ -48,6 +51,7 @@ class Cells:
     logged: "sp.csr_matrix"
     genes: "np.ndarray"
     facts: dict[str, Any]
+    read_counts: "Callable[[], sp.csr_matrix] | None" = None
 
     @property
     def ids(self) -> "np.ndarray":
@@ -121,7 +125,11 @@ def read_cell_data(dataset: str, obs: Path, prepared: Path) -> Cells:
     with reading_hdf5(prepared) as file:
         var = read_elem(file["var"])
         facts = json.loads(read_elem(file["uns/scfmbench"])) if "uns/scfmbench" in file else {}
-    return Cells(dataset, scored, logged[kept], symbols_or_names(var), facts)
+
+    def read_counts() -> "sp.csr_matrix":
+        return inputs.expression("counts")[0][kept]
+
+    return Cells(dataset, scored, logged[kept], symbols_or_names(var), facts, read_counts)
 
 
 def read_embedded(embedding: Path, knn: Path, cells: Cells) -> Embedded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from scfm.diagnosis.clusters import EVIDENCE
 from scfm.diagnosis.residual_messages import TITLES
 from scfm.diagnosis.settings import DiagnosisSettings
 from scfm.registries.messages import message
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _GENES = 5
+#: flag of a cluster -> its message and the threshold behind it
+_DONORS = {
+    "single_donor": ("W-CL-01", "single_donor"),
+    "donor_dominated": ("W-CL-01", "donor_dominated"),
+    "few_donors": ("W-CL-01/few_donors", "donor_entropy"),
+}
 _HINTS = {
     "unexplained": "many genes of its own, as tumour cells or a donor's own state have",
     "few_genes": "hardly a gene of its own, so that the embedding may have made it",
@@ -40,11 +47,13 @@ def cluster_messages(
     for row in table[table["flags"] != ""].itertuples():
         flags = row.flags.split(",")
         values = {"cluster": row.cluster, "n_cells": int(row.n_cells), "label": row.label}
-        if {"single_donor", "donor_dominated"} & set(flags):
-            limit = settings.single_donor if "single_donor" in flags else settings.donor_dominated
-            share, expected = float(row.donor_share), float(row.donor_share_of_label)
-            values |= {"donor": row.donor, "share": share, "expected": expected, "q_value": float(row.q_value)}
-            found.append(message("W-CL-01", **about, values=values, threshold=limit, hint=_hint(row)))
+        for flag, (code, limit) in _DONORS.items():
+            if flag in flags:
+                share, expected = float(row.donor_share), float(row.donor_share_of_label)
+                values |= {"donor": row.donor, "share": share, "expected": expected, "q_value": float(row.q_value)}
+                values |= {"entropy": float(row.donor_entropy)} if flag == "few_donors" else {}
+                parts = {"hint": _hint(row), "evidence": _evidence(row, settings)}
+                found.append(message(code, **about, values=values, threshold=getattr(settings, limit), **parts))
         if "batch_island" in flags:
             values |= {"batch": row.batch, "share": float(row.batch_share), "of_label": float(row.batch_share_of_label)}
             found.append(message("W-CL-03", **about, values=values, threshold=settings.island, hint=_hint(row)))
@@ -58,6 +67,18 @@ def cluster_messages(
                 )
             found.append(message("W-CL-02", **about, values=values, threshold=settings.purity, tissues=tissues))
     return found
+
+
+def _evidence(row: Any, settings: DiagnosisSettings) -> str:
+    """Return the scores that tell an artefact from cells of a patient's own, as a clause."""
+    shown = []
+    for cause in EVIDENCE:
+        value = float(getattr(row, cause))
+        if isnan(value):
+            shown.append(f"{TITLES[cause]} not measurable")
+        else:
+            shown.append(f"{TITLES[cause]} r {value:.2f}" if cause == "ambient" else f"{TITLES[cause]} {value:+.1f} sd")
+    return f"{', '.join(shown)} (limits {settings.effect:g} sd and r {settings.ambient:g})"
 
 
 def _hint(row: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from scfm.diagnosis.causes import KINDS
+from scfm.diagnosis.causes import DOUBLET, KINDS
 from scfm.diagnosis.programmes import PROGRAMMES
 from scfm.diagnosis.settings import DiagnosisSettings
 from scfm.registries.messages import message
@@ -25,6 +25,7 @@ TITLES = {
     "hypoxia_stress": "hypoxia or stress",
     "sex": "genes of the sex chromosomes",
     "ambient": "ambient RNA",
+    DOUBLET: "doublet score",
 }
 #: kind of a cause -> message
 _CASES = {

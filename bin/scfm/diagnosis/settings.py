@@ -29,8 +29,10 @@ class DiagnosisSettings:
         Smallest difference of log expression of a gene that counts.
     cluster_resolution, cluster_cells
         Leiden resolution, and cells of a cluster that is judged.
-    single_donor, donor_dominated, island, island_label, purity, tissue_entropy
+    single_donor, donor_dominated, donor_entropy, island, island_label, purity, tissue_entropy
         Red flags of clusters.
+    doublet_cells
+        Cells of a batch whose doublet score is computed at most, where a cluster has a flag; 0 for none.
     marker_drop, tau_drop
         Losses of marker specificity.
     rare_share, rare_cells, rare_drop, rare_f1
@@ -57,6 +59,8 @@ class DiagnosisSettings:
     cluster_cells: int = 50
     single_donor: float = 0.9
     donor_dominated: float = 0.7
+    donor_entropy: float = 0.3
+    doublet_cells: int = 5000
     island: float = 0.95
     island_label: float = 0.7
     purity: float = 0.6

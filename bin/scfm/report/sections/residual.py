@@ -24,6 +24,7 @@ _CAUSES = TITLES | {"unexplained": "no programme", "few_genes": "hardly any gene
 _FLAGS = {
     "single_donor": "one donor",
     "donor_dominated": "mostly one donor",
+    "few_donors": "few donors",
     "batch_island": "one batch",
     "rainbow": "mixed",
 }
