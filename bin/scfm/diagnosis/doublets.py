@@ -64,7 +64,7 @@ def _scores_of_batch(counts: "sp.csr_matrix", seed: int) -> "np.ndarray":
         adata_sim=simulated,
         n_prin_comps=min(_COMPONENTS, *(side - 1 for side in cells.shape)),
         use_approx_neighbors=False,
-        threshold=0.0,  # of calls that nobody reads: a search for it would need one more package
+        threshold=0.0,  # calls are not used; a search for their threshold would need one more package
         random_state=seed,
         verbose=False,
     )

@@ -38,7 +38,7 @@ class EmbeddingWriter:
     n_dims
         Number of columns ``dim_*``.
     notes
-        Texts stored beside the columns, see :func:`scfm.io.parquet.read_note`.
+        Texts stored beside the columns (:func:`scfm.io.parquet.read_note`).
     """
 
     def __init__(self, path: Path | str, n_dims: int, notes: Mapping[str, str] | None = None) -> None:
@@ -116,18 +116,14 @@ def write_embedding(
     *,
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write an embedding table.
+    """Write an embedding table, with ``path`` and ``notes`` as in :class:`EmbeddingWriter`.
 
     Parameters
     ----------
-    path
-        Parquet file to write.
     cell_ids
         Cell ids, shape (n_cells,).
     values
         Coordinates, shape (n_cells, n_dims); stored as float32.
-    notes
-        See :class:`EmbeddingWriter`.
 
     Raises
     ------
