@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from itertools import chain
 
 import anndata as ad
 import numpy as np
@@ -14,6 +16,7 @@ from scipy import sparse
 
 from helpers_data import ROOT, SHARED, check, defaults, make_adata, make_counts, write
 from scfm.errors import ScfmError
+from scfm.inputs.gene_sets import gene_sets, in_gene_sets
 from scfm.io.counts import iter_rows, load_counts
 from scfm.io.tables import read_embedding, read_json, read_table
 from scfm.preparation.counts import HeldCounts
@@ -24,6 +27,7 @@ from scfm.preparation.pca import principal_components
 from scfm.preparation.prepare import prepare
 from scfm.preparation.ranking import rank_genes
 from scfm.preparation.write import EMPTY_OUTPUTS
+from scfm.registries.reader import ASSETS, read_registry
 
 ROW = {"dataset": "d", "batch_key": "batch", "label_key": "cell_type"}
 SMALL = {"n_hvg": 20, "n_pcs": 5}
@@ -198,6 +202,51 @@ def test_exclusion_and_force_keep_the_number():
     )
     assert chosen.mask.sum() == 30
     assert not (chosen.mask & exclude).any() and chosen.mask[force].all()
+
+
+def test_named_sets_find_their_genes_and_no_others():
+    """Symbols of both organisms; kinases, adaptors and helicases whose symbols begin alike are in no set."""
+    inside = {
+        "mitochondrial": ["MT-CO1", "mt-Nd4l", "MT-RNR2"],
+        "ribosomal": ["RPL10A", "Rps6", "RPS4X", "RPLP0", "RPSA", "RPL36AL", "RPS27L", "RACK1"],
+        "immune_receptor": [
+            "TRAV1-2",
+            "TRBC1",
+            "Trdv4",
+            "TRGJP1",
+            "IGHV3-23",
+            "IGKC",
+            "IGLC2",
+            "Ighg2b",
+            "IGHM",
+            "IGHA1",
+        ],
+        "cell_cycle": ["MKI67", "Top2a"],
+        "early_response": ["FOS", "Junb"],
+        "hypoxia_stress": ["VEGFA"],
+        "interferon": ["ISG15"],
+        "sex": ["XIST", "Uty"],
+    }
+    outside = ["RPS6KA1", "RPL", "TRADD", "TRDN", "TRAF1", "IGHMBP2", "IGF1", "IGLL1", "MTOR", "MTRNR2L8"]
+    symbols = np.array([*chain.from_iterable(inside.values()), *outside], dtype=object)
+    assert list(inside) == sorted(gene_sets(), key=list(inside).index)
+    for name, mask in in_gene_sets(inside, symbols).items():
+        assert set(symbols[mask]) == set(inside[name]), name
+    with pytest.raises(ScfmError, match="no gene set 'ribosome'"):
+        in_gene_sets(["ribosome"], symbols)
+    rule = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"]["preparation_options"]["properties"]
+    assert re.fullmatch(rule["hvg_exclude_sets"]["pattern"], ",".join(gene_sets()))
+    assert list(read_registry(ASSETS / "gene_sets.tsv", kind="gene_set")) == list(gene_sets())
+
+
+def test_genes_of_named_sets_are_no_variable_genes_and_stay_in_the_data():
+    data = make_adata()
+    data.var_names = ["RPL3", "Rps6", "MT-CO1", *data.var_names[3:]]
+    prepared = _prepare(data, hvg_exclude_sets="ribosomal,mitochondrial,sex", n_hvg=30)
+    assert not prepared.var["highly_variable"].to_numpy()[:3].any() and prepared.var["highly_variable"].sum() == 30
+    assert prepared.var.index[:3].tolist() == ["RPL3", "Rps6", "MT-CO1"]
+    (entry,) = [w for w in prepared.facts["warnings"] if w["code"] == "W-HVG-06"]
+    assert entry["values"] == {"name": "sex"}
 
 
 def test_forced_gene_without_counts_is_reported():

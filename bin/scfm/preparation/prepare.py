@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.embeddings.preparation import PREPARATION, preparation_digest
 from scfm.errors import ScfmError
 from scfm.inputs.gene_lists import match_genes
+from scfm.inputs.gene_sets import in_gene_sets
 from scfm.inputs.genes import find_names
 from scfm.inputs.keys import KEYS, level_counts, primary_pair, split_key
 from scfm.preparation.design import confounding, design_warnings
@@ -20,7 +21,7 @@ from scfm.preparation.normalize import log_cp10k, qc
 from scfm.preparation.pairs import describe_pairs, other_designs
 from scfm.preparation.pca import Components, chunked_components, principal_components
 from scfm.registries.messages import message
-from scfm.text import listing
+from scfm.text import listing, split_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,6 +172,10 @@ def prepare(
         var[name] = values
 
     excluded, forced, more = _gene_lists(var, exclude or [], force or [])
+    sets = in_gene_sets(split_list(params.get("hvg_exclude_sets")), var.get("gene_symbol", var.index.to_series()))
+    more += [message("W-HVG-06", values={"name": name}) for name, mask in sets.items() if not mask.any()]
+    for mask in sets.values():
+        excluded |= mask
     chosen = select_genes(
         counts,
         table["batch"].to_numpy(dtype=str),
