@@ -11,13 +11,16 @@ export NXF_ANSI_LOG ?= false
 OUTDIR ?= results
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
-.PHONY: help setup demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers fuzz lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
+.PHONY: help setup setup-r demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers fuzz lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 setup: ## Python environment in .venv, Nextflow in .tools (once; a second call does nothing)
 	@bash scripts/setup.sh
+
+setup-r: ## R with Seurat, for the methods in R alone (Debian, Ubuntu; as root)
+	@bash scripts/setup.sh r
 
 demo: setup ## run the pipeline on embedded data and print where the report is
 	@nextflow run . -profile test --outdir $(OUTDIR) -resume

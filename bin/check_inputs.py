@@ -13,7 +13,7 @@ from scfm.errors import EXIT_USER
 from scfm.inputs.samplesheet import Located
 from scfm.io.tables import read_json
 from scfm.planning.check import Outcome, check_run, write_outcome
-from scfm.planning.environment import require_packages
+from scfm.planning.environment import require_packages, require_r_packages
 from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -106,6 +106,7 @@ def _check(args: Namespace) -> Outcome:
         planned = {name for row in outcome.plan for name in (row["base_method"], row["model"])}
         used = {m.title: m.packages for m in (*methods.values(), *models.values()) if m.name in planned}
         require_packages(used)
+        require_r_packages({m.title: m.r_packages for m in methods.values() if m.name in planned and m.r_packages})
     return outcome
 
 

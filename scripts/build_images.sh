@@ -9,10 +9,10 @@ VERSION=$(sed -n "s/^ *version *= '\(.*\)'$/\1/p" nextflow.config)
 ENGINE=${ENGINE:-$(command -v docker > /dev/null && echo docker || echo podman)}
 REGISTRY=${REGISTRY:-ghcr.io}
 
-# lines `image<TAB>environments`
+# lines `image<TAB>environments<TAB>packages of Debian`
 images() {
-    local shared=() image environments name
-    while IFS=$'\t' read -r image environments; do
+    local shared=() image environments system name
+    while IFS=$'\t' read -r image environments system; do
         local found=()
         for name in $environments; do
             if [[ $name == *'*' ]]; then
@@ -22,7 +22,7 @@ images() {
             fi
         done
         shared+=("${found[@]}")
-        printf '%s\t%s\n' "$image" "${found[*]}"
+        printf '%s\t%s\t%s\n' "$image" "${found[*]}" "$system"
     done < <(tail -n +2 containers/images.tsv)
     for file in modules/local/integrate/cells/environments/*.yml; do
         name=integrate/cells/environments/$(basename "$file" .yml)
@@ -31,7 +31,7 @@ images() {
 }
 
 build() {
-    local name=$REGISTRY/scfmbench/$2:$VERSION arguments=(--build-arg "ENVIRONMENTS=$3") archive
+    local name=$REGISTRY/scfmbench/$2:$VERSION arguments=(--build-arg "ENVIRONMENTS=$3" --build-arg "SYSTEM=$4") archive
     case $1 in
         list) printf '%s\t%s\n' "$2" "$3" ;;
         images)
@@ -58,6 +58,6 @@ build() {
 
 action=${1:-list}
 wanted=" ${*:2} "
-images | while IFS=$'\t' read -r image environments; do
-    if [ "$wanted" = '  ' ] || [[ $wanted == *" $image "* ]]; then build "$action" "$image" "$environments" < /dev/null; fi
+images | while IFS=$'\t' read -r image environments system; do
+    if [ "$wanted" = '  ' ] || [[ $wanted == *" $image "* ]]; then build "$action" "$image" "$environments" "$system" < /dev/null; fi
 done

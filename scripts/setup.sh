@@ -111,6 +111,17 @@ setup_lint() {
     touch "$stamp"
 }
 
+# R for the methods that run in it; Debian 12 has Seurat 4.3 on R 4.2
+setup_r() {
+    local missing='for (name in c("Seurat", "Matrix")) if (!nzchar(system.file(package = name))) quit(status = 1)'
+    if command -v Rscript > /dev/null && Rscript --vanilla -e "$missing"; then return; fi
+    install_packages r-cran-seurat
+    Rscript --vanilla -e "$missing" || fail "R was installed and does not find Seurat: another R is first on PATH ($(command -v Rscript))."
+}
+
 setup_python
 setup_nextflow
-if [ "${1:-}" = lint ]; then setup_lint; fi
+case ${1:-} in
+    lint) setup_lint ;;
+    r) setup_r ;;
+esac

@@ -41,3 +41,7 @@ class ResourceError(ScfmError):
     """Memory, disk or GPU ran out: the task may succeed with more of it."""
 
     exit_code = EXIT_RESOURCE
+
+
+class SoftwareError(ScfmError):
+    """A program that the task calls is missing: the environment is not complete, so nothing of the task is cached."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+
+from scfm.errors import SoftwareError
+from scfm.registries.methods import load_methods
+from scfm.task.programs import require_r
 
 BATCHES = ("b1", "b2", "b3")
 LABELS = ("T cell", "B cell", "monocyte")
@@ -94,12 +100,31 @@ def write_files(
     adata = AnnData(
         sparse.csr_matrix(logged[rows], dtype=np.float32),
         obs=full,
-        var=pd.DataFrame({"highly_variable": hvg}, index=[f"gene_{j}" for j in range(counts.shape[1])]),
+        var=pd.DataFrame(
+            {"highly_variable": hvg, "highly_variable_rank": np.where(hvg, np.cumsum(hvg) - 1.0, np.nan)},
+            index=[f"gene_{j}" for j in range(counts.shape[1])],
+        ),
         layers={"counts": sparse.csr_matrix(counts[rows])},
         obsm={"X_pca": pca[rows]},
     )
     adata.write_h5ad(prepared.h5ad)
     return prepared
+
+
+@cache
+def _why_no_r(packages: tuple[str, ...]) -> str:
+    try:
+        require_r(packages, "This test")
+    except SoftwareError as error:
+        return str(error)
+    return ""
+
+
+def skip_without_r(method: str) -> None:
+    """Skip a test of a method in R where R, or a package of it, is missing, and say so."""
+    packages = load_methods()[method].r_packages
+    if packages and (reason := _why_no_r(packages)):
+        pytest.skip(reason)
 
 
 def same_batch_share(values: np.ndarray, batches: np.ndarray, k: int = 15) -> float:

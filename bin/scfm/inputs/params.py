@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,13 @@ def _trimmed(value: Any) -> Any:
 
 
 def choose_names(
-    param: str, value: Any, names: Iterable[str], *, noun: str, elsewhere: Mapping[str, str] | None = None
+    param: str,
+    value: Any,
+    names: Iterable[str],
+    *,
+    noun: str,
+    elsewhere: Mapping[str, str] | None = None,
+    apart: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Resolve a comma list of names, ``all`` or ``none``.
 
@@ -159,6 +165,8 @@ def choose_names(
         What a name is (``method`` …).
     elsewhere
         Names that belong to another parameter, with that parameter.
+    apart
+        Names that ``all`` leaves out; they may be given beside it.
 
     Returns
     -------
@@ -166,8 +174,8 @@ def choose_names(
     """
     names, elsewhere = list(names), elsewhere or {}
     given = split_list(value)
-    if given == ["all"]:
-        return names, []
+    if given and set(given) <= {"all", *apart} and "all" in given:
+        return [name for name in names if name not in apart or name in given], []
     if given in ([], ["none"]):
         return [], []
     errors = []
@@ -196,7 +204,12 @@ def choose(
     controls = [n for n, m in methods.items() if m.is_control]
     plain = [n for n in methods if n not in controls]
     picked, errors = choose_names(
-        "methods", params.get("methods"), plain, noun="method", elsewhere=dict.fromkeys(controls, "controls")
+        "methods",
+        params.get("methods"),
+        plain,
+        noun="method",
+        elsewhere=dict.fromkeys(controls, "controls"),
+        apart=[n for n in plain if methods[n].r_packages],
     )
     anchors, more = choose_names(
         "controls", params.get("controls"), controls, noun="control", elsewhere=dict.fromkeys(plain, "methods")

@@ -40,6 +40,8 @@ class MethodOutput:
         Facts for the sidecar beside the settings (rounds until convergence, epochs run ...).
     graph
         Weights of the edges, shape (n_cells, n_cells), symmetric, of a method whose ``output_type`` is ``graph``.
+    versions
+        Software outside of Python that took part, with its versions.
     """
 
     values: "np.ndarray | None" = None
@@ -47,6 +49,7 @@ class MethodOutput:
     warnings: list[dict] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     graph: "csr_array | None" = None
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class MethodInputs:
         ids, values = read_embedding(self.pca_path)
         return values[align(ids, self.cell_ids, self.pca_path)]
 
-    def expression(self, layer: str, genes: str = "hvg") -> "tuple[csr_matrix, np.ndarray]":
+    def expression(self, layer: str, genes: str = "hvg", *, most: int | None = None) -> "tuple[csr_matrix, np.ndarray]":
         """Read expression from the prepared file.
 
         Parameters
@@ -144,6 +147,8 @@ class MethodInputs:
             ``X`` (log1p of counts per 10,000) or the name of a layer (``counts``).
         genes
             ``hvg`` for the highly variable genes, ``all`` for all.
+        most
+            Genes at most; of more highly variable ones those of the best rank are read.
 
         Returns
         -------
@@ -162,6 +167,8 @@ class MethodInputs:
             keep = np.ones(len(var), dtype=bool) if genes == "all" else var["highly_variable"].to_numpy(dtype=bool)
             if not keep.any():
                 raise ScfmError(f"{self.prepared_path}: no gene is marked highly_variable. Prepare the data set again.")
+            if most is not None and most < keep.sum():
+                keep &= (var["highly_variable_rank"].where(keep).rank(method="first") <= most).to_numpy()
             stored = file["X" if layer == "X" else f"layers/{layer}"]
             if isinstance(stored, h5py.Group):
                 stored = sparse_dataset(stored)

@@ -13,8 +13,10 @@ from scfm.embeddings.sidecar import EmbeddingFiles, make_sidecar, write_unchecke
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs
 from scfm.io.tables import write_json
+from scfm.task.programs import require_r
 from scfm.task.resources import Stopwatch
 from scfm.task.settings import pick_settings
+from scfm.task.versions import add_versions
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -85,9 +87,12 @@ def run_method(
     module = load_method(method.name)
     settings = settings_of(method, params)
     preparation = inputs.preparation
+    if method.r_packages:
+        require_r(method.r_packages, method.title)
     watch = Stopwatch()
     output = module.integrate(inputs, settings, seed)
     seconds = watch.seconds
+    add_versions(output.versions)
     details = {**output.details, PREPARATION: preparation}
     if method.holds_out:
         details["labels_seen"] = True
@@ -110,6 +115,7 @@ def run_method(
         warnings=[w | {"method": name} if w["method"] == method.name else w for w in output.warnings],
         details=details,
     )
+    sidecar["versions"] |= output.versions
     files = EmbeddingFiles.of(outdir, sidecar)
     for ending, path in output.extras.items():
         target = outdir / f"{files.id}.{ending}"

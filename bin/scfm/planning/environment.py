@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from scfm.errors import ScfmError
+from scfm.task.programs import require_r
 from scfm.task.versions import PACKAGES
 from scfm.text import listing, plural
 
@@ -69,7 +70,7 @@ def require_packages(required: Mapping[str, Iterable[str]], has_module: Callable
     """
     packages = required_packages(required)
     missing = {name: who for name, who in packages.items() if not has_module(_IMPORTS.get(name, name))}
-    if not missing or (Path(sys.prefix) / "conda-meta").is_dir():
+    if not missing or _is_conda():
         return
     users = dict.fromkeys(title for who in missing.values() for title in who)
     raise ScfmError(
@@ -78,3 +79,25 @@ def require_packages(required: Mapping[str, Iterable[str]], has_module: Callable
         " Run `make setup` in the pipeline's folder and `. ./env.sh` in this shell, or choose a profile that brings the"
         " software (docker, singularity, conda ...; docs/usage.md)."
     )
+
+
+def require_r_packages(required: Mapping[str, Iterable[str]]) -> None:
+    """Raise one sentence where R, or a package of it, is missing.
+
+    Parameters
+    ----------
+    required
+        Title of a planned method -> packages of R that it calls (column ``r_packages`` of its table).
+
+    Raises
+    ------
+    SoftwareError
+        As :func:`scfm.task.programs.require_r`, unless the environment is a conda environment of this step alone.
+    """
+    if required and not _is_conda():
+        require_r(dict.fromkeys(name for names in required.values() for name in names), " and ".join(required))
+
+
+def _is_conda() -> bool:
+    """Tell whether this is a conda environment, which is made for one step: what others need is not in it."""
+    return (Path(sys.prefix) / "conda-meta").is_dir()

@@ -25,6 +25,7 @@ class Method:
     is_control: bool
     reads: tuple[str, ...]
     packages: tuple[str, ...]
+    r_packages: tuple[str, ...]
     reference: str
     citation: str
     description: str

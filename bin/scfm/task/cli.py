@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError
+from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError, SoftwareError
 from scfm.io.space import SPACE_ADVICE
 from scfm.task.imports import CLOCK
 from scfm.task.versions import loaded_packages, write_versions
@@ -114,7 +114,7 @@ def stops_task(error: BaseException) -> bool:
 
     That is a lack of memory or disk (Nextflow retries the task with more), and an environment that is not complete.
     """
-    return isinstance(error, ImportError) or exit_code_of(error) == EXIT_RESOURCE
+    return isinstance(error, (ImportError, SoftwareError)) or exit_code_of(error) == EXIT_RESOURCE
 
 
 def environment_file(process: str) -> str:

@@ -26,8 +26,16 @@ _THREAD_VARIABLES = (
 
 def limit_threads(cpus: int) -> None:
     """Let numeric libraries use ``cpus`` threads; call it before NumPy, numba or torch are imported."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(max(1, cpus))
+    os.environ.update(thread_variables(cpus))
+
+
+def thread_variables(cpus: int) -> dict[str, str]:
+    """Return the variables with which the numeric libraries of a program use ``cpus`` threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(max(1, cpus)))
+
+
+#: largest memory of the programs that this process has run since :func:`reset_peaks`, in MiB
+_child_peaks: list[float] = []
 
 
 class Stopwatch:
@@ -49,8 +57,17 @@ class Stopwatch:
         return time.perf_counter() - self._start
 
 
+def add_child_peak(mb: float) -> None:
+    """Count the largest resident memory of a program that this process has run, in MiB."""
+    _child_peaks.append(mb)
+
+
 def peak_rss_mb() -> float:
-    """Return the largest resident memory this process has had since :func:`reset_peaks`, in MiB."""
+    """Return the largest resident memory since :func:`reset_peaks` of this process or a program that it ran, in MiB."""
+    return max([_own_peak_mb(), *_child_peaks])
+
+
+def _own_peak_mb() -> float:
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would start from the peak of the process that started this one
         for line in status.read_text().splitlines():
@@ -65,6 +82,7 @@ def reset_peaks() -> None:
 
     Where the system can't (no Linux, or not permitted), the peaks stay those of the whole process.
     """
+    _child_peaks.clear()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

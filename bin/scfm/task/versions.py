@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scfm.task.resources import versions_of
@@ -44,6 +44,7 @@ PACKAGES = {
 }
 
 _LOADED_BY_CHILDREN: set[str] = set()
+_OUTSIDE: dict[str, str] = {}
 
 
 def loaded_packages(modules: Iterable[str] | None = None) -> list[str]:
@@ -67,6 +68,11 @@ def add_loaded(packages: Iterable[str]) -> None:
     _LOADED_BY_CHILDREN.update(packages)
 
 
+def add_versions(versions: Mapping[str, str]) -> None:
+    """Add software outside of Python that took part in the task, with its versions."""
+    _OUTSIDE.update(versions)
+
+
 def write_versions(path: Path | str, process: str, packages: Iterable[str]) -> None:
     """Write the versions of packages in nf-core's form: process, package, version.
 
@@ -77,8 +83,9 @@ def write_versions(path: Path | str, process: str, packages: Iterable[str]) -> N
     process
         Name of the Nextflow process.
     packages
-        Names of distributions; Python itself is added.
+        Names of distributions; Python itself is added, and the software of :func:`add_versions`.
     """
     lines = [f"{json.dumps(process)}:"]
-    lines += [f"    {name}: {json.dumps(version)}" for name, version in sorted(versions_of(packages).items())]
+    versions = versions_of(packages) | _OUTSIDE
+    lines += [f"    {name}: {json.dumps(version)}" for name, version in sorted(versions.items())]
     Path(path).write_text("\n".join(lines) + "\n")

@@ -15,6 +15,8 @@ include { INTEGRATE_CELLS as COMBAT      } from '../../../modules/local/integrat
 include { INTEGRATE_CELLS as LINEAR      } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as FASTMNN     } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as BBKNN       } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as SEURAT_CCA  } from '../../../modules/local/integrate/cells'
+include { INTEGRATE_CELLS as SEURAT_RPCA } from '../../../modules/local/integrate/cells'
 include { INTEGRATE_CELLS as CONTROL     } from '../../../modules/local/integrate/cells'
 include { EMBED_CELLS as SCGPT           } from '../../../modules/local/embed/cells'
 include { EMBED_CELLS as GENEFORMER      } from '../../../modules/local/embed/cells'
@@ -73,6 +75,8 @@ workflow MAKE_EMBEDDINGS {
             linear: meta.base_method == 'linear'
             fastmnn: meta.base_method == 'fastmnn'
             bbknn: meta.base_method == 'bbknn'
+            seurat_cca: meta.base_method == 'seurat_cca'
+            seurat_rpca: meta.base_method == 'seurat_rpca'
             other: true
         } // channels: [ meta, prepared, obs, pca, model to continue, settings ]
     ch_method.other.subscribe { item -> refuse('method', item[0].base_method) }
@@ -87,6 +91,8 @@ workflow MAKE_EMBEDDINGS {
     LINEAR(ch_method.linear, tables)
     FASTMNN(ch_method.fastmnn, tables)
     BBKNN(ch_method.bbknn, tables)
+    SEURAT_CCA(ch_method.seurat_cca, tables)
+    SEURAT_RPCA(ch_method.seurat_rpca, tables)
     CONTROL(ch_method.control, tables)
 
     IMPORT_EMBEDDING(
@@ -173,6 +179,8 @@ workflow MAKE_EMBEDDINGS {
         LINEAR.out.embedding,
         FASTMNN.out.embedding,
         BBKNN.out.embedding,
+        SEURAT_CCA.out.embedding,
+        SEURAT_RPCA.out.embedding,
         CONTROL.out.embedding,
         IMPORT_EMBEDDING.out.embedding,
         MERGE_SHARDS.out.embedding,
@@ -187,6 +195,8 @@ workflow MAKE_EMBEDDINGS {
         LINEAR.out.status,
         FASTMNN.out.status,
         BBKNN.out.status,
+        SEURAT_CCA.out.status,
+        SEURAT_RPCA.out.status,
         CONTROL.out.status,
         IMPORT_EMBEDDING.out.status,
         MERGE_SHARDS.out.status,
@@ -203,6 +213,8 @@ workflow MAKE_EMBEDDINGS {
         LINEAR.out.history,
         FASTMNN.out.history,
         BBKNN.out.history,
+        SEURAT_CCA.out.history,
+        SEURAT_RPCA.out.history,
         CONTROL.out.history,
     )
 

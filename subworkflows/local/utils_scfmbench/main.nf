@@ -17,14 +17,14 @@ def stepSettings(params, executable, names, plugins = []) {
     return settings
 }
 
-// SHA-256 over the executable, every module of bin/scfm that it imports, directly or not, and the tables beside them.
+// SHA-256 over the executable, every module of bin/scfm that it imports, directly or not, and the tables and R scripts beside them.
 def codeDigest(executable, plugins = []) {
     def bin = file("${projectDir}/bin")
     def known = java.nio.file.Files.walk(bin.resolve('scfm')).toList().collect { path -> bin.relativize(path).toString() }.toSet()
     def loaded = plugins.collectMany { pattern -> files("${bin}/${pattern}").collect { source -> bin.relativize(source).toString() } }
     def modules = withImports(bin, known, [executable] + loaded, [].toSet())
     def folders = modules.collect { name -> folderOf(name) }.toSet()
-    def tables = known.findAll { name -> name ==~ /.*\.(tsv|json)/ && folderOf(name) in folders }
+    def tables = known.findAll { name -> name ==~ /.*\.(tsv|json|R)/ && folderOf(name) in folders }
     def sources = (modules + tables).toSorted().collect { name -> name + '\n' + bin.resolve(name).text }
     return sources.join('\n').digest('SHA-256')
 }
