@@ -48,14 +48,15 @@ def test_flattening_removes_all_variation_along_the_vector_and_no_other(cloud):
     assert flatten_along(cloud, np.zeros(4)) is cloud
 
 
-def test_smoothing_follows_the_tricube_kernel(cloud):
+@pytest.mark.parametrize("k", [5, 6])
+def test_smoothing_follows_the_tricube_kernel(k, cloud):
     paired = np.arange(30, 42)
     vectors = np.random.default_rng(0).normal(size=(12, 4))
-    found = smoothed_vectors(cloud, SIDES[1], paired, vectors, k=5, width=2.0, ties=by_position)
+    found = smoothed_vectors(cloud, SIDES[1], paired, vectors, k=k, width=2.0, ties=by_position)
     for cell, vector in zip(SIDES[1], found, strict=True):
         distances = np.linalg.norm(cloud[paired] - cloud[cell], axis=1)
-        nearest = np.argsort(distances)[:5]
-        relative = np.minimum(distances[nearest] / (2.0 * np.median(distances[nearest])), 1)
+        nearest = np.argsort(distances)[:k]
+        relative = np.minimum(distances[nearest] / (2.0 * distances[nearest[2]]), 1)  # the third of five and of six
         weights = (1 - relative**3) ** 3
         np.testing.assert_allclose(vector, weights @ vectors[nearest] / weights.sum(), atol=1e-12)
 

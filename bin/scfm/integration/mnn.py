@@ -123,7 +123,7 @@ def smoothed_vectors(
     k
         Nearest paired cells that are used.
     width
-        Bandwidth of the kernel in median distances of a cell's neighbours; a neighbour at or beyond it has no weight.
+        Bandwidth of the kernel in distances to the middle one of a cell's neighbours; a neighbour at or beyond it has no weight.
     ties
         Order of cells at the same distance.
     """
@@ -134,7 +134,7 @@ def smoothed_vectors(
     found, distances = nearest(values, k, ties=ties, rows=cells, columns=paired)
     row = np.full(len(values), -1)
     row[paired] = np.arange(len(paired))
-    middle = np.median(distances, axis=1, keepdims=True)
+    middle = distances[:, [(distances.shape[1] - 1) // 2]]  # of an even number the lower one, as in batchelor
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(middle > 0, distances / (width * middle), np.where(distances > 0, 1.0, 0.0))
     weights = (1 - np.minimum(relative, 1.0) ** 3) ** 3
