@@ -13,6 +13,7 @@ from helpers_methods import label_accuracy, same_batch_share, skip_without_r, wr
 from scfm.errors import NotApplicable, ScfmError
 from scfm.integration.base import MethodInputs
 from scfm.integration.run import load_method
+from scfm.integration.scanorama import alignment_messages
 from scfm.task.settings import pick_settings
 
 CORRECTORS = ("harmony", "scanorama", "combat", "linear", "fastmnn")
@@ -94,6 +95,31 @@ def test_rows_in_another_order_give_the_same_coordinates(name, results, reordere
 @pytest.mark.parametrize("name", REPEATED)
 def test_the_same_seed_gives_the_same_coordinates(name, results, prepared, tmp_path):
     np.testing.assert_array_equal(run(name, prepared, tmp_path).values, results[name].values)
+
+
+def test_methods_record_how_their_fit_ended(results, prepared, tmp_path):
+    inputs = inputs_of(prepared, tmp_path)
+    dense = inputs.expression("X")[0].toarray().astype(float)
+    means = pd.DataFrame(dense).groupby(inputs.batches).transform("mean")
+    between = means.var(ddof=0).sum() / dense.var(axis=0).sum()  # batches of one size: what least squares removes
+    assert results["linear"].details["removed_variance"] == pytest.approx(between, abs=1e-6)
+    assert 0 < results["combat"].details["removed_variance"] < 1.5 * between
+    objective = results["harmony"].details["objective"]
+    assert len(objective) == results["harmony"].details["rounds"] + 1 and objective[-1] < objective[0]
+    spread = inputs.pca.astype(float).var(axis=0)
+    assert run("pca", prepared, tmp_path).details["last_to_first"] == pytest.approx(spread[-1] / spread[0])
+    aligned = results["scanorama"].details["alignments"]
+    assert [a["batches"] for a in aligned] == [["b1", "b2"], ["b1", "b3"], ["b2", "b3"]]
+    assert all(0.1 < a["score"] <= 1 for a in aligned) and not results["scanorama"].warnings
+
+
+def test_batches_that_scanorama_joins_to_no_other_are_told(prepared, tmp_path):
+    alone = run("scanorama", prepared, tmp_path, scanorama_alpha=1)
+    assert [(w["code"], w["text"].partition(" joined ")[2][:2]) for w in alone.warnings] == [
+        ("W-SCA-01", name) for name in ("b1", "b2", "b3")
+    ]
+    told = alignment_messages([{"batches": ["a", "b"], "score": 0.4}], ["a", "b", "c"], 0.1, dataset="sim", seed=3)
+    assert [(w["values"], w["seed"]) for w in told] == [({"best_score": 0.0}, 3)]
 
 
 def test_another_seed_moves_harmony_a_little(results, prepared, tmp_path):

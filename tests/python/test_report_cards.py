@@ -17,7 +17,8 @@ from scfm.report.plots.training import MAX_POINTS, Training, draw_training, thin
 from scfm.report.sections import pictures
 from scfm.report.sections.cards import card_id, card_of, card_sections
 from scfm.report.sections.pictures import card_embeddings, card_pictures, pictures_of, shrink, umap_sections
-from scfm.report.view.cards import costs_of, settings_of, shorten, training_of, verdicts_of
+from scfm.report.view.cards import costs_of, settings_of, shorten, training_of
+from scfm.report.view.fits import verdicts_of
 from scfm.report.view.rows import CONTROL, embedding_rows
 
 

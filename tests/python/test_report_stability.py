@@ -14,9 +14,10 @@ from scipy.stats import kendalltau
 
 from scfm.registries.messages import message
 from scfm.report.sections.seeds import seed_sections, seed_sentences
-from scfm.report.sections.training import training_sections
+from scfm.report.sections.training import fit_sections, training_sections
 from scfm.report.tables.names import Names
 from scfm.report.view.data import ReportData
+from scfm.report.view.fits import verdicts_of
 from scfm.report.view.seeds import rank_stability
 
 
@@ -95,3 +96,44 @@ def test_training_health_is_a_table_with_limits():
     assert "of another data set" not in text
     untrained = {k: v for k, v in sidecar.items() if k != "training"}
     assert training_sections(SimpleNamespace(embeddings=[untrained]), "d") == []
+    assert fit_sections(data, "d") == fit_sections(SimpleNamespace(embeddings=[untrained]), "d") == []
+
+
+def test_how_other_fits_ended_is_a_table():
+    facts = {
+        "pca": {"n_dims": 50, "last_to_first": 0.0123},
+        "harmony": {"settings": {"max_iter": 10}, "rounds": 4, "converged": True},
+        "scanorama": {
+            "settings": {"alpha": 0.1},
+            "alignments": [{"batches": ["a", "b"], "score": 0.5}, {"batches": ["a", "c"], "score": 0.05}],
+        },
+        "combat": {"removed_variance": 0.071},
+        "fastmnn": {
+            "merges": [
+                {"batch": "b", "pairs": 1495, "lost_variance": {"a": 0.02, "b": 0.01}},
+                {"batch": "c", "pairs": 7, "lost_variance": {"a": 0.03, "b": 0.0, "c": 0.2}},
+            ]
+        },
+        "bbknn": {"n_edges": 9000, "n_parts": 2},
+        "seurat_cca": {
+            "anchors": [{"anchors": 1102}, {"anchors": 9}],
+            "anchor_merges": [{"joined": ["b"], "anchor_cells": 290}, {"joined": ["c", "d"], "anchor_cells": 8}],
+        },
+        "label_onehot": {},
+    }
+    told = [{"dataset": "d", "method": m, "correction": "raw", "seed": 0, **more} for m, more in facts.items()]
+    data = SimpleNamespace(names=Names(methods={}), embeddings=[*told, {**told[0], "correction": "l2"}])
+    text = text_of(fit_sections(data, "d")[0])
+    for sentence in (
+        "pca, seed 0 50 components; the last has 1.2% of the variance of the first",
+        "harmony, seed 0 4 of at most 10 rounds, converged",
+        "scanorama, seed 0 1 pair of batches aligned, with scores from 0.50 to 0.50",
+        "combat, seed 0 computed in one step; 7.1% of the variance of the genes removed",
+        "2 merges, the weakest (c) on 7 pairs of mutual neighbours; at most 20.0% of a batch's variance lost in a",
+        "bbknn, seed 0 9,000 edges, 2 parts without an edge between them",
+        "1,111 anchors between batches; 2 merges, the weakest (c + d) on 8 cells with an anchor",
+    ):
+        assert sentence in text, text
+    assert "label_onehot" not in text and text.count("components") == 1
+    none = {"settings": {"alpha": 0.6}, "alignments": facts["scanorama"]["alignments"]}
+    assert verdicts_of(none) == ["no pair of batches aligned above 0.6: nothing was corrected"]

@@ -61,7 +61,13 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         )
     graph = sp.csr_array(connectivities)
     n_batches = len(set(inputs.batches))
-    facts = {"n_edges": graph.nnz // 2, "neighbors_per_cell": nearest * n_batches, "n_pcs_used": n_pcs}
+    n_parts = int(sp.csgraph.connected_components(graph, directed=False)[0])
+    facts = {
+        "n_edges": graph.nnz // 2,
+        "n_parts": n_parts,
+        "neighbors_per_cell": nearest * n_batches,
+        "n_pcs_used": n_pcs,
+    }
     told = message("I-GRF-01", dataset=inputs.dataset, method="bbknn", values={"n_batches": n_batches, "n": nearest})
     return MethodOutput(graph=graph, warnings=[told], details=facts)
 

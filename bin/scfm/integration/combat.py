@@ -46,9 +46,10 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
             f"ComBat gave values that are not finite for {int(broken.sum())} of {corrected.shape[1]} genes. "
             "A batch in which most genes are constant is the usual cause; merge or drop the smallest batches."
         )
+    removed = 1 - corrected.var(axis=0).sum() / dense.var(axis=0).sum()
     n_pcs = min(settings["n_pcs"], min(corrected.shape) - 1)
     values = PCA(n_pcs, svd_solver="arpack", random_state=0).fit_transform(corrected)
-    return MethodOutput(values, details={"n_genes": corrected.shape[1]})
+    return MethodOutput(values, details={"n_genes": corrected.shape[1], "removed_variance": float(removed)})
 
 
 def _check_batch_sizes(inputs: MethodInputs) -> None:

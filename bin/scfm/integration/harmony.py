@@ -69,7 +69,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         corrected,
         extras={"model": folder},
         warnings=convergence_messages(facts, settings, dataset=inputs.dataset, seed=seed),
-        details={"n_clusters": n_clusters, **facts},
+        details={"n_clusters": n_clusters, "objective": [float(x) for x in result.objective_harmony], **facts},
     )
 
 

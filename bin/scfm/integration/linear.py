@@ -42,7 +42,22 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     matrix, _ = inputs.expression("X")
     effects = np.linalg.pinv(np.hstack([kept, batch]))[-batch.shape[1] :] @ matrix.astype(np.float64)
     values = components_of_rest(matrix, batch, effects, settings["n_pcs"])
-    return MethodOutput(values, details={"kept_columns": keep, "n_genes": matrix.shape[1]})
+    removed = removed_variance(matrix, batch, effects)
+    return MethodOutput(values, details={"kept_columns": keep, "n_genes": matrix.shape[1], "removed_variance": removed})
+
+
+def removed_variance(matrix: "sparse.csr_matrix", design: "np.ndarray", effects: "np.ndarray") -> float:
+    """Return the share of the genes' total variance that ``matrix - design @ effects`` lacks, at most 1; arguments as
+    of :func:`components_of_rest`. Below 0 where the variance has grown.
+    """
+    import numpy as np
+
+    matrix = matrix.astype(np.float64)
+    centred = design - design.mean(axis=0)
+    means = np.asarray(matrix.mean(axis=0)).ravel()
+    total = matrix.multiply(matrix).sum() - matrix.shape[0] * (means**2).sum()
+    gone = 2 * (effects * (matrix.T @ centred).T).sum() - (effects * (centred.T @ centred @ effects)).sum()
+    return float(gone / total) if total > 0 else 0.0
 
 
 def components_of_rest(

@@ -123,7 +123,8 @@ def smoothed_vectors(
     k
         Nearest paired cells that are used.
     width
-        Bandwidth of the kernel in distances to the middle one of a cell's neighbours; a neighbour at or beyond it has no weight.
+        Bandwidth of the kernel in distances to the middle one of a cell's neighbours; one at or beyond it has no
+        weight.
     ties
         Order of cells at the same distance.
     """

@@ -11,7 +11,8 @@ from scfm.report.page.templates import render
 from scfm.report.plots.training import draw_training
 from scfm.report.sections.pictures import CAUTION, card_pictures
 from scfm.report.tables.totals import default_total
-from scfm.report.view.cards import about_of, costs_of, settings_of, training_of, verdicts_of
+from scfm.report.view.cards import about_of, costs_of, settings_of, training_of
+from scfm.report.view.fits import verdicts_of
 from scfm.report.view.rows import CONTROL, EmbeddingRow, embedding_rows
 from scfm.text import plural
 

@@ -1,4 +1,4 @@
-"""Training health: what the loss history of every trained model says, with the limits that it is judged by."""
+"""Training health: what the loss history of every trained model says, with its limits; how other fits ended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import table
+from scfm.report.view.fits import verdicts_of
 
 if TYPE_CHECKING:
     from scfm.report.view.data import ReportData
@@ -47,6 +48,27 @@ def training_sections(data: "ReportData", dataset: str) -> list[Section]:
                 " at the best epoch; slightly negative is normal. The curves, with the best epoch marked, are in the"
                 " method cards; limits are in brackets."
             ),
+        )
+    ]
+
+
+def fit_sections(data: "ReportData", dataset: str) -> list[Section]:
+    """Return how the fits of the methods ended that train no model; nothing where no sidecar says it."""
+    fits = [
+        (e, verdicts_of(e))
+        for e in data.embeddings
+        if e["dataset"] == dataset and e["correction"] == "raw" and not e.get("training")
+    ]
+    body = [[_title(data, e), "; ".join(said)] for e, said in fits if said]
+    if not body:
+        return []
+    return [
+        Section(
+            "fits",
+            "How did the other methods end?",
+            "html",
+            table(["Embedding", "How the fit ended"], body),
+            description="Facts of the sidecars (`embeddings/*.json`); warnings about them are among the messages.",
         )
     ]
 

@@ -22,13 +22,6 @@ _COMMON = {
     *("device", "seconds", "peak_rss_mb", "peak_gpu_mb", "cells_in", "cells_out", "cells_per_second", "n_dims"),
 }
 _LONGEST = 160
-#: verdicts of :class:`scfm.integration.training.Judgement` in words
-_VERDICTS = {
-    "fine": ": converged, no sign of overfitting",
-    "overfit": ": overfit",
-    "not_converged": ": not converged",
-    "unknown": ": no cells were held out, so overfitting can't be seen",
-}
 
 
 def settings_of(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
@@ -43,23 +36,6 @@ def shorten(value: Any) -> str:
         return f"{value:.6g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… (the rest is in embeddings.json)"
-
-
-def verdicts_of(sidecar: dict[str, Any]) -> list[str]:
-    """Return how the fit ended: Harmony's rounds, or the epochs, the best epoch and the gap of a trained model."""
-    said = []
-    limit, rounds = (sidecar.get("settings") or {}).get("max_iter"), sidecar.get("rounds")
-    if rounds is not None and limit:
-        end = {True: ", converged", False: ", not converged"}.get(sidecar.get("converged"), "")
-        said.append(f"{rounds} of at most {limit} rounds{end}")
-    training = sidecar.get("training") or {}
-    if training.get("epochs_run"):
-        text = f"{training['epochs_run']} of at most {training.get('max_epochs')} epochs"
-        restored, gap = training.get("restored_epoch"), training.get("gap")
-        text += f", weights of epoch {restored}" if restored else ""
-        text += f"; validation loss {gap:+.1%} from training loss" if gap is not None else ""
-        said.append(text + _VERDICTS.get(training.get("verdict"), ""))
-    return said
 
 
 def training_of(data: "ReportData", dataset: str, embedding: str) -> Training | None:
