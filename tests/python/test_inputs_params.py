@@ -151,6 +151,10 @@ def test_choice():
         "fastmnn",
         "bbknn",
     ]
+    with_r, errors = check_params({**BASE, "methods": "all,seurat_rpca"}, SCHEMA, load_methods())
+    assert errors == [] and with_r.methods == [*everything.methods, "seurat_rpca"]
+    _, errors = check_params({**BASE, "methods": "all,seurat_rpca,pca"}, SCHEMA, load_methods())
+    assert errors == ["Parameter --methods: 'all' can't be combined with other names."]
     assert everything.controls == [
         "random",
         "shuffled",

@@ -203,6 +203,8 @@ def test_a_missing_r_is_a_sentence_and_nothing_is_cached(prepared, tmp_path, mon
     with pytest.raises(SoftwareError, match=wanted):
         require_r_packages({"Seurat CCA": ("Seurat", "Matrix")})
     require_r_packages({})
+    (tmp_path / "conda-meta").mkdir()
+    require_r_packages({"Seurat CCA": ("Seurat",)})  # an environment of this step alone
     inputs = MethodInputs("sim", prepared.obs, tmp_path, prepared_path=prepared.h5ad)
     with (
         pytest.raises(SoftwareError, match=wanted),

@@ -1,9 +1,11 @@
-# Integrate batches with Seurat: Rscript integrate.R INPUT OUTPUT. Called by scfm.integration.seurat.run, which names batches and checks cell ids.
+# Integrate batches with Seurat: Rscript integrate.R INPUT OUTPUT
+#
+# Called by scfm.integration.seurat.run, which names the batches and checks cell ids. Binary files are little-endian.
 #
 # INPUT   settings.tsv   name, value
 #         cells.txt      a cell id per line
 #         batches.i32    number of the batch of each cell, from 1
-#         data.f64, indices.i32, indptr.i32   log-normalised expression, cells x genes in CSR form; binary files are little-endian
+#         data.f64, indices.i32, indptr.i32   log-normalised expression, cells x genes in CSR form
 # OUTPUT  anchors.tsv    a row per pair of batches
 #         merges.tsv     a row per merge, in their order; batches of one side are joined by commas
 #         cells.txt, values.f64   coordinates, row by row
@@ -24,14 +26,19 @@ write_table <- function(table, folder, name) {
     write.table(table, file.path(folder, name), sep = "\t", quote = FALSE, row.names = FALSE)
 }
 
-# Expression as genes x cells: CSR of cells x genes is CSC of its transpose. Genes are numbered: Seurat renames those with an underscore.
-read_expression <- function(folder) {
+read_settings <- function(folder) {
+    table <- read.delim(file.path(folder, "settings.tsv"), colClasses = "character")
+    as.list(setNames(table$value, table$name))
+}
+
+# Expression as genes x cells: the CSR form of cells x genes is the CSC form of its transpose. Genes are numbered, as
+# Seurat renames those with an underscore.
+read_expression <- function(folder, n_genes) {
     cells <- readLines(file.path(folder, "cells.txt"), encoding = "UTF-8")
-    pointers <- read_numbers(folder, "indptr.i32", "integer", 4)
-    settings <- read.delim(file.path(folder, "settings.tsv"), colClasses = "character")
-    n_genes <- as.integer(settings$value[settings$name == "n_genes"])
     new("dgCMatrix",
-        i = read_numbers(folder, "indices.i32", "integer", 4), p = pointers, x = read_numbers(folder, "data.f64", "double", 8),
+        i = read_numbers(folder, "indices.i32", "integer", 4),
+        p = read_numbers(folder, "indptr.i32", "integer", 4),
+        x = read_numbers(folder, "data.f64", "double", 8),
         Dim = c(n_genes, length(cells)), Dimnames = list(paste0("gene", seq_len(n_genes)), cells)
     )
 }
@@ -63,7 +70,8 @@ count_anchors <- function(anchors, n_batches) {
     )
 }
 
-# Order of the merges as in IntegrateData, the pair with most anchors per cell first. A pair without anchors is the furthest, and no error.
+# Order of the merges as in IntegrateData: the pair with most anchors per cell of its smaller batch first. A pair
+# without anchors is the furthest, where Seurat ends with an error.
 order_merges <- function(counts, sizes) {
     distances <- matrix(0, length(sizes), length(sizes))
     smaller <- pmin(sizes[counts$first], sizes[counts$second])
@@ -89,13 +97,12 @@ describe_merges <- function(tree, anchors, sizes) {
 }
 
 main <- function(input, output) {
-    table <- read.delim(file.path(input, "settings.tsv"), colClasses = "character")
-    settings <- as.list(setNames(table$value, table$name))
+    settings <- read_settings(input)
     number <- function(name) as.integer(settings[[name]])
     future::plan("sequential")
     set.seed(number("seed"))
 
-    expression <- read_expression(input)
+    expression <- read_expression(input, number("n_genes"))
     batches <- read_numbers(input, "batches.i32", "integer", 4)
     dims <- seq_len(number("dims"))
     objects <- make_objects(expression, batches, settings$reduction, number("dims"), number("seed"))
@@ -103,7 +110,8 @@ main <- function(input, output) {
     found <- FindIntegrationAnchors(
         unname(objects),
         anchor.features = rownames(expression), reduction = settings$reduction, dims = dims,
-        k.anchor = number("k_anchor"), k.filter = number("k_filter"), k.score = number("k_score"), verbose = FALSE
+        k.anchor = number("k_anchor"), k.filter = number("k_filter"), k.score = number("k_score"),
+        verbose = FALSE
     )
     found@anchors$score[is.nan(found@anchors$score)] <- 1 # anchors that all share as many neighbours: 0 / 0
     counts <- count_anchors(found@anchors, length(sizes))
@@ -114,7 +122,8 @@ main <- function(input, output) {
     if (min(merges$anchor_cells) < number("k_anchor")) quit(status = TOO_FEW_ANCHORS)
 
     integrated <- IntegrateData(
-        found, dims = dims, k.weight = min(number("k_weight"), merges$anchor_cells), sample.tree = tree, verbose = FALSE
+        found,
+        dims = dims, k.weight = min(number("k_weight"), merges$anchor_cells), sample.tree = tree, verbose = FALSE
     )
     integrated <- ScaleData(integrated, verbose = FALSE)
     integrated <- RunPCA(integrated, npcs = number("n_pcs"), seed.use = number("seed"), verbose = FALSE)
