@@ -29,8 +29,10 @@ events_logger = "file"
 """
 NEEDED = ["podman", "runc", "debootstrap", "ch-run", "ch-convert"]
 BASE = "localhost/scfmbench/base:test"
-#: images that the runs below use; --all builds the others too
-IMAGES = ["core", "harmony", "report", "scvi"]
+#: images that the runs below use, and the one with R; --all builds the others too
+IMAGES = ["core", "harmony", "report", "scvi", "seurat"]
+#: prints the version of Seurat that an image with R has
+SEURAT = 'cat(as.character(packageVersion("Seurat")))'
 #: why an image of the recipe is not built
 HEAVY = "scVI's PyTorch with its CUDA libraries once more, several GB"
 NOT_BUILT = {"models": HEAVY, "expression": HEAVY}
@@ -105,7 +107,12 @@ class Cases:
         assert not others, others
         user = self._call("podman", "run", "--rm", name, "id", "-u").strip()
         assert user == "1000", user
-        return f"{len(found)} packages, all in the lock; {self._size(name)} MB; runs as uid {user}"
+        more = ""
+        if image == "seurat":
+            version = self._call("podman", "run", "--rm", name, "Rscript", "--vanilla", "-e", SEURAT).strip()
+            assert version.startswith("4.3."), version
+            more = f" and Seurat {version}"
+        return f"{len(found)} packages, all in the lock{more}; {self._size(name)} MB; runs as uid {user}"
 
     def demo(self, _: Path) -> str:
         """The demo with -profile test,podman: tables equal those of a run without containers."""
