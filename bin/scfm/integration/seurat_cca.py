@@ -9,5 +9,8 @@ DEFAULTS: dict = {"n_pcs": 50, "features": 3000, "dims": 50, "k_anchor": 5, "k_f
 
 
 def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
-    """Look for anchors in the canonical variates of each pair of batches; see :func:`integrate_batches`."""
-    return integrate_batches(inputs, settings, seed, method="seurat_cca", title="Seurat CCA", reduction="cca")
+    """Look for anchors in the canonical variates of each pair of batches; see :func:`integrate_batches`.
+
+    The seed is not used: the method is deterministic.
+    """
+    return integrate_batches(inputs, settings, method="seurat_cca", title="Seurat CCA", reduction="cca")

@@ -9,5 +9,8 @@ DEFAULTS: dict = {"n_pcs": 50, "features": 3000, "dims": 50, "k_anchor": 5, "k_w
 
 
 def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
-    """Look for anchors by projecting each batch on the components of the other; see :func:`integrate_batches`."""
-    return integrate_batches(inputs, settings, seed, method="seurat_rpca", title="Seurat RPCA", reduction="rpca")
+    """Look for anchors by projecting each batch on the components of the other; see :func:`integrate_batches`.
+
+    The seed is not used: the method is deterministic.
+    """
+    return integrate_batches(inputs, settings, method="seurat_rpca", title="Seurat RPCA", reduction="rpca")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROGRAM = Path(__file__).with_name("integrate.R")
+#: start of the decompositions, as in Seurat; another changes coordinates in the fourth digit
+SEED = 42
 #: neighbours that score an anchor, as in Seurat
 K_SCORE = 30
 #: fewer cells in a batch give no PCA and no neighbourhoods to score anchors by
@@ -30,7 +32,7 @@ _LACKS_MEMORY = ("cannot allocate", "std::bad_alloc", "long vectors not supporte
 
 
 def integrate_batches(
-    inputs: MethodInputs, settings: "Mapping[str, Any]", seed: int, *, method: str, title: str, reduction: str
+    inputs: MethodInputs, settings: "Mapping[str, Any]", *, method: str, title: str, reduction: str
 ) -> MethodOutput:
     """Find anchors between all pairs of batches, correct expression along them, and take principal components.
 
@@ -42,8 +44,6 @@ def integrate_batches(
         ``features`` genes at most, ``dims`` of the space in which anchors are looked for and weighted, ``k_anchor``
         neighbours for mutual pairs, ``k_filter`` neighbours in expression that an anchor must be among (CCA alone),
         ``k_weight`` anchors that correct a cell, ``n_pcs`` components of the corrected expression.
-    seed
-        Start of the randomised decompositions.
     method, title
         Name in the methods table, and for sentences.
     reduction
@@ -64,7 +64,7 @@ def integrate_batches(
     matrix, genes = inputs.expression("X", most=settings["features"])
     used = fitting(settings, smallest=min(sizes.values()), shape=matrix.shape)
     here, there = inputs.workdir / "to_r", inputs.workdir / "from_r"
-    write_input(here, matrix, inputs.cell_ids, codes, {**used, "reduction": reduction, "seed": seed})
+    write_input(here, matrix, inputs.cell_ids, codes, {**used, "reduction": reduction, "seed": SEED})
     there.mkdir()
     finished = run_program(
         [str(rscript()), "--vanilla", str(PROGRAM), str(here), str(there)],
