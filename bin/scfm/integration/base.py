@@ -158,7 +158,6 @@ class MethodInputs:
         import h5py
         import numpy as np
         from anndata.io import read_elem, sparse_dataset
-        from scipy import sparse
 
         from scfm.embeddings.cells import align
 
@@ -172,11 +171,11 @@ class MethodInputs:
             stored = file["X" if layer == "X" else f"layers/{layer}"]
             if isinstance(stored, h5py.Group):
                 stored = sparse_dataset(stored)
-            rows = range(0, stored.shape[0], _ROWS_PER_READ)
-            blocks = [sparse.csr_matrix(stored[r : r + _ROWS_PER_READ])[:, keep] for r in rows]
+            matrix = _kept_columns(stored, keep)
             stored_ids = np.asarray(read_elem(file["obs"]).index, dtype=object)
-        matrix = sparse.vstack(blocks, format="csr", dtype=np.float32)
-        matrix = matrix[align(stored_ids, self.cell_ids, self.prepared_path)]
+        order = align(stored_ids, self.cell_ids, self.prepared_path)
+        if not np.array_equal(order, np.arange(matrix.shape[0])):  # else spare a copy of the matrix
+            matrix = matrix[order]
         matrix.sort_indices()
         return matrix, var.index.to_numpy(dtype=object)[keep]
 
@@ -212,3 +211,26 @@ class MethodInputs:
         if self.prepared_path is None:
             raise ScfmError("This method reads expression: give --prepared.")
         return self.prepared_path
+
+
+def _kept_columns(stored: Any, keep: "np.ndarray") -> "csr_matrix":
+    """Return columns of a stored matrix as CSR float32, shape (n_rows, n_kept), in little more memory than it takes.
+
+    Blocks are joined in arrays of the final size, and each is given up when it was copied.
+    """
+    import numpy as np
+    from scipy import sparse
+
+    n_rows = stored.shape[0]
+    starts = range(0, n_rows, _ROWS_PER_READ)
+    blocks = [sparse.csr_matrix(stored[start : start + _ROWS_PER_READ], dtype=np.float32)[:, keep] for start in starts]
+    indptr = np.zeros(n_rows + 1, dtype=np.int64)
+    indptr[1:] = np.cumsum(np.concatenate([np.diff(block.indptr) for block in blocks]))
+    data, indices = np.empty(indptr[-1], dtype=np.float32), np.empty(indptr[-1], dtype=np.int32)
+    blocks.reverse()
+    at = 0
+    while blocks:
+        block = blocks.pop()
+        data[at : at + block.nnz], indices[at : at + block.nnz] = block.data, block.indices
+        at += block.nnz
+    return sparse.csr_matrix((data, indices, indptr), shape=(n_rows, int(keep.sum())))
