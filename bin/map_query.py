@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Map new cells (a query) to a data set, transfer its labels, and tell which of them lie outside of it."""
+"""Map new cells (a query) to a reference, transfer its labels, and tell which of them lie outside of it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from scfm.task.steps import step
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``<dataset>.query.tsv``, the folder ``<dataset>.query`` and the status."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--dataset", required=True, help="name of the data set: the reference")
+    parser.add_argument("--dataset", required=True, help="name of the data set whose row names the new cells")
     parser.add_argument("--datasets", type=Path, required=True, help="datasets.json of CHECK_INPUTS")
     parser.add_argument("--query", type=Path, required=True, help="h5ad file or zarr folder with the new cells")
-    parser.add_argument("--prepared", type=Path, required=True, help="<dataset>.prepared.h5ad")
-    parser.add_argument("--obs", type=Path, required=True, help="<dataset>.obs.parquet")
-    parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet")
-    parser.add_argument("--harmony", type=Path, help="table of the reference's Harmony embedding, if it was run")
-    parser.add_argument("--model", type=Path, help="folder that Harmony left")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--placed", type=Path, nargs="*", default=[], help="files of train_query.py, of every model")
     parser.add_argument("--params", type=Path, required=True, help="JSON with the parameters (query_*)")
     parser.add_argument("--cpus", type=int, default=1, help="threads")
     add_step_arguments(parser)
@@ -36,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from scfm.io.tables import read_json
         from scfm.query.run import QueryFiles, map_files
 
-        files = QueryFiles(args.prepared, args.obs, args.pca, args.query, args.harmony, args.model)
+        files = QueryFiles(args.reference, args.query, args.placed)
         row = row_of(args.datasets, args.dataset)
         status.update(map_files(files, row, read_json(args.params), outdir=args.outdir))
 

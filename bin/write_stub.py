@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--family", nargs="*", default=[], help="their families, in the same order")
     parser.add_argument("--step", default="embed")
     parser.add_argument("--dataset", default="")
+    parser.add_argument("--mapping", default="", help="model that was trained on new cells")
     parser.add_argument("--pass", dest="scoring_pass", default="common", help="name of a further scoring pass")
     parser.add_argument("--input", type=Path, help="samplesheet")
     parser.add_argument("--params", type=Path, help="JSON file of all Nextflow parameters")

@@ -60,8 +60,9 @@ workflow SCFMBENCH {
         MAP_QUERIES(
             samplesheet,
             PREPARE_DATA.out.check,
+            PREPARE_DATA.out.source,
             PREPARE_DATA.out.dataset,
-            MAKE_EMBEDDINGS.out.harmony,
+            MAKE_EMBEDDINGS.out.mappable,
             EVALUATE_EMBEDDINGS.out.embedding,
             options,
         )

@@ -21,7 +21,8 @@ CLASSES = ("deterministic", "seeded", "exact up to")
 #: processes that the run below can't have: they fetch or import, or need a data set of another kind
 ELSEWHERE = {
     *("RESOLVE_INPUTS", "FETCH_DATASET", "APPLY_RECIPE", "IMPORT_EMBEDDING", "LIST_COMMON", "SCORE_COMMON"),
-    *("COMPARE_CONDITIONS", "RELATE_BIOLOGY", "MAP_QUERY"),
+    *("COMPARE_CONDITIONS", "RELATE_BIOLOGY"),
+    *("SAVE_REFERENCE", "TRAIN_QUERY", "MAP_QUERY"),
 }
 
 

@@ -151,7 +151,7 @@ def test_every_module_was_run(run: Run) -> None:
         str(p.parent.relative_to(PROJECT / "modules" / "local")) for p in PROJECT.glob("modules/local/**/main.nf")
     }
     # the scenario has no condition, no new cells and no evidence from outside: their nf-tests run these
-    without_input = {"compare/conditions", "map/query", "relate/biology"}
+    without_input = {"compare/conditions", "map/query", "relate/biology", "save/reference", "train/query"}
     assert modules - reached == {"check/verdict", "fetch/dataset"} | without_input
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import anndata
@@ -9,17 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn.metrics import f1_score
 
-from helpers_modules import call
+from helpers_modules import ASSETS, call
+from helpers_query import integrated, prepare, saved
 from scfm.errors import ScfmError
+from scfm.inputs.samplesheet import Located
 from scfm.integration.harmony_reference import HarmonyReference, unit_rows
+from scfm.integration.scvi_files import UNLABELLED, read_model, takes_queries
+from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_embedding, read_json, read_table, write_json
+from scfm.planning.mapping import mapped_rows
 from scfm.query.mappings import map_to_harmony, project, soft_clusters
-from scfm.query.reading import ReferenceGenes, match_genes, read_query, read_reference_genes
+from scfm.query.reading import match_genes, read_query
+from scfm.query.reference import PLACED, Reference, ReferenceGenes
+from scfm.query.scarches import Training, adapted, place, train, untrained
 from scfm.query.transfer import calibration_error, transfer
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-SCHEMA = Path(__file__).resolve().parents[2] / "nextflow_schema.json"
 PARAMS = {
     "n_hvg": 200,
     "n_pcs": 20,
@@ -27,7 +34,14 @@ PARAMS = {
     "min_cells_per_gene": 0,
     "harmony_max_clusters": 12,
     "min_cells_per_batch": 1,
+    "scvi_for_queries": True,
+    "scvi_n_latent": 10,
+    "scvi_max_epochs": 25,
+    "scanvi_max_epochs": 3,
+    "query_min_genes": 0.5,
+    "query_max_epochs": 20,
 }
+METHODS = ("harmony", "scvi", "scanvi")
 
 
 # ---- label transfer --------------------------------------------------------------------------------------------------
@@ -160,61 +174,44 @@ def study(tmp_path_factory):
         "embeddings": {},
     }
     write_json(folder / "datasets.json", [row])
-    write_json(folder / "params.json", PARAMS)
-    call(
-        "prepare_dataset",
-        dataset="sim",
-        datasets=folder / "datasets.json",
-        h5ad=folder / "reference.h5ad",
-        params=folder / "params.json",
-        schema=SCHEMA,
-        outdir=folder,
-    )
-    common = {"obs": folder / "sim.obs.parquet", "pca": folder / "sim.pca.parquet", "outdir": folder}
-    call(
-        "integrate_cells",
-        method="harmony",
-        dataset="sim",
-        prepared=folder / "sim.prepared.h5ad",
-        params=folder / "params.json",
-        methods_table=ASSETS / "methods.tsv",
-        **common,
-    )
-    stem = folder / "sim.harmony.raw.0"
-    unchecked = {"embedding": Path(f"{stem}.unchecked.parquet"), "sidecar": Path(f"{stem}.unchecked.json")}
-    call("validate_embedding", **unchecked, obs=common["obs"], outdir=folder)
+    prepare(folder, "reference.h5ad", PARAMS)
+    for method in METHODS:
+        integrated(folder, method, PARAMS)
+    saved(folder, folder, METHODS)
     return folder
 
 
+def trained(study: Path, outdir: Path, mapping: str, **more: object) -> list[Path]:
+    """Train a model of the reference on the new cells."""
+    given = {"query": study / "new.h5ad", "reference": study / "sim.reference", "params": study / "params.json"}
+    given |= {"datasets": study / "datasets.json", "dataset": "sim", "device": "cpu", "outdir": outdir} | more
+    call("train_query", mapping=mapping, **given)
+    return [outdir / f"sim.{mapping}.{name}" for name in PLACED]
+
+
 def map_query(study: Path, outdir: Path, query: str = "new.h5ad", **more: object) -> pd.DataFrame:
-    call(
-        "map_query",
-        dataset="sim",
-        datasets=study / "datasets.json",
-        query=study / query,
-        prepared=study / "sim.prepared.h5ad",
-        obs=study / "sim.obs.parquet",
-        pca=study / "sim.pca.parquet",
-        params=study / "params.json",
-        outdir=outdir,
-        **more,
-    )
+    given = {"reference": study / "sim.reference", "params": study / "params.json"} | more
+    call("map_query", dataset="sim", datasets=study / "datasets.json", query=study / query, outdir=outdir, **given)
     return read_table(outdir / "sim.query.tsv")
 
 
 @pytest.fixture(scope="module")
 def mapped(study, tmp_path_factory):
     out = tmp_path_factory.mktemp("mapped")
-    before = (study / "sim.pca.parquet").read_bytes(), (study / "sim.harmony.raw.0.parquet").read_bytes()
-    more = {"harmony": study / "sim.harmony.raw.0.parquet", "model": study / "sim.harmony.raw.0.model"}
-    map_query(study, out, **more)
-    assert before == ((study / "sim.pca.parquet").read_bytes(), (study / "sim.harmony.raw.0.parquet").read_bytes())
+    before = contents(study / "sim.reference")
+    placed = [path for mapping in ("scvi", "scanvi") for path in trained(study, out, mapping)]
+    map_query(study, out, placed=placed)
+    assert contents(study / "sim.reference") == before
     return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_reference_s_own_cells_are_projected_onto_themselves(study, tmp_path):
     """So query and reference share one space; the coordinates of the reference are the stored ones, to the last bit."""
-    genes = read_reference_genes(study / "sim.prepared.h5ad")
+    genes = Reference.open(study / "sim.reference").genes
     row = read_json(study / "datasets.json")[0] | {"query": "reference.h5ad"}
     query = read_query(study / "reference.h5ad", row, genes, {})
     ids, values = read_embedding(study / "sim.pca.parquet")
@@ -225,18 +222,18 @@ def test_the_reference_s_own_cells_are_projected_onto_themselves(study, tmp_path
 def test_known_labels_arrive_and_the_unknown_type_is_told(mapped, study):
     table = read_table(mapped / "sim.query.tsv")
     whole = table[table["group_kind"] == "all"].set_index(["mapping", "quantity"])["value"]
-    assert set(table["mapping"]) == {"pca", "center", "harmony"} and set(table["query"]) == {"new.h5ad"}
+    assert set(table["mapping"]) == {"pca", "center", *METHODS} and set(table["query"]) == {"new.h5ad"}
     assert (whole.xs("gene_overlap", level="quantity") == 1).all()
-    assert whole[("harmony", "macro_f1")] > 0.95
     assert whole[("harmony", "mixing")] > whole[("pca", "mixing")]
     label = table[table["group_kind"] == "label"].set_index(["mapping", "group", "quantity"])
     assert label.loc[("harmony", "monocyte", "f1"), "reason"] == "label_not_in_reference"
     outside = table[table["quantity"] == "out_of_reference"].set_index(["mapping", "group"])["value"]
-    for mapping, least in {"pca": 0.8, "center": 0.8, "harmony": 0.3}.items():  # a correction can pull a new type in
-        assert outside[(mapping, "monocyte")] >= least, mapping
-        assert max(outside[(mapping, known)] for known in "ABCD") <= 0.05, mapping
+    for mapping in ("pca", "center", *METHODS):
+        assert whole[(mapping, "macro_f1")] > 0.95, mapping
+        assert outside[(mapping, "monocyte")] >= 0.8, mapping
+        assert np.mean([outside[(mapping, known)] for known in "ABCD"]) <= 0.05, mapping
     cells = pd.read_parquet(mapped / "sim.query" / "cells.parquet")
-    assert len(cells) == 3 * 250 and not cells.duplicated(["mapping", "cell_id"]).any()
+    assert len(cells) == 5 * 250 and not cells.duplicated(["mapping", "cell_id"]).any()
     assert cells.loc[cells["out_of_reference"], "predicted"].isna().all()
     assert cells.loc[~cells["out_of_reference"], "predicted"].notna().all()
     truth = anndata.read_h5ad(study / "new.h5ad").obs["cell_type"]
@@ -247,6 +244,25 @@ def test_known_labels_arrive_and_the_unknown_type_is_told(mapped, study):
     status = read_json(mapped / "sim.query.status.json")
     assert status["status"] == "ok"
     assert {w["code"] for w in status["warnings"]} == {"W-QRY-01"}
+
+
+def test_mapping_is_as_good_as_integrating_all_cells(study, mapped, tmp_path):
+    """Harmony on all 650 cells, and the votes of the two other batches in that embedding."""
+    whole = anndata.concat([anndata.read_h5ad(study / f"{name}.h5ad") for name in ("reference", "new")])
+    whole.write_h5ad(tmp_path / "all.h5ad")
+    row = read_json(study / "datasets.json")[0]
+    write_json(tmp_path / "datasets.json", [row | {"n_cells": whole.n_obs}])
+    prepare(tmp_path, "all.h5ad", PARAMS)
+    integrated(tmp_path, "harmony", PARAMS)
+    ids, values = read_embedding(tmp_path / "sim.harmony.raw.0.parquet")
+    obs = whole.obs.loc[ids]
+    is_new = (obs["batch"] == "b3").to_numpy()
+    true = obs["cell_type"].to_numpy(dtype=object)
+    found = transfer(values[~is_new], true[~is_new], values[is_new]).labels
+    known = true[is_new] != "monocyte"
+    anew = f1_score(true[is_new][known], found[known], average="macro", labels=list("ABCD"))
+    table = read_table(mapped / "sim.query.tsv").query("group_kind == 'all' and quantity == 'macro_f1'")
+    assert (table["value"] > anew - 0.05).all() and len(table) == 5
 
 
 def test_the_table_fits_its_schema_and_the_report_shows_it(mapped):
@@ -262,7 +278,8 @@ def test_the_table_fits_its_schema_and_the_report_shows_it(mapped):
 
 
 def test_without_harmony_its_mapping_is_not_run_and_the_others_are(study, tmp_path):
-    table = map_query(study, tmp_path).set_index(["mapping", "quantity"]).sort_index()
+    reference = saved(study, tmp_path, methods=())
+    table = map_query(study, tmp_path, reference=reference).set_index(["mapping", "quantity"]).sort_index()
     assert table.loc[("harmony", "macro_f1"), ["status", "reason"]].to_numpy().tolist() == [
         ["not_applicable", "not_run"]
     ]
@@ -328,11 +345,159 @@ def test_a_query_that_cannot_be_mapped_is_refused_with_a_sentence(study, tmp_pat
         dataset="sim",
         datasets=study / "datasets.json",
         query=study / name,
-        prepared=study / "sim.prepared.h5ad",
-        obs=study / "sim.obs.parquet",
-        pca=study / "sim.pca.parquet",
+        reference=study / "sim.reference",
         params=study / "params.json",
         outdir=tmp_path,
     )
     assert read_json(tmp_path / "sim.query.status.json")["status"] == "failed"
     assert (tmp_path / "sim.query.tsv").stat().st_size == 0
+
+
+# ---- training on new cells -------------------------------------------------------------------------------------------
+
+
+def new_counts(study: Path) -> tuple[sp.csr_matrix, np.ndarray, Reference]:
+    reference = Reference.open(study / "sim.reference")
+    row = read_json(study / "datasets.json")[0]
+    query = read_query(study / "new.h5ad", row, reference.genes, {}, raw=True)
+    return query.expression, query.batches, reference
+
+
+@pytest.mark.parametrize("mapping", ["scvi", "scanvi"])
+def test_training_moves_the_new_cells_and_no_bit_of_the_reference(study, mapping):
+    """The model is trained as the step does; the latent means of both are computed by scvi-tools before and after."""
+    counts, batches, reference = new_counts(study)
+    folder = reference.folder / mapping
+    first = read_model(folder)
+    model, renamed = adapted(first, counts, batches)
+    assert renamed == {}
+    old = prepared_counts(study)
+    ids, published = read_embedding(folder / "embedding.parquet")
+    assert list(old.obs_names) == list(ids)
+    np.testing.assert_array_equal(first.get_latent_representation(old), published)  # what is read is what was trained
+    before = untrained(model)
+    train(model, Training(max_epochs=20, batch_size=128, kl_weight=0.1, threads=1, seed=0))
+    after = model.get_latent_representation()
+    assert np.abs(after - before).mean() > 0.02 * published.std()
+    np.testing.assert_array_equal(model.get_latent_representation(old), published)
+    weights, grown = model.module.state_dict(), 0
+    for name, values in np.load(folder / "weights.npz").items():
+        now = weights[name].detach().numpy()
+        grown += now.shape != values.shape
+        np.testing.assert_array_equal(now[tuple(slice(n) for n in values.shape)], values)
+    assert grown >= 4  # the weights of the new batch, in encoder and decoder
+
+
+def prepared_counts(study: Path) -> anndata.AnnData:
+    """Return the cells of the reference with the counts of its variable genes."""
+    from scfm.integration.base import MethodInputs
+
+    inputs = MethodInputs("sim", study / "sim.obs.parquet", study, prepared_path=study / "sim.prepared.h5ad")
+    counts, genes = inputs.expression("counts")
+    obs = pd.DataFrame({"batch": inputs.batches, "_label": UNLABELLED}, index=inputs.cell_ids)
+    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+
+
+def test_with_scvi_s_defaults_training_on_new_cells_moves_nothing(study):
+    """The trap: the encoder is not given the batch, so a model of the defaults is not saved for queries."""
+    import scvi as library
+
+    counts, batches, _ = new_counts(study)
+    old = prepared_counts(study)
+    library.settings.seed = 0
+    library.model.SCVI.setup_anndata(old, batch_key="batch")
+    plain = library.model.SCVI(old, n_latent=5)
+    plain.is_trained_ = True
+    model, _ = adapted(plain, counts, batches)
+    before = untrained(model)
+    train(model, Training(max_epochs=3, batch_size=128, kl_weight=0.1, threads=1, seed=0))
+    np.testing.assert_array_equal(model.get_latent_representation(), before)
+    assert not takes_queries({"for_queries": False, "continuous_covariates": [], "categorical_covariates": []})
+    assert not takes_queries({"for_queries": True, "continuous_covariates": ["depth"], "categorical_covariates": []})
+
+
+def test_a_batch_with_the_name_of_an_old_one_is_a_new_batch(study):
+    counts, batches, reference = new_counts(study)
+    values, before, facts = place(
+        reference.folder / "scvi",
+        counts,
+        np.where(np.arange(len(batches)) < 100, "b1", batches).astype(object),
+        Training(max_epochs=2, batch_size=128, kl_weight=0.1, threads=1, seed=0),
+    )
+    assert facts["renamed"] == {"b1": "b1 (new cells)"} and values.shape == before.shape == (250, 10)
+
+
+# ---- the folder of a reference ---------------------------------------------------------------------------------------
+
+
+def copy_of(study: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(study / "sim.reference", folder / "reference"))
+
+
+def test_a_reference_holds_data_only_and_is_read_as_it_was_written(study):
+    reference = Reference.open(study / "sim.reference")
+    endings = {path.suffix for path in reference.folder.rglob("*") if path.is_file()}
+    assert endings == {".parquet", ".json", ".npz"}
+    genes = ReferenceGenes.of_prepared(study / "sim.prepared.h5ad")
+    for name in ("names", "symbols", "ids", "mean", "loadings"):
+        np.testing.assert_array_equal(getattr(reference.genes, name), getattr(genes, name))
+    ids, values = read_embedding(study / "sim.harmony.raw.0.parquet")
+    assert list(reference.cells.index) == list(ids)
+    np.testing.assert_array_equal(reference.coordinates("harmony"), values)
+    assert set(reference.about["mappings"]) == {"pca", "center", *METHODS}
+    assert reference.about["mappings"]["scvi"]["seconds"] > 0
+    assert sum(reference.about["batches"].values()) == reference.about["n_cells"] == 400
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / "reference.json"
+    write_json(path, read_json(path) | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda folder: (folder / "reference.json").unlink(), "has no reference.json"),
+        (lambda folder: _edit(folder, format=7), "has the format 7, this version of the pipeline reads 1"),
+        (lambda folder: (folder / "scvi" / "weights.npz").unlink(), "The reference lacks 'scvi/weights.npz'"),
+        (lambda folder: (folder / "genes.parquet").write_bytes(b"x"), "checksum of 'genes.parquet' differs"),
+    ],
+)
+def test_a_reference_that_was_changed_is_refused(study, tmp_path, change, sentence):
+    folder = copy_of(study, tmp_path)
+    change(folder)
+    with pytest.raises(ScfmError, match=sentence):
+        Reference.open(folder)
+
+
+def test_a_model_of_another_version_fails_and_the_other_mappings_go_on(study, tmp_path):
+    folder = copy_of(study, tmp_path)
+    path = folder / "scvi" / "model.json"
+    write_json(path, read_json(path) | {"scvi_tools": "0.20.3"})
+    _edit(folder, files=read_json(folder / "reference.json")["files"] | {"scvi/model.json": sha256_of(path)})
+    placed = trained(study, tmp_path, "scvi", reference=folder)
+    status = read_json(tmp_path / "sim.query_scvi.status.json")
+    assert status["status"] == "failed" and "was trained with scvi-tools 0.20.3" in status["reason"]
+    assert [path.stat().st_size for path in placed] == [0, 0, 0]
+    table = map_query(study, tmp_path, reference=folder, placed=placed).set_index(["mapping", "quantity"]).sort_index()
+    assert table.loc[("scvi", "macro_f1"), ["status", "reason"]].to_numpy().tolist() == [["failed", "no_result"]]
+    assert (table.loc[("pca", "macro_f1"), "status"] == "ok").all()
+
+
+def test_a_run_with_a_reference_checks_genes_and_files_before_anything_is_computed(study, tmp_path):
+    params = {"reference": "sim.reference", "query_min_genes": 0.5}
+    variant(study, "aliens.h5ad", lambda a: a[:, :60].copy())
+    rows = [
+        {"dataset": "good", "h5ad": "new.h5ad"},
+        {"dataset": "far", "h5ad": "aliens.h5ad"},
+        {"dataset": "gone", "h5ad": "nothing.h5ad", "query": "new.h5ad"},
+    ]
+    found, errors = mapped_rows(rows, params, Located(None, study), "new.csv")
+    assert [row["dataset"] for row in found] == ["good"]
+    assert found[0]["batch_key"] == "batch" and found[0]["label_key"] == "cell_type" and found[0]["n_cells"] == 250
+    assert [e for e in errors if "row 3" in e and "variable genes of the reference" in e]
+    assert [e for e in errors if "row 4" in e and "'nothing.h5ad' does not exist" in e]
+    assert [e for e in errors if "row 4" in e and "has no meaning with --reference" in e]
+    assert len(errors) == 3
+    (sentence,) = mapped_rows(rows, params | {"reference": "elsewhere"}, Located(None, study), "new.csv")[1]
+    assert "the folder 'elsewhere' does not exist" in sentence

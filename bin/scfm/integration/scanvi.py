@@ -16,10 +16,10 @@ from scfm.integration.scvi import (
     judged,
     quiet,
     registered_counts,
-    save_model,
     split_cells,
     trained_model,
 )
+from scfm.integration.scvi_files import LABEL, UNLABELLED, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: ``max_epochs`` null: the library's rule; the settings of scVI follow as ``scvi_<setting>``
 DEFAULTS: dict = {"max_epochs": None, "samples_per_label": 100, "classification_ratio": 50.0}
-#: what a cell without a label, or with a hidden one, is called
-UNLABELLED = "(unlabelled)"
-_LABEL = "_label"
 _LEAST_EPOCHS, _MOST_EPOCHS = 2, 10
 #: a minibatch smaller than this has no usable batch normalisation
 _LEAST_MINIBATCH = 3
@@ -68,7 +65,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     quiet()
     library.settings.seed = seed
     adata, warnings = registered_counts(inputs, before)
-    adata.obs[_LABEL] = _labels(inputs)
+    adata.obs[LABEL] = _labels(inputs)
     _refuse_labels_as_covariates(adata, before["categorical_covariates"])
     about = {"dataset": inputs.dataset, "method": "scanvi", "seed": seed}
     with torch_threads(before["threads"]):
@@ -85,11 +82,11 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     details = {
         "device": DEVICES[accelerator],
         "n_genes": adata.n_vars,
-        "n_labelled": int((adata.obs[_LABEL] != UNLABELLED).sum()),
+        "n_labelled": int((adata.obs[LABEL] != UNLABELLED).sum()),
         "continues": "the scVI model of the run" if inputs.start is not None else "a scVI model of its own",
         "training": training,
     }
-    return MethodOutput(values, save_model(model, history, inputs.workdir), warnings + told, details)
+    return MethodOutput(values, save_model(model, history, inputs.workdir, before), warnings + told, details)
 
 
 def _labels(inputs: MethodInputs) -> "np.ndarray":
@@ -110,9 +107,9 @@ def _labels(inputs: MethodInputs) -> "np.ndarray":
 
 def _refuse_labels_as_covariates(adata: "AnnData", names: list[str]) -> None:
     """Raise :class:`ScfmError` where a covariate says the labels, also those that are hidden."""
-    known = adata.obs[adata.obs[_LABEL] != UNLABELLED]
+    known = adata.obs[adata.obs[LABEL] != UNLABELLED]
     for name in names:
-        if known.groupby(name, observed=True)[_LABEL].nunique().max() == 1:
+        if known.groupby(name, observed=True)[LABEL].nunique().max() == 1:
             raise ScfmError(
                 f"scvi_categorical_covariates: column '{name}' of obs determines the label, so it would give scANVI"
                 " the labels of the held-out cells. Leave it out."
@@ -131,8 +128,8 @@ def _continued(first: Any, settings: dict, before: dict, seed: int, accelerator:
     n_cells = first.adata.n_obs
     train, validation = split_cells(n_cells, before["validation_share"], before["batch_size"], seed)
     max_epochs = settings["max_epochs"] or min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(default_epochs(n_cells) / 3)))
-    model = library.model.SCANVI.from_scvi_model(first, unlabeled_category=UNLABELLED, labels_key=_LABEL)
-    labels = first.adata.obs[_LABEL].to_numpy()[train]
+    model = library.model.SCANVI.from_scvi_model(first, unlabeled_category=UNLABELLED, labels_key=LABEL)
+    labels = first.adata.obs[LABEL].to_numpy()[train]
     drawn = labelled_per_epoch(labels[labels != UNLABELLED], settings["samples_per_label"])
     batch_size = usable_minibatch(before["batch_size"], (len(train), drawn))
     model.train(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
+from scfm.integration.scvi_files import FOR_QUERIES, save_model
 from scfm.integration.training import (
     TrainingLimits,
     covariate_warnings,
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 #: ``max_epochs`` null: the library's rule; ``validation_share`` null: min(0.1, 20000 / n), 0: no validation, no early
 #: stopping and the weights of the last epoch (as in the study this benchmark follows); ``threads``: of PyTorch on the
 #: CPU, fixed so that the numbers do not depend on the cores of the task; ``limit_train_batches``: minibatches per epoch
-#: at most; ``kl_warmup_epochs``: epochs over which the weight of the KL divergence rises to 1, 0: 1 from the start; the
-#: last seven: limits of the verdict on the training (``scfm.integration.training``).
+#: at most; ``kl_warmup_epochs``: epochs over which the weight of the KL divergence rises to 1, 0: 1 from the start;
+#: ``for_queries``: new batches can be mapped to the model (``scfm.integration.scvi_files``); the last seven: limits of
+#: the verdict on the training (``scfm.integration.training``).
 DEFAULTS: dict = {
     "n_latent": 30,
     "n_layers": 2,
@@ -39,6 +40,7 @@ DEFAULTS: dict = {
     "limit_train_batches": None,
     "continuous_covariates": [],
     "categorical_covariates": [],
+    "for_queries": False,
     "threads": 1,
     "max_gap": 0.05,
     "strong_gap": 0.10,
@@ -91,7 +93,7 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
         details["n_train"], settings["batch_size"], settings["limit_train_batches"], **about
     )
     details = {"device": DEVICES[accelerator], "n_genes": adata.n_vars, "training": training}
-    return MethodOutput(values, save_model(model, history, inputs.workdir), warnings, details)
+    return MethodOutput(values, save_model(model, history, inputs.workdir, settings), warnings, details)
 
 
 def trained_model(adata: "AnnData", settings: dict, seed: int, accelerator: str) -> "tuple[Any, dict]":
@@ -114,6 +116,7 @@ def trained_model(adata: "AnnData", settings: dict, seed: int, accelerator: str)
         n_layers=settings["n_layers"],
         n_hidden=settings["n_hidden"],
         gene_likelihood=settings["likelihood"],
+        **(FOR_QUERIES if settings["for_queries"] else {}),
     )
     return model, _train(model, settings, seed, accelerator)
 
@@ -288,10 +291,3 @@ def history_table(history: "dict[str, pd.DataFrame]") -> "pd.DataFrame":
         if len(frame) == n_epochs:  # a quantity logged by step has another length
             columns[name] = frame.iloc[:, 0].to_numpy(dtype=float)
     return pd.DataFrame(columns)
-
-
-def save_model(model: "object", history: "pd.DataFrame", workdir: Path) -> dict[str, Path]:
-    """Write the history and the model, without its data."""
-    history.to_csv(workdir / "history.csv", index=False, float_format="%.10g")
-    model.save(str(workdir / "model"), save_anndata=False, overwrite=True)
-    return {"history.csv": workdir / "history.csv", "model": workdir / "model"}

@@ -15,6 +15,7 @@ from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resol
 from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
 from scfm.planning.groups import assign_groups, slow_methods, widths
+from scfm.planning.mapping import mapped_rows, without_keys
 from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
@@ -112,6 +113,11 @@ def check_run(
         rows = read_samplesheet(samplesheet)
     except ScfmError as error:
         outcome.errors.append(str(error))
+        return outcome
+    if complete.get("reference"):
+        outcome.errors += check_rows(rows, without_keys(input_schema), samplesheet.name)
+        outcome.datasets, more = mapped_rows(rows, complete, located, samplesheet.name)
+        outcome.errors += more
         return outcome
     outcome.errors += check_rows(rows, input_schema, samplesheet.name)
     for number, row in enumerate(rows, start=2):

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from scfm.integration.harmony_reference import HarmonyReference
-    from scfm.query.reading import Query, ReferenceGenes
+    from scfm.query.reading import Query
+    from scfm.query.reference import ReferenceGenes
 
 #: ridge penalty of a batch's shift in a cluster, as Harmony's lambda
 RIDGE = 1.0
@@ -24,7 +25,7 @@ def project(query: "Query", genes: "ReferenceGenes") -> "np.ndarray":
     """
     found = query.found
     loadings = genes.loadings[found]
-    projected: np.ndarray = query.logged[:, found] @ loadings - genes.mean[found] @ loadings
+    projected: np.ndarray = query.expression[:, found] @ loadings - genes.mean[found] @ loadings
     return projected
 
 
@@ -73,6 +74,21 @@ def map_to_harmony(projected: "np.ndarray", batches: "np.ndarray", reference: Ha
         shifts[0] = 0  # the centre of the cluster stays
         corrected -= weighted @ shifts
     return corrected
+
+
+def moved_as_batches(projected: "np.ndarray", mapped: "np.ndarray", batches: "np.ndarray") -> "np.ndarray":
+    """Return projected cells moved by the median move of their batch, shape (n_cells, n_dims), float64.
+
+    A mapping moves every cluster on its own, a new type too, towards the reference. The median is the move of the cells
+    of types that the reference has, as long as they are more than half of a batch.
+    """
+    import numpy as np
+
+    moved = np.array(projected, dtype=float)
+    for batch in np.unique(batches.astype(str)):
+        inside = batches.astype(str) == batch
+        moved[inside] += np.median((mapped - projected)[inside], axis=0)
+    return moved
 
 
 def soft_clusters(projected: "np.ndarray", reference: HarmonyReference) -> "np.ndarray":

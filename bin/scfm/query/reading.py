@@ -1,4 +1,4 @@
-"""Read a query: its cells, and the log data of the reference's variable genes."""
+"""Read a query: its cells, and their expression of the reference's variable genes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scfm.inputs.contract_genes import read_var
 from scfm.inputs.genes import find_names
 from scfm.inputs.keys import build_key, placeholders_of, primary_pair, split_key
 from scfm.io.counts import find_counts
-from scfm.io.hdf5 import reading_hdf5
 from scfm.io.matrix import open_matrix
 from scfm.io.store import Store, open_store
 from scfm.preparation.normalize import log_cp10k
+from scfm.query.reference import ReferenceGenes
 from scfm.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -24,27 +24,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from scfm.io.facts import MatrixFacts
-
-
-@dataclass(frozen=True)
-class ReferenceGenes:
-    """The variable genes of the reference and its PCA.
-
-    Attributes
-    ----------
-    names, symbols, ids
-        Shape (n_genes,), text; empty where a gene has no symbol or no Ensembl id.
-    mean
-        What was subtracted before the PCA, shape (n_genes,).
-    loadings
-        Shape (n_genes, n_pcs).
-    """
-
-    names: "np.ndarray"
-    symbols: "np.ndarray"
-    ids: "np.ndarray"
-    mean: "np.ndarray"
-    loadings: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -57,8 +36,8 @@ class Query:
         Shape (n_cells,), text.
     labels
         Shape (n_cells,), text, None where a cell has none.
-    logged
-        log1p of counts per 10,000 of all genes of the query, for the reference's variable genes, shape
+    expression
+        log1p of counts per 10,000 of all genes of the query, or its counts, for the reference's variable genes, shape
         (n_cells, n_genes); a gene that the query lacks is a column of zeros.
     found
         Which of these genes the query has, shape (n_genes,), bool.
@@ -67,32 +46,13 @@ class Query:
     cell_ids: "np.ndarray"
     batches: "np.ndarray"
     labels: "np.ndarray"
-    logged: "sparse.csr_matrix"
+    expression: "sparse.csr_matrix"
     found: "np.ndarray"
 
     @property
     def overlap(self) -> float:
         """Share of the reference's variable genes that the query has, 0 to 1."""
         return float(self.found.mean())
-
-
-def read_reference_genes(prepared: Path) -> ReferenceGenes:
-    """Read variable genes, means and loadings of ``<dataset>.prepared.h5ad``."""
-    import numpy as np
-    from anndata.io import read_elem
-
-    with reading_hdf5(prepared) as file:
-        var, loadings = read_elem(file["var"]), np.asarray(read_elem(file["varm/PCs"]))
-    mask = var["highly_variable"].to_numpy(dtype=bool)
-    names = var.index.astype(str).to_numpy(dtype=object)[mask]
-
-    def column(name: str) -> "np.ndarray":
-        values = var[name].astype(object)[mask] if name in var else None
-        blank = np.full(len(names), "", dtype=object)
-        return blank if values is None else values.where(values.notna(), "").astype(str).to_numpy(dtype=object)
-
-    mean = var["pca_mean"].to_numpy(dtype=float)[mask]
-    return ReferenceGenes(names, column("gene_symbol"), column("gene_id"), mean, loadings[mask])
 
 
 def match_genes(reference: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
@@ -125,7 +85,9 @@ def _places(names: "np.ndarray") -> dict[str, int]:
     return {name: position for name, position in seen.items() if name and name not in twice}
 
 
-def read_query(path: Path, row: Mapping[str, Any], genes: ReferenceGenes, params: Mapping[str, Any]) -> Query:
+def read_query(
+    path: Path, row: Mapping[str, Any], genes: ReferenceGenes, params: Mapping[str, Any], *, raw: bool = False
+) -> Query:
     """Read a query for a reference.
 
     Parameters
@@ -138,6 +100,8 @@ def read_query(path: Path, row: Mapping[str, Any], genes: ReferenceGenes, params
         The reference's variable genes.
     params
         ``round_counts`` and ``missing_values``.
+    raw
+        Whether counts are read in place of log data.
 
     Raises
     ------
@@ -150,15 +114,34 @@ def read_query(path: Path, row: Mapping[str, Any], genes: ReferenceGenes, params
         ids, batches, labels, facts = _cells(store, row, params)
         var, _ = read_var(store, facts.source)
         columns = match_genes(genes, var, row)
-        logged = _logged(store, facts.source, columns, is_rounded=bool(facts.n_fractional))
+        matrix = _expression(store, facts.source, columns, is_rounded=bool(facts.n_fractional), raw=raw)
     order = np.argsort(ids, kind="stable")
-    return Query(ids[order].astype(object), batches[order], labels[order], logged[order], columns >= 0)
+    return Query(ids[order].astype(object), batches[order], labels[order], matrix[order], columns >= 0)
 
 
-def check_query(path: Path, row: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    """Check ids, keys and counts of a query before anything is computed; see :func:`read_query`."""
+def check_query(
+    path: Path, row: Mapping[str, Any], params: Mapping[str, Any], genes: ReferenceGenes | None = None
+) -> int:
+    """Check ids, keys and counts of a query before anything is computed, and its genes where those of the reference are
+    known; return its number of cells. See :func:`read_query` for the errors.
+    """
     with open_store(path, Path(row["query"]).name) as store:
-        _cells(store, row, params)
+        ids, _, _, facts = _cells(store, row, params)
+        if genes is not None:
+            var, _ = read_var(store, facts.source)
+            require_genes(match_genes(genes, var, row) >= 0, params["query_min_genes"], store.name)
+    return len(ids)
+
+
+def require_genes(found: "np.ndarray", least: float, name: str) -> None:
+    """Raise :class:`ScfmError` where a query has a smaller share of the reference's variable genes than ``least``."""
+    n_found, share = int(found.sum()), float(found.mean())
+    if share < least:
+        raise ScfmError(
+            f"{name} has {n_found:,} of the {len(found):,} variable genes of the reference ({share:.0%}); at least"
+            f" {least:.0%} are required (--query_min_genes). Are the gene names of the same kind (symbols,"
+            " Ensembl ids) and organism? gene_symbol_column and gene_id_column of the samplesheet name their columns."
+        )
 
 
 def _cells(
@@ -207,8 +190,10 @@ def _key(store: Store, key: str, column: str, gone: frozenset[str], *, required:
     return values
 
 
-def _logged(store: Store, source: str, columns: "np.ndarray", *, is_rounded: bool) -> "sparse.csr_matrix":
-    """Return log1p of counts per 10,000 of all genes, for the matched columns, cells in the order of the file."""
+def _expression(
+    store: Store, source: str, columns: "np.ndarray", *, is_rounded: bool, raw: bool
+) -> "sparse.csr_matrix":
+    """Return counts or log1p of counts per 10,000 of all genes, for the matched columns, cells as in the file."""
     import numpy as np
     from scipy import sparse
 
@@ -218,7 +203,7 @@ def _logged(store: Store, source: str, columns: "np.ndarray", *, is_rounded: boo
         counts = sparse.csr_matrix(piece, dtype=np.float64)
         if is_rounded:
             counts.data = np.rint(counts.data)
-        parts.append(log_cp10k(counts)[:, columns[found]])
+        parts.append((counts if raw else log_cp10k(counts))[:, columns[found]])
     whole = sparse.vstack(parts, format="csc")
     placed = sparse.csc_matrix((matrix.shape[0], len(columns)))
     if len(found):

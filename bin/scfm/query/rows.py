@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 #: neighbours of the mixing of query and reference, self counted
 _K = 90
 #: quantities of all cells where a mapping was not run
-_WHOLE = ("macro_f1", "accuracy", "calibration_error", "out_of_reference", "mixing", "seconds")
+_WHOLE = (
+    "macro_f1",
+    "accuracy",
+    "calibration_error",
+    "out_of_reference",
+    "mixing",
+    "seconds",
+    "reference_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,11 @@ class Outcome:
         Labels transferred and cells outside.
     seconds
         Time of the mapping.
+    reference_seconds
+        Time of the method on the reference, the least that an integration of all cells takes; None where no method is
+        needed.
+    facts
+        Facts of a training on the new cells; empty where there was none.
     """
 
     reference: "np.ndarray"
@@ -46,10 +59,28 @@ class Outcome:
     labels: "np.ndarray"
     found: "Transferred"
     seconds: float
+    reference_seconds: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rows_of(about: Mapping[str, Any], query: "Query", outcome: Outcome | None) -> list[dict[str, Any]]:
-    """Return the rows of one mapping; with the reason ``not_run`` where there is no outcome.
+@dataclass(frozen=True)
+class Undefined:
+    """Why a mapping has no result.
+
+    Attributes
+    ----------
+    status
+        ``not_applicable`` or ``failed``.
+    reason
+        Reason code.
+    """
+
+    status: str
+    reason: str
+
+
+def rows_of(about: Mapping[str, Any], query: "Query", outcome: Outcome | Undefined) -> list[dict[str, Any]]:
+    """Return the rows of one mapping.
 
     Parameters
     ----------
@@ -58,13 +89,17 @@ def rows_of(about: Mapping[str, Any], query: "Query", outcome: Outcome | None) -
     query
         The new cells.
     outcome
-        Their mapping.
+        Their mapping, or why there is none.
     """
     start = {**about, "group_kind": "all", "group": "all"}
     overlap = _row(start, "gene_overlap", query.overlap, len(query.cell_ids))
-    if outcome is None:
-        return [overlap, *(_row(start, name, None, len(query.cell_ids), reason="not_run") for name in _WHOLE)]
+    if isinstance(outcome, Undefined):
+        missing = {"status": outcome.status, "reason": outcome.reason}
+        return [overlap, *(_row(start, name, None, len(query.cell_ids)) | missing for name in _WHOLE)]
     rows = [overlap, _row(start, "seconds", outcome.seconds, len(query.cell_ids))]
+    before = outcome.reference_seconds
+    reason = "no_method" if before is None else ""
+    rows.append(_row(start, "reference_seconds", before, len(outcome.reference), reason=reason))
     rows.append(_mixing(start, outcome))
     rows += _scores(start, query, outcome)
     return rows

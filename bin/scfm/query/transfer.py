@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 #: bins of the calibration error
@@ -23,7 +25,8 @@ class Transferred:
     confidence
         Its share of the votes, above 0 to 1.
     distances
-        Distance to the k-th nearest reference cell.
+        Distance to the k-th nearest reference cell, the largest of the places where the cell is judged (``judged`` of
+        :func:`transfer`).
     is_outside
         Whether that is above ``limit``.
     limit
@@ -38,7 +41,13 @@ class Transferred:
 
 
 def transfer(
-    reference: "np.ndarray", labels: "np.ndarray", query: "np.ndarray", *, k: int = 15, quantile: float = 0.99
+    reference: "np.ndarray",
+    labels: "np.ndarray",
+    query: "np.ndarray",
+    *,
+    judged: "Sequence[np.ndarray]" = (),
+    k: int = 15,
+    quantile: float = 0.99,
 ) -> Transferred:
     """Vote on the label of every query cell.
 
@@ -49,6 +58,10 @@ def transfer(
         cells have no vote and count as neighbours all the same.
     query
         Coordinates, shape (n_cells, n_dims).
+    judged
+        Where it is judged whether a query cell is outside, each of shape (n_cells, n_dims): it is where any of them is;
+        ``query`` by default. A mapping that moves clusters can pull a new type in, so places are given to which only
+        whole batches were moved.
     k
         Neighbours; fewer where the reference has fewer cells.
     quantile
@@ -62,7 +75,7 @@ def transfer(
     k_all, k_vote = min(k, len(reference) - 1), min(k, int(known.sum()))
     search = NearestNeighbors(n_neighbors=k_all).fit(reference)
     own, _ = search.kneighbors()  # of the reference itself: without the cell
-    distances, _ = search.kneighbors(query)
+    farthest = np.max([search.kneighbors(places)[0][:, -1] for places in judged or [query]], axis=0)
     limit = float(np.quantile(own[:, -1], quantile))
     _, near = NearestNeighbors(n_neighbors=k_vote).fit(reference[known]).kneighbors(query)
     votes = np.stack([(codes[near] == code).sum(axis=1) for code in range(len(names))], axis=1)
@@ -70,7 +83,6 @@ def transfer(
     rows = np.arange(len(query))[:, None]
     first = is_top[rows, codes[near]].argmax(axis=1)  # the nearest cell whose label has the most votes
     chosen = codes[near][rows[:, 0], first]
-    farthest = distances[:, -1]
     return Transferred(names[chosen].astype(object), votes.max(axis=1) / k_vote, farthest, farthest > limit, limit)
 
 

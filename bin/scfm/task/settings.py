@@ -62,6 +62,10 @@ def _coerce(value: Any, default: Any, key: str) -> Any:
         return [str(item).strip() for item in items if str(item).strip()]
     if isinstance(default, str):
         return str(value)
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ScfmError(f"Parameter {key} = {value!r} should be true or false.")
+        return value
     if isinstance(value, bool):
         raise ScfmError(f"Parameter {key} = {value} should be a number.")
     try:

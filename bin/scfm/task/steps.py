@@ -59,8 +59,8 @@ def step(
     ----------
     name
         Step: ``prepare``, ``design``, ``embed``, ``validate``, ``correct``, ``neighbors``, ``score``, ``score_common``,
-        ``score_held_out``, ``probe``, ``umap``, ``diagnose``, ``de``, ``orthogonal`` or
-        ``query``.
+        ``score_held_out``, ``probe``, ``umap``, ``diagnose``, ``de``, ``orthogonal``, ``reference``, ``query_scvi``,
+        ``query_scanvi`` or ``query``.
     dataset, embedding
         What it is about; no embedding where the step is about the whole data set (``prepare``, ``design``).
     outdir

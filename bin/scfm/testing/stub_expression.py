@@ -45,3 +45,24 @@ def stub_query(args: Namespace) -> None:
         row |= {"mapping": "harmony", "group_kind": "all", "group": "all", "quantity": "macro_f1", "value": None}
         row |= {"n_cells": 4, "status": "not_applicable", "reason": "not_run"}
         write_table(pd.DataFrame([row]), args.outdir / f"{args.dataset}.query.tsv")
+
+
+def stub_reference(args: Namespace) -> None:
+    """A reference that offers the projection, without its files."""
+    from scfm.io.tables import write_json
+
+    folder = args.outdir / f"{args.dataset}.reference"
+    folder.mkdir(exist_ok=True)
+    with step("reference", dataset=args.dataset, embedding="", outdir=args.outdir):
+        write_json(folder / "reference.json", {"dataset": args.dataset, "mappings": {"pca": {}, "scvi": {}}})
+
+
+def stub_placed(args: Namespace) -> None:
+    """Two new cells placed by a model."""
+    from scfm.io.tables import write_embedding, write_json
+
+    with step(f"query_{args.mapping}", dataset=args.dataset, embedding="", outdir=args.outdir, outputs=()):
+        stem = args.outdir / f"{args.dataset}.{args.mapping}"
+        for name in ("placed", "before"):
+            write_embedding(f"{stem}.{name}.parquet", ["n1", "n2"], [[0.0, 1.0], [1.0, 0.0]])
+        write_json(f"{stem}.placed.json", {"seconds": 0.0, "epochs": 1})

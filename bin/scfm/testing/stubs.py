@@ -9,7 +9,7 @@ from scfm.io.tables import read_json, read_table, write_embedding, write_json, w
 from scfm.task.resources import versions_of
 from scfm.task.steps import embedding_id
 from scfm.testing.stub_diagnosis import stub_chosen, stub_diagnosed
-from scfm.testing.stub_expression import stub_compared, stub_evidence, stub_query
+from scfm.testing.stub_expression import stub_compared, stub_evidence, stub_placed, stub_query, stub_reference
 from scfm.testing.stub_inputs import (
     BATCHES,
     CELLS,
@@ -281,6 +281,8 @@ STUBS = {
     "compared": stub_compared,
     "evidence": stub_evidence,
     "query": stub_query,
+    "reference": stub_reference,
+    "placed": stub_placed,
     "chosen": stub_chosen,
     "diagnosed": stub_diagnosed,
     "h5ad": stub_h5ad,

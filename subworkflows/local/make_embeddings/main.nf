@@ -62,7 +62,9 @@ workflow MAKE_EMBEDDINGS {
                 ['n_pcs', 'on_method_error', "${meta.base_method}_"] + (continues[meta.base_method] ? ["${continues[meta.base_method]}_"] : []),
                 ["scfm/integration/${meta.base_method}.py"],
             )
-            [meta, prepared, obs, pca, [], settings + parseText(meta.settings)]
+            // a model of a reference takes new batches (scfm.integration.scvi_files), unless the parameter says otherwise
+            def queries = meta.for_queries && options.scvi_for_queries == null ? [scvi_for_queries: true] : [:]
+            [meta, prepared, obs, pca, [], settings + queries + parseText(meta.settings)]
         }
         .branch { meta, _prepared, _obs, _pca, _start, _settings ->
             control: meta.family == 'control'
@@ -202,7 +204,7 @@ workflow MAKE_EMBEDDINGS {
         MERGE_SHARDS.out.status,
     )
     model = SCVI.out.model.filter { meta, _folder -> !meta.instance }
-    harmony = HARMONY.out.model.filter { meta, _folder -> !meta.instance }
+    mappable = HARMONY.out.model.mix(SCVI.out.model, SCANVI.out.model).filter { meta, _folder -> !meta.instance }
     history = channel.empty().mix(
         PCA.out.history,
         HARMONY.out.history,
@@ -223,7 +225,7 @@ workflow MAKE_EMBEDDINGS {
     status    // channel: status.json
     history   // channel: csv
     model     // channel: [ meta, folder ], of scVI
-    harmony   // channel: [ meta, folder ]
+    mappable  // channel: [ meta, folder ], of the methods that new cells can be mapped to
 }
 
 // Inputs of a method and of its instances with the trained model that they continue, of the same data set and seed (never that of an

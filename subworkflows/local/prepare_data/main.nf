@@ -21,7 +21,7 @@ workflow PREPARE_DATA {
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
-    def lists = ['hvg_exclude', 'hvg_force', 'model_options', 'sweep'].collect { name -> options[name] }.findAll { text -> text }
+    def lists = ['hvg_exclude', 'hvg_force', 'model_options', 'sweep', 'reference'].collect { name -> options[name] }.findAll { text -> text }
     ch_named = ch_input.map { sheet, made ->
         (samplesheetPaths(sheet) + lists).unique().collect { text -> [text, made[text] ?: findPath(samplesheet, text)] }
     }
@@ -56,8 +56,9 @@ workflow PREPARE_DATA {
         .combine(ch_input.map { _sheet, made -> [made] })
         .map { row, made -> [row.dataset, row, made[row.h5ad] ?: findPath(samplesheet, row.h5ad)] } // channel: [ dataset, row, h5ad ]
 
+    // --reference: the data sets are new cells, which are mapped and not prepared
     PREPARE_DATASET(
-        ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, n_cells: row.n_cells, n_genes: row.n_genes, row: row], h5ad] },
+        (options.reference ? channel.empty() : ch_source).map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, n_cells: row.n_cells, n_genes: row.n_genes, row: row], h5ad] },
         ['hvg_exclude', 'hvg_force'].collect { name -> (options[name] ? findPath(samplesheet, options[name]) : null) ?: [] },
         stepSettings(
             options,
@@ -94,6 +95,7 @@ workflow PREPARE_DATA {
         .mix(PREPARE_DATASET.out.status, DESCRIBE_DESIGN.out.status)
         .mix(ch_design.flatMap { _meta, table, described -> [table, described] })
     imports = ch_imports
+    source = ch_source
 
     emit:
     model_settings // channel: map: data set -> model -> settings
@@ -103,6 +105,7 @@ workflow PREPARE_DATA {
     facts   // channel: facts.json, design.tsv, design.json, <step>.status.json
     design  // channel: [ dataset, design.json ]
     imports // channel: [ dataset, name, file, obsm key or '' ]
+    source  // channel: [ dataset, row, h5ad ]
 }
 
 // Path as written in the samplesheet or a parameter -> path in the task of the check ('' for a list that does not exist).
@@ -114,15 +117,18 @@ def stagedAs(named, lists) {
 }
 
 // Rows of the plan with the sizes that a task's memory and time follow: cells and genes of the data set, and the most dimensions that the
-// embedding can have (an imported one is only known when it is read: as many as a foundation model has).
+// embedding can have (an imported one is only known when it is read: as many as a foundation model has). `for_queries`: a model that new
+// cells are mapped to.
 def withSizes(rows, datasets, options) {
     def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t')
     def dims = models.collectEntries { model -> [model.name, model.dims.tokenize(',').collect { number -> number as int }.max()] }
     def sizes = datasets.collectEntries { row -> [row.dataset, [n_cells: row.n_cells, n_genes: row.n_genes]] }
+    def references = datasets.findAll { row -> row.query || options.save_reference }.collect { row -> row.dataset }
     def wide = ['n_pcs', 'scanorama_dims', 'scvi_n_latent']
     def settings = [options] + rows.collect { row -> parseText(row.settings) }
     def common = settings.collectMany { given -> given.subMap(wide).values() }.collect { value -> value as int }.max()
     return rows.collect { row ->
-        row + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : common)]
+        def queries = row.dataset in references && row.method in ['scvi', 'scanvi'] ? [for_queries: true] : [:]
+        row + queries + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : common)]
     }
 }

@@ -18,6 +18,8 @@ _TITLES = {
     "pca": "PCA projection",
     "center": "PCA projection, batches centred",
     "harmony": "Harmony reference",
+    "scvi": "scVI (scArches)",
+    "scanvi": "scANVI (scArches)",
 }
 _HEADS = {
     "macro_f1": Column("Macro-F1", "Transferred labels, of new cells whose label is in the reference; 0 to 1"),
@@ -26,6 +28,9 @@ _HEADS = {
     "out_of_reference": Column("Outside", "Share of the new cells that lie outside of the reference"),
     "mixing": Column("Mixing", "iLISI of reference and new cells, 0 to 1"),
     "seconds": Column("Seconds", "Time of the mapping"),
+    "reference_seconds": Column(
+        "Anew (s)", "Time of the method on the reference: the least that integrating all cells anew takes"
+    ),
 }
 _HEAT = ("macro_f1", "accuracy", "mixing")
 #: labels that the sentences name
@@ -40,6 +45,7 @@ def query_sections(data: "ReportData", dataset: str) -> list[Section]:
     whole = table[table["group_kind"] == "all"].pivot(index="mapping", columns="quantity", values="value")  # noqa: PD010
     rows = [Row(_TITLES[name], _cells(whole.loc[name])) for name in _TITLES if name in whole.index]
     first = table.iloc[0]
+    where = f"the reference {data.row(dataset)['reference']}" if data.row(dataset).get("reference") else "this data set"
     n_cells = int(table.loc[table["quantity"] == "gene_overlap", "n_cells"].max())
     return [
         said_section(
@@ -48,9 +54,10 @@ def query_sections(data: "ReportData", dataset: str) -> list[Section]:
             sentences(table) + [f"{m['code']}: {m['text']} {m['advice']}" for m in data.told(dataset, "W-QRY")],
             data_table(list(_HEADS.values()), rows, corner="Mapping", css="scfm-heat"),
             description=(
-                f"The {n_cells:,} cells of {first['query']} were placed among those of this data set without training"
-                f" anything again, by {whole['gene_overlap'].max():.0%} of its variable genes. No cell of the data set"
-                " was moved. A dash is not defined: the method was not run, or no new cell has a known label."
+                f"The {n_cells:,} cells of {first['query']} were placed among those of {where}, by"
+                f" {whole['gene_overlap'].max():.0%} of its variable genes. No cell of the reference was moved; scVI"
+                " and scANVI learned the new batches only. A dash is not defined: the method was not run, its model"
+                " takes no new cells, or no new cell has a known label."
             ),
         )
     ]

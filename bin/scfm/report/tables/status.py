@@ -41,6 +41,8 @@ DATASET_STEPS: dict[str, tuple[str, ...]] = {
 }
 #: steps that the points of a sweep don't have
 NOT_OF_POINTS = frozenset({PASSES["common"], "probe", "umap"})
+#: the step of a data set that is mapped to the reference of an earlier run, and not prepared
+MAPPED_STEP = "query"
 #: step -> the parameter that leaves it out
 SWITCHES = {
     "probe": "skip_probing",
@@ -232,6 +234,10 @@ def failed_dataset_steps(found: "Collected", steps_off: Iterable[str] = ()) -> l
             waits = name == "de" and known.get((dataset, "design")) != "ok"  # without a design it has no input
             if (dataset, name) not in known and name not in off and not waits and _asked(found, dataset, columns):
                 failed.append({"dataset": dataset, "step": name, "reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT})
+    for row in found.datasets:
+        if row.get("reference") and (row["dataset"], MAPPED_STEP) not in known:
+            lost = {"dataset": row["dataset"], "step": MAPPED_STEP}
+            failed.append(lost | {"reason": _NO_RESULT_TEXT, "reason_code": NO_RESULT})
     return sorted(failed, key=lambda s: (s["dataset"], s["step"]))
 
 

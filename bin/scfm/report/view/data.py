@@ -155,8 +155,8 @@ class ReportData:
         return [m for m in self.messages if m["dataset"] == dataset and m["code"].startswith(codes)]
 
     def dataset_names(self) -> list[str]:
-        """Return the data sets of the plan in the order of the samplesheet."""
-        planned = list(self.plan["dataset"].unique())
+        """Return the data sets of the plan, and those mapped to a reference, in the order of the samplesheet."""
+        planned = [*self.plan["dataset"].unique(), *(d["dataset"] for d in self.datasets if d.get("reference"))]
         listed = [d["dataset"] for d in self.datasets if d["dataset"] in planned]
         return [*listed, *sorted(set(planned) - set(listed))]
 

@@ -1,6 +1,6 @@
 include { jsonWord } from '../../functions'
 
-// New cells mapped to a prepared data set: their labels, their places, and which of them lie outside of it.
+// New cells mapped to a reference: their labels, their places, and which of them lie outside of it.
 process MAP_QUERY {
     tag "${meta.id}"
     label 'process_medium'
@@ -10,7 +10,7 @@ process MAP_QUERY {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(query, stageAs: 'query/*'), path(prepared), path(obs), path(pca), path(harmony), path(model) // the last two: [] without Harmony
+    tuple val(meta), path(query, stageAs: 'query/*'), path(reference, stageAs: 'reference'), path(placed) // placed: [] without a trained model
     path datasets
     val settings
 
@@ -22,7 +22,7 @@ process MAP_QUERY {
 
     script:
     def args = task.ext.args ?: ''
-    def corrected = harmony && model ? "--harmony ${harmony} --model ${model}" : ''
+    def trained = placed ? "--placed ${placed}" : ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
 
@@ -30,15 +30,13 @@ process MAP_QUERY {
         --dataset ${meta.id} \\
         --datasets ${datasets} \\
         --query ${query} \\
-        --prepared ${prepared} \\
-        --obs ${obs} \\
-        --pca ${pca} \\
+        --reference ${reference} \\
         --params params.json \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\
-        ${corrected} \\
+        ${trained} \\
         ${args}
     """
 
