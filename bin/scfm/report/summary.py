@@ -74,6 +74,8 @@ def _messages(data: "ReportData") -> str:
 
 def _answer(data: "ReportData", dataset: str) -> str:
     """Return the first point of the report's answer: the embeddings that can't be told apart at the top."""
+    if reference := data.row(dataset).get("reference"):
+        return f"mapped to the reference {reference}, see tables/query.tsv."
     if not data.facts(dataset):
         return "not prepared, so there is nothing to compare."
     points = verdict(data, dataset, summarise(data, dataset))
