@@ -281,7 +281,7 @@ def test_sentences_say_what_the_rule_had_to_choose_from():
     ]
     table = pd.DataFrame([base | row | {"tolerance": 0.02, "tolerance_from": "tie_tolerance"} for row in rows])
     (said,) = pick_sentences(table)
-    assert "theta 8 (bio 0.700, batch 0.700)" in said and "one seed" in said and "bio had no say" in said
+    assert "theta 8 (bio 0.700, batch 0.700)" in said and "one seed" in said and "the only setting" in said
     assert elbow_sentences(table) == ["No elbow over theta (sigma 0.1): fewer than three strengths."]
     table["eligible"], table["alike"] = True, ~table["picked"]
     assert "can't be told apart from that of 'theta 0'" in pick_sentences(table)[0]

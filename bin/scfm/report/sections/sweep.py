@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = (
     "Every setting is the method with these parameters and all others as in the run. Settings are compared with each"
     " other only: they have no rank among the methods, because the largest of many totals is high by chance. The rule:"
-    " among settings whose batch score is within one standard deviation over seeds of the best, the one with the"
+    " among settings whose batch score is within one standard deviation over seeds of the highest, the one with the"
     " highest bio score; with one seed the limit is --tie_tolerance. The elbow is the strength furthest above the"
     " straight line from the weakest to the strongest: beyond it batch removal costs more bio than before it."
 )
@@ -42,7 +42,7 @@ _COLUMNS = (
 
 def sweep_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return plot, pick and table of every sweep of a data set; nothing without a sweep."""
-    sweep = data.of("sweep", dataset)
+    sweep = data.of("sweep", dataset).sort_values(["method", "series", "strength_rank"], kind="stable")
     panels = [
         (data.names.method(str(method)), _panel(data, dataset, points.reset_index(drop=True)))
         for method, points in sweep.groupby("method", sort=False)
@@ -170,13 +170,13 @@ def pick_sentences(points: "pd.DataFrame") -> list[str]:
         if chosen["tolerance_from"] == "sd"
         else "--tie_tolerance, as there is one seed and no standard deviation"
     )
-    said = (
-        f"Picked by rule: {chosen['settings']} (bio {chosen['bio']:.3f}, batch {chosen['batch']:.3f}), the highest bio"
-        f" among {plural(len(eligible), 'setting')} with a batch score within {chosen['tolerance']:.3f} ({limit}) of"
-        f" the highest, {best['batch']:.3f}."
+    near = f"with a batch score within {chosen['tolerance']:.3f} ({limit}) of the highest, {best['batch']:.3f}"
+    said = f"Picked by rule: {chosen['settings']} (bio {chosen['bio']:.3f}, batch {chosen['batch']:.3f}), "
+    said += (
+        f"the only setting {near}: bio had no say."
+        if len(eligible) == 1
+        else f"the highest bio among the {len(eligible)} settings {near}."
     )
-    if len(eligible) == 1:
-        said += " Only one setting is that near, so bio had no say."
     alike = points[points["alike"]]
     if len(alike):
         said += f" Its bio can't be told apart from that of {listing(alike['settings'])}."
@@ -184,21 +184,22 @@ def pick_sentences(points: "pd.DataFrame") -> list[str]:
 
 
 def elbow_sentences(points: "pd.DataFrame") -> list[str]:
-    """Return the elbow of every series of strengths, or why it has none."""
-    ordered = points[points["strength"].notna()]
-    said = []
-    for series, line in ordered.groupby("series", sort=False):
-        where = f" ({series})" if series else ""
-        found = line[line["elbow"]]
-        if len(found):
-            said.append(
-                f"Elbow over {line['strength_name'].iloc[0]}{where}: {found.iloc[0]['strength']:g}. Stronger correction"
-                " costs more bio for less batch removal."
+    """Return the elbow of every series of strengths, and why others have none, a sentence per reason."""
+    found: list[str] = []
+    absent: dict[str, list[str]] = {}
+    for series, line in points[points["strength"].notna()].groupby("series", sort=False):
+        name = line["strength_name"].iloc[0]
+        elbow = line[line["elbow"]]
+        if len(elbow):
+            where = f" ({series})" if series else ""
+            found.append(
+                f"Elbow over {name}{where}: {elbow.iloc[0]['strength']:g}. Stronger correction costs more bio for less"
+                " batch removal."
             )
         else:
-            reason = NO_ELBOW[line["elbow_reason"].iloc[0]]
-            said.append(f"No elbow over {line['strength_name'].iloc[0]}{where}: {reason}.")
-    return said
+            reason = f"No elbow over {name}{{}}: {NO_ELBOW[line['elbow_reason'].iloc[0]]}."
+            absent.setdefault(reason, []).append(str(series))
+    return found + [text.format(f" ({'; '.join(names)})" if any(names) else "") for text, names in absent.items()]
 
 
 def _failures(points: "pd.DataFrame") -> list[str]:
