@@ -14,7 +14,7 @@ from scfm.report.page.templates import render
 from scfm.report.plots.tradeoff import NARROW, Mark, draw_tradeoff
 from scfm.report.tables.cost import duration
 from scfm.report.tables.sweep_rules import NO_ELBOW
-from scfm.text import listing, plural
+from scfm.text import listing
 
 if TYPE_CHECKING:
     import pandas as pd
