@@ -130,6 +130,9 @@ def study_data(scenarios=SCENARIOS, *, scores: pd.DataFrame | None = None, **cen
     metrics, methods = read_metrics(ASSETS / "metrics.tsv", "paper"), read_methods(ASSETS / "methods.tsv")
     embeddings = scores.drop_duplicates(["dataset", "embedding"])[list(IDENTITY)].reset_index(drop=True)
     plan = embeddings.assign(
+        base_method=embeddings["method"],
+        instance="",
+        settings="{}",
         is_control=embeddings["family"] == "control",
         output_type="embedding",
         model="",
