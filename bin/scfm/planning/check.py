@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
 from scfm.planning.groups import assign_groups, slow_methods, widths
 from scfm.planning.mapping import mapped_rows, without_keys
+from scfm.planning.instances import with_instances
 from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
 from scfm.planning.pilot import pilot_error, with_pilots
 from scfm.planning.plan import plan_rows, plan_text
-from scfm.planning.stages import columns_of, read_stages
-from scfm.planning.sweep import read_sweep
+from scfm.planning.stages import columns_of
 from scfm.query.reading import check_query
 from scfm.registries.messages import message
 from scfm.registries.methods import Method
@@ -102,13 +102,10 @@ def check_run(
     outcome = Outcome()
     choice, outcome.errors = check_params(params, schema, methods, located.staged, corrections=corrections)
     complete = with_defaults(params, schema)
-    points, wrong = read_sweep(complete, located.staged, schema, methods, len(choice.seeds))
-    stages, more = read_stages(complete, choice.methods)
-    outcome.errors += wrong + more
-    choice = replace(choice, instances=[*points, *stages])
+    choice, wrong = with_instances(choice, complete, located.staged, schema=schema, methods=methods)
     options, errors = read_options(complete.get("model_options"), located.staged, model_table or {})
     models, more = choose_models(complete, model_table or {}, options, weights or {}, weights_table)
-    outcome.errors += errors + more
+    outcome.errors += wrong + errors + more
     try:
         rows = read_samplesheet(samplesheet)
     except ScfmError as error:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
 
 from scfm.inputs.params import choose, with_defaults
 from scfm.inputs.samplesheet import read_samplesheet, write_samplesheet
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, write_json, write_table
 from scfm.planning.groups import assign_groups, slow_methods, widths
+from scfm.planning.instances import with_instances
 from scfm.planning.models import PlannedModel, choose_models
 from scfm.planning.plan import plan_rows, plan_text
-from scfm.planning.stages import read_stages
-from scfm.planning.sweep import read_sweep
 from scfm.registries.corrections import load_corrections
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
@@ -77,9 +75,7 @@ def stub_check_inputs(args: Namespace) -> None:
     params, staged = with_defaults(read_json(args.params), schema), read_json(args.staged)
     methods, table = load_methods(args.assets / "methods.tsv"), load_model_table(args.assets / "models.tsv")
     choice, errors = choose(params, methods, load_corrections(args.assets / "corrections.tsv"))
-    points, wrong = read_sweep(params, staged, schema, methods, len(choice.seeds))
-    stages, odd = read_stages(params, choice.methods)
-    choice = replace(choice, instances=[*points, *stages])
+    choice, wrong = with_instances(choice, params, staged, schema=schema, methods=methods)
     models, more = choose_models(params, table, {}, {})
     planned = [PlannedModel(table[name], {}, with_random=models.random_init) for name in models.chosen]
     plan = [entry for row in rows for entry in plan_rows(row["dataset"], choice, methods, [], planned)]
@@ -94,7 +90,7 @@ def stub_check_inputs(args: Namespace) -> None:
     for row in rows:
         row.update(embeddings={}, n_cells=len(CELLS), n_genes=2, counts_source="X")
     (args.outdir / "plan.tsv").write_text(plan_text(plan))
-    (args.outdir / "errors.txt").write_text("".join(f"{error}\n" for error in [*errors, *wrong, *odd, *more]))
+    (args.outdir / "errors.txt").write_text("".join(f"{error}\n" for error in [*errors, *wrong, *more]))
     write_json(args.outdir / "datasets.json", rows)
     write_json(args.outdir / "input_warnings.json", [])
     write_json(args.outdir / "model_settings.json", {})

@@ -40,8 +40,10 @@ def drop_points(table: "pd.DataFrame", plan: "pd.DataFrame") -> "pd.DataFrame":
     if not set(KEY) <= set(table.columns):
         return table
     keys = set(points_of(plan)[KEY].itertuples(index=False, name=None))
+    if not keys:
+        return table
     about = [key in keys for key in table[KEY].itertuples(index=False, name=None)]
-    return table[[not found for found in about]].reset_index(drop=True) if any(about) else table
+    return table[[not found for found in about]].reset_index(drop=True)
 
 
 def without_points(found: "Collected") -> "Collected":
