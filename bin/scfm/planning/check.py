@@ -15,8 +15,8 @@ from scfm.inputs.samplesheet import Located, check_rows, read_samplesheet, resol
 from scfm.inputs.side_files import side_file_errors
 from scfm.io.tables import write_json
 from scfm.planning.groups import assign_groups, slow_methods, widths
-from scfm.planning.mapping import mapped_rows, without_keys
 from scfm.planning.instances import with_instances
+from scfm.planning.mapping import mapped_rows, without_keys
 from scfm.planning.memory import memory_warnings, read_needs
 from scfm.planning.model_options import read_options
 from scfm.planning.models import Models, choose_models, plan_models
