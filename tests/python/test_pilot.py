@@ -196,3 +196,14 @@ def test_the_benchmark_compares_what_was_predicted_with_what_was_measured():
     after = pd.DataFrame([keys | {"method": m, "measured": v} for m, v in (("a", 14), ("b", 16), ("d", 10))])
     table = pilot.compare(before, after, 1.5).set_index("method")
     assert table["within"].to_dict() == {"a": True, "b": False, "c": False, "d": False}
+
+
+def test_the_preparation_of_a_data_set_is_in_resources():
+    """Its status has no embedding; without its row no cost of the preparation can be predicted."""
+    from scfm.report.tables.load import Collected
+    from scfm.report.tables.resources import build_resources
+
+    about = {"dataset": "d", "embedding": "", "step": "prepare", "seconds": 3.0, "peak_rss_mb": 200.0}
+    found = Collected(plan=pd.DataFrame(), datasets=[], schemas=Schemas(), preparations={"d": about})
+    (row,) = build_resources(found).to_dict("records")
+    assert (row["task"], row["step"], row["seconds"], row["embedding"]) == ("prepare d", "prepare", 3.0, "")

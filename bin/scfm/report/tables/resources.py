@@ -50,7 +50,7 @@ def build_resources(found: "Collected", trace: "pd.DataFrame | None" = None) -> 
     measured = {(r["dataset"], r["embedding"], r["step"]) for r in rows}
     rows += [
         _from_status(s)
-        for s in found.statuses
+        for s in (*found.preparations.values(), *found.statuses)
         if s.get("seconds") is not None and (s["dataset"], s["embedding"], s["step"]) not in measured
     ]
     if trace is not None:
@@ -91,7 +91,7 @@ def _from_sidecar(sidecar: dict[str, Any], imports: dict[tuple[str, str, str], f
 
 def _from_status(status: dict[str, Any]) -> dict[str, Any]:
     return {
-        "task": f"{status['step']} {status['dataset']}.{status['embedding']}",
+        "task": f"{status['step']} {status['dataset']}.{status['embedding']}".removesuffix("."),
         "dataset": status["dataset"],
         "embedding": status["embedding"],
         "step": status["step"],
