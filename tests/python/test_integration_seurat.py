@@ -129,7 +129,8 @@ def test_settings_are_lowered_to_half_of_the_smallest_batch():
     assert fitting(asked, smallest=100, shape=(400, 40)) == plain | few_genes
 
 
-def test_rows_follow_cells_and_the_sidecar_has_what_r_said(prepared, stand_in, tmp_path):
+def test_rows_follow_cells_and_the_sidecar_has_what_r_said(prepared, stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr("scfm.task.versions._OUTSIDE", {})  # those of this process, which runs other tests too
     stand_in(COORDINATES)
     inputs = MethodInputs("sim", prepared.obs, tmp_path / "work", prepared_path=prepared.h5ad)
     (tmp_path / "work").mkdir()
