@@ -119,6 +119,18 @@ def test_values_that_are_no_table_are_a_sentence(tmp_path):
         read_coordinates(tmp_path, np.array(["a", "b"], dtype=object))
 
 
+def test_of_many_variable_genes_the_forced_and_the_best_are_read(prepared, tmp_path):
+    import anndata
+
+    adata = anndata.read_h5ad(prepared.h5ad)
+    adata.var.loc["gene_119", "highly_variable_rank"] = np.nan  # forced in, and not ranked
+    adata.write_h5ad(tmp_path / "sim.prepared.h5ad")
+    inputs = MethodInputs("sim", prepared.obs, tmp_path, prepared_path=tmp_path / "sim.prepared.h5ad")
+    matrix, genes = inputs.expression("X", most=3)
+    assert genes.tolist() == ["gene_0", "gene_1", "gene_119"] and matrix.shape == (360, 3)
+    assert len(inputs.expression("X", most=3000)[1]) == 120
+
+
 def test_settings_are_lowered_to_half_of_the_smallest_batch():
     asked = {"dims": 50, "k_anchor": 20, "k_weight": 100, "n_pcs": 50}
     plain = {"dims": 50, "k_anchor": 20, "k_filter": 200, "k_score": 30, "k_weight": 100, "n_pcs": 50}

@@ -148,7 +148,7 @@ class MethodInputs:
         genes
             ``hvg`` for the highly variable genes, ``all`` for all.
         most
-            Genes at most; of more highly variable ones those of the best rank are read.
+            Genes at most; of more highly variable ones those that were forced in and those of the best rank are read.
 
         Returns
         -------
@@ -167,7 +167,8 @@ class MethodInputs:
             if not keep.any():
                 raise ScfmError(f"{self.prepared_path}: no gene is marked highly_variable. Prepare the data set again.")
             if most is not None and most < keep.sum():
-                keep &= (var["highly_variable_rank"].where(keep).rank(method="first") <= most).to_numpy()
+                rank = var["highly_variable_rank"].fillna(-1)  # a forced gene may have none
+                keep &= (rank.where(keep).rank(method="first") <= most).to_numpy()
             stored = file["X" if layer == "X" else f"layers/{layer}"]
             if isinstance(stored, h5py.Group):
                 stored = sparse_dataset(stored)
