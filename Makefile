@@ -67,7 +67,7 @@ test: setup lint test-nf test-python test-pipeline ## everything but the slow te
 test-full: export PYTEST_ADDOPTS := --resume
 test-full: test ## the slow tests too: references, real data sets, all scenarios, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
-	@pytest -q -m "slow and pipeline" --durations 15
+	@pytest -q -n 2 --dist loadfile -m "slow and pipeline" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py)
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm

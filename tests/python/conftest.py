@@ -25,6 +25,9 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 os.environ.update(dict.fromkeys(THREADS, "1"))
+# several embeddings in a task are worked on by a fork of it, which numba's other layer ends where an earlier test of
+# the same process has used it; a task of the pipeline forks before it computes
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 PROJECT = Path(__file__).resolve().parents[2]
 # what numba compiles is kept where -profile test keeps it: workers, and the runs of the pipeline, compile it once

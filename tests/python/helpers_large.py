@@ -42,6 +42,7 @@ def write_large_run(root: Path) -> Run:
         patch.dict(helpers_report.DATASETS, large_datasets(), clear=True),
         patch.dict(helpers_report.METHODS, large_methods(), clear=True),
         patch.dict(helpers_report.PILOTS, clear=True),
+        patch.dict(helpers_report.POINTS, clear=True),
         patch.object(helpers_report, "SEEDS", (0,)),
     ):
         return write_run(root, datasets=tuple(large_datasets()), methods=tuple(large_methods()))

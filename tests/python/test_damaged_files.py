@@ -14,7 +14,7 @@ from engines.files import empty, flip, truncate
 from helpers_data import make_adata, write
 from helpers_modules import BIN
 from helpers_report import collected, write_run
-from scfm.errors import ScfmError
+from scfm.errors import EXIT_UNEXPECTED, ScfmError
 from scfm.io.hdf5 import reading_hdf5, writing_hdf5
 from scfm.io.parquet import open_parquet, read_frame
 from scfm.io.tables import read_embedding, write_embedding
@@ -130,5 +130,5 @@ def test_a_lack_of_memory_is_one_however_a_library_reports_it(error: Exception, 
 
 def test_a_package_that_is_absent_is_no_lack_of_memory(capsys) -> None:
     error = ModuleNotFoundError("No module named 'scanpy'", name="scanpy")
-    assert report_error(error, ["--process", "SCFMBENCH:PREPARE_DATASET"]) == 1
+    assert report_error(error, ["--process", "SCFMBENCH:PREPARE_DATASET"]) == EXIT_UNEXPECTED
     assert "prepare/dataset/environment.yml" in capsys.readouterr().err

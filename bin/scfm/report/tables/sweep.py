@@ -37,13 +37,17 @@ def points_of(plan: "pd.DataFrame") -> "pd.DataFrame":
 
 def drop_points(table: "pd.DataFrame", plan: "pd.DataFrame") -> "pd.DataFrame":
     """Return a table without the rows about points of a sweep; one that is not about embeddings as it is."""
+    import pandas as pd
+
     if not set(KEY) <= set(table.columns):
         return table
     keys = set(points_of(plan)[KEY].itertuples(index=False, name=None))
     if not keys:
         return table
-    about = [key in keys for key in table[KEY].itertuples(index=False, name=None)]
-    return table[[not found for found in about]].reset_index(drop=True)
+    is_point = pd.Series(
+        [key in keys for key in table[KEY].itertuples(index=False, name=None)], table.index, dtype=bool
+    )
+    return table[~is_point].reset_index(drop=True)
 
 
 def without_points(found: "Collected") -> "Collected":
