@@ -15,7 +15,7 @@ from scfm.preparation.filters import filter_data
 from scfm.preparation.pilot import STRATA, draw_cells, quotas
 from scfm.registries.schemas import Schemas
 from scfm.report.sections.cost import cost_sections
-from scfm.report.tables.cost import build_cost, cost_messages, fit_cost
+from scfm.report.tables.cost import TOLERANCES, build_cost, cost_messages, fit_cost
 from scfm.report.tables.names import Names
 
 ROW = {"dataset": "d", "h5ad": "d.h5ad", "batch_key": "batch", "label_key": "cell_type"}
@@ -118,6 +118,15 @@ def test_noise_of_five_percent_does_not_bend_a_line():
     fit = fit_cost(sizes, (10 + 0.01 * sizes) * [1.05, 0.95, 1.05])
     assert fit.exponent == 1
     assert fit.at(50_000) == pytest.approx(510, rel=0.1)
+
+
+def test_memory_that_flattens_is_a_curve_and_one_that_steepens_a_little_is_a_line():
+    """Peak memory of SCORE_EMBEDDING in the pilots of benchmarks/pilot.py, whose full run took 829 and 901 MiB."""
+    sizes, tolerance = [2_500, 5_000, 10_000], TOLERANCES["memory_mb"]
+    flattens = fit_cost(sizes, [367.1, 459.6, 539.1], tolerance=tolerance)
+    assert flattens.exponent < 1 and flattens.at(50_000) == pytest.approx(829, rel=0.3)
+    steepens = fit_cost(sizes, [451.7, 467.2, 580.8], tolerance=tolerance)
+    assert steepens.exponent == 1 and steepens.at(50_000) == pytest.approx(901, rel=0.5)
 
 
 def measured() -> tuple[SimpleNamespace, pd.DataFrame]:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 #: exponents that are tried, 1 first
 EXPONENTS = (1.0, *(round(0.05 * i, 2) for i in range(10, 51) if i != 20))
-#: largest relative error of a point with which a straight line is taken
-TOLERANCE = 0.1
+#: largest relative error of a point with which a straight line is taken and no curve that flattens: of a task that
+#: is run again, time varies by a tenth, peak memory by a hundredth
+TOLERANCES = {"seconds": 0.1, "memory_mb": 0.01}
+#: the same instead of a curve that steepens, which soon leads far off
+STEEPER = 0.1
 #: step -> part of the cost: what is done to an embedding after it was made is its scoring
 PARTS = {"prepare": "preparation", **dict.fromkeys(STEPS, "scoring"), "embed": "making"}
 #: parameter -> quantity that it limits
@@ -45,11 +48,12 @@ class Fit:
         return self.start + self.factor * cells**self.exponent
 
 
-def fit_cost(cells: Sequence[float], values: Sequence[float]) -> Fit:
+def fit_cost(cells: Sequence[float], values: Sequence[float], *, tolerance: float = TOLERANCES["seconds"]) -> Fit:
     """Fit time or memory to the number of cells.
 
     Start and factor are at least 0 and minimise the squared relative errors. The exponent is 1 if a straight line
-    misses no point by more than :data:`TOLERANCE`, else the one of 0.5 to 2.5 with the smallest largest error.
+    misses no point by more than ``tolerance``, else the one of 0.5 to 2.5 with the smallest largest error; one above 1
+    only if the line misses a point by more than :data:`STEEPER`.
 
     Parameters
     ----------
@@ -57,6 +61,8 @@ def fit_cost(cells: Sequence[float], values: Sequence[float]) -> Fit:
         Shape (n_sizes,), at least 2.
     values
         Seconds or MiB, above 0, shape (n_sizes,).
+    tolerance
+        Largest relative error, see :data:`TOLERANCES`.
 
     Examples
     --------
@@ -69,15 +75,17 @@ def fit_cost(cells: Sequence[float], values: Sequence[float]) -> Fit:
     from scipy.optimize import nnls
 
     n, y = np.asarray(cells, dtype=float), np.asarray(values, dtype=float)
-    best, smallest = Fit(float(y.mean()), 0.0, 1.0), np.inf
+    best, smallest, of_line = Fit(float(y.mean()), 0.0, 1.0), np.inf, np.inf
     for exponent in EXPONENTS:
         scale = n.max() ** exponent
         (start, factor), _ = nnls(np.column_stack([1 / y, n**exponent / scale / y]), np.ones(len(y)))
         fit = Fit(float(start), float(factor / scale), exponent)
         error = float(np.abs(fit.at(n) / y - 1).max())
-        if exponent == 1 and error <= TOLERANCE:
-            return fit
-        if error < smallest:
+        if exponent == 1:
+            of_line = error
+            if error <= tolerance:
+                return fit
+        if error < smallest and (exponent <= 1 or of_line > STEEPER):
             best, smallest = fit, error
     return best
 
@@ -177,7 +185,8 @@ def _rows(about: Mapping[str, Any], points: "pd.DataFrame", n_full: int, limit: 
     if usable["n_cells"].nunique() < len(rows) or len(rows) < 3:
         reason = f"measured at {usable['n_cells'].nunique()} of 3 sizes: too few to predict"
         return [*rows, {**last, "status": "not_applicable", "reason": reason}]
-    fit = fit_cost(usable["n_cells"].tolist(), usable["value"].tolist())
+    tolerance = TOLERANCES[about["quantity"]]
+    fit = fit_cost(usable["n_cells"].tolist(), usable["value"].tolist(), tolerance=tolerance)
     value = fit.at(n_full)
     fits = None if limit is None else value <= limit
     last |= {"value": value, "start": fit.start, "factor": fit.factor, "exponent": fit.exponent, "fits": fits}
