@@ -67,12 +67,13 @@ test: setup lint test-nf test-python test-pipeline ## everything but the slow te
 test-full: export PYTEST_ADDOPTS := --resume
 test-full: test ## the slow tests too: references, real data sets, all scenarios, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
-	@pytest -q -n 2 --dist loadfile -m "slow and pipeline" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py)
+	@pytest -q -n 2 --dist loadfile -m "slow and pipeline" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py | grep -v test_profiles)
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm
 
-test-profiles: setup ## every profile as a stub run with both parsers, and a run without a shared file system (needs root)
+test-profiles: setup ## every profile read and as a stub run with both parsers, and a run without a shared file system (needs root)
+	@PYTEST_ADDOPTS=--resume pytest -q -n 2 -m "slow and pipeline" tests/python/test_profiles.py
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_profiles
 
 test-faults: setup ## fault injection into a small run (needs root); writes docs/reliability.md, takes up where it stopped
