@@ -17,6 +17,7 @@ from scipy import sparse
 from helpers_data import ROOT, SHARED, check, defaults, make_adata, make_counts, write
 from scfm.errors import ScfmError
 from scfm.inputs.gene_sets import gene_sets, in_gene_sets
+from scfm.integration.base import MethodInputs
 from scfm.io.counts import iter_rows, load_counts
 from scfm.io.tables import read_embedding, read_json, read_table
 from scfm.preparation.counts import HeldCounts
@@ -513,6 +514,9 @@ def test_executable_writes_the_contract(tmp_path):
         result.obs["batch"].dtype, pd.CategoricalDtype
     )
     assert set(result.obs["label_input"]) == {"something else"} and "batch_input" not in result.obs
+    inputs = MethodInputs("d", out / "d.obs.parquet", out, prepared_path=out / "d.prepared.h5ad")
+    users = inputs.obs_columns(["label", "batch"])  # a covariate of that name is the user's column, not the label key
+    assert set(users["label"]) == {"something else"} and list(users["batch"]) == list(inputs.batches)
     assert result.obs["gaps"].isna().sum() == 30
     np.testing.assert_allclose(
         (result.X - result.var["pca_mean"].to_numpy()) @ result.varm["PCs"], result.obsm["X_pca"], atol=1e-4

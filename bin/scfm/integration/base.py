@@ -181,25 +181,31 @@ class MethodInputs:
         return matrix, var.index.to_numpy(dtype=object)[keep]
 
     def obs_columns(self, names: list[str]) -> "pd.DataFrame":
-        """Return columns of the prepared file's obs (the user's own columns included), sorted by cell id."""
+        """Return columns of the user's obs from the prepared file, sorted by cell id.
+
+        A column that bears a name of ours, such as ``batch`` where the batch key is another column, is the user's.
+        """
         import difflib
 
         from anndata.io import read_elem
 
+        from scfm.preparation.write import stored_name
+
         with reading_hdf5(self._prepared()) as file:
             obs = read_elem(file["obs"])
+        stored = {name: stored_name(name, obs.columns) for name in names}
         for name in names:
             if name not in obs:
                 close = difflib.get_close_matches(name, list(obs.columns), n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else f" There are: {', '.join(map(str, obs.columns))}."
                 raise ScfmError(f"{self.prepared_path}: obs has no column '{name}'.{hint}")
-            missing = int(obs[name].isna().sum())
+            missing = int(obs[stored[name]].isna().sum())
             if missing:
                 raise ScfmError(
                     f"{self.prepared_path}: column '{name}' of obs is empty in {missing} cells; a covariate needs a"
                     " value in every cell."
                 )
-        return obs.loc[self.cell_ids, names]
+        return obs.loc[self.cell_ids, list(stored.values())].set_axis(list(stored), axis=1)
 
     @cached_property
     def preparation(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,18 @@ OBS_TYPES = {"cell_id": "string", **dict.fromkeys(KEYS, "string")} | {
     "scored": "bool",
     "held_out": "bool",
 }
+
+
+def stored_name(name: str, columns: Collection[str]) -> str:
+    """Return the name under which the prepared h5ad keeps an obs column of the user's.
+
+    Examples
+    --------
+    >>> stored_name("batch", ["batch", "batch_input"]), stored_name("donor", ["batch", "donor"])
+    ('batch_input', 'donor')
+    """
+    renamed = f"{name}_input"
+    return renamed if name in OURS and renamed in columns else name
 
 
 def to_anndata(prepared: Prepared) -> "ad.AnnData":
