@@ -90,7 +90,13 @@ def test_a_damaged_table_fails_its_embedding_and_no_other(how, tmp_path: Path) -
     assert found.verdict["exit_status"] != 0
 
 
-@pytest.mark.parametrize("how", [truncate, empty, flip])
+def unnamed(path: Path) -> None:
+    """Replace a file by one array without a name."""
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+
+
+@pytest.mark.parametrize("how", [truncate, empty, flip, unnamed])
 def test_damaged_neighbours_are_a_sentence(how, tmp_path: Path) -> None:
     number = np.arange(40)
     indices = np.stack([number, (number + 1) % 40], axis=1)

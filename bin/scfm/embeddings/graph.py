@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from scfm.embeddings.cells import align
 from scfm.embeddings.gate import CheckedCells, EmbeddingValidationError, match_cells
+from scfm.errors import ScfmError
+from scfm.io.arrays import read_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,24 +72,15 @@ def read_graph(path: Path | str) -> CellGraph:
     EmbeddingValidationError
         The file can't be read, arrays are missing, or they are no square matrix of the cells.
     """
-    import zipfile
-
     import numpy as np
     import scipy.sparse as sp
 
+    damaged = "{path} is no NumPy archive that can be read: {error}"
     try:
-        with np.load(path, allow_pickle=False) as content:
-            missing = [name for name in _ARRAYS if name not in content.files]
-            if missing:
-                raise EmbeddingValidationError(
-                    "wrong_columns",
-                    f"{path}: arrays missing: {', '.join(missing)}. A graph has {', '.join(_ARRAYS)}.",
-                )
-            ids, data, indices, indptr = (content[name] for name in _ARRAYS)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise EmbeddingValidationError(
-            "wrong_columns", f"{path} is no NumPy archive that can be read: {error}"
-        ) from None
+        content = read_arrays(path, _ARRAYS, expected=f"A graph has {', '.join(_ARRAYS)}.", damaged=damaged)
+    except ScfmError as error:
+        raise EmbeddingValidationError("wrong_columns", str(error)) from None
+    ids, data, indices, indptr = (content[name] for name in _ARRAYS)
     n = len(ids)
     fits = (
         all(a.ndim == 1 for a in (ids, data, indices, indptr))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.errors import ScfmError
+from scfm.io.arrays import read_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,13 +58,13 @@ class HarmonyReference:
     @classmethod
     def read(cls, path: Path | str) -> "HarmonyReference":
         """Read what :meth:`write` has written."""
-        import numpy as np
-
-        with np.load(path, allow_pickle=False) as content:
-            absent = {"centroids", "sizes", "sums", "sigma"} - set(content.files)
-            if absent:
-                raise ScfmError(f"{path}: arrays missing: {', '.join(sorted(absent))}. Harmony's process writes them.")
-            return cls(content["centroids"], content["sizes"], content["sums"], float(content["sigma"]))
+        content = read_arrays(
+            path,
+            ("centroids", "sizes", "sums", "sigma"),
+            expected="Harmony's process writes them.",
+            damaged="{path} can't be read ({error}): it is damaged or no file of Harmony's process.",
+        )
+        return cls(content["centroids"], content["sizes"], content["sums"], float(content["sigma"]))
 
 
 def unit_rows(values: "np.ndarray") -> "np.ndarray":

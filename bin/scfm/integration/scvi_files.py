@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.io.arrays import read_arrays
 from scfm.io.tables import read_json, write_json
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
@@ -30,6 +30,12 @@ FOR_QUERIES: dict = {"encode_covariates": True, "use_layer_norm": "both", "use_b
 _CELLS_EACH = 3
 _CLASSES = ("SCVI", "SCANVI")
 _PARTS = ("class", "genes", "batches", "labels", "options", "scvi_tools")
+
+
+def settings_of_scvi(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scVI's settings among those of a sidecar: a scANVI has them with ``scvi_`` in front, after its own."""
+    prefix = "scvi_" if method == "scanvi" else ""
+    return {name.removeprefix(prefix): value for name, value in settings.items()}
 
 
 def takes_queries(settings: Mapping[str, Any]) -> bool:
@@ -90,9 +96,10 @@ def scvi_version() -> str:
 
 def read_description(folder: Path) -> dict[str, Any]:
     """Return the content of ``model.json``; raise :class:`ScfmError` where parts of it are missing or unknown."""
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ScfmError(f"{folder / name} is missing: the model in this folder was not trained for new cells.")
     path = folder / DESCRIPTION
-    if not path.is_file():
-        raise ScfmError(f"{path} is missing: the model in this folder was not trained for new cells.")
     content: dict[str, Any] = read_json(path)
     absent = [name for name in _PARTS if name not in content]
     if absent:
@@ -133,7 +140,8 @@ def read_model(folder: Path) -> Any:
     else:
         library.model.SCVI.setup_anndata(cells, batch_key=BATCH)
         model = library.model.SCVI(cells, **about["options"])
-    stored = _weights(folder / WEIGHTS)
+    damaged = "{path}: no readable file of arrays ({error}). Make the reference again."
+    stored = read_arrays(folder / WEIGHTS, damaged=damaged)
     own = model.module.state_dict()
     unlike = [n for n in {*own, *stored} if n not in own or n not in stored or own[n].shape != stored[n].shape]
     if unlike:
@@ -156,16 +164,3 @@ def _check_version(trained: str, folder: Path) -> None:
             " not compatible between minor versions. Make the reference again with this version, or map with the"
             " version of the pipeline that made it."
         )
-
-
-def _weights(path: Path) -> "dict[str, np.ndarray]":
-    """Read arrays by name; raise :class:`ScfmError` where the file is missing, damaged or holds objects."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ScfmError(f"{path}: no readable file of arrays ({error}). Make the reference again.") from error

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from scfm.errors import MADE_AGAIN, ScfmError
+from scfm.io.arrays import read_arrays
 
 
 @dataclass(frozen=True)
@@ -90,20 +88,13 @@ def read_neighbors(path: Path | str) -> Neighbors:
         The file is damaged, arrays are missing, the first neighbour of a cell is not the cell itself, or an index has
         no row.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            missing = {"cell_ids", "indices", "distances"} - set(content.files)
-            if missing:
-                raise ScfmError(
-                    f"{path}: arrays missing: {', '.join(sorted(missing))}. Expected a file written by"
-                    " find_neighbors.py."
-                )
-            found = Neighbors(content["cell_ids"].astype(object), content["indices"], content["distances"])
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error) as error:
-        raise ScfmError(
-            f"{path} can't be read ({' '.join(str(error).split())[:200]}): it is damaged or no file of neighbours."
-            f" {MADE_AGAIN}"
-        ) from error
+    arrays = read_arrays(
+        path,
+        ("cell_ids", "indices", "distances"),
+        expected="Expected a file written by find_neighbors.py.",
+        damaged="{path} can't be read ({error}): it is damaged or no file of neighbours. " + MADE_AGAIN,
+    )
+    found = Neighbors(arrays["cell_ids"].astype(object), arrays["indices"], arrays["distances"])
     rows = np.arange(len(found.cell_ids))
     if not np.array_equal(found.indices[:, 0], rows) or found.distances[:, 0].any():
         raise ScfmError(f"{path}: the first neighbour of every cell must be the cell itself at distance 0.")

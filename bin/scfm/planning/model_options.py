@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from scfm.errors import ScfmError
-from scfm.io.yaml_files import duplicate_keys, kind_of, read_yaml
+from scfm.io.yaml_files import kind_of
 from scfm.models import model_class
 from scfm.models.core.settings import as_dict, make_settings
-from scfm.text import did_you_mean, listing
+from scfm.planning.option_files import read_option_file
+from scfm.text import did_you_mean
 
 _EXPECTED = "expected model names, and below each its settings, as in `scgpt: {max_length: 2048}`"
 
@@ -36,11 +36,7 @@ def read_options(
     """
     if not text:
         return {}, []
-    path = Path((staged or {}).get(str(text)) or str(text))
-    name = f"--model_options ({Path(str(text)).name})"
-    if not path.is_file():
-        return {}, [f"Parameter --model_options: the file '{text}' does not exist."]
-    content, errors = _load(path, name)
+    name, content, errors = read_option_file("model_options", str(text), staged, _EXPECTED)
     if errors:
         return {}, errors
     options: dict[str, dict[str, Any]] = {}
@@ -79,16 +75,3 @@ def check_settings(model: str, values: Mapping[str, Any]) -> tuple[dict[str, Any
             except ScfmError as error:
                 errors.append(str(error))
     return typed, errors
-
-
-def _load(path: Path, name: str) -> tuple[Any, list[str]]:
-    """Return the content of the file; sentences if it is no YAML, no map, or has a duplicate key."""
-    try:
-        read = read_yaml(path, name)
-    except ScfmError as error:
-        return None, [str(error)]
-    content = read.content
-    if content is not None and not isinstance(content, dict):
-        return None, [f"{name} holds {kind_of(content)}; {_EXPECTED}."]
-    twice = list(duplicate_keys(read.node)) if read.node is not None else []
-    return content, [f"{name}: {listing(twice)} occurs more than once on one level; keep one of them."] if twice else []

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import ScfmError
 from scfm.inputs.params import properties_of, schema_errors
-from scfm.io.yaml_files import duplicate_keys, kind_of, read_yaml
+from scfm.io.yaml_files import kind_of
+from scfm.planning.option_files import read_option_file
 from scfm.registries.instances import SWEEP, Instance
 from scfm.text import did_you_mean, listing
 
@@ -54,22 +53,13 @@ def read_sweep(
     text = params.get("sweep")
     if not text:
         return [], []
-    path = Path((staged or {}).get(str(text)) or str(text))
-    name = f"--sweep ({Path(str(text)).name})"
-    if not path.is_file():
-        return [], [f"Parameter --sweep: the file '{text}' does not exist."]
-    try:
-        read = read_yaml(path, name)
-    except ScfmError as error:
-        return [], [str(error)]
-    if not isinstance(read.content, dict) or not read.content:
-        return [], [f"{name} holds {kind_of(read.content)}; {_EXPECTED}."]
-    repeated = list(duplicate_keys(read.node)) if read.node is not None else []
-    if repeated:
-        return [], [f"{name}: {listing(repeated)} occurs more than once on one level; keep one of them."]
+    name, content, errors = read_option_file("sweep", str(text), staged, _EXPECTED)
+    if errors:
+        return [], errors
+    if not content:
+        return [], [f"{name} holds {kind_of(content)}; {_EXPECTED}."]
     points: list[Instance] = []
-    errors: list[str] = []
-    for method, settings in read.content.items():
+    for method, settings in content.items():
         grid, more = _grid(str(method), settings, schema, methods, name)
         errors += more
         points += _points(str(method), grid) if not more else []

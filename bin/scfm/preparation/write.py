@@ -45,8 +45,12 @@ def stored_name(name: str, columns: Collection[str]) -> str:
     >>> stored_name("batch", ["batch", "batch_input"]), stored_name("donor", ["batch", "donor"])
     ('batch_input', 'donor')
     """
-    renamed = f"{name}_input"
-    return renamed if name in OURS and renamed in columns else name
+    return _renamed(name) if name in OURS and _renamed(name) in columns else name
+
+
+def _renamed(name: str) -> str:
+    """Return the name of a column of the user's whose own name is ours."""
+    return f"{name}_input"
 
 
 def to_anndata(prepared: Prepared) -> "ad.AnnData":
@@ -62,7 +66,7 @@ def to_anndata(prepared: Prepared) -> "ad.AnnData":
     obs = prepared.obs.set_index("cell_id")
     user = prepared.user_obs.copy()
     user.index = obs.index
-    user = user.rename(columns={c: f"{c}_input" for c in user.columns if c in OURS and not _same(user[c], obs.get(c))})
+    user = user.rename(columns={c: _renamed(c) for c in user.columns if c in OURS and not _same(user[c], obs.get(c))})
     user = user.drop(columns=[c for c in user.columns if c in OURS])
     ours = pd.DataFrame({k: pd.Categorical(obs[k]) for k in ("batch", "label")}, index=obs.index)
     ours["scored"], ours["total_counts"], ours["n_genes_by_counts"] = obs["scored"], obs["n_counts"], obs["n_genes"]

@@ -10,7 +10,7 @@ from typing import Any
 from scfm.embeddings.cells import read_cells
 from scfm.errors import ScfmError
 from scfm.inputs.keys import primary_pair
-from scfm.integration.scvi_files import DESCRIPTION, WEIGHTS, takes_queries
+from scfm.integration.scvi_files import DESCRIPTION, WEIGHTS, settings_of_scvi, takes_queries
 from scfm.io.checksums import sha256_of
 from scfm.io.tables import read_json, write_json, write_table
 from scfm.query.reference import ABOUT, BY_METHOD, CELLS, EMBEDDING, FORMAT, GENES, PROJECTIONS, ReferenceGenes
@@ -101,7 +101,7 @@ def save_reference(
 
 def _refusal(method: str, settings: Mapping[str, Any]) -> dict[str, str] | None:
     """Return why new cells can't be mapped to an embedding of a trained model, None where they can."""
-    own = {name.removeprefix("scvi_"): value for name, value in settings.items()} if method == "scanvi" else settings
+    own = settings_of_scvi(method, settings)
     if method == "harmony" or takes_queries(own):
         return None
     if not own["for_queries"]:

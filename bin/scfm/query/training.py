@@ -8,6 +8,7 @@ from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.integration.scvi import DEVICES, accelerator_of
+from scfm.integration.scvi_files import settings_of_scvi
 from scfm.io.tables import write_embedding, write_json
 from scfm.query.reading import read_query, require_genes
 from scfm.query.reference import PLACED, Reference
@@ -60,14 +61,14 @@ def train_files(
     cells = read_query(query, row, reference.genes, params, raw=True)
     require_genes(cells.found, params["query_min_genes"], Path(row["query"]).name)
     trained = reference.about["mappings"][mapping]
-    prefix = "scvi_" if mapping == "scanvi" else ""
     accelerator = accelerator_of(device)
-    used = {name.removeprefix(prefix): value for name, value in trained["settings"].items()}
+    used = settings_of_scvi(mapping, trained["settings"])
+    warmup = _SCANVI_WARMUP if mapping == "scanvi" else used["kl_warmup_epochs"]
     how = Training(
         max_epochs=params.get("query_max_epochs") or MAX_EPOCHS,
         batch_size=used["batch_size"],
         threads=used["threads"],
-        kl_weight=kl_weight_of(_SCANVI_WARMUP if prefix else used["kl_warmup_epochs"], trained["training"]),
+        kl_weight=kl_weight_of(warmup, trained["training"]),
         seed=trained["seed"],
         accelerator=accelerator,
     )

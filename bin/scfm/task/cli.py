@@ -22,8 +22,8 @@ _FOLDERS = {
     "validate_corrected": "validate/embedding",
     "validate_uncorrected": "validate/embedding",
 }
-#: methods whose names would be read as those of a module
-_TWO_WORDS = {"seurat_cca", "seurat_rpca"}
+#: folder of the methods, one file each
+_METHODS = Path(__file__).parents[1] / "integration"
 _DISK_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RESOURCE_ERRNO = _DISK_ERRNO | {errno.ENOMEM, errno.EIO}
 
@@ -131,7 +131,8 @@ def environment_file(process: str) -> str:
     """
     name = process.rpartition(":")[2].lower().removesuffix("_alone")
     folder = _FOLDERS.get(name, name.replace("_", "/"))
-    if name in _FOLDERS or ("_" in name and name not in _TWO_WORDS):
+    is_method = (_METHODS / f"{name}.py").is_file()
+    if name in _FOLDERS or ("_" in name and not is_method):
         return f"modules/local/{folder}/environment.yml"
     return f"modules/local/*/cells/environments/{name}.yml"
 

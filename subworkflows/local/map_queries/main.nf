@@ -8,6 +8,7 @@ include { MAP_QUERY      } from '../../../modules/local/map/query'
 include { SAVE_REFERENCE } from '../../../modules/local/save/reference'
 include { TRAIN_QUERY    } from '../../../modules/local/train/query'
 include { findPath       } from '../utils_scfmbench'
+include { inOrder        } from '../utils_scfmbench'
 include { parseJson      } from '../utils_scfmbench'
 include { stepSettings   } from '../utils_scfmbench'
 
@@ -83,9 +84,4 @@ workflow MAP_QUERIES {
 // Mappings of a reference for which a model is trained on the new cells.
 def trainedMappings(folder) {
     return parseJson(folder.resolve('reference.json')).mappings.keySet().intersect(['scvi', 'scanvi']).toSorted()
-}
-
-// Files in the order of their names, so that a resumed run finds the same task.
-def inOrder(items) {
-    return items.toSorted { item -> item.name }
 }

@@ -9,6 +9,7 @@ include { COLLECT_RESULTS } from '../../../modules/local/collect/results'
 include { MULTIQC         } from '../../../modules/local/multiqc'
 include { WRITE_DATASET   } from '../../../modules/local/write/dataset'
 include { codeDigest      } from '../utils_scfmbench'
+include { inOrder         } from '../utils_scfmbench'
 include { stepSettings    } from '../utils_scfmbench'
 
 workflow REPORT_RESULTS {
@@ -98,11 +99,6 @@ def runRecord() {
 // All files of a channel in one list, ordered by name so that a resumed run finds the same task.
 def byName(ch_files) {
     return ch_files.flatten().toSortedList { a, b -> a.name <=> b.name }
-}
-
-// Files in the order of their names.
-def inOrder(items) {
-    return items.toSorted { item -> item.name }
 }
 
 // Rows of Nextflow's trace about tasks that did not complete, with its header: why an embedding left nothing. None where a user's

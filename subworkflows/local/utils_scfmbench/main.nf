@@ -98,7 +98,12 @@ def csvCells(line) {
 
 // A JSON file as lists and maps.
 def parseJson(path) {
-    return new groovy.json.JsonSlurper().parseText(path.text)
+    return parseText(path.text)
+}
+
+// Files in the order of their names, so that a resumed run finds the same task.
+def inOrder(items) {
+    return items.toSorted { item -> item.name }
 }
 
 // A JSON text as lists and maps.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from scfm.report.tables.load import Collected
     from scfm.report.tables.names import Names
 
-#: exponents that are tried, 1 first
-EXPONENTS = (1.0, *(round(0.05 * i, 2) for i in range(10, 51) if i != 20))
+#: exponents that are tried besides 1
+EXPONENTS = tuple(round(0.05 * i, 2) for i in range(10, 51) if i != 20)
 #: largest relative error of a point with which a straight line is taken and no curve that flattens: of a task that
 #: is run again, time varies by a tenth, peak memory by a hundredth
 TOLERANCES = {"seconds": 0.1, "memory_mb": 0.01}
@@ -75,19 +75,19 @@ def fit_cost(cells: Sequence[float], values: Sequence[float], *, tolerance: floa
     from scipy.optimize import nnls
 
     n, y = np.asarray(cells, dtype=float), np.asarray(values, dtype=float)
-    best, smallest, of_line = Fit(float(y.mean()), 0.0, 1.0), np.inf, np.inf
-    for exponent in EXPONENTS:
+
+    def fitted(exponent: float) -> tuple[float, Fit]:
         scale = n.max() ** exponent
         (start, factor), _ = nnls(np.column_stack([1 / y, n**exponent / scale / y]), np.ones(len(y)))
         fit = Fit(float(start), float(factor / scale), exponent)
-        error = float(np.abs(fit.at(n) / y - 1).max())
-        if exponent == 1:
-            of_line = error
-            if error <= tolerance:
-                return fit
-        if error < smallest and (exponent <= 1 or of_line > STEEPER):
-            best, smallest = fit, error
-    return best
+        return float(np.abs(fit.at(n) / y - 1).max()), fit
+
+    of_line, line = fitted(1.0)
+    if of_line <= tolerance:
+        return line
+    steepest = max(EXPONENTS) if of_line > STEEPER else 1.0
+    curves = [fitted(exponent) for exponent in EXPONENTS if exponent <= steepest]
+    return min([(of_line, line), *curves], key=lambda found: found[0])[1]
 
 
 def build_cost(found: "Collected", resources: "pd.DataFrame", params: Mapping[str, Any]) -> "pd.DataFrame":
