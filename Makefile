@@ -55,9 +55,9 @@ test-models: setup ## golden fixtures of the foundation models: one table, then 
 test-pipeline: setup ## tests that run Nextflow and read the results back
 	@pytest -q -n 2 --dist loadfile -m "pipeline and not slow" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py)
 
-test-nf: setup ## nf-test, when it is on PATH
+test-nf: setup ## nf-test, when it is on PATH, on two cores
 ifdef NF_TEST
-	@nf-test test
+	@printf '1\n2\n' | xargs -P 2 -I N env NFT_WORKDIR=.nf-test/N nf-test test --shard N/2 --log .nf-test-N.log
 else
 	@echo "nf-test is not on PATH: the nf-test files in tests/, modules/ and subworkflows/ were NOT run"
 endif
