@@ -105,6 +105,24 @@ def test_a_cluster_of_doublets_of_one_donor_is_told_from_one_of_ambient_rna_by_i
     assert unscored["doublet"].isna().all()
 
 
+def test_a_cluster_with_less_ambient_rna_than_its_label_is_not_ambient() -> None:
+    counts, obs = simulate(1, n_cells=450, n_batches=1, n_types=3)
+    label = sorted(obs["label"].unique())[0]
+    own = np.flatnonzero(obs["label"] == label)
+    others = counts[obs["label"] != label].sum(axis=0)
+    dirty, clean = np.split(own, [len(own) * 2 // 3])
+    mean = 0.3 * counts[dirty].sum(axis=1, keepdims=True) * others / others.sum()
+    counts[dirty] += np.random.default_rng(0).poisson(mean)
+    cells = cells_of(counts, obs)
+    explainer = Explainer(cells, load_programmes(), SETTINGS)
+    found = [
+        clusters._against_label(np.flatnonzero(np.isin(cells.ids, obs.index[rows])), label, explainer)
+        for rows in (dirty, clean)
+    ]
+    assert found[0].measured["ambient"] > SETTINGS.ambient and "ambient" in found[0].causes
+    assert found[1].measured["ambient"] < 0 and "ambient" not in found[1].causes
+
+
 def test_few_of_many_donors_are_named_by_their_entropy() -> None:
     row = dict.fromkeys(clusters.COLUMNS, float("nan")) | {"cluster": "3", "n_cells": 80, "label": "T", "donor": "d1"}
     row |= {

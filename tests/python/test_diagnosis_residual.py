@@ -254,6 +254,32 @@ def test_batches_are_compared_inside_shared_conditions() -> None:
     assert pair.within_condition is False and len(pair.rows) == 300
 
 
+def test_a_condition_of_two_cells_leaves_the_vote_of_all_others() -> None:
+    """Two cells of another condition left every cell one neighbour to vote: AUROC 0.75 in place of 0.90."""
+    counts, obs = simulate(0, n_cells=400, n_batches=2, n_types=1, batch_effect=0.1)
+    obs = obs.drop(columns="donor").assign(condition="a")
+    stray = obs.assign(condition=np.where(obs.groupby("batch").cumcount() == 0, "b", "a"))
+    (whole,) = pairs_of(diagnosed(cells_of(counts, obs))).to_dict("records")
+    (found,) = pairs_of(diagnosed(cells_of(counts, stray))).to_dict("records")
+    assert (found["n_a"], found["n_b"]) == (whole["n_a"] - 1, whole["n_b"] - 1)
+    assert found["auroc"] == pytest.approx(whole["auroc"], abs=0.01)
+
+
+def test_causes_do_not_depend_on_the_embedding_that_is_diagnosed_first() -> None:
+    counts, obs = simulate(0, n_cells=300, n_batches=2, n_types=1, batch_effect=0.2)
+    cells = cells_of(counts, obs.assign(condition=obs["batch"]).drop(columns="donor"))
+    finder = PairFinder(cells, 20)
+    all_cells, some = next(iter(finder.of_label(0))), next(iter(finder.of_label(0, np.arange(0, 300, 2))))
+    whole, half = (
+        PairExplanations(Explainer(cells, PROGRAMMES_TABLE, SETTINGS), finder).of(p) for p in (all_cells, some)
+    )
+    assert (
+        len(some.rows) < len(all_cells.rows)
+        and whole.genes == half.genes
+        and whole.measured == pytest.approx(half.measured, nan_ok=True)
+    )
+
+
 def test_programmes_are_complete_and_scored_by_scanpy() -> None:
     assert tuple(PROGRAMMES_TABLE) == PROGRAMMES and set(MIN_FOUND) == set(PROGRAMMES)
     for name, programme in PROGRAMMES_TABLE.items():

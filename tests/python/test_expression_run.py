@@ -104,6 +104,19 @@ def test_dealing_the_cells_of_a_donor_into_samples_makes_no_replicates(tmp_path:
     assert rows.loc["pseudobulk", "reason"] == "few_replicates" and "ranking" in rows.index
 
 
+def test_a_condition_without_donors_is_not_compared_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    """The donor of one condition is missing in one label: its cells are in no unit, and so in no ranking."""
+    data = planted_cells(n_donors=2, labels=("A", "B"), n_cells=12, n_genes=40, n_changed=4, paired=False, batch="lane")
+    gone = (data.cells["label"] == "A") & (data.cells["condition"] == "c1")
+    cells = data.cells.assign(donor=data.cells["donor"].mask(gone, None))
+    found = Compared(Planted(cells, data.counts, data.genes, data.changed), tmp_path, NESTED)
+    rows = found.rows.set_index(["label", "analysis"])
+    assert rows.loc[("A", "pseudobulk"), "reason"] == "few_replicates"
+    assert rows.loc[("A", "ranking"), "reason"] == "few_cells" and rows.loc[("A", "ranking"), "n_cells_level"] == 0
+    assert "'c1' has 0 cells of this label with a replicate" in rows.loc[("A", "ranking"), "explanation"]
+    assert rows.loc[("B", "ranking"), "status"] == "ok" and "W-DE-05" in found.codes()
+
+
 def test_a_design_without_test_gives_a_ranking_and_a_data_set_without_condition_a_status(tmp_path: Path) -> None:
     data = planted_cells(n_donors=2, labels=("A",), n_cells=12, n_genes=30, n_changed=3)
     why = {"reason_code": "no_replicates", "reason": "Fewer than two conditions have two samples."}

@@ -10,9 +10,9 @@ from scipy import sparse
 
 from helpers_methods import write_files
 from scfm.errors import NotApplicable
-from scfm.integration import combat, harmony, linear
+from scfm.integration import combat, harmony, linear, scvi
 from scfm.integration.base import MethodInputs
-from scfm.integration.designs import deviations, kept_design
+from scfm.integration.designs import deviations, independent, kept_design
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def crossed(tmp_path_factory):
     obs = pd.DataFrame(
         {"cell_id": [f"c{i:03d}" for i in range(n)], "batch": batch, "label": "one", "condition": condition}
     )
-    obs["site"] = batch
+    obs["site"], obs["constant"] = batch, 1.5
+    obs["batch_input"] = np.where(np.arange(n) % 2, "x", "y")
+    obs["donor"] = condition + (np.arange(n) % 3).astype(str).astype(object)
     counts = rng.poisson(mean).astype(np.float32)
     return write_files(tmp_path_factory.mktemp("crossed"), counts, obs, hvg=np.ones(40, dtype=bool), n_pcs=10)
 
@@ -80,6 +82,28 @@ def test_a_column_that_follows_the_batch_makes_it_not_applicable(method, setting
     assert caught.value.code == "confounded_design"
 
 
+def test_combat_keeps_columns_of_which_one_follows_from_another(crossed, tmp_path):
+    """Donors nested in conditions, and a column with one value, made the model singular: an error, or noise."""
+    inputs = inputs_of(crossed, tmp_path)
+    settings = {"n_pcs": 5}
+    alone = combat.integrate(inputs, settings | {"covariates": "donor"}, 0).values
+    for more in ("donor,condition", "donor,constant", "constant,donor"):
+        found = combat.integrate(inputs, settings | {"covariates": more}, 0).values
+        np.testing.assert_allclose(np.abs(found), np.abs(alone), atol=1e-6)
+
+
+def test_independent_columns_explain_the_same_whatever_their_units():
+    rng = np.random.default_rng(0)
+    donor, small, large = rng.integers(4, size=50), 1e-6 * rng.random(50), 1e9 * rng.random(50)
+    full = np.column_stack([np.eye(4)[donor], donor < 2, small, large, np.full(50, 0.1)])
+    basis = independent(full)
+    assert basis.shape == (50, 5)  # three contrasts of donors, and two numbers
+    np.testing.assert_allclose(basis.T @ basis, np.eye(5), atol=1e-12)
+    np.testing.assert_allclose(basis.sum(axis=0), 0, atol=1e-12)
+    centred = (full - full.mean(axis=0)) / np.maximum(np.abs(full).max(axis=0), 1e-300)
+    np.testing.assert_allclose(basis @ (basis.T @ centred), centred, atol=1e-9)
+
+
 def test_levels_are_coded_as_deviations_and_numbers_are_centred():
     np.testing.assert_array_equal(deviations(np.array(["c", "a", "b"])), [[-1, -1], [1, 0], [0, 1]])
     columns = pd.DataFrame({"age": [1.0, 2.0, 6.0], "sex": ["f", "m", "f"], "paired": [True, True, False]})
@@ -91,6 +115,23 @@ def test_the_matrix_is_not_changed(crossed, tmp_path):
     before = sparse.csr_matrix(matrix, copy=True)
     linear.components_of_rest(matrix, np.ones((240, 1)), np.zeros((1, 40)), 3)
     assert (matrix != before).nnz == 0
+
+
+def test_a_covariate_that_is_called_batch_stands_beside_the_batch(crossed, tmp_path, monkeypatch):
+    """The user's column batch, batch_input in the prepared file, took the place of the batch key in Harmony."""
+    given = {}
+
+    def run(_values, columns, *_):
+        given.update(columns)
+        raise NotApplicable("Not run.", "test")
+
+    monkeypatch.setattr(harmony, "_run", run)
+    inputs = inputs_of(crossed, tmp_path)
+    with pytest.raises(NotApplicable, match="Not run"):
+        harmony.integrate(inputs, harmony.DEFAULTS | {"keys": "batch"}, 0)
+    assert [sorted(set(column)) for column in given.values()] == [["b1", "b2"], ["x", "y"]]
+    adata, _ = scvi.registered_counts(inputs, scvi.DEFAULTS | {"categorical_covariates": ["batch"]})
+    assert set(adata.obs["batch"]) == {"b1", "b2"} and set(adata.obs["batch_input"]) == {"x", "y"}
 
 
 def test_harmony_corrects_for_further_keys(crossed, tmp_path):

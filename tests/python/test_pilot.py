@@ -130,9 +130,11 @@ def test_memory_that_flattens_is_a_curve_and_one_that_steepens_a_little_is_a_lin
 
 
 def measured() -> tuple[SimpleNamespace, pd.DataFrame]:
-    """What a run with pilots of 100, 200 and 400 of 1,000 cells leaves; PCA takes 0.1 s and 1 MiB a cell."""
+    """What a run with pilots of 100, 200 and 400 of 1,000 cells, and 500 that the filters drop, leaves; PCA takes 0.1 s
+    and 1 MiB a cell.
+    """
     pilots = [
-        {"dataset": f"d_pilot_{n}", "pilot_of": "d", "pilot_cells": n, "full_cells": 1000} for n in (100, 200, 400)
+        {"dataset": f"d_pilot_{n}", "pilot_of": "d", "pilot_cells": n, "full_cells": 1500} for n in (100, 200, 400)
     ]
     plan, rows = [], []
     for pilot in pilots:
@@ -146,7 +148,10 @@ def measured() -> tuple[SimpleNamespace, pd.DataFrame]:
             for step in ("neighbors", "score"):
                 rows.append(base | {"embedding": f"pca.raw.{seed}", "step": step, "seconds": 5.0, "peak_rss_mb": 250.0})
     found = SimpleNamespace(
-        datasets=pilots, plan=pd.DataFrame(plan), facts={p["dataset"]: {"n_cells": p["pilot_cells"]} for p in pilots},
+        datasets=pilots, plan=pd.DataFrame(plan), facts={
+            p["dataset"]: {"n_cells": p["pilot_cells"], "dropped": {"not_in_pilot": 1000 - p["pilot_cells"]}}
+            for p in pilots
+        },
         schemas=Schemas(),
     )  # fmt: skip
     return found, pd.DataFrame(rows)

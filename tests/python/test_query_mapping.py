@@ -131,6 +131,18 @@ def test_genes_match_by_id_then_symbol_then_name_and_duplicates_do_not():
     assert list(match_genes(reference, var, {"gene_symbol_column": "gene_symbol"})) == [2, 4, 3, -1, -1]
 
 
+def test_a_column_of_the_query_is_one_gene_of_the_reference():
+    """Y of the query is ENSG00000000001, so it is not the reference's gene Y, which has another id."""
+    text = np.array
+    ids, symbols = text(["ENSG00000000001", "ENSG00000000002"], dtype=object), text(["X", "Y"], dtype=object)
+    var = pd.DataFrame({"gene_id": ["ENSG00000000001", ""], "symbol": ["Y", "Q"]}, index=["Y", "Q"])
+    row = {"gene_id_column": "gene_id", "gene_symbol_column": "symbol"}
+    assert list(match_genes(ReferenceGenes(ids, symbols, ids, np.zeros(2), np.zeros((2, 1))), var, row)) == [0, -1]
+    same, none = text(["Q", "Q"], dtype=object), text(["", ""], dtype=object)
+    twice = ReferenceGenes(text(["a", "b"], dtype=object), same, none, np.zeros(2), np.zeros((2, 1)))
+    assert list(match_genes(twice, var, row)) == [-1, -1]
+
+
 # ---- the whole step --------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ def _table(*rows: dict) -> pd.DataFrame:
     """Rows of summarise(): title, bio and batch are given; everything is ranked and no control."""
     table = pd.DataFrame(rows)
     defaults = {"is_control": False, "at_floor": False, "reads_labels": False, "n_seeds": 1, "coverage": 1.0}
-    for column, value in (defaults | {"total_sd": np.nan}).items():
+    for column, value in (defaults | dict.fromkeys(("total_sd", "bio_sd", "batch_sd"), np.nan)).items():
         given = table[column] if column in table else [None] * len(table)
         table[column] = [value if pd.isna(v) else v for v in given]
     for column in ("bio", "batch"):
@@ -65,6 +65,21 @@ def test_more_than_the_tolerance_is_named_with_the_next() -> None:
     assert "By batch, <b>B</b> is highest: 0.550, then A with 0.500." in text
     wide = verdict.leaders(_table({**rows[0], "total_sd": 0.2, "n_seeds": 3}, rows[1]), LIMITS)
     assert "By total, <b>A</b> and <b>B</b> can't be told apart" in wide and "Up to 3 seeds were run" in wide
+
+
+def test_every_score_has_the_spread_of_its_own_over_seeds() -> None:
+    """Where bio and batch vary against each other the total hardly varies, and says nothing of either."""
+    rows = [
+        {"title": "A", "bio": 0.76, "batch": 0.5, "bio_sd": 0.08, "n_seeds": 3},
+        {"title": "B", "bio": 0.7, "batch": 0.4},
+    ]
+    text = verdict.leaders(_table(*rows), LIMITS)
+    assert "By bio, <b>A</b> and <b>B</b> can't be told apart (0.760 to 0.700)." in text
+    assert "By batch, <b>A</b> is highest" in text and "By total, <b>A</b> is highest" in text
+    assert "Differences up to 0.020 (total), 0.080 (bio), 0.020 (batch) are called no difference." in text
+    pca = {"title": "PCA", "method": "pca", "correction": "raw", "bio": 0.75, "batch": 0.3}
+    table = _table(pca, *({"method": "m", "correction": "raw"} | row for row in rows))
+    assert "2 of 2 embeddings mix batches better, 2 of 2 agree" in verdict.baseline(table, LIMITS)
 
 
 def test_noise_and_incomplete_embeddings_are_no_candidates() -> None:

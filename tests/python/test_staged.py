@@ -191,3 +191,7 @@ def test_the_section_has_every_stage_with_every_key_and_compares_the_last_with_o
         assert part in text
     assert "batch is higher (+0.20)" in text and "batch can&#39;t be told apart (+0.01)" in text
     assert stage_sections(SimpleNamespace(of=lambda table, _: plan.iloc[:2]), "d") == []
+    seeds = [totals["donor"].assign(batch=totals["donor"]["batch"] + shift) for shift in (-0.3, 0, 0.3)]
+    tables["totals"] = pd.concat(seeds, ignore_index=True)
+    (section,) = stage_sections(data, "d")
+    assert "batch can&#39;t be told apart (+0.20, spread over seeds 0.300)" in str(section.data)

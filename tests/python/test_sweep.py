@@ -127,26 +127,33 @@ def test_an_imported_embedding_cant_have_the_name_of_a_point(tmp_path):
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(0, 4)), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), *[st.integers(0, 4)] * 2), min_size=1, max_size=8),
     st.integers(0, 4),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_pick_by_definition(points, tie):
-    bio, batch, sd = ([p[i] / 20 for p in points] for i in range(3))
-    found = pick_setting(bio, batch, sd, tie / 20)
+    bio, batch, sd, bio_sd = ([p[i] / 20 for p in points] for i in range(4))
+    found = pick_setting(bio, batch, bio_sd, sd, tie / 20)
     top = max(batch)
     assert found.tolerance in {sd[i] for i, value in enumerate(batch) if value == top} and found.source == "sd"
     near = {i for i, value in enumerate(batch) if value >= top - found.tolerance}
     assert set(found.eligible) == near
     assert found.index in near and bio[found.index] == max(bio[i] for i in near)
-    assert set(found.alike) == {i for i in near if i != found.index and bio[found.index] - bio[i] <= tie / 20}
+    top_bio, noise = bio[found.index], max(tie / 20, bio_sd[found.index])
+    assert set(found.alike) == {i for i in near - {found.index} if top_bio - bio[i] <= max(noise, bio_sd[i])}
 
 
 def test_with_one_seed_the_tolerance_is_the_parameter_and_undefined_points_are_never_picked():
     nan = math.nan
-    found = pick_setting([0.9, 0.8, nan, 0.99], [0.70, 0.71, 0.9, nan], [nan] * 4, 0.02)
+    found = pick_setting([0.9, 0.8, nan, 0.99], [0.70, 0.71, 0.9, nan], [nan] * 4, [nan] * 4, 0.02)
     assert (found.index, found.eligible, found.source, found.tolerance) == (0, (0, 1), "tie_tolerance", 0.02)
-    assert pick_setting([nan], [0.5], [nan], 0.02).index is None
+    assert pick_setting([nan], [0.5], [nan], [nan], 0.02).index is None
+
+
+def test_bio_that_varies_between_seeds_by_more_than_the_difference_is_no_difference():
+    assert pick_setting([0.80, 0.75], [0.7, 0.7], [0.1, 0.0], [0.0, 0.0], 0.02).alike == (1,)
+    assert pick_setting([0.80, 0.75], [0.7, 0.7], [0.0, 0.1], [0.0, 0.0], 0.02).alike == (1,)
+    assert pick_setting([0.80, 0.75], [0.7, 0.7], [0.01, 0.01], [0.0, 0.0], 0.02).alike == ()
 
 
 def brute_elbow(bio, batch):

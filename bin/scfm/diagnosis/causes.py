@@ -51,8 +51,8 @@ class Explanation:
     Attributes
     ----------
     measured
-        ``{cause: value}``: standard deviations inside the groups; of ``ambient`` the larger of both sides'
-        correlations; NaN where it can't be measured.
+        ``{cause: value}``: standard deviations inside the groups; of ``ambient`` a correlation, see
+        :func:`ambient_correlation`; NaN where it can't be measured.
     causes
         Causes at or above their threshold, largest first.
     n_genes
@@ -114,7 +114,7 @@ class Explainer:
         genes: Moments,
         scores: Moments,
         sides: "tuple[Sequence[int], Sequence[int]]",
-        others: "tuple[np.ndarray, np.ndarray] | None" = None,
+        others: "tuple[np.ndarray | None, np.ndarray] | None" = None,
     ) -> Explanation:
         """Explain the difference of two groups, stratum by stratum.
 
@@ -125,7 +125,8 @@ class Explainer:
         sides
             Groups of the first and of the second side, one per stratum.
         others
-            Mean profile of the other labels in the batch of the first and of the second side, shape (n_genes,) each.
+            Mean profile of the other labels in the batch of the first and of the second side, shape (n_genes,) each;
+            None for a first side whose own ambient RNA is no sign of anything.
         """
 
         found = contrast(genes, *sides)
@@ -168,7 +169,7 @@ def ambient_correlation(
     found: Contrast,
     genes: Moments,
     sides: "tuple[Sequence[int], Sequence[int]]",
-    others: "tuple[np.ndarray, np.ndarray]",
+    others: "tuple[np.ndarray | None, np.ndarray]",
 ) -> float:
     """Correlate the difference with what other labels of the batch express more than the label itself.
 
@@ -177,7 +178,8 @@ def ambient_correlation(
 
     Returns
     -------
-    The larger of both sides' Pearson correlations over the genes that are detected, -1 to 1; NaN with fewer than 50.
+    The larger of both sides' Pearson correlations over the genes that are detected, -1 to 1, or that of the second side
+    where the first has no profile; NaN with fewer than 50 genes.
     """
     import numpy as np
 
@@ -188,6 +190,8 @@ def ambient_correlation(
     own = np.average(genes.mean[np.r_[a, b]], axis=0, weights=genes.n[np.r_[a, b]])
     values = []
     for sign, other in ((-1, others[0]), (1, others[1])):
+        if other is None:
+            continue
         x, y = sign * found.change[kept], (other - own)[kept]
         if x.std() > 0 and y.std() > 0:
             values.append(float(np.corrcoef(x, y)[0, 1]))

@@ -225,4 +225,4 @@ def _against_label(rows: "np.ndarray", label: str, explainer: Explainer) -> Expl
     genes, scores = explainer.groups(codes, 2)
     others = cells.logged[np.flatnonzero(~own)]
     profile = np.asarray(others.mean(axis=0)).ravel() if others.shape[0] else np.zeros(len(cells.genes))
-    return explainer.with_doublets(explainer.explain(genes, scores, ([0], [1]), (profile, profile)), codes)
+    return explainer.with_doublets(explainer.explain(genes, scores, ([0], [1]), (None, profile)), codes)

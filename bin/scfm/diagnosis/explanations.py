@@ -49,24 +49,25 @@ class PairExplanations:
         return self._made[key]
 
     def _explain(self, pair: BatchPair) -> Explanation:
-        conditions = range(self.n_conditions)
-        if pair.within_condition is False:  # no condition in common: all cells of one batch against all of the other
-            return self._across(pair)
         shared = [
             c
-            for c in conditions
+            for c in range(self.n_conditions)
             if min(self.genes.n[self.group(pair.label, b, c)] for b in (pair.first, pair.second)) > 0
         ]
+        if not shared:  # no condition in common: all cells of one batch against all of the other
+            return self._across(pair)
         sides = [[self.group(pair.label, b, c) for c in shared] for b in (pair.first, pair.second)]
         others = (self.other_labels(pair.label, pair.first), self.other_labels(pair.label, pair.second))
         return self.explainer.explain(self.genes, self.scores, (sides[0], sides[1]), others)
 
     def _across(self, pair: BatchPair) -> Explanation:
-        """Compare whole batches, whatever their conditions."""
+        """Compare whole batches, whatever their conditions; all their cells, not those that an embedding has."""
         import numpy as np
 
-        codes = np.full(len(self.explainer.cells.obs), -1)
-        codes[pair.rows] = pair.split
+        cells = self.explainer.cells
+        codes = np.full(len(cells.obs), -1)
+        for code, batch in enumerate((pair.first, pair.second)):
+            codes[(cells.labels.codes == pair.label) & (cells.batches.codes == batch)] = code
         genes, scores = self.explainer.groups(codes, 2)
         others = (self.other_labels(pair.label, pair.first), self.other_labels(pair.label, pair.second))
         return self.explainer.explain(genes, scores, ([0], [1]), others)

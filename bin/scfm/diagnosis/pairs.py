@@ -12,6 +12,8 @@ from scfm.diagnosis.data import Cells
 if TYPE_CHECKING:
     import numpy as np
 
+#: neighbours whose vote is tested, self not counted
+VOTES = 15
 #: donors on each side from which on donors are exchanged and not cells
 MIN_DONORS = 4
 
@@ -105,10 +107,13 @@ class PairFinder:
             within = bool(len(shared))
             if within:
                 kept = np.isin(self.conditions[rows], shared)
+                kept[kept] = _can_vote(self.conditions[rows[kept]])
                 rows, split = rows[kept], split[kept]
                 conditions = self.conditions[rows]
         kept, units, strata, level = self._exchangeable(rows, split, conditions)
-        rows, split, conditions = rows[kept], split[kept], conditions[kept]
+        large = _can_vote(conditions[kept])
+        units, strata = units[large], strata[large]
+        rows, split, conditions = (values[kept][large] for values in (rows, split, conditions))
         if min(split.sum(), (~split).sum()) < self.min_cells:
             return None
         return BatchPair(label, first, second, rows, split, units, strata, level, within, conditions)
@@ -133,3 +138,16 @@ class PairFinder:
         if not len(shared) and single and min(sides) >= MIN_DONORS:
             return everyone, donors, conditions, "donors"
         return everyone, np.arange(len(rows)), conditions, "cells"
+
+
+def _can_vote(conditions: "np.ndarray") -> "np.ndarray":
+    """Return which cells are of a condition with as many others as vote, shape (n,); all where no condition has them.
+
+    All cells of a pair have the same number of neighbours, so that of the smallest condition: a few cells of one would
+    leave every other cell with a vote of a few.
+    """
+    import numpy as np
+
+    sizes = np.bincount(conditions)
+    large = sizes[conditions] > VOTES
+    return large if large.any() else np.ones(len(conditions), dtype=bool)

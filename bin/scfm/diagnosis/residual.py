@@ -10,10 +10,11 @@ from scfm.diagnosis.causes import MEASURED, Explanation
 from scfm.diagnosis.data import Cells, Embedded
 from scfm.diagnosis.explanations import PairExplanations
 from scfm.diagnosis.graph_test import GraphTest, split_test
-from scfm.diagnosis.pairs import BatchPair
+from scfm.diagnosis.pairs import VOTES, BatchPair
 from scfm.diagnosis.settings import DiagnosisSettings
 from scfm.errors import NotApplicable
 from scfm.metrics.lisi import cilisi
+from scfm.metrics.scoring import group_name
 from scfm.neighbors.search import restrict_neighbors
 from scfm.neighbors.table import Neighbors
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: neighbours whose vote is tested, self not counted
-K = 15
 #: permutations of the vote over all batches of a label: enough for its 99 % quantile
 LABEL_PERMUTATIONS = 200
 #: in the columns ``batch_a`` and ``batch_b``: the row is about all batches of the label
@@ -114,7 +113,7 @@ def neighbors_in_label(embedded: Embedded, cells: Cells, label: int) -> "tuple[n
     inside = np.flatnonzero(cells.labels.codes[embedded.rows] == label)
     if len(inside) < 2:
         return inside, None
-    return inside, restrict_neighbors(embedded.near, embedded.coordinates[inside], inside, k=3 * K + 1)
+    return inside, restrict_neighbors(embedded.near, embedded.coordinates[inside], inside, k=3 * VOTES + 1)
 
 
 def _test_pair(
@@ -133,7 +132,7 @@ def _test_pair(
     blocks, order = [], []
     for condition in np.unique(pair.conditions):
         here = np.flatnonzero(pair.conditions == condition)
-        part = restrict_neighbors(known, embedded.coordinates[inside[in_label[here]]], in_label[here], k=K + 1)
+        part = restrict_neighbors(known, embedded.coordinates[inside[in_label[here]]], in_label[here], k=VOTES + 1)
         blocks.append(_without_self(part.indices) + sum(map(len, order)))
         order.append(here)
     width = min(b.shape[1] for b in blocks)
@@ -214,7 +213,7 @@ def _label_row(
         reason = "label_in_one_batch" if (sizes > 0).sum() < 2 else "too_few_cells"
         return row | {"status": "not_applicable", "reason": reason}
     chosen = np.flatnonzero(np.isin(batches, large))
-    part = restrict_neighbors(known, embedded.coordinates[inside[chosen]], chosen, k=K + 1)
+    part = restrict_neighbors(known, embedded.coordinates[inside[chosen]], chosen, k=VOTES + 1)
     rng = np.random.default_rng([settings.seed, code])
     tests = [
         split_test(
@@ -239,10 +238,11 @@ def mixing_of_labels(embedded: Embedded, cells: Cells, scores: "pd.DataFrame | N
     ``{label: {metric: value}}``; NaN where a metric has no value.
     """
     found = {name: dict.fromkeys(MIXING, float("nan")) for name in cells.labels.names}
+    labels = {group_name(name): name for name in found}
     if scores is not None:
         for row in scores[(scores["status"] == "ok") & scores["metric"].isin(MIXING)].itertuples():
-            if row.group in found:
-                found[row.group][row.metric] = float(row.value)
+            if row.group in labels:
+                found[labels[row.group]][row.metric] = float(row.value)
     if all(isnan(values["cilisi"]) for values in found.values()):
         try:
             labels = cilisi(embedded.metric_inputs(cells)).by_label

@@ -59,8 +59,12 @@ class Study:
         return dict(zip(self.expression.genes, self.expression.symbols, strict=True))
 
     def cells_of(self, label: str, condition: str) -> "np.ndarray":
-        """Return which cells are of a label and condition, shape (n_cells,)."""
-        return ((self.cells["label"] == label) & (self.cells["condition"] == condition)).to_numpy()
+        """Return which cells are of a label and condition, shape (n_cells,); a cell without a replicate is in no unit
+        and so in no comparison.
+        """
+        cells = self.cells
+        chosen = (cells["label"] == label) & (cells["condition"] == condition) & cells["replicate"].notna()
+        return chosen.to_numpy(dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,9 @@ def ranking_result(study: Study, pair: Pair, counted: dict[str, Any]) -> Result:
     }
     if few:
         named = ", ".join(f"'{name}' has {n}" for name, n in few.items())
-        raise NotApplicable(f"{named} cells of this label; a ranking needs {study.settings.min_cells}.", "few_cells")
+        raise NotApplicable(
+            f"{named} cells of this label with a replicate; a ranking needs {study.settings.min_cells}.", "few_cells"
+        )
     positions, values = study.expression.rows("X", level | reference)
     bulk = study.bulk.of_label(pair.label).joined(["condition"])
     order = [list(bulk.units["condition"]).index(c) for c in (pair.level, pair.reference)]

@@ -27,7 +27,8 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
 
     Returns
     -------
-    Shapes (n_cells, n_batches - 1) and (n_cells, 1 + n_columns): the first column of the second is the intercept.
+    Shapes (n_cells, n_batches - 1) and (n_cells, 1 + n_columns), both of full column rank: the first column of the
+    second is the intercept.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
     batch = deviations(inputs.batches)
     kept = np.ones((len(batch), 1))
     if keep:
-        kept = np.hstack([kept, kept_design(inputs.obs_columns(keep))])
+        kept = np.hstack([kept, independent(kept_design(inputs.obs_columns(keep)))])
     rank = np.linalg.matrix_rank
     if rank(np.hstack([kept, batch])) < rank(kept) + batch.shape[1]:
         raise NotApplicable(
@@ -49,6 +50,31 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
             "confounded_design",
         )
     return batch, kept
+
+
+def independent(columns: "np.ndarray") -> "np.ndarray":
+    """Return orthogonal columns that explain what the given ones do beside an intercept.
+
+    A constant column, or donors together with the condition that follows from them, would make a model singular, and
+    its coefficients noise.
+
+    Parameters
+    ----------
+    columns
+        Shape (n_cells, n_columns).
+
+    Returns
+    -------
+    Shape (n_cells, rank), each of length 1 and mean 0.
+    """
+    import numpy as np
+
+    centred = columns - columns.mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=0)
+    scale = np.abs(columns).max(axis=0, initial=0) * np.sqrt(len(columns))
+    varied = lengths > scale * 1e-12
+    left, singular, _ = np.linalg.svd(centred[:, varied] / lengths[varied], full_matrices=False)
+    return left[:, singular > singular.max(initial=0) * 1e-9]
 
 
 def deviations(levels: "np.ndarray") -> "np.ndarray":

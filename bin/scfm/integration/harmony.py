@@ -59,7 +59,8 @@ def integrate(inputs: MethodInputs, settings: dict, seed: int) -> MethodOutput:
     inputs.require_batches("Harmony")
     keys = split_list(settings["keys"])
     further = inputs.obs_columns(keys).astype(str) if keys else {}
-    columns = {"batch": inputs.batches, **{key: further[key].to_numpy() for key in keys}}
+    # a key that is called batch too must not take the place of the batch
+    columns = {"batch": inputs.batches, **{f"key {key}": further[key].to_numpy() for key in keys}}
     result, n_clusters = _run(inputs.pca, columns, settings, seed, inputs.cpus)
     facts = convergence(result.objective_harmony, settings)
     corrected, folder = np.asarray(result.Z_corr), inputs.workdir / "model"

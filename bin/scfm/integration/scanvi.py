@@ -19,7 +19,7 @@ from scfm.integration.scvi import (
     split_cells,
     trained_model,
 )
-from scfm.integration.scvi_files import LABEL, UNLABELLED, save_model
+from scfm.integration.scvi_files import LABEL, UNLABELLED, covariate_column, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def _refuse_labels_as_covariates(adata: "AnnData", names: list[str]) -> None:
     """Raise :class:`ScfmError` where a covariate says the labels, also those that are hidden."""
     known = adata.obs[adata.obs[LABEL] != UNLABELLED]
     for name in names:
-        if known.groupby(name, observed=True)[LABEL].nunique().max() == 1:
+        if known.groupby(covariate_column(name), observed=True)[LABEL].nunique().max() == 1:
             raise ScfmError(
                 f"scvi_categorical_covariates: column '{name}' of obs determines the label, so it would give scANVI"
                 " the labels of the held-out cells. Leave it out."

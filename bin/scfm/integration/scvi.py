@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
-from scfm.integration.scvi_files import FOR_QUERIES, save_model
+from scfm.integration.scvi_files import FOR_QUERIES, covariate_column, save_model
 from scfm.integration.training import (
     TrainingLimits,
     covariate_warnings,
@@ -183,12 +183,13 @@ def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, l
                     f"scvi_continuous_covariates: column '{name}' of obs holds {columns[name].dtype}, not numbers. Name"
                     " it in scvi_categorical_covariates instead."
                 )
-        obs = obs.join(columns[continuous].astype(np.float32)).join(columns[categorical].astype(str).astype("category"))
+        numbers, levels = columns[continuous].astype(np.float32), columns[categorical].astype(str).astype("category")
+        obs = obs.join(numbers.rename(columns=covariate_column)).join(levels.rename(columns=covariate_column))
         depth = (
             inputs.obs["n_counts"].to_numpy() if "n_counts" in inputs.obs else np.asarray(counts.sum(axis=1)).ravel()
         )
         warnings = covariate_warnings(
-            obs[[*continuous, *categorical]],
+            numbers.join(levels),
             depth,
             dataset=inputs.dataset,
             method="scvi",
@@ -199,8 +200,8 @@ def registered_counts(inputs: MethodInputs, settings: dict) -> "tuple[AnnData, l
     library.model.SCVI.setup_anndata(
         adata,
         batch_key="batch",
-        continuous_covariate_keys=continuous or None,
-        categorical_covariate_keys=categorical or None,
+        continuous_covariate_keys=[covariate_column(name) for name in continuous] or None,
+        categorical_covariate_keys=[covariate_column(name) for name in categorical] or None,
     )
     return adata, warnings
 

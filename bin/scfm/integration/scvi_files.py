@@ -32,6 +32,18 @@ _CLASSES = ("SCVI", "SCANVI")
 _PARTS = ("class", "genes", "batches", "labels", "options", "scvi_tools")
 
 
+def covariate_column(name: str) -> str:
+    """Return the column of a model's obs table that holds a covariate; one that is called as a column of ours has the
+    name that it has in the prepared h5ad.
+
+    Examples
+    --------
+    >>> covariate_column("percent_mito"), covariate_column("batch")
+    ('percent_mito', 'batch_input')
+    """
+    return f"{name}_input" if name in (BATCH, LABEL) else name
+
+
 def settings_of_scvi(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return scVI's settings among those of a sidecar: a scANVI has them with ``scvi_`` in front, after its own."""
     prefix = "scvi_" if method == "scanvi" else ""

@@ -60,7 +60,7 @@ def run_metric(metric: Metric, data: MetricInputs) -> tuple[str, MetricResult]:
 def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[str, Any]]:
     """Yield the row of all cells, then one per label; ``scaled`` is known when the controls are (COLLECT_RESULTS)."""
     known = sum(s.value is not None for s in result.by_label.values()) if result.by_label else None
-    for group, score in ((ALL, result.overall), *((_group_name(n), s) for n, s in result.by_label.items())):
+    for group, score in ((ALL, result.overall), *((group_name(n), s) for n, s in result.by_label.items())):
         state = status if group == ALL or score.value is not None else "not_applicable"
         yield {
             "metric": metric.name,
@@ -77,7 +77,7 @@ def _rows(metric: Metric, status: str, result: MetricResult) -> Iterable[dict[st
         }
 
 
-def _group_name(label: str) -> str:
+def group_name(label: str) -> str:
     """Return the group of a label; one that is called like the group of all cells is marked."""
     return f"{ALL} (label)" if label == ALL else label
 

@@ -58,8 +58,8 @@ class Query:
 def match_genes(reference: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
     """Return the column of the query of every gene of the reference, shape (n_genes,), -1 where there is none.
 
-    Genes are matched by Ensembl id, else by symbol, else by the name in the index; a name that the query has twice
-    matches nothing.
+    Genes are matched by Ensembl id, else by symbol, else by the name in the index; a name that query or reference have
+    twice matches nothing. A column is one gene only: that which matches it by the better name.
     """
     import numpy as np
 
@@ -69,8 +69,11 @@ def match_genes(reference: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str
     for wanted, known in ((reference.ids, found.ids), (reference.symbols, found.symbols), (reference.names, index)):
         if known is not None:
             place = _places(known)
-            here = np.array([place.get(name, -1) if name else -1 for name in wanted])
-            columns = np.where(columns < 0, here, columns)
+            once = _places(np.where(columns < 0, wanted, ""))
+            taken = set(columns[columns >= 0].tolist())
+            for name, gene in once.items():
+                column = place.get(name, -1)
+                columns[gene] = -1 if column in taken else column
     return columns
 
 

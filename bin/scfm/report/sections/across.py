@@ -127,11 +127,11 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
 
 
 def _rank_cell(row: dict[str, Any] | None) -> Cell:
-    """Return the total and, in brackets, the rank."""
+    """Return the total that is ranked, on the common cells where embeddings differ in theirs, and the rank."""
     if row is None:
         return Cell("–", css="scfm-none", sort="")
-    cell = heat_cell(row["total"])
-    return replace(cell, text=f"{row['total']:.2f} ({row['rank']:.0f})")
+    cell = heat_cell(row["rank_total"])
+    return replace(cell, text=f"{row['rank_total']:.2f} ({row['rank']:.0f})")
 
 
 def _overall(means: "pd.DataFrame", n: int) -> str:

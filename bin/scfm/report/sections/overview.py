@@ -131,7 +131,7 @@ def where_it_fails(data: "ReportData", dataset: str, table: "pd.DataFrame") -> l
     a nearest-neighbour probe still finds of the batch.
     """
     rows = candidates(table).dropna(subset=["rank_total"])
-    best = tied(rows["rank_total"], tolerance_of(rows, Limits.of(data.params)))
+    best = tied(rows["rank_total"], tolerance_of(rows, Limits.of(data.params), "total"))
     probes, weakest = batch_probes(data, dataset), weakest_labels(data, dataset)
     told = []
     for row in rows.loc[best.index[:_SHOWN]].to_dict("records"):

@@ -62,8 +62,9 @@ def stage_sections(data: "ReportData", dataset: str) -> list[Section]:
 
 
 def stage_scores(data: "ReportData", dataset: str, names: list[str]) -> "pd.DataFrame":
-    """Return ``batch_key, label_key, method, bio, batch`` of the raw embeddings of some methods, with every pair of
-    keys, the primary one first: means over seeds of the parts of the first raw total.
+    """Return ``batch_key, label_key, method, bio, batch, bio_sd, batch_sd`` of the raw embeddings of some methods, with
+    every pair of keys, the primary one first: means and standard deviations over seeds (NaN with one) of the parts of
+    the first raw total.
     """
     import pandas as pd
 
@@ -71,14 +72,16 @@ def stage_scores(data: "ReportData", dataset: str, names: list[str]) -> "pd.Data
     rows = default_total(pd.concat([f for f in frames if len(f)], ignore_index=True), data.params)
     rows = rows[(rows["correction"] == "raw") & rows["method"].isin(names)]
     keys = [*PAIR_COLUMNS, "method"]
-    return rows.groupby(keys, sort=False)[["bio", "batch"]].mean().astype(float).reset_index()
+    parts = rows.astype({"bio": float, "batch": float}).groupby(keys, sort=False)[["bio", "batch"]]
+    return parts.mean().join(parts.std().add_suffix("_sd")).reset_index()
 
 
-def _values(scores: "pd.DataFrame", name: str, pair: tuple[str, str]) -> tuple[float, float]:
-    """Return bio and batch of a method with a pair of keys, NaN where it has none."""
+def _values(scores: "pd.DataFrame", name: str, pair: tuple[str, str], suffix: str = "") -> tuple[float, float]:
+    """Return bio and batch (or their ``_sd``) of a method with a pair of keys, NaN where it has none."""
     batch, label = pair
     found = scores[(scores["method"] == name) & (scores["batch_key"] == batch) & (scores["label_key"] == label)]
-    return (float(found["bio"].iloc[0]), float(found["batch"].iloc[0])) if len(found) else (float("nan"),) * 2
+    first, second = (found[f"{score}{suffix}"] for score in ("bio", "batch"))
+    return (float(first.iloc[0]), float(second.iloc[0])) if len(found) else (float("nan"),) * 2
 
 
 def _cells(scores: "pd.DataFrame", name: str, pair: tuple[str, str]) -> list[Cell]:
@@ -88,16 +91,20 @@ def _cells(scores: "pd.DataFrame", name: str, pair: tuple[str, str]) -> list[Cel
 def _compared(
     data: "ReportData", scores: "pd.DataFrame", names: tuple[str, str], pair: tuple[str, str], tie: float
 ) -> str:
-    """Return the sentence that compares the last stage with one stage; differences up to the tolerance are none."""
-    (bio, batch), (bio_single, batch_single) = (_values(scores, name, pair) for name in names)
-    changes = [("bio", bio - bio_single), ("batch", batch - batch_single)]
-    words = [
-        f"{what} is not known"
-        if math.isnan(change)
-        else f"{what} can't be told apart ({signed(change)})"
-        if abs(change) <= tie
-        else f"{what} is {'higher' if change > 0 else 'lower'} ({signed(change)})"
-        for what, change in changes
-    ]
+    """Return the sentence that compares the last stage with one stage; differences up to the tolerance, or to the
+    larger standard deviation over seeds, are none.
+    """
+    values = zip(*(_values(scores, name, pair) for name in names), strict=True)
+    spreads = zip(*(_values(scores, name, pair, "_sd") for name in names), strict=True)
+    words = []
+    for what, (last_stage, one_stage), sds in zip(("bio", "batch"), values, spreads, strict=True):
+        change, noise = last_stage - one_stage, max([tie, *(sd for sd in sds if not math.isnan(sd))])
+        if math.isnan(change):
+            words.append(f"{what} is not known")
+        elif abs(change) <= noise:
+            spread = f", spread over seeds {noise:.3f}" if noise > tie else ""
+            words.append(f"{what} can't be told apart ({signed(change)}{spread})")
+        else:
+            words.append(f"{what} is {'higher' if change > 0 else 'lower'} ({signed(change)})")
     last, single = (data.names.method(name) for name in names)
     return f"{last} against {single}, batch key '{pair[0]}': {' and '.join(words)} (tolerance {tie:g})."

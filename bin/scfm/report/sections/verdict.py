@@ -72,15 +72,16 @@ def leaders(table: "pd.DataFrame", limits: Limits) -> str:
             f"Only {esc(rows.index[0])} can be ranked (bio {number(only['rank_bio'])}, batch"
             f" {number(only['rank_batch'])}): there is nothing to compare it with."
         )
-    tolerance = tolerance_of(rows, limits)
-    total = _group("total", rows["rank_total"], tolerance)
-    halves = f"{_group('bio', rows['rank_bio'], tolerance)} {_group('batch', rows['rank_batch'], tolerance)}"
-    return f"{total} {halves} {_seeds(rows, tolerance)}"
+    tolerances = {score: tolerance_of(rows, limits, score) for score in ("total", "bio", "batch")}
+    groups = [_group(score, rows[f"rank_{score}"], tolerance) for score, tolerance in tolerances.items()]
+    return f"{' '.join(groups)} {_seeds(rows, tolerances)}"
 
 
-def tolerance_of(rows: "pd.DataFrame", limits: Limits) -> float:
-    """Return the difference that is none: the parameter, or the largest spread over seeds where that is more."""
-    spread = rows["total_sd"].max()
+def tolerance_of(rows: "pd.DataFrame", limits: Limits, score: str) -> float:
+    """Return the difference of a score (``total``, ``bio``, ``batch``) that is none: the parameter, or the largest
+    spread of that score over seeds where that is more.
+    """
+    spread = rows[f"{score}_sd"].max()
     return limits.tie if math.isnan(spread) else max(limits.tie, float(spread))
 
 
@@ -108,15 +109,25 @@ def _names(titles: "pd.Index") -> str:
     return " and ".join([", ".join(named[:-1]), named[-1]])
 
 
-def _seeds(rows: "pd.DataFrame", tolerance: float) -> str:
-    """Return what the tolerance is and how many seeds were run."""
+def _seeds(rows: "pd.DataFrame", tolerances: dict[str, float]) -> str:
+    """Return what the tolerances are and how many seeds were run."""
     most = int(rows["n_seeds"].max())
     seeds = (
         "One seed was run, so nothing is known about how these numbers vary."
         if most == 1
         else f"Up to {most} seeds were run."
     )
-    return f"<span class='scfm-muted'>Differences up to {number(tolerance, 3)} are called no difference. {seeds}</span>"
+    return (
+        f"<span class='scfm-muted'>Differences up to {_limits(tolerances, 3)} are called no difference. {seeds}</span>"
+    )
+
+
+def _limits(tolerances: dict[str, float], digits: int) -> str:
+    """Return tolerances as text: one number where they do not differ, else each with its score."""
+    shown = {score: number(value, digits) for score, value in tolerances.items()}
+    if len(set(shown.values())) == 1:
+        return next(iter(shown.values()))
+    return ", ".join(f"{value} ({score})" for score, value in shown.items())
 
 
 def front(table: "pd.DataFrame") -> str:
@@ -136,13 +147,13 @@ def baseline(table: "pd.DataFrame", limits: Limits) -> str:
     rows = table[~table["is_control"] & ~table.index.isin(pca.index)].dropna(subset=["rank_bio", "rank_batch"])
     if pca.empty or rows.empty:
         return ""
-    base, tie = pca.iloc[0], limits.tie
-    mixed = int((rows["rank_batch"] > base["rank_batch"] + tie).sum())
-    kept = int((rows["rank_bio"] >= base["rank_bio"] - tie).sum())
+    base, ties = pca.iloc[0], {score: tolerance_of(rows, limits, score) for score in ("batch", "bio")}
+    mixed = int((rows["rank_batch"] > base["rank_batch"] + ties["batch"]).sum())
+    kept = int((rows["rank_bio"] >= base["rank_bio"] - ties["bio"]).sum())
     return (
         f"Against uncorrected PCA (bio {number(base['rank_bio'])}, batch {number(base['rank_batch'])}): {mixed} of"
         f" {plural(len(rows), 'embedding')} mix batches better, {kept} of {len(rows)} agree with the cell-type labels"
-        f" at least as well (differences over {number(tie, 2)} count)."
+        f" at least as well (differences over {_limits(ties, 2)} count)."
     )
 
 
@@ -193,7 +204,8 @@ def _by_bio(table: "pd.DataFrame", limits: Limits) -> str:
     values = rows.dropna(subset=["bio"]).set_index("title")["bio"]
     if len(values) < 2:
         return ""
+    best = _group("bio", values, tolerance_of(rows, limits, "bio"))
     return (
-        f"Agreement with the cell-type labels alone: {_group('bio', values, limits.tie)} It does not say whether"
-        " differences inside cell types are kept."
+        f"Agreement with the cell-type labels alone: {best} It does not say whether differences inside cell types are"
+        " kept."
     )

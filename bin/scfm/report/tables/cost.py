@@ -116,9 +116,20 @@ def build_cost(found: "Collected", resources: "pd.DataFrame", params: Mapping[st
         measured = pd.concat([_of_pilot(found, resources, part) for part in parts], ignore_index=True)
         for (method, part, quantity), points in measured.groupby(["method", "part", "quantity"], sort=True):
             about = {"dataset": name, "method": method, "part": part, "quantity": quantity}
-            rows += _rows(about, points, int(parts[0]["full_cells"]), limits[quantity])
+            rows += _rows(about, points, _kept_cells(found, parts), limits[quantity])
     table = pd.DataFrame(rows, columns=found.schemas.columns("cost"))
     return table.sort_values(found.schemas.key("cost"), ignore_index=True)
+
+
+def _kept_cells(found: "Collected", pilots: Sequence[Mapping[str, Any]]) -> int:
+    """Return the cells of a data set that its filters keep: those that a pilot drew and those that it did not; all
+    cells of the file where no pilot was prepared.
+    """
+    for pilot in pilots:
+        facts = found.facts.get(pilot["dataset"])
+        if facts:
+            return int(facts["n_cells"]) + int(facts["dropped"].get("not_in_pilot", 0))
+    return int(pilots[0]["full_cells"])
 
 
 def _limits(params: Mapping[str, Any]) -> dict[str, float | None]:

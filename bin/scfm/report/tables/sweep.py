@@ -209,7 +209,8 @@ def _worst_label(found: "Collected", dataset: str, names: set[str]) -> tuple[str
 def _judged(table: "pd.DataFrame", limits: Limits) -> "pd.DataFrame":
     """Return the points of one method on one data set with ``front``, the pick by rule and the elbow."""
     bio, batch = table["bio"].astype(float), table["batch"].astype(float)
-    pick = pick_setting(bio.tolist(), batch.tolist(), table["batch_sd"].astype(float).tolist(), limits.tie)
+    bio_sd, batch_sd = (table[name].astype(float).tolist() for name in ("bio_sd", "batch_sd"))
+    pick = pick_setting(bio.tolist(), batch.tolist(), bio_sd, batch_sd, limits.tie)
     table["front"] = pareto_front(bio, batch)
     table["eligible"] = table.index.isin(pick.eligible)
     table["alike"] = table.index.isin(pick.alike)

@@ -48,7 +48,9 @@ class Pick:
     source: str = ""
 
 
-def pick_setting(bio: Sequence[float], batch: Sequence[float], batch_sd: Sequence[float], tie: float) -> Pick:
+def pick_setting(
+    bio: Sequence[float], batch: Sequence[float], bio_sd: Sequence[float], batch_sd: Sequence[float], tie: float
+) -> Pick:
     """Pick by rule: the highest bio score among settings whose batch score is near the best.
 
     Near is within one standard deviation over seeds of the setting with the best batch score. With one seed there is no
@@ -58,14 +60,15 @@ def pick_setting(bio: Sequence[float], batch: Sequence[float], batch_sd: Sequenc
     ----------
     bio, batch
         Scores of the settings, means over seeds, higher is better; NaN where undefined. Shape (n_settings,).
-    batch_sd
-        Standard deviations of ``batch`` over seeds; NaN with one seed.
+    bio_sd, batch_sd
+        Standard deviations of ``bio`` and ``batch`` over seeds; NaN with one seed.
     tie
-        ``--tie_tolerance``: what two scores must differ by to be told apart.
+        ``--tie_tolerance``: what two scores must differ by to be told apart; two bio scores also by more than either's
+        standard deviation over seeds.
 
     Examples
     --------
-    >>> pick_setting([0.8, 0.7, 0.6], [0.5, 0.89, 0.9], [0.01, 0.01, 0.02], 0.02).index
+    >>> pick_setting([0.8, 0.7, 0.6], [0.5, 0.89, 0.9], [0.01, 0.01, 0.01], [0.01, 0.01, 0.02], 0.02).index
     1
     """
     known = [i for i, pair in enumerate(zip(bio, batch, strict=True)) if all(map(math.isfinite, pair))]
@@ -76,7 +79,8 @@ def pick_setting(bio: Sequence[float], batch: Sequence[float], batch_sd: Sequenc
     tolerance = batch_sd[best] if has_sd else tie
     eligible = tuple(i for i in known if batch[i] >= batch[best] - tolerance)
     chosen = max(eligible, key=lambda i: (bio[i], batch[i], -i))
-    alike = tuple(i for i in eligible if i != chosen and bio[chosen] - bio[i] <= tie)
+    noise = [max([tie, *(s for s in (bio_sd[chosen], sd) if math.isfinite(s))]) for sd in bio_sd]
+    alike = tuple(i for i in eligible if i != chosen and bio[chosen] - bio[i] <= noise[i])
     return Pick(chosen, eligible, alike, tolerance, "sd" if has_sd else "tie_tolerance")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: controls without any relation to the labels: their bio mean is the floor
 FLOOR_CONTROLS = ("shuffled", "random")
+_SCORES = ("bio", "batch", "total")
 _RANKED = ("coverage", "rank_bio", "rank_batch", "rank_total")
 #: reason code that all missing metrics have -> what it means for the total
 _NO_TOTAL = {
@@ -46,11 +47,12 @@ def summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
 
     Returns
     -------
-    Columns ``title, method, correction, family, is_control, n_seeds, bio, batch, total, total_sd``, those of
-    :func:`total_columns`, ``coverage, rank_bio, rank_batch, rank_total`` (NaN where it is not ranked), ``at_floor``
-    (bio no better than that of shuffled labels), ``reads_labels`` (its label metrics are circular), ``front`` (on the
-    Pareto front of the ranked that are neither of these) and ``outcome`` (``ok``, the steps that failed, or why it was
-    not run or not ranked). Numbers are NaN where an embedding has no scores.
+    Columns ``title, method, correction, family, is_control, n_seeds, bio, batch, total``, their standard deviations
+    over seeds (``bio_sd`` …, NaN with one), those of :func:`total_columns`, ``coverage, rank_bio, rank_batch,
+    rank_total`` (NaN where it is not ranked), ``at_floor`` (bio no better than that of shuffled labels),
+    ``reads_labels`` (its label metrics are circular), ``front`` (on the Pareto front of the ranked that are neither of
+    these) and ``outcome`` (``ok``, the steps that failed, or why it was not run or not ranked). Numbers are NaN where
+    an embedding has no scores.
     """
     return data.remembered("summary", dataset, lambda: _summarise(data, dataset)).copy()
 
@@ -66,9 +68,10 @@ def _summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
     )
     totals = data.of("totals", dataset)
     first = default_total(totals, data.params).groupby(key)
-    for column in ("bio", "batch", "total", *_RANKED):
+    for column in (*_SCORES, *_RANKED):
         table = table.merge(first[column].mean().rename(column), how="left", on=key)
-    table = table.merge(first["total"].std().rename("total_sd"), how="left", on=key)
+    for column in _SCORES:
+        table = table.merge(first[column].std().rename(f"{column}_sd"), how="left", on=key)
     for column in total_columns(data.totals, data.params):
         scaling, weight = column.removeprefix("total_").split("_")
         rows = totals[
@@ -76,7 +79,7 @@ def _summarise(data: "ReportData", dataset: str) -> "pd.DataFrame":
             & (totals["bio_weight"].map("{:g}".format) == weight)
         ]
         table = table.merge(rows.groupby(key)["total"].mean().rename(column), how="left", on=key)
-    numbers = ["bio", "batch", "total", "total_sd", *_RANKED]
+    numbers = [*_SCORES, *(f"{column}_sd" for column in _SCORES), *_RANKED]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     table["title"] = [data.title(dataset, m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     failed = (
