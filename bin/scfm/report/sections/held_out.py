@@ -50,8 +50,8 @@ def held_out_sections(data: "ReportData", dataset: str) -> list[Section]:
             data_table(_HEADS, _rows(shown, everywhere), corner="Embedding", css="scfm-heat"),
             description=(
                 f"Methods that learn from labels had those of all but {n_cells:,} held-out cells, a share of every"
-                " label in proportion to its batches. Here every embedding is scored on these cells alone. Fewer cells make"
-                " all numbers differ from those elsewhere on this page: compare inside this table."
+                " label in proportion to its batches. Here every embedding is scored on these cells alone. Fewer cells"
+                " make all numbers differ from those elsewhere on this page: compare inside this table."
             ),
         )
     ]
