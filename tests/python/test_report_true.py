@@ -100,8 +100,16 @@ def test_the_methods_text_of_new_cells_describes_their_mapping_only(mapped: Repo
 def test_embeddings_that_can_not_be_made_are_not_called_complete(data: ReportData) -> None:
     row = data.plan.iloc[[0]].assign(embedding="scgpt.raw.0", method="scgpt", status="not_applicable")
     line = overview.verdict_line(replace(data, plan=pd.concat([data.plan, row], ignore_index=True)))
-    assert line.endswith("below; 1 more can't be made here, and all others are complete.")
-    assert overview.verdict_line(data).endswith("below; all others are complete.")
+    follows = "below; what follows from them is missing too"
+    assert line.endswith(f"{follows}, 1 more can't be made here, and all others are complete.")
+    assert overview.verdict_line(data).endswith(f"{follows}, and all others are complete.")
+
+
+def test_a_failed_step_about_a_data_set_is_said_where_every_embedding_is_complete(data: ReportData) -> None:
+    clean = data.with_tables(status=data.status.assign(status="ok"))
+    said = overview.verdict_line(replace(clean, verdict={"n_failed": 1}))
+    assert said.endswith("gave their results. 1 step about a whole data set failed: see the messages.")
+    assert overview.verdict_line(replace(clean, verdict={"n_failed": 0})).endswith("gave their results.")
 
 
 @pytest.mark.parametrize(

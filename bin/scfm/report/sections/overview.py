@@ -66,19 +66,23 @@ def verdict_line(data: "ReportData") -> str:
     if not planned:
         return verdict_of_mapping(data)
     idle = int((data.plan["status"] == "not_applicable").sum())
+    of_datasets = data.verdict["n_failed"] - len(failed)
+    steps = (
+        f" {plural(of_datasets, 'step')} about a whole data set failed: see the messages." if of_datasets > 0 else ""
+    )
     if failed.empty and idle:
         return (
             f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made"
-            " here, for the reasons below."
+            f" here, for the reasons below.{steps}"
         )
     if failed.empty:
-        return f"All {plural(planned, 'planned embedding')} gave their results."
-    broken = failed.drop_duplicates(["dataset", "embedding"])
+        return f"All {plural(planned, 'planned embedding')} gave their results.{steps}"
+    broken, everything = (t.drop_duplicates(["dataset", "embedding"]) for t in (failed, data.status))  # with a sweep
     titles = sorted({f"{data.names.method(r.method, r.correction)} ({r.dataset})" for r in broken.itertuples()})
-    others = f"{idle} more can't be made here, and all others are complete" if idle else "all others are complete"
+    more = f", {idle} more can't be made here" if idle else ""
     return (
-        f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}. The reasons are"
-        f" below; {others}."
+        f"{len(broken)} of {plural(len(everything), 'planned embedding')} lack results: {', '.join(titles)}. The"
+        f" reasons are below; what follows from them is missing too{more}, and all others are complete.{steps}"
     )
 
 
