@@ -139,6 +139,18 @@ def test_few_of_many_donors_are_named_by_their_entropy() -> None:
     assert entry["code"] == "W-CL-01" and "has few donors: their entropy is 0.21" in entry["text"]
 
 
+def test_mixed_tissues_of_one_label_are_not_called_mixed_labels() -> None:
+    row = dict.fromkeys(clusters.COLUMNS, float("nan")) | {"cluster": "3", "n_cells": 80, "label": "T"}
+    row |= {"flags": "rainbow", "label_share": 0.95, "tissue_entropy": 0.99, "tissue_entropy_before": 0.2}
+    told = [
+        cluster_messages(pd.DataFrame([row | changed]), SETTINGS, ABOUT, corrected=True)[0]["text"]
+        for changed in ({}, {"label_share": 0.4}, {"label_share": 0.4, "tissue_entropy": float("nan")})
+    ]
+    assert "mostly T) mixes tissues: their entropy" in told[0] and "0.99" in told[0] and "mixes labels" not in told[0]
+    assert "mixes labels: the largest, T, has 40% (limit 60%). Its tissues are mixed" in told[1]
+    assert "mixes labels" in told[2] and "tissues" not in told[2]
+
+
 def test_an_island_and_a_rainbow() -> None:
     counts, obs = simulate(1, n_cells=400, n_types=2, n_batches=2)
     cells = cells_of(counts, obs.drop(columns="donor"))

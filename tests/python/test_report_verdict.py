@@ -119,11 +119,12 @@ def test_the_floor_is_what_shuffled_labels_give(controls: bool, expected: list[b
 def _answer(role: str, reason: str) -> str:
     """The answer for two embeddings in a data set of a role; a reason for a batch metric without value."""
     table = _table({"title": "A", "bio": 0.9, "batch": np.nan}, {"title": "B", "bio": 0.7, "batch": np.nan})
+    score = {"dataset": "d", "group": "all", "metric": "bras", "status": "not_applicable", "reason": reason}
     data = SimpleNamespace(
         params={},
         facts=lambda _: {},
         row=lambda _: {"batch_role": role},
-        of=lambda *_: pd.DataFrame({"group": ["all"], "metric": ["bras"], "reason": [reason]}),
+        of=lambda *_: pd.DataFrame([score]),
     )
     return " ".join(verdict.verdict(data, "d", table))
 
@@ -233,7 +234,7 @@ def test_over_correction_and_close_anchors_are_reported() -> None:
 
 
 def test_one_batch_is_reported_once_per_data_set() -> None:
-    scores = _scores({"pca": {"kbet": 1.0, "ilisi": 1.0}}).assign(reason="one_batch")
+    scores = _scores({"pca": {"kbet": 1.0, "ilisi": 1.0}}).assign(status="not_applicable", reason="one_batch")
     assert [m["code"] for m in score_checks.one_batch(scores)] == ["W-MET-04"]
     assert score_checks.one_batch(scores.assign(reason="")) == []
 

@@ -87,8 +87,8 @@ def choose_de_design(obs: "pd.DataFrame", pair: Pair, *, paired: str, reused: bo
     return chosen(
         "condition",
         "not_estimable",
-        "The condition is alone in the model: with the batch in the model not every contrast can be estimated "
-        f"({pair.relation}), so differences between batches are part of the result.",
+        "The condition is alone in the model: with the batch in the model not every contrast can be estimated with a"
+        f" degree of freedom left ({pair.relation}), so differences between batches are part of the result.",
     )
 
 

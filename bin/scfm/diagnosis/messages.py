@@ -58,15 +58,24 @@ def cluster_messages(
             values |= {"batch": row.batch, "share": float(row.batch_share), "of_label": float(row.batch_share_of_label)}
             found.append(message("W-CL-03", **about, values=values, threshold=settings.island, hint=_hint(row)))
         if "rainbow" in flags and corrected:
-            values |= {"purity": float(row.label_share)}
-            tissues = ""
-            if row.tissue_entropy > settings.tissue_entropy:
-                tissues = (
-                    f" Its tissues are mixed (entropy {row.tissue_entropy:.2f}, limit {settings.tissue_entropy:g};"
-                    f" {row.tissue_entropy_before:.2f} before correction)."
-                )
-            found.append(message("W-CL-02", **about, values=values, threshold=settings.purity, tissues=tissues))
+            found.append(_mixed(row, settings, about, values))
     return found
+
+
+def _mixed(row: Any, settings: DiagnosisSettings, about: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return W-CL-02 of a cluster that mixes labels, or whose label is one and whose tissues are mixed."""
+    entropy, before = float(row.tissue_entropy), float(row.tissue_entropy_before)
+    if row.label_share >= settings.purity:
+        values = values | {"entropy": entropy, "entropy_before": before}
+        return message("W-CL-02/tissues", **about, values=values, threshold=settings.tissue_entropy)
+    tissues = ""
+    if entropy > settings.tissue_entropy:
+        tissues = (
+            f" Its tissues are mixed (entropy {entropy:.2f}, limit {settings.tissue_entropy:g}; {before:.2f} before"
+            " correction)."
+        )
+    values = values | {"purity": float(row.label_share)}
+    return message("W-CL-02", **about, values=values, threshold=settings.purity, tissues=tissues)
 
 
 def _evidence(row: Any, settings: DiagnosisSettings) -> str:

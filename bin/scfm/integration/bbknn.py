@@ -81,5 +81,5 @@ def _require_cells(batches: "np.ndarray", nearest: int, dataset: str) -> None:
     if small:
         raise ScfmError(
             f"{dataset}: BBKNN links every cell to {nearest} cells of every batch, and {listing(small)} have fewer."
-            " Lower --bbknn_neighbors_within_batch, or raise --min_cells_per_batch."
+            " Lower --bbknn_neighbors_within_batch, or merge or drop these batches in the file."
         )

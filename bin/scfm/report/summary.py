@@ -41,6 +41,8 @@ def _outcomes(data: "ReportData") -> str:
     """Return how many planned embeddings completed, failed, and can't be made."""
     worst = _worst(data.status)
     counts = {state: int((worst["status"] == state).sum()) for state in ("ok", "failed", "not_applicable")}
+    if worst.empty:
+        return "Embeddings: none planned, new cells are mapped to a reference"
     text = f"Embeddings: {counts['ok']} of {len(worst)} completed, {counts['failed']} failed"
     return f"{text}, {counts['not_applicable']} not applicable" if counts["not_applicable"] else text
 
@@ -75,6 +77,8 @@ def _messages(data: "ReportData") -> str:
 def _answer(data: "ReportData", dataset: str) -> str:
     """Return the first point of the report's answer: the embeddings that can't be told apart at the top."""
     if reference := data.row(dataset).get("reference"):
+        if data.of("query", dataset).empty:
+            return f"not mapped to the reference {reference}, see the messages."
         return f"mapped to the reference {reference}, see tables/query.tsv."
     if not data.facts(dataset):
         return "not prepared, so there is nothing to compare."

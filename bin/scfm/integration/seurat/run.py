@@ -167,7 +167,7 @@ def error_of(finished: Finished, title: str, dataset: str) -> Exception:
     said = " ".join((told[-1] if told else finished.errors[-500:]).split()) or f"no message, status {finished.status}"
     return ScfmError(
         f"{dataset}: {title} ended in R with: {said.rstrip('.')}. The settings and sizes of the batches are the usual"
-        " cause: merge or drop the smallest batches (--min_cells_per_batch), or run another method."
+        " cause: merge or drop the smallest batches in the file, or run another method."
     )
 
 

@@ -26,7 +26,11 @@ def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
         return []
     limit = data.params.get("diagnose_balance_change", 0.1)
     flagged = sentences(data, dataset, ("W-BAL-03",), found)
-    said = flagged or [f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."]
+    said = flagged or [
+        f"On balanced cells no mean of the batch metrics changes by more than {limit:g}."
+        if any(rows["balanced"].notna().any() for _, _, rows in found)
+        else "No batch metric can be computed on balanced cells; the table has the reasons."
+    ]
     tables = tabs([(title, _table(rows, data)) for _, title, rows in found])
     if not flagged:
         tables = render("folded.html.j2", summary="Every metric on all cells and on balanced ones", body=tables)

@@ -115,6 +115,8 @@ def _unrecognised(grid: Grid, rows: list[EmbeddingRow]) -> list[str]:
         if label not in grid.few and low:
             named.append((low, label, f"{label} in {low} of {len(values)} embeddings"))
     named.sort(key=lambda n: (-n[0], n[1]))
+    if not any((label, r.key) in grid.numbers for label in grid.cells if label not in grid.few for r in rows):
+        return []
     if not named:
         return [
             f"Nearest neighbours recognise at least half of the cells of every label of {MIN_LABEL_CELLS} cells or more"

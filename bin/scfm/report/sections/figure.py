@@ -156,7 +156,7 @@ def describe(rows: list[EmbeddingRow], *, biological: bool = False) -> str:
         f"The line over a bar runs from the lowest to the highest of its seeds (up to {several[-1]}); a row without a"
         " line was run with one seed."
         if several
-        else "One seed was run, so there are no intervals."
+        else "One seed was run of each embedding, so there are no intervals."
     )
     aside = sum(r.group == NOT_RANKED for r in scored)
     apart = (

@@ -59,6 +59,7 @@ def methods_text(data: "ReportData") -> Section:
         _corrections(data, cite),
         _metrics(data, cite),
         _probing(data),
+        _mapping(data),
     ]
     if (data.status[data.status["step"] == "umap"]["status"] == "ok").any():
         sentences.append(
@@ -80,6 +81,8 @@ def _version(data: "ReportData") -> str:
 
 
 def _preparation(data: "ReportData", cite) -> str:
+    if not any(data.facts(name) for name in data.dataset_names()):
+        return ""  # no data set was prepared
     flavor, asked = data.params.get("hvg_flavor", "cell_ranger"), int(data.params.get("n_hvg", 2000))
     fewer = any(data.facts(name).get("n_hvg", asked) < asked for name in data.dataset_names())
     return (
@@ -130,7 +133,7 @@ def _metrics(data: "ReportData", cite) -> str:
         return ""
     k = data.params.get("neighbors_k", 90)
     parts = []
-    for group, words in (("bio", "Conservation of biology"), ("batch", "Removal of batch effects")):
+    for group, words in (("bio", "Bio conservation"), ("batch", "Removal of batch effects")):
         rows = used[used["group"] == group]
         if len(rows):
             named = [t + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
@@ -150,6 +153,18 @@ def _probing(data: "ReportData") -> str:
         "Labels and batches were predicted from each embedding by logistic regression (features standardised on the"
         " training part) and by nearest neighbours, in stratified folds shared by all embeddings and with each batch"
         " held out in turn, beside two baselines (largest class, permuted targets)."
+    )
+
+
+def _mapping(data: "ReportData") -> str:
+    """Name the mappings that placed new cells in a reference."""
+    done = data.query[(data.query["quantity"] == "out_of_reference") & (data.query["status"] == "ok")]
+    if done.empty:
+        return ""
+    names = sorted(set(done["mapping"]))
+    return (
+        f"New cells were placed among those of a reference (mappings {_series(names)}), which stayed where they were,"
+        f" and given the label that most of their {data.params.get('query_k', 15)} nearest reference cells have."
     )
 
 

@@ -49,9 +49,9 @@ def held_out_sections(data: "ReportData", dataset: str) -> list[Section]:
             [Markup(leaders(table, Limits.of(data.params)))],
             data_table(_HEADS, _rows(shown, everywhere), corner="Embedding", css="scfm-heat"),
             description=(
-                f"Methods that learn from labels had those of all but {n_cells:,} held-out cells, drawn from every"
-                " label and batch. Here every embedding is scored on these cells alone. Fewer cells make all numbers"
-                " differ from those elsewhere on this page: compare inside this table."
+                f"Methods that learn from labels had those of all but {n_cells:,} held-out cells, a share of every"
+                " label in proportion to its batches. Here every embedding is scored on these cells alone. Fewer cells"
+                " make all numbers differ from those elsewhere on this page: compare inside this table."
             ),
         )
     ]

@@ -32,7 +32,11 @@ def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not found:
         return []
     heads = ["Markers", "Clusters", "AUROC", "Change", "Tau", "Change", "Agreement of batches", "Change"]
-    said = sentences(data, dataset, ("W-MRK-01",), found) or ["No label lost the specificity of its markers."]
+    said = sentences(data, dataset, ("W-MRK-01",), found) or [
+        "No label lost the specificity of its markers."
+        if any((rows["status"] == "ok").any() for _, _, rows in found)
+        else "The markers of no label could be judged."
+    ]
     panels = [(title, _labels(heads, [_marker_row(r) for r in rows.itertuples()])) for _, title, rows in found]
     return [
         said_section(
@@ -105,7 +109,11 @@ def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
         return []
     methods = {row.method for _, _, rows in found for row in rows.itertuples()}
     said = [f"{m['text']} {m['advice']}" for m in data.told(dataset, "W-OVER-01") if m["method"] in methods]
-    said = said or ["No sign of over-correction was found."]
+    said = said or [
+        "No sign of over-correction was found."
+        if any((rows["status"] == "ok").any() for _, _, rows in found)
+        else "No test of over-correction applies here; the table has the reasons."
+    ]
     panels = [(title, _test_table(rows)) for _, title, rows in found]
     return [
         said_section(

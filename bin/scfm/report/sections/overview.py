@@ -50,6 +50,8 @@ def verdict_sections(data: "ReportData") -> list[Section]:
 
 def describe_run(data: "ReportData") -> str:
     """Return what was run, in one line."""
+    if data.plan.empty:
+        return f"New cells of {plural(len(data.dataset_names()), 'data set')}, mapped to a reference."
     methods = data.plan.loc[~data.plan["is_control"], "method"].nunique()
     return (
         f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and"
@@ -61,26 +63,46 @@ def describe_run(data: "ReportData") -> str:
 def verdict_line(data: "ReportData") -> str:
     """Return one sentence on whether everything that was planned is there."""
     planned, failed = len(data.plan), data.status[data.status["status"] == "failed"]
+    if not planned:
+        return verdict_of_mapping(data)
     idle = int((data.plan["status"] == "not_applicable").sum())
+    of_datasets = data.verdict["n_failed"] - len(failed)
+    steps = (
+        f" {plural(of_datasets, 'step')} about a whole data set failed: see the messages." if of_datasets > 0 else ""
+    )
     if failed.empty and idle:
         return (
             f"All {plural(planned - idle, 'embedding')} that can be made gave their results; {idle} more can't be made"
-            " here, for the reasons below."
+            f" here, for the reasons below.{steps}"
         )
     if failed.empty:
-        return f"All {plural(planned, 'planned embedding')} gave their results."
-    broken = failed.drop_duplicates(["dataset", "embedding"])
+        return f"All {plural(planned, 'planned embedding')} gave their results.{steps}"
+    broken, everything = (t.drop_duplicates(["dataset", "embedding"]) for t in (failed, data.status))  # with a sweep
     titles = sorted({f"{data.names.method(r.method, r.correction)} ({r.dataset})" for r in broken.itertuples()})
+    more = f", {idle} more can't be made here" if idle else ""
     return (
-        f"{len(broken)} of {plural(planned, 'planned embedding')} lack results: {', '.join(titles)}. The reasons are"
-        " below; all others are complete."
+        f"{len(broken)} of {plural(len(everything), 'planned embedding')} lack results: {', '.join(titles)}. The"
+        f" reasons are below; what follows from them is missing too{more}, and all others are complete.{steps}"
+    )
+
+
+def verdict_of_mapping(data: "ReportData") -> str:
+    """Return one sentence on whether the new cells of every data set were mapped."""
+    names = data.dataset_names()
+    lost = [name for name in names if data.of("query", name).empty]
+    if not lost:
+        return "The new cells of every data set were mapped."
+    return (
+        f"{len(lost)} of {plural(len(names), 'data set')} could not be mapped: {', '.join(lost)}. The reasons are"
+        " among the messages."
     )
 
 
 def data_set_box(data: "ReportData", dataset: str) -> dict[str, Any]:
     """Return what the box of a data set shows: size, batch, shortlist, where it fails, and what failed."""
     table = summarise(data, dataset)
-    said = [Markup(sentence) for sentence in verdict(data, dataset, table)]
+    is_mapped = bool(data.row(dataset).get("reference"))  # no embedding of it was planned
+    said = [] if is_mapped else [Markup(sentence) for sentence in verdict(data, dataset, table)]
     role = role_of(data, dataset)
     first = 2 if role == BIOLOGICAL else 1
     return {
@@ -100,6 +122,8 @@ def data_set_box(data: "ReportData", dataset: str) -> dict[str, Any]:
 def describe_size(data: "ReportData", dataset: str) -> str:
     """Return cells, genes, batches and labels of a data set in one line."""
     facts, row = data.facts(dataset), data.row(dataset)
+    if row.get("reference"):
+        return f"{plural(row['n_cells'], 'new cell')} for the reference {row['reference']}."
     if not facts:
         return "Its preparation left no result, so there is nothing to show."
     batch_key, label_key = primary_pair(row)

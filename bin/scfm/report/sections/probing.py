@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 METRICS = {"auroc": "AUROC", "balanced_accuracy": "Balanced accuracy"}
 #: AUROC comes first: it depends neither on a threshold nor on the sizes of the classes
 HEADLINE = "auroc"
-_SCHEMES = {"kfold": "5-fold", "leave_one_batch_out": "batch held out"}
+_SCHEMES = {"kfold": "random folds", "leave_one_batch_out": "batch held out"}
 _CLASSIFIERS = {"logistic": "logistic regression", "knn": "nearest neighbours"}
 _COLOURS = {
     "kfold": "#6baed6",

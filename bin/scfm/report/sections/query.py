@@ -57,7 +57,8 @@ def query_sections(data: "ReportData", dataset: str) -> list[Section]:
                 f"The {n_cells:,} cells of {first['query']} were placed among those of {where}, by"
                 f" {whole['gene_overlap'].max():.0%} of its variable genes. No cell of the reference was moved; scVI"
                 " and scANVI learned the new batches only. A dash is not defined: the method was not run, its model"
-                " takes no new cells, or no new cell has a known label."
+                " takes no new cells, its training on them failed, a projection requires no method, or no new cell has"
+                " a known label (`reason` in tables/query.tsv)."
             ),
         )
     ]

@@ -123,7 +123,11 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = embeddings_of(data.of("clusters", dataset), data, dataset)
     if not found:
         return []
-    said = sentences(data, dataset, ("W-CL-01", "W-CL-02", "W-CL-03"), found) or ["No cluster has a red flag."]
+    said = sentences(data, dataset, ("W-CL-01", "W-CL-02", "W-CL-03"), found) or [
+        "Clusters have a red flag before correction only: they mix labels or tissues in the uncorrected embedding."
+        if any((rows["flags"] != "").any() for _, _, rows in found)
+        else "No cluster has a red flag."
+    ]
     if all((rows["donor"] == "").all() for _, _, rows in found):
         said = [_why_no_donors(data, dataset), *said]
     panels = [(title, _cluster_table(rows)) for _, title, rows in found]

@@ -29,8 +29,8 @@ _SHOWN = {"ok": ("ok", "scfm-ok"), "failed": ("failed", "scfm-failed"), "not_app
 
 
 def status_sections(data: "ReportData", dataset: str) -> list[Section]:
-    """Return what became of every step of one data set."""
-    return [status_matrix(data, dataset)]
+    """Return what became of every step of one data set; nothing where no embedding was planned."""
+    return [] if data.of("status", dataset).empty else [status_matrix(data, dataset)]
 
 
 def resource_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -110,7 +110,7 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
         data_table([*heads, Column("Device", "Device that computed the embedding")], body, corner="Embedding"),
         description=(
             "Measured inside the tasks. Making covers integration, model or correction; scoring covers the validation"
-            " gate, neighbours, metrics, probes and UMAP."
+            " gate, neighbours, metrics, probes, UMAP and diagnosis."
         ),
     )
 

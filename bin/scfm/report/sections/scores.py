@@ -73,7 +73,7 @@ def summary_table(data: "ReportData", table: "pd.DataFrame") -> Section:
         description=(
             "Means over seeds; higher is better, dark is high. Controls come last: they are no methods to choose but"
             " mark the ends of the scale. A total hides the trade-off, so read it beside the plot of bio against batch."
-            " Other weights and scaled totals are in the appendix."
+            " Other weights and scaled totals are in the section Totals."
         ),
     )
 
@@ -111,7 +111,7 @@ def totals_plot(data: "ReportData", table: "pd.DataFrame") -> Section:
         sets,
         description=(
             "Weighted mean of bio and batch, mean over seeds. Scaled totals set the fixed controls to the ends of the"
-            " scale, so they do not depend on which methods are in the table; they may lie below 0 or above 1."
+            " scale, so they do not depend on which methods are in the table; every metric is capped at these ends."
         ),
         options={
             "data_labels": labels,

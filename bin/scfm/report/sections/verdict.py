@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scfm.report.page.html import esc, number
+from scfm.report.tables.score_checks import datasets_of_one_batch
 from scfm.report.tables.totals import Limits
 from scfm.text import plural
 
@@ -37,8 +38,7 @@ def verdict(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[str
         Its rows of :func:`scfm.report.view.summary.summarise`.
     """
     limits = Limits.of(data.params)
-    whole = data.of("scores", dataset).query("group == 'all'")
-    if len(whole) and (whole["reason"] == "one_batch").any():
+    if datasets_of_one_batch(data.of("scores", dataset)):
         return [
             "<b>All scored cells are of one batch</b> (<code>one_batch</code>): there is no batch score and no total."
             f" {_by_bio(table, limits)}"
@@ -113,7 +113,7 @@ def _seeds(rows: "pd.DataFrame", tolerances: dict[str, float]) -> str:
     """Return what the tolerances are and how many seeds were run."""
     most = int(rows["n_seeds"].max())
     seeds = (
-        "One seed was run, so nothing is known about how these numbers vary."
+        "One seed was run of each embedding, so nothing is known about how these numbers vary."
         if most == 1
         else f"Up to {most} seeds were run."
     )

@@ -19,12 +19,31 @@ SAME_SHAPE = 0.01
 MIXED_KBET = 0.8
 #: share of a correction's gain that unit length alone may give without a word
 UNIT_LENGTH_SHARE = 0.5
+#: reasons of a batch metric without a value that only cells of several batches have
+_SEVERAL_BATCHES = frozenset({"label_in_one_batch", "no_batch_effect"})
+
+
+def datasets_of_one_batch(scores: "pd.DataFrame") -> list[str]:
+    """Return the data sets of which all scored cells are of one batch, sorted.
+
+    An embedding that has the cells of a single batch only lacks batch metrics by itself: another one has a value, or
+    a label in several batches.
+
+    Parameters
+    ----------
+    scores
+        Rows of ``scores.tsv`` with the primary keys.
+    """
+    rows = scores[scores["group"] == "all"]
+    lacking = rows.loc[rows["reason"] == "one_batch", ["dataset", "metric"]].drop_duplicates()
+    others = rows.merge(lacking, on=["dataset", "metric"])
+    others = others[(others["status"] == "ok") | others["reason"].isin(_SEVERAL_BATCHES)]
+    return sorted(set(lacking["dataset"]) - set(others["dataset"]))
 
 
 def one_batch(scores: "pd.DataFrame") -> list[dict[str, Any]]:
     """W-MET-04: all scored cells of a data set are of one batch."""
-    rows = scores[(scores["group"] == "all") & (scores["reason"] == "one_batch")]
-    return [message("W-MET-04", dataset=dataset) for dataset in sorted(set(rows["dataset"]))]
+    return [message("W-MET-04", dataset=dataset) for dataset in datasets_of_one_batch(scores)]
 
 
 def close_anchors(anchors: "pd.DataFrame", names: Names, min_span: float) -> list[dict[str, Any]]:

@@ -262,7 +262,7 @@ def verdict(status: "pd.DataFrame", dataset_steps: Sequence[Mapping[str, Any]] =
     unexplained = int((failed["reason_code"] == NO_RESULT).sum())
     unexplained += sum(s["reason_code"] == NO_RESULT for s in dataset_steps)
     n_failed = len(failed) + len(dataset_steps)
-    text = f"All {len(status)} planned steps are accounted for, and none failed."
+    text = f"All {len(status)} planned steps are accounted for, and none failed." if len(status) else "No step failed."
     if n_failed:
         names = sorted(
             {f"{r.dataset}.{r.embedding} ({r.step})" for r in failed.itertuples()}
