@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 
 from scfm.errors import NotApplicable, ScfmError
-from scfm.expression.conservation import Consensus, conservation, within_batches
+from scfm.expression.conservation import Consensus, _joined, conservation, within_batches
 from scfm.expression.contrast import make_contrast
 from scfm.expression.moderated import moderated_test, variance_prior
 from scfm.expression.null import permutation_null, permuted_conditions
@@ -221,6 +221,22 @@ def test_batches_are_joined_with_and_without_replicates_in_them(replicates: int)
     assert found.log_fold_change[:50].mean() == pytest.approx(5, abs=0.5)
     with pytest.raises(NotApplicable, match="1 batch has both conditions"):
         within_batches(values, batch, is_level & (batch == "0"), np.arange(500))
+
+
+def test_joined_batches_of_three_units_keep_the_level_of_their_test() -> None:
+    rng = np.random.default_rng(11)
+    levels = [np.array([1.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0])]
+    scale = np.sqrt(4 / rng.chisquare(4, size=20_000))  # variances differ between genes
+    tests = [
+        moderated_test(rng.normal(size=(3, 20_000)) * scale, np.column_stack([level, np.ones(3)])) for level in levels
+    ]
+    p_value = _joined(tests, levels)
+    assert (p_value < 0.05).mean() == pytest.approx(0.05, abs=0.01)
+    assert (p_value < 0.001).mean() < 0.004
+    for gene in range(20):
+        upper = [stats.t.sf(test.statistic[gene], test.df) for test in tests]
+        library = stats.combine_pvalues(upper, "stouffer").pvalue  # both batches have the same information
+        assert p_value[gene] == pytest.approx(2 * min(library, 1 - library))
 
 
 def test_the_batches_that_scvi_decodes_follow_from_the_design() -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
-from scfm.expression.moderated import moderated_test
+from scfm.expression.moderated import ModeratedTest, moderated_test
 from scfm.text import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pandas as pd
 
@@ -46,7 +48,9 @@ class Consensus:
 def within_batches(values: "np.ndarray", batch: "np.ndarray", is_level: "np.ndarray", genes: "np.ndarray") -> Consensus:
     """Compare two conditions inside every batch that has both, and join the results.
 
-    Where batches hold replicates of their own, the moderated differences are joined by the inverse of their variances.
+    Where batches hold replicates of their own, the moderated differences are joined by the inverse of their variances,
+    and their p values as z scores, weighted by the units of each batch. Variances are no weights there: those of a few
+    units would favour the batch whose variance is small by chance.
     Where a batch has one unit of each condition, its difference is one observation of a moderated one-sample test.
 
     Parameters
@@ -64,7 +68,7 @@ def within_batches(values: "np.ndarray", batch: "np.ndarray", is_level: "np.ndar
         ``not_crossed``: fewer than two batches have both conditions.
     """
     import numpy as np
-    from scipy.stats import false_discovery_control, norm
+    from scipy.stats import false_discovery_control
 
     both = [b for b in np.unique(batch) if 0 < is_level[batch == b].sum() < (batch == b).sum()]
     if len(both) < MIN_BATCHES:
@@ -77,13 +81,26 @@ def within_batches(values: "np.ndarray", batch: "np.ndarray", is_level: "np.ndar
     names = tuple(str(b) for b in both)
     if all(len(part) > 2 for part, _ in parts):
         tests = [moderated_test(part, np.column_stack([level, np.ones(len(level))])) for part, level in parts]
-        weights = np.array([t.standard_error**-2 for t in tests])
-        change = (weights * np.array([t.log_fold_change for t in tests])).sum(axis=0) / weights.sum(axis=0)
-        p_value = 2 * norm.sf(np.abs(change) * np.sqrt(weights.sum(axis=0)))
+        weights = np.array([test.standard_error**-2 for test in tests])
+        change = (weights * np.array([test.log_fold_change for test in tests])).sum(axis=0) / weights.sum(axis=0)
+        p_value = _joined(tests, [level for _, level in parts])
         return Consensus(np.asarray(genes), change, false_discovery_control(p_value), names)
     changes = np.array([part[level == 1].mean(axis=0) - part[level == 0].mean(axis=0) for part, level in parts])
     joined = moderated_test(changes, np.ones((len(both), 1)))
     return Consensus(np.asarray(genes), joined.log_fold_change, joined.q_values(), names)
+
+
+def _joined(tests: "Sequence[ModeratedTest]", levels: "Sequence[np.ndarray]") -> "np.ndarray":
+    """Return the two-sided p values of the weighted z scores of several batches (Stouffer), shape (n_genes,)."""
+    import numpy as np
+    from scipy.stats import norm, t
+
+    smallest = np.finfo(float).tiny
+    size = np.array([norm.isf(np.maximum(t.sf(np.abs(test.statistic), test.df), smallest)) for test in tests])
+    scores = size * np.sign([test.statistic for test in tests])
+    # the information of a difference of two means
+    weights = np.sqrt([len(level) * level.mean() * (1 - level.mean()) for level in levels])
+    return np.asarray(2 * norm.sf(np.abs(weights @ scores) / np.linalg.norm(weights)))
 
 
 def conservation(result: "pd.DataFrame", consensus: Consensus, *, fdr: float) -> dict[str, float | int | None]:

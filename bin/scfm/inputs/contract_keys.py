@@ -124,6 +124,7 @@ def check_keys(
                 keys[key] = values
                 report.warnings += placeholder_warnings(store, column, key, gone) if gone else []
                 report.warnings += _composite(store, column, key, values)
+                report.warnings += _gaps(column, key, values) if column in OPTIONAL_KEYS else []
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
     report.errors += _repeated_keys(store.name, row)
@@ -178,6 +179,13 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
             values={"parts": before, "levels": after},
         )
     ]
+
+
+def _gaps(column: str, key: str, values: "pd.Series") -> list[dict]:
+    """Return the message about cells without a value in an optional key."""
+    missing = int(values.isna().sum())
+    named = {"n_missing": missing, "key": key, "column": column}
+    return [message("E-IN-03/optional", n_cells=len(values), values=named)] if missing else []
 
 
 def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, is_primary: bool) -> None:
