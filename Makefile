@@ -65,7 +65,7 @@ endif
 test: setup lint test-nf test-python test-pipeline ## everything but the slow tests
 
 test-full: export PYTEST_ADDOPTS := --resume
-test-full: setup lint test-python test-pipeline ## the slow tests too: references, real data sets, long trainings; takes up where it stopped
+test-full: setup ## the tests that make test leaves out: references, real data sets, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
 	@pytest -q -n 2 --dist loadfile -m "slow and pipeline" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py | grep -v test_profiles)
 
