@@ -67,7 +67,8 @@ test: setup lint test-nf test-python test-pipeline ## everything but the slow te
 test-full: export PYTEST_ADDOPTS := --resume
 test-full: setup ## the tests that make test leaves out: references, real data sets, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
-	@pytest -q -n 2 --dist loadfile -m "slow and pipeline" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py | grep -v test_profiles)
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow and pipeline" --durations 15 \
+		$$(grep -l mark.pipeline tests/python/test_*.py | grep -v test_profiles | sort -r)
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm
