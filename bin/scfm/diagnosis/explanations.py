@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from scfm.diagnosis.causes import Explainer, Explanation
-from scfm.diagnosis.contrasts import contrast, differing_genes
+from scfm.diagnosis.contrasts import Moments, contrast, differing_genes
 from scfm.diagnosis.pairs import BatchPair, PairFinder
 
 if TYPE_CHECKING:
@@ -54,23 +54,22 @@ class PairExplanations:
             for c in range(self.n_conditions)
             if min(self.genes.n[self.group(pair.label, b, c)] for b in (pair.first, pair.second)) > 0
         ]
-        if not shared:  # no condition in common: all cells of one batch against all of the other
-            return self._across(pair)
-        sides = [[self.group(pair.label, b, c) for c in shared] for b in (pair.first, pair.second)]
         others = (self.other_labels(pair.label, pair.first), self.other_labels(pair.label, pair.second))
+        if not shared:  # no condition in common: all cells of one batch against all of the other
+            genes, scores = self._whole_batches(pair)
+            return self.explainer.explain(genes, scores, ([0], [1]), others)
+        sides = [[self.group(pair.label, b, c) for c in shared] for b in (pair.first, pair.second)]
         return self.explainer.explain(self.genes, self.scores, (sides[0], sides[1]), others)
 
-    def _across(self, pair: BatchPair) -> Explanation:
-        """Compare whole batches, whatever their conditions; all their cells, not those that an embedding has."""
+    def _whole_batches(self, pair: BatchPair) -> "tuple[Moments, Moments]":
+        """Return the moments of all cells of both batches, whatever their conditions and the embedding."""
         import numpy as np
 
         cells = self.explainer.cells
         codes = np.full(len(cells.obs), -1)
         for code, batch in enumerate((pair.first, pair.second)):
             codes[(cells.labels.codes == pair.label) & (cells.batches.codes == batch)] = code
-        genes, scores = self.explainer.groups(codes, 2)
-        others = (self.other_labels(pair.label, pair.first), self.other_labels(pair.label, pair.second))
-        return self.explainer.explain(genes, scores, ([0], [1]), others)
+        return self.explainer.groups(codes, 2)
 
     def shared_genes(self, label: int, pairs: "list[BatchPair]") -> float:
         """Return the share of a label's condition genes that also differ between the batches of its pairs.

@@ -238,11 +238,11 @@ def mixing_of_labels(embedded: Embedded, cells: Cells, scores: "pd.DataFrame | N
     ``{label: {metric: value}}``; NaN where a metric has no value.
     """
     found = {name: dict.fromkeys(MIXING, float("nan")) for name in cells.labels.names}
-    labels = {group_name(name): name for name in found}
+    label_of = {group_name(name): name for name in found}
     if scores is not None:
         for row in scores[(scores["status"] == "ok") & scores["metric"].isin(MIXING)].itertuples():
-            if row.group in labels:
-                found[labels[row.group]][row.metric] = float(row.value)
+            if row.group in label_of:
+                found[label_of[row.group]][row.metric] = float(row.value)
     if all(isnan(values["cilisi"]) for values in found.values()):
         try:
             labels = cilisi(embedded.metric_inputs(cells)).by_label

@@ -25,8 +25,6 @@ class ModeratedTest:
         With the moderated variance.
     statistic, p_value
         t statistic and its two-sided p value.
-    df
-        Degrees of freedom of the t distribution, of the residuals and of the prior.
     prior_df, prior_variance
         Degrees of freedom (infinite where all genes vary alike) and variance of the prior.
     """
@@ -35,7 +33,6 @@ class ModeratedTest:
     standard_error: "np.ndarray"
     statistic: "np.ndarray"
     p_value: "np.ndarray"
-    df: float
     prior_df: float
     prior_variance: float
 
@@ -77,9 +74,8 @@ def moderated_test(values: "np.ndarray", matrix: "np.ndarray", coefficient: int 
     error = np.sqrt(moderated * inverse[coefficient, coefficient])
     statistic = beta[coefficient] / error
     # no gene can know more than all residuals together
-    total_df = float(min(total_df, df * values.shape[1]))
-    p_value = 2 * stats.t.sf(np.abs(statistic), total_df)
-    return ModeratedTest(beta[coefficient], error, statistic, p_value, total_df, prior_df, prior_variance)
+    p_value = 2 * stats.t.sf(np.abs(statistic), min(total_df, df * values.shape[1]))
+    return ModeratedTest(beta[coefficient], error, statistic, p_value, prior_df, prior_variance)
 
 
 def variance_prior(variance: "np.ndarray", df: int) -> tuple[float, float]:

@@ -124,7 +124,7 @@ def check_keys(
                 keys[key] = values
                 report.warnings += placeholder_warnings(store, column, key, gone) if gone else []
                 report.warnings += _composite(store, column, key, values)
-                report.warnings += _gaps(column, key, values) if column in OPTIONAL_KEYS else []
+                report.warnings += _gaps("optional", key, values, column=column) if column in OPTIONAL_KEYS else []
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
     report.errors += _repeated_keys(store.name, row)
@@ -181,30 +181,28 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     ]
 
 
-def _gaps(column: str, key: str, values: "pd.Series") -> list[dict]:
-    """Return the message about cells without a value in an optional key."""
+def _gaps(case: str, key: str, values: "pd.Series", **named: str) -> list[dict]:
+    """Return the message about cells without a value in a key; ``case`` is what its code has behind the slash."""
     missing = int(values.isna().sum())
-    named = {"n_missing": missing, "key": key, "column": column}
-    return [message("E-IN-03/optional", n_cells=len(values), values=named)] if missing else []
+    found = {"n_missing": missing, "key": key, **named}
+    return [message(f"E-IN-03/{case}", n_cells=len(values), values=found)] if missing else []
 
 
 def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, is_primary: bool) -> None:
     """Check levels and gaps of a batch key."""
-    levels, missing = level_counts(batch), int(batch.isna().sum())
+    levels = level_counts(batch)
     if is_primary:
         report.facts["batches"] = levels
     errors = batch_errors(name, key, levels, len(batch), is_primary=is_primary)
     report.errors += errors
     report.warnings += spelling_warnings("batch_key", key, levels) if not errors else []
-    if missing and len(levels) > 1:
-        gaps = {"n_missing": missing, "key": key}
-        row = "E-IN-03/batch" if is_primary else "E-IN-03/other_batch"
-        report.warnings.append(message(row, n_cells=len(batch), values=gaps))
+    if len(levels) > 1:
+        report.warnings += _gaps("batch" if is_primary else "other_batch", key, batch)
 
 
 def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is_primary: bool) -> None:
     """Check levels and gaps of a label key."""
-    levels, missing = level_counts(label), int(label.isna().sum())
+    levels = level_counts(label)
     if is_primary:
         report.facts["labels"] = levels
     if not levels:
@@ -214,10 +212,7 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
         )
         return
     report.warnings += spelling_warnings("label_key", key, levels)
-    if missing:
-        gaps = {"n_missing": missing, "key": key}
-        row = "E-IN-03/label" if is_primary else "E-IN-03/other_label"
-        report.warnings.append(message(row, n_cells=len(label), values=gaps))
+    report.warnings += _gaps("label" if is_primary else "other_label", key, label)
     if len(levels) == 1:
         report.warnings.append(
             message("W-MET-02/one_label", key=key, label=next(iter(levels)), values={"labels": levels})

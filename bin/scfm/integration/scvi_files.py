@@ -41,7 +41,9 @@ def covariate_column(name: str) -> str:
     >>> covariate_column("percent_mito"), covariate_column("batch")
     ('percent_mito', 'batch_input')
     """
-    return f"{name}_input" if name in (BATCH, LABEL) else name
+    from scfm.preparation.write import input_name
+
+    return input_name(name) if name in (BATCH, LABEL) else name
 
 
 def settings_of_scvi(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def stored_name(name: str, columns: Collection[str]) -> str:
     >>> stored_name("batch", ["batch", "batch_input"]), stored_name("donor", ["batch", "donor"])
     ('batch_input', 'donor')
     """
-    return _renamed(name) if name in OURS and _renamed(name) in columns else name
+    return input_name(name) if name in OURS and input_name(name) in columns else name
 
 
-def _renamed(name: str) -> str:
+def input_name(name: str) -> str:
     """Return the name of a column of the user's whose own name is ours."""
     return f"{name}_input"
 
@@ -66,7 +66,7 @@ def to_anndata(prepared: Prepared) -> "ad.AnnData":
     obs = prepared.obs.set_index("cell_id")
     user = prepared.user_obs.copy()
     user.index = obs.index
-    user = user.rename(columns={c: _renamed(c) for c in user.columns if c in OURS and not _same(user[c], obs.get(c))})
+    user = user.rename(columns={c: input_name(c) for c in user.columns if c in OURS and not _same(user[c], obs.get(c))})
     user = user.drop(columns=[c for c in user.columns if c in OURS])
     ours = pd.DataFrame({k: pd.Categorical(obs[k]) for k in ("batch", "label")}, index=obs.index)
     ours["scored"], ours["total_counts"], ours["n_genes_by_counts"] = obs["scored"], obs["n_counts"], obs["n_genes"]

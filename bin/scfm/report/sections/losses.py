@@ -34,7 +34,7 @@ def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
     heads = ["Markers", "Clusters", "AUROC", "Change", "Tau", "Change", "Agreement of batches", "Change"]
     said = sentences(data, dataset, ("W-MRK-01",), found) or [
         "No label lost the specificity of its markers."
-        if any((rows["status"] == "ok").any() for _, _, rows in found)
+        if _some_judged(found)
         else "The markers of no label could be judged."
     ]
     panels = [(title, _labels(heads, [_marker_row(r) for r in rows.itertuples()])) for _, title, rows in found]
@@ -91,6 +91,11 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
     ]
 
 
+def _some_judged(found: "list[tuple[str, str, pd.DataFrame]]") -> bool:
+    """Whether a row of any embedding has a result."""
+    return any((rows["status"] == "ok").any() for _, _, rows in found)
+
+
 def _rare_row(row: object) -> Row:
     """Return the row of a label."""
     cells = [Cell(f"{row.n_cells:,} ({row.share:.1%})", sort=int(row.n_cells))]
@@ -111,7 +116,7 @@ def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = [f"{m['text']} {m['advice']}" for m in data.told(dataset, "W-OVER-01") if m["method"] in methods]
     said = said or [
         "No sign of over-correction was found."
-        if any((rows["status"] == "ok").any() for _, _, rows in found)
+        if _some_judged(found)
         else "No test of over-correction applies here; the table has the reasons."
     ]
     panels = [(title, _test_table(rows)) for _, title, rows in found]

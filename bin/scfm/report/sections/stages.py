@@ -11,7 +11,7 @@ from scfm.report.page.html import number, signed
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table
-from scfm.report.tables.totals import Limits, default_total
+from scfm.report.tables.totals import Limits, default_total, tolerance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def _compared(
     spreads = zip(*(_values(scores, name, pair, "_sd") for name in names), strict=True)
     words = []
     for what, (last_stage, one_stage), sds in zip(("bio", "batch"), values, spreads, strict=True):
-        change, noise = last_stage - one_stage, max([tie, *(sd for sd in sds if not math.isnan(sd))])
+        change, noise = last_stage - one_stage, tolerance(tie, *sds)
         if math.isnan(change):
             words.append(f"{what} is not known")
         elif abs(change) <= noise:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from scfm.report.page.html import esc, number
 from scfm.report.tables.score_checks import datasets_of_one_batch
-from scfm.report.tables.totals import Limits
+from scfm.report.tables.totals import Limits, tolerance
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ def tolerance_of(rows: "pd.DataFrame", limits: Limits, score: str) -> float:
     """Return the difference of a score (``total``, ``bio``, ``batch``) that is none: the parameter, or the largest
     spread of that score over seeds where that is more.
     """
-    spread = rows[f"{score}_sd"].max()
-    return limits.tie if math.isnan(spread) else max(limits.tie, float(spread))
+    return tolerance(limits.tie, *rows[f"{score}_sd"])
 
 
 def _group(what: str, values: "pd.Series", tolerance: float) -> str:

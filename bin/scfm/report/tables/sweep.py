@@ -18,7 +18,7 @@ from scfm.registries.strengths import Strength
 from scfm.report.tables.pairs import is_primary
 from scfm.report.tables.rating import roles_of
 from scfm.report.tables.sweep_rules import find_elbow, pareto_front, pick_setting
-from scfm.report.tables.totals import Limits
+from scfm.report.tables.totals import Limits, tolerance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,7 @@ def _judged(table: "pd.DataFrame", limits: Limits) -> "pd.DataFrame":
     table["elbow"], table["elbow_reason"] = False, "no_strength"
     table["strength_rank"] = table["order"].astype(float).rank(method="dense")
     for _, line in table[table["strength"].notna()].sort_values("order").groupby("series", sort=False):
-        noise = max([limits.tie, *line["bio_sd"].dropna()])
+        noise = tolerance(limits.tie, *line["bio_sd"])
         place, reason = find_elbow(line["bio"].tolist(), line["batch"].tolist(), noise)
         table.loc[line.index, "elbow_reason"] = reason
         if place is not None:

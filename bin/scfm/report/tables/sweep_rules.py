@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scfm.report.tables.totals import tolerance
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -76,12 +78,12 @@ def pick_setting(
         return Pick(None)
     best = max(known, key=lambda i: (batch[i], bio[i], -i))
     has_sd = math.isfinite(batch_sd[best])
-    tolerance = batch_sd[best] if has_sd else tie
-    eligible = tuple(i for i in known if batch[i] >= batch[best] - tolerance)
+    limit = batch_sd[best] if has_sd else tie
+    eligible = tuple(i for i in known if batch[i] >= batch[best] - limit)
     chosen = max(eligible, key=lambda i: (bio[i], batch[i], -i))
-    noise = [max([tie, *(s for s in (bio_sd[chosen], sd) if math.isfinite(s))]) for sd in bio_sd]
+    noise = [tolerance(tie, bio_sd[chosen], sd) for sd in bio_sd]
     alike = tuple(i for i in eligible if i != chosen and bio[chosen] - bio[i] <= noise[i])
-    return Pick(chosen, eligible, alike, tolerance, "sd" if has_sd else "tie_tolerance")
+    return Pick(chosen, eligible, alike, limit, "sd" if has_sd else "tie_tolerance")
 
 
 def find_elbow(bio: Sequence[float], batch: Sequence[float], noise: float) -> tuple[int | None, str]:

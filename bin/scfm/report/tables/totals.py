@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,18 @@ class Limits:
             min_coverage=float(params.get("min_rank_coverage", cls.min_coverage)),
             tie=float(params.get("tie_tolerance", cls.tie)),
         )
+
+
+def tolerance(tie: float, *spreads: float) -> float:
+    """Return the difference of a score that is called none: ``tie``, or the largest of some standard deviations over
+    seeds where that is more. One that is NaN, as with one seed, does not count.
+
+    Examples
+    --------
+    >>> tolerance(0.02, 0.01, float("nan")), tolerance(0.02, 0.05)
+    (0.02, 0.05)
+    """
+    return max([tie, *(float(spread) for spread in spreads if not math.isnan(spread))])
 
 
 def weights_of(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> list[float]:
