@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_step_arguments(parser)
     args = parser.parse_args(argv)
-    limit_threads(args.cpus)
+    limit_threads(args.cpus, blas=1)
 
     from scfm.integration.base import MethodInputs
     from scfm.integration.run import run_method

@@ -72,6 +72,18 @@ def test_the_cores_of_a_task_change_no_file(tmp_path: Path) -> None:
     assert compared > 25
 
 
+def test_linear_algebra_of_a_method_has_one_thread_whatever_its_cores() -> None:
+    """In a process of its own: libraries read the variables when they are loaded."""
+    script = (
+        "import os; from scfm.task.resources import limit_threads; limit_threads(2, blas=1)\n"
+        "import scipy.linalg; from threadpoolctl import threadpool_info\n"
+        "pools = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']\n"
+        "assert pools and set(pools) == {1}, pools\n"
+        "assert os.environ['OMP_NUM_THREADS'] == os.environ['NUMBA_NUM_THREADS'] == '2'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=PROJECT / "bin")
+
+
 @pytest.mark.slow
 @pytest.mark.pipeline
 def test_other_core_counts_give_the_same_tables(tmp_path: Path) -> None:

@@ -16,22 +16,32 @@ log = logging.getLogger(__name__)
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
 )
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def limit_threads(cpus: int) -> None:
-    """Let numeric libraries use ``cpus`` threads; call it before NumPy, numba or torch are imported."""
-    os.environ.update(thread_variables(cpus))
+def limit_threads(cpus: int, blas: int | None = None) -> None:
+    """Let numeric libraries use ``cpus`` threads; call it before NumPy, numba or torch are imported.
+
+    Parameters
+    ----------
+    cpus
+        Threads.
+    blas
+        Threads of linear algebra; ``cpus`` by default. Other numbers of threads add products up in another order, so
+        a result that must not depend on ``cpus`` to the last digit has a fixed number.
+    """
+    os.environ.update(thread_variables(cpus, blas))
 
 
-def thread_variables(cpus: int) -> dict[str, str]:
-    """Return the variables with which the numeric libraries of a program use ``cpus`` threads."""
-    return dict.fromkeys(_THREAD_VARIABLES, str(max(1, cpus)))
+def thread_variables(cpus: int, blas: int | None = None) -> dict[str, str]:
+    """Return the variables with which the numeric libraries of a program use ``cpus`` threads, see
+    :func:`limit_threads`.
+    """
+    most = dict.fromkeys(_THREAD_VARIABLES, str(max(1, cpus)))
+    return most | dict.fromkeys(_BLAS_VARIABLES, str(max(1, blas or cpus)))
 
 
 #: largest memory of the programs that this process has run since :func:`reset_peaks`, in MiB
