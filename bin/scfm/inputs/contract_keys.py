@@ -124,7 +124,8 @@ def check_keys(
                 keys[key] = values
                 report.warnings += placeholder_warnings(store, column, key, gone) if gone else []
                 report.warnings += _composite(store, column, key, values)
-                report.warnings += _gaps("optional", key, values, column=column) if column in OPTIONAL_KEYS else []
+                if column in OPTIONAL_KEYS:
+                    report.warnings += _gaps("E-IN-03/optional", key, values, column=column)
     for name in obs_columns:
         report.attempt(store.column, "obs", name)
     report.errors += _repeated_keys(store.name, row)
@@ -181,11 +182,11 @@ def _composite(store: Store, column: str, key: str, pasted: "pd.Series") -> list
     ]
 
 
-def _gaps(case: str, key: str, values: "pd.Series", **named: str) -> list[dict]:
-    """Return the message about cells without a value in a key; ``case`` is what its code has behind the slash."""
+def _gaps(code: str, key: str, values: "pd.Series", **named: str) -> list[dict]:
+    """Return the message ``code`` about cells without a value in a key."""
     missing = int(values.isna().sum())
     found = {"n_missing": missing, "key": key, **named}
-    return [message(f"E-IN-03/{case}", n_cells=len(values), values=found)] if missing else []
+    return [message(code, n_cells=len(values), values=found)] if missing else []
 
 
 def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, is_primary: bool) -> None:
@@ -197,7 +198,7 @@ def _judge_batches(name: str, report: Report, key: str, batch: "pd.Series", *, i
     report.errors += errors
     report.warnings += spelling_warnings("batch_key", key, levels) if not errors else []
     if len(levels) > 1:
-        report.warnings += _gaps("batch" if is_primary else "other_batch", key, batch)
+        report.warnings += _gaps("E-IN-03/batch" if is_primary else "E-IN-03/other_batch", key, batch)
 
 
 def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is_primary: bool) -> None:
@@ -212,7 +213,7 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
         )
         return
     report.warnings += spelling_warnings("label_key", key, levels)
-    report.warnings += _gaps("label" if is_primary else "other_label", key, label)
+    report.warnings += _gaps("E-IN-03/label" if is_primary else "E-IN-03/other_label", key, label)
     if len(levels) == 1:
         report.warnings.append(
             message("W-MET-02/one_label", key=key, label=next(iter(levels)), values={"labels": levels})
