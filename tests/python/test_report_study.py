@@ -26,6 +26,7 @@ from scfm.report.sections.centroids import alignment_rates, alignment_sections, 
 from scfm.report.sections.design import baseline_sections, confounding_sentences, design_sections
 from scfm.report.sections.figure import figure_sections
 from scfm.report.sections.ranks import rank_sentences
+from scfm.report.tables.totals import Limits
 from scfm.report.view.study import counted_metrics, paired, pearson, ranks, ranks_without, study_table
 from scfm.text import ordinal
 
@@ -348,14 +349,26 @@ def test_mean_ranks_are_near_the_printed_ones(data):
 
 
 def test_a_method_that_lacks_a_data_set_comes_last():
-    frame = pd.DataFrame({"title": ["a", "b"], "total": [0.9, 0.5], "bio": 0.5, "batch": 0.5, "total_other": 0.5})
-    frame["rank_total"] = frame["total"]
-    rows = table_rows(rank_table({"one": frame, "two": frame.iloc[1:]}).data)
+    frame = pd.DataFrame({"title": ["a", "b"], "rank_total": [0.9, 0.5], "total_sd": np.nan})
+    rows = table_rows(rank_table({"one": frame, "two": frame.iloc[1:]}, Limits()).data)
     assert rows == {"b": ["0.50 (2)", "0.50 (1)", "1.5", "2 of 2"], "a": ["0.90 (1)", "–", "1.0", "1 of 2"]}
-    assert (
-        table_rows(rank_table({"one": frame.assign(rank_total=[0.4, 0.6])}).data)["a"][0] == "0.40 (2)"
-    )  # ranked by it
     assert ranks(pd.Series([0.3, np.nan, 0.3, 0.1])).tolist()[::2] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("totals", "sd", "leader", "rank", "alike"),
+    [
+        ([[0.81, 0.80, 0.60], [0.71, 0.70, 0.90]], np.nan, "a has", 1.5, "b (2.5)"),
+        ([[0.81, 0.80, 0.60], [0.71, 0.68, 0.50]], np.nan, "a has", 1.0, ""),
+        ([[0.81, 0.80, 0.60], [0.71, 0.68, 0.50]], 0.05, "a has", 1.0, "b (2.0)"),
+        ([[0.81, 0.70, 0.60], [0.70, 0.81, 0.60]], np.nan, "a, b have", 1.5, ""),
+    ],
+)
+def test_methods_with_equal_totals_on_every_data_set_are_not_told_apart(totals, sd, leader, rank, alike):
+    one, two = (pd.DataFrame({"title": list("abc"), "rank_total": t, "total_sd": sd}) for t in totals)
+    said = rank_table({"one": one, "two": two}, Limits()).description
+    best = f"Over 2 data sets, {leader} the lowest mean rank ({rank}) of 3 methods ranked on all of them"
+    assert f"{best}, but a can't be told apart from {alike}: on" in said if alike else f"{best}." in said
 
 
 def test_lines_hold_every_data_set(data):

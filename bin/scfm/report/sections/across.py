@@ -13,6 +13,8 @@ from scfm.report.page.mqc import Section, slug
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, table, tabs
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections.scores import COLOURS
+from scfm.report.sections.verdict import tolerance_of
+from scfm.report.tables.totals import Limits
 from scfm.report.view.data import INCOMPLETE_MARK
 from scfm.report.view.study import RAW, pearson, probing_values, ranks, study_table
 from scfm.text import listing, plural
@@ -84,10 +86,10 @@ def _swapped(data: "ReportData") -> str:
 def rank_sections(data: "ReportData") -> list[Section]:
     """Return every method on every data set: totals, ranks and the mean rank; nothing of a single data set."""
     tables = ranked_tables(data)
-    return [rank_table(tables)] if len(tables) > 1 else []
+    return [rank_table(tables, Limits.of(data.params))] if len(tables) > 1 else []
 
 
-def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
+def rank_table(tables: dict[str, "pd.DataFrame"], limits: Limits) -> Section:
     """Return method x data set: the total with the rank, and the mean rank, best first; methods that lack a data set
     come last.
     """
@@ -100,6 +102,7 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
     cells = {(r["method_title"], r["dataset"]): r for r in rows.to_dict("records")}
     means = rows.groupby("method_title").agg(rank=("rank", "mean"), n=("dataset", "nunique")).reset_index()
     means = means.sort_values(["n", "rank", "method_title"], ascending=[False, True, True])
+    tolerances = {name: tolerance_of(table, limits, "total") for name, table in tables.items()}
     body = [
         Row(
             r.method_title,
@@ -118,9 +121,9 @@ def rank_table(tables: dict[str, "pd.DataFrame"]) -> Section:
         "html",
         data_table(heads, body, corner="Method", css="scfm-heat"),
         description=(
-            f"<b>{_overall(means, len(tables))}</b> Total and rank on each data set, in the order of the samplesheet,"
-            " methods without a correction. Data sets whose batch is declared biological and incomplete embeddings have"
-            " no rank; methods that lack a data set come last, since their mean is over other data sets."
+            f"<b>{_overall(means, cells, tolerances)}</b> Total and rank on each data set, in the order of the"
+            " samplesheet, methods without a correction. Data sets whose batch is declared biological and incomplete"
+            " embeddings have no rank; methods that lack a data set come last: their mean is over other data sets."
         ),
         table="totals",
     )
@@ -134,15 +137,33 @@ def _rank_cell(row: dict[str, Any] | None) -> Cell:
     return replace(cell, text=f"{row['rank_total']:.2f} ({row['rank']:.0f})")
 
 
-def _overall(means: "pd.DataFrame", n: int) -> str:
-    """Return one sentence on all data sets."""
-    whole = means[means["n"] == n]
+def _overall(means: "pd.DataFrame", cells: dict[tuple[str, str], dict[str, Any]], tolerances: dict[str, float]) -> str:
+    """Return one sentence on all data sets: the lowest mean rank, and who is not told apart from it on any."""
+    whole = means[means["n"] == len(tolerances)]
     if whole.empty:
         return "No method is ranked on every data set."
-    first = whole[whole["rank"] == whole["rank"].min()]
-    names = ", ".join(esc(t) for t in first["method_title"])
-    best = f"{names} {'has' if len(first) == 1 else 'have'} the lowest mean rank ({first['rank'].iloc[0]:.1f})"
-    return f"Over {plural(n, 'data set')}, {best} of {plural(len(whole), 'method')} ranked on all of them."
+
+    first = whole[whole["rank"] == whole["rank"].min()]["method_title"]
+
+    def alike(title: str) -> bool:
+        return all(
+            abs(cells[title, name]["rank_total"] - cells[first.iloc[0], name]["rank_total"]) <= tolerance
+            for name, tolerance in tolerances.items()
+        )
+
+    others = whole[whole["method_title"].map(alike) & ~whole["method_title"].isin(first)]
+    leaders = f"{', '.join(map(esc, first))} {'has' if len(first) == 1 else 'have'} the lowest mean rank"
+    said = (
+        f"Over {plural(len(tolerances), 'data set')}, {leaders} ({whole['rank'].min():.1f}) of"
+        f" {plural(len(whole), 'method')} ranked on all of them"
+    )
+    if others.empty:
+        return f"{said}."
+    names = ", ".join(f"{esc(row.method_title)} ({row.rank:.1f})" for row in others.itertuples())
+    return (
+        f"{said}, but {esc(first.iloc[0])} can't be told apart from {names}: on each data set their totals differ by no"
+        " more than what is called no difference."
+    )
 
 
 def probe_lines(data: "ReportData", names: Sequence[str]) -> list[Section]:

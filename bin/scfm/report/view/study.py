@@ -43,7 +43,8 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     -------
     Columns ``method, correction, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves)
     and ``total_other`` (0.6 bio), ``rank_bio``, ``rank_batch`` and ``rank_total`` (on common cells, NaN where it is not
-    ranked); means over seeds, NaN where there is none. Rows without any of them are left out.
+    ranked); means over seeds, NaN where there is none; ``total_sd``, the standard deviation of ``rank_total`` over
+    seeds, NaN with one. Rows without any of them are left out.
     """
     import pandas as pd
 
@@ -54,9 +55,12 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     scores = data.of("scores", dataset)
     scores = scores[(scores["group"] == "all") & scores["metric"].isin(names)]
     values = scores.pivot_table(index=key, columns="metric", values="value", aggfunc="mean").reindex(columns=names)
-    means = default_total(data.of("totals", dataset)).groupby(key)[["bio", "batch", "rank_bio", "rank_batch"]].mean()
+    seeds = default_total(data.of("totals", dataset))
+    seeds = seeds.assign(total_sd=BIO_WEIGHT * seeds["rank_bio"] + (1 - BIO_WEIGHT) * seeds["rank_batch"])
+    means = seeds.groupby(key)[["bio", "batch", "rank_bio", "rank_batch"]].mean()
+    means = means.join(seeds.groupby(key)["total_sd"].std())
     table = table.merge(values, how="left", on=key).merge(means, how="left", on=key)
-    columns = [*names, "bio", "batch", "rank_bio", "rank_batch"]
+    columns = [*names, "bio", "batch", "rank_bio", "rank_batch", "total_sd"]
     table[columns] = table[columns].apply(pd.to_numeric).astype(float)
     table["total"] = BIO_WEIGHT * table["bio"] + (1 - BIO_WEIGHT) * table["batch"]
     table["rank_total"] = BIO_WEIGHT * table["rank_bio"] + (1 - BIO_WEIGHT) * table["rank_batch"]
