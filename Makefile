@@ -9,6 +9,8 @@ export OMP_NUM_THREADS := 1
 export NXF_ANSI_LOG ?= false
 
 OUTDIR ?= results
+# files of slow tests that take longest are started first: a worker runs a whole file
+LONGEST := $(addprefix tests/python/test_,determinism.py pipeline_study.py pipeline_shared.py pipeline_query.py)
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
 .PHONY: help setup setup-r demo demo-models demo-study test test-full test-slurm test-profiles test-faults test-containers fuzz lint test-python test-models test-pipeline test-nf containers containers-sif requirements docs bench bench-quick clean
@@ -68,7 +70,7 @@ test-full: export PYTEST_ADDOPTS := --resume
 test-full: setup ## the tests that make test leaves out: references, real data sets, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow and pipeline" --durations 15 \
-		$$(grep -l mark.pipeline tests/python/test_*.py | grep -v test_profiles | sort -r)
+		$(LONGEST) $(filter-out $(LONGEST) %test_profiles.py,$(shell grep -l mark.pipeline tests/python/test_*.py))
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm

@@ -99,6 +99,7 @@ def test_other_core_counts_give_the_same_tables(tmp_path: Path) -> None:
         *("--input", str(PROJECT / "tests" / "data" / "demo_samplesheet.csv")),
         *("--methods", methods, "--controls", "random,shuffled", "--scvi_max_epochs", "5", "--seeds", "0"),
         *("--models", "sccello", "--weights_dir", str(tmp_path / "weights"), "--shard_cells", "500"),
+        *("--umap_epochs", "50", "--probe_permutations", "50"),
     ]
     runs = []
     for cores in ("1", "2"):
