@@ -33,7 +33,20 @@ process {{
     penv = 'smp'
 {executors}
 }}
-executor {{ pollInterval = '200 ms' }}
+executor {{
+    pollInterval      = '200 ms'
+    queueStatInterval = '200 ms'
+    exitReadTimeout   = '1 s'
+}}
+"""
+#: a task that says which try it is
+LOST = """
+process LOST {
+    label 'per_embedding'
+    output: stdout
+    script: "echo try ${task.attempt}"
+}
+workflow { LOST().view() }
 """
 #: 1 GiB, and 20 GiB for a million cells by 20,000 columns
 RESOURCES = "process\tmb\tkb_per_cell\tbytes_per_value\tseconds_per_1000_cells\ndefault\t1024\t0\t1.073741824\t1\n"
@@ -57,40 +70,46 @@ def _submit(folder: Path, parser: str, **asked: str) -> dict[str, str]:
     text = "".join(
         WORKFLOW.format(name=name, accelerator="accelerator 2" if kind else "") for name, (_, kind) in processes.items()
     )
-    folder.mkdir(parents=True)
-    (folder / "main.nf").write_text(text + "workflow {\n" + "".join(f"    {name}()\n" for name in processes) + "}\n")
+    executors = "\n".join(
+        f"    withName: {name} {{ executor = '{executor}' }}" for name, (executor, _) in processes.items()
+    )
+    text += "workflow {\n" + "".join(f"    {name}()\n" for name in processes) + "}\n"
+    tools = write_schedulers(folder / "tools")
+    _run(folder, parser, text, f"{executors}\n    withName: HERE {{ cpus = 4096 }}", **asked)
+    found = submitted(tools)
+    assert set(found) == {f"nf-{name}" for name in processes if name != "HERE"}
+    return {name.removeprefix("nf-"): lines for name, lines in found.items()}
+
+
+def _run(folder: Path, parser: str, workflow: str, executors: str, **asked: str) -> str:
+    """Run a workflow on the batch systems in ``<folder>/tools``; return what it printed."""
+    (folder / "main.nf").write_text(workflow)
     params = {name: asked.get(name) for name in NAMES} | {"on_method_error": "continue"}
     (folder / "nextflow.config").write_text(
         CONFIG.format(
             project=PROJECT,
             params="\n".join(f"{name} = {'null' if value is None else repr(value)}" for name, value in params.items()),
-            executors="\n".join(
-                f"    withName: {name} {{ executor = '{executor}' }}" for name, (executor, _) in processes.items()
-            )
-            + "\n    withName: HERE { cpus = 4096 }",
+            executors=executors,
         )
     )
     (folder / "assets").mkdir()
     (folder / "assets" / "resources.tsv").write_text(RESOURCES)
-    tools = write_schedulers(folder / "tools")
     done = subprocess.run(
         ["nextflow", "run", "main.nf"],
         cwd=folder,
         env=environment()
         | {
             "NXF_SYNTAX_PARSER": parser,
-            "PATH": path_with(tools, environment()["PATH"]),
+            "PATH": path_with(folder / "tools", environment()["PATH"]),
             "NXF_OPTS": "-XX:ActiveProcessorCount=1 -Xmx300m",
         },
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = submitted(tools)
-    assert set(found) == {f"nf-{name}" for name in processes if name != "HERE"}
-    return {name.removeprefix("nf-"): lines for name, lines in found.items()}
+    return done.stdout
 
 
 def _is_local(script: Path) -> bool:
@@ -137,3 +156,11 @@ def test_limits_of_a_user_and_a_gpu_request_of_a_site_replace_the_defaults(tmp_p
         assert re.search(r"\b0?1:30", text), text
         assert ("-of-site a100" in text) == name.endswith("_GPU")
         assert not re.search(r" (-q|-p|-A) ", text), text  # unset: no queue, no account
+
+
+def test_a_job_that_ends_without_an_exit_status_is_submitted_again(tmp_path: Path) -> None:
+    """As one that its scheduler ends before Nextflow's wrapper can write one."""
+    tools = write_schedulers(tmp_path / "tools", lost=1)
+    said = _run(tmp_path, "v2", LOST, "    executor = 'slurm'")
+    assert "try 2" in said and "try 1" not in said, said
+    assert len(list(tools.glob("*.txt"))) == 2
