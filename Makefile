@@ -59,7 +59,7 @@ test-pipeline: setup ## tests that run Nextflow and read the results back
 
 test-nf: setup ## nf-test, when it is on PATH, on two cores
 ifdef NF_TEST
-	@printf '1\n2\n' | xargs -P 2 -I N env NFT_WORKDIR=.nf-test/N nf-test test --shard N/2 --log .nf-test-N.log
+	@printf '1\n2\n' | xargs -P 2 -I {} env NFT_WORKDIR=.nf-test/{} nf-test test --shard {}/2 --log .nf-test-{}.log
 else
 	@echo "nf-test is not on PATH: the nf-test files in tests/, modules/ and subworkflows/ were NOT run"
 endif
