@@ -9,7 +9,8 @@ export OMP_NUM_THREADS := 1
 export NXF_ANSI_LOG ?= false
 
 OUTDIR ?= results
-# files of slow tests that take longest are started first: a worker runs a whole file
+# files with tests that run Nextflow; of the slow ones those that take longest are started first: a worker runs a whole file
+PIPELINE = $(shell grep -l mark.pipeline tests/python/test_*.py)
 LONGEST := $(addprefix tests/python/test_,determinism.py pipeline_study.py pipeline_shared.py pipeline_query.py)
 NF_TEST := $(shell PATH="$(PATH)" command -v nf-test 2> /dev/null)
 
@@ -55,7 +56,7 @@ test-models: setup ## golden fixtures of the foundation models: one table, then 
 	@pytest -q tests/python/test_models_*.py
 
 test-pipeline: setup ## tests that run Nextflow and read the results back
-	@pytest -q -n 2 --dist loadfile -m "pipeline and not slow" --durations 15 $$(grep -l mark.pipeline tests/python/test_*.py)
+	@pytest -q -n 2 --dist loadfile -m "pipeline and not slow" --durations 15 $(PIPELINE)
 
 test-nf: setup ## nf-test, when it is on PATH, on two cores
 ifdef NF_TEST
@@ -70,7 +71,7 @@ test-full: export PYTEST_ADDOPTS := --resume
 test-full: setup ## the tests that make test leaves out: references, real data sets, long trainings; takes up where it stopped
 	@pytest -q -n 2 -m "slow and not pipeline" --durations 15
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow and pipeline" --durations 15 \
-		$(LONGEST) $(filter-out $(LONGEST) %test_profiles.py,$(shell grep -l mark.pipeline tests/python/test_*.py))
+		$(LONGEST) $(filter-out $(LONGEST) %/test_profiles.py,$(PIPELINE))
 
 test-slurm: setup ## the pipeline on a real Slurm of one node (needs slurm-wlm and munge); takes up where it stopped
 	@PYTHONPATH=tests:tests/python:bin python -m engines.run_slurm

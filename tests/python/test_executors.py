@@ -29,15 +29,15 @@ process.ext.args = ''
 params {{ {params} }}
 includeConfig '{project}/conf/base.config'
 includeConfig '{project}/conf/executors.config'
-process {{
-    penv = 'smp'
-{executors}
-}}
-executor {{
-    pollInterval      = '200 ms'
-    queueStatInterval = '200 ms'
-    exitReadTimeout   = '1 s'
-}}
+process.penv = 'smp'
+executor.pollInterval = '200 ms'
+{config}
+"""
+#: Nextflow asks for the state of a job at once, and waits a second for its exit status
+SOON = """
+process.executor           = 'slurm'
+executor.queueStatInterval = '200 ms'
+executor.exitReadTimeout   = '1 s'
 """
 #: a task that says which try it is
 LOST = """
@@ -70,18 +70,17 @@ def _submit(folder: Path, parser: str, **asked: str) -> dict[str, str]:
     text = "".join(
         WORKFLOW.format(name=name, accelerator="accelerator 2" if kind else "") for name, (_, kind) in processes.items()
     )
-    executors = "\n".join(
-        f"    withName: {name} {{ executor = '{executor}' }}" for name, (executor, _) in processes.items()
-    )
+    lines = [f"    withName: {name} {{ executor = '{executor}' }}" for name, (executor, _) in processes.items()]
+    config = "\n".join(["process {", *lines, "    withName: HERE { cpus = 4096 }", "}"])
     text += "workflow {\n" + "".join(f"    {name}()\n" for name in processes) + "}\n"
     tools = write_schedulers(folder / "tools")
-    _run(folder, parser, text, f"{executors}\n    withName: HERE {{ cpus = 4096 }}", **asked)
+    _run(folder, parser, text, config, **asked)
     found = submitted(tools)
     assert set(found) == {f"nf-{name}" for name in processes if name != "HERE"}
     return {name.removeprefix("nf-"): lines for name, lines in found.items()}
 
 
-def _run(folder: Path, parser: str, workflow: str, executors: str, **asked: str) -> str:
+def _run(folder: Path, parser: str, workflow: str, config: str, **asked: str) -> str:
     """Run a workflow on the batch systems in ``<folder>/tools``; return what it printed."""
     (folder / "main.nf").write_text(workflow)
     params = {name: asked.get(name) for name in NAMES} | {"on_method_error": "continue"}
@@ -89,7 +88,7 @@ def _run(folder: Path, parser: str, workflow: str, executors: str, **asked: str)
         CONFIG.format(
             project=PROJECT,
             params="\n".join(f"{name} = {'null' if value is None else repr(value)}" for name, value in params.items()),
-            executors=executors,
+            config=config,
         )
     )
     (folder / "assets").mkdir()
@@ -106,7 +105,7 @@ def _run(folder: Path, parser: str, workflow: str, executors: str, **asked: str)
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -161,6 +160,6 @@ def test_limits_of_a_user_and_a_gpu_request_of_a_site_replace_the_defaults(tmp_p
 def test_a_job_that_ends_without_an_exit_status_is_submitted_again(tmp_path: Path) -> None:
     """As one that its scheduler ends before Nextflow's wrapper can write one."""
     tools = write_schedulers(tmp_path / "tools", lost=1)
-    said = _run(tmp_path, "v2", LOST, "    executor = 'slurm'")
+    said = _run(tmp_path, "v2", LOST, SOON)
     assert "try 2" in said and "try 1" not in said, said
     assert len(list(tools.glob("*.txt"))) == 2

@@ -349,9 +349,13 @@ def test_mean_ranks_are_near_the_printed_ones(data):
 
 
 def test_a_method_that_lacks_a_data_set_comes_last():
-    frame = pd.DataFrame({"title": ["a", "b"], "rank_total": [0.9, 0.5], "total_sd": np.nan})
+    frame = pd.DataFrame({"title": ["a", "b"], "total": [0.9, 0.5], "bio": 0.5, "batch": 0.5, "total_other": 0.5})
+    frame["rank_total"], frame["total_sd"] = frame["total"], np.nan
     rows = table_rows(rank_table({"one": frame, "two": frame.iloc[1:]}, Limits()).data)
     assert rows == {"b": ["0.50 (2)", "0.50 (1)", "1.5", "2 of 2"], "a": ["0.90 (1)", "–", "1.0", "1 of 2"]}
+    assert (
+        table_rows(rank_table({"one": frame.assign(rank_total=[0.4, 0.6])}, Limits()).data)["a"][0] == "0.40 (2)"
+    )  # ranked by it
     assert ranks(pd.Series([0.3, np.nan, 0.3, 0.1])).tolist()[::2] == [1, 1]
 
 
