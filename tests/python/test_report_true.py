@@ -74,6 +74,21 @@ def test_the_verdict_stays_where_one_embedding_has_the_cells_of_one_batch(data: 
     assert not any("one batch" in point for point in points) and points[0].startswith("By total, ")
 
 
+@pytest.mark.parametrize(
+    ("value", "p", "said"),
+    [
+        (0.8, 0.01, "a kNN probe finds the batch with AUROC 0.80 (chance 0.50)"),
+        (0.8, float("nan"), "a kNN probe finds the batch with AUROC 0.80 (chance 0.50)"),
+        (0.52, 0.2, "a kNN probe does not find the batch: AUROC 0.52 (chance 0.50)"),
+        (0.41, float("nan"), "a kNN probe does not find the batch: AUROC 0.41 (chance 0.50)"),
+    ],
+)
+def test_a_probe_that_guesses_finds_no_batch(data: ReportData, value: float, p: float, said: str) -> None:
+    probing = data.probing.assign(value=value, baseline_permuted=0.5, p_value=p)
+    (section,) = overview.verdict_sections(data.with_tables(probing=probing))
+    assert f"{said}." in " ".join(section.data.split())
+
+
 def test_new_cells_alone_are_no_failed_preparation(mapped: ReportData) -> None:
     assert overview.describe_run(mapped) == "New cells of 2 data sets, mapped to a reference."
     assert overview.describe_size(mapped, "ifnb") == "200 new cells for the reference atlas/reference."

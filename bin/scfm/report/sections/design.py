@@ -10,6 +10,7 @@ from scfm.report.page.mqc import Section
 from scfm.report.page.tables import table
 from scfm.report.page.templates import render
 from scfm.report.sections.verdict import role_of
+from scfm.report.view.probes import PROBE_ALPHA
 from scfm.report.view.study import CENTRED, RAW, probing_values
 from scfm.text import plural
 
@@ -37,8 +38,6 @@ _SHOWN = 15
 _NAMED = 6
 #: a logistic probe this near to a baseline reads nothing; it has too few permutations for a test
 NEAR = 0.02
-#: a 15-NN probe that permutations reach more often than this is no better than a guess
-ALPHA = 0.05
 _METRICS = (
     ("auroc", "AUROC"),
     ("balanced_accuracy", "balanced accuracy"),
@@ -196,9 +195,11 @@ def _tested(data: "ReportData", dataset: str, target: str) -> list[str]:
     if rows.empty:
         return []
     p = rows.groupby(["method", "correction"])["p_value"].min()
-    low = [data.names.method(*key) for key, value in p.items() if value > ALPHA]
+    low = [data.names.method(*key) for key, value in p.items() if value > PROBE_ALPHA]
     who = _some(low) or "none"
-    return [f"{target.capitalize()}, 15-NN probe no better than guessing (p above {ALPHA:g} by permutation): {who}."]
+    return [
+        f"{target.capitalize()}, 15-NN probe no better than guessing (p above {PROBE_ALPHA:g} by permutation): {who}."
+    ]
 
 
 def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]:

@@ -12,7 +12,8 @@ from scfm.report.page.templates import render
 from scfm.report.sections.design import confounding_sentences
 from scfm.report.sections.verdict import BIOLOGICAL, candidates, role_of, tied, tolerance_of, verdict
 from scfm.report.tables.totals import Limits
-from scfm.report.view.rows import batch_probes, weakest_labels
+from scfm.report.view.probes import batch_probes
+from scfm.report.view.rows import weakest_labels
 from scfm.report.view.summary import summarise
 from scfm.text import plural
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.tables.totals import Limits, default_total
+from scfm.report.view.probes import Probe, batch_probes
 from scfm.report.view.summary import FLOOR_CONTROLS, summarise
 
 if TYPE_CHECKING:
@@ -44,16 +45,6 @@ class Spread:
 
 
 NOTHING = Spread(math.nan, math.nan, math.nan, 0)
-
-
-@dataclass(frozen=True)
-class Probe:
-    """AUROC of a nearest-neighbour probe for the batch (0 to 1, lower is better), and of one trained on permuted
-    batches (chance).
-    """
-
-    value: float
-    chance: float
 
 
 @dataclass(frozen=True)
@@ -225,22 +216,6 @@ def values_and_reasons(rows: "pd.DataFrame", by: str) -> tuple[dict, dict]:
         else:
             reasons[name, tuple(key)] = str(part["reason"].iloc[0]) or "not_defined"
     return values, reasons
-
-
-def batch_probes(data: "ReportData", dataset: str) -> dict[tuple[str, str], Probe]:
-    """Return the nearest-neighbour probe for the batch by method and correction: AUROC, means over folds and seeds."""
-    probing = data.of("probing", dataset)
-    chosen = probing[
-        (probing["target"] == "batch")
-        & (probing["scheme"] == "kfold")
-        & (probing["classifier"] == "knn")
-        & (probing["metric"] == "auroc")
-        & (probing["fold"] == "mean")
-        & (probing["group"] == "all")
-        & (probing["status"] == "ok")
-    ]
-    means = chosen.groupby(["method", "correction"])[["value", "baseline_permuted"]].mean().astype(float)
-    return {key: Probe(float(r["value"]), float(r["baseline_permuted"])) for key, r in means.iterrows()}
 
 
 def label_metric(scores: "pd.DataFrame") -> str:
