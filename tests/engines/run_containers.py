@@ -159,7 +159,7 @@ class Cases:
 
     def _flat(self, name: str, folder: Path) -> Path:
         """Write the file system of an image as one tar."""
-        container = self._call("podman", "create", name).strip()
+        container = self._call("podman", "create", name, "true").strip()
         archive = folder / "flat.tar"
         self._call("podman", "export", "-o", archive, container)
         self._call("podman", "rm", container)

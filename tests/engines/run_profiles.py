@@ -15,8 +15,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from engines.files import mounted
 from engines.suite import Case, run_suite, undisturbed
-from engines.world import mounted
 from helpers_containers import environments_of, images_of
 from helpers_pipeline import PROJECT, copy_project, launch_config, run_pipeline, same_tables
 from helpers_profiles import APART, CLOUDS, IMAGES, QUICK, stub, stub_of_cloud, used_images
