@@ -342,7 +342,7 @@ def test_every_method_has_its_code():
         ),
         ("harmony\tHarmony", "pca\tHarmony", "row 3, column 'name': 'pca' is a duplicate"),
         ("\treads\t", "\treds\t", r"lacks \['reads'\] and has unknown \['reds'\]"),
-        ("pca,obs\tharmonypy", "pca,x\tharmonypy", "row 3, column 'reads': 'x' is not one of"),
+        ("pca,prepared,obs\tharmonypy", "pca,x\tharmonypy", "row 3, column 'reads': 'x' is not one of"),
     ],
 )
 def test_wrong_methods_table_names_row_and_column(tmp_path, old, new, words):
