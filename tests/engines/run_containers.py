@@ -99,6 +99,7 @@ class Cases:
     def build(self, image: str, _: Path) -> str:
         """Build an image from the recipe of the project and compare what is in it with the lock."""
         self._call("bash", PROJECT / "scripts" / "build_images.sh", "images", image)
+        self._call("podman", "image", "prune", "--force")  # the build stage is as large as the image
         name = self._name(image)
         found = _versions(self._call("podman", "run", "--rm", name, "python", "-m", "pip", "list", "--format=freeze"))
         lock = _versions((PROJECT / "requirements" / "all.txt").read_text())
@@ -141,11 +142,8 @@ class Cases:
         (images / "dlcache").mkdir()
         for image in ("core", "harmony", "report"):
             name = self._name(image)
-            flat = self._flat(name, folder)
-            self._call(
-                "ch-convert", "-i", "tar", "-o", "dir", flat, images / "img" / name.replace("/", "%").replace(":", "+")
-            )
-            flat.unlink()
+            target = images / "img" / name.replace("/", "%").replace(":", "+")
+            self._call("ch-convert", "-i", "podman", "-o", "dir", name, target)
         extra = self.extra | {"NXF_CHARLIECLOUD_CACHEDIR": str(images), "USER": "root"}
         run = run_pipeline(folder / "run", "-profile", "test,charliecloud", *RUN, extra=extra, timeout=3000)
         assert run.status == 0, run.log
@@ -156,14 +154,6 @@ class Cases:
         """Names of all images of the recipe."""
         listed = self._call("bash", PROJECT / "scripts" / "build_images.sh", "list")
         return [line.split("\t")[0] for line in listed.splitlines()]
-
-    def _flat(self, name: str, folder: Path) -> Path:
-        """Write the file system of an image as one tar."""
-        container = self._call("podman", "create", name, "true").strip()
-        archive = folder / "flat.tar"
-        self._call("podman", "export", "-o", archive, container)
-        self._call("podman", "rm", container)
-        return archive
 
     def _name(self, image: str) -> str:
         version = re.search(r"^ +version += '(.+)'$", (PROJECT / "nextflow.config").read_text(), re.MULTILINE)

@@ -17,6 +17,8 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from helpers_environments import hiding_environment
+
 PROJECT = Path(__file__).resolve().parents[2]
 #: what Nextflow needs of a checkout
 PARTS = [
@@ -59,11 +61,15 @@ class Run:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a run: the project's own tools first, then the ``PATH`` of ``extra``; the v2 parser."""
+    """The environment of a run: the project's own tools first, then the ``PATH`` of ``extra``; the v2 parser.
+
+    Every task imports what the environment of its process has, and nothing else of what is installed here.
+    """
     extra = dict(extra or {})
     paths = [str(PROJECT / ".tools" / "bin"), str(PROJECT / ".venv" / "bin"), extra.pop("PATH", os.environ["PATH"])]
     return (
         os.environ
+        | hiding_environment()
         | extra
         | {
             "PATH": os.pathsep.join(paths),

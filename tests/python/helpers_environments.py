@@ -1,0 +1,78 @@
+"""Which installed packages the environment of a process lacks, by its file and what those packages require."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).resolve().parents[2]
+#: part of every environment
+ALWAYS = ("pip", "setuptools")
+HOOK = Path(__file__).parent / "own_packages"
+
+
+def environment_files() -> dict[str, Path]:
+    """The environment of every process: of its module, under each name it is included by, or of conf/methods.config."""
+    found = {}
+    for module in sorted((PROJECT / "modules" / "local").rglob("main.nf")):
+        name = re.search(r"^process (\w+)", module.read_text(), re.MULTILINE)
+        assert name is not None, module
+        found[name[1]] = module.with_name("environment.yml")
+    for workflow in sorted((PROJECT / "subworkflows").rglob("main.nf")):
+        for name, alias in re.findall(r"include \{ (\w+) as (\w+) +\}", workflow.read_text()):
+            found[alias] = found.get(name, Path())
+    for block in (PROJECT / "conf" / "methods.config").read_text().split("withName: ")[1:]:
+        own = re.search(r'^ +conda += "\$\{projectDir\}/([^"]+)"$', block, re.MULTILINE)
+        if own is not None:
+            found[block.split(" ")[0]] = PROJECT / own[1]
+    return found
+
+
+def with_requirements(packages: list[str]) -> set[str]:
+    """Canonical names of packages and of all that they require here; of one that is not installed, its name alone."""
+    found: set[tuple[str, str]] = set()
+    left = [Requirement(package) for package in packages]
+    while left:
+        wanted = left.pop()
+        for extra in ("", *wanted.extras):
+            key = (canonicalize_name(wanted.name), extra)
+            if key in found:
+                continue
+            found.add(key)
+            try:
+                lines = distribution(wanted.name).requires or []
+            except PackageNotFoundError:
+                continue
+            needs = (Requirement(line) for line in lines)
+            left += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return {name for name, _ in found}
+
+
+@cache
+def hidden_packages() -> dict[str, list[str]]:
+    """The installed top-level modules that the environment of each process lacks."""
+    owners = {name: {canonicalize_name(o) for o in by} for name, by in packages_distributions().items()}
+    by_file: dict[Path, list[str]] = {}
+    found = {}
+    for process, file in environment_files().items():
+        if file not in by_file:
+            pinned = re.findall(r"^ *- ([\w.-]+)==", file.read_text(), re.MULTILINE)
+            has = with_requirements([*pinned, *ALWAYS])
+            by_file[file] = sorted(name for name, by in owners.items() if not by & has)
+        found[process] = by_file[file]
+    return found
+
+
+@cache
+def hiding_environment() -> dict[str, str]:
+    """Variables that hide from every task of a run what its own environment lacks."""
+    with NamedTemporaryFile("w", prefix="scfm-hidden-", suffix=".json", delete=False) as file:
+        json.dump(hidden_packages(), file)
+    return {"SCFM_HIDDEN_PACKAGES": file.name, "PYTHONPATH": str(HOOK)}

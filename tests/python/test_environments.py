@@ -1,0 +1,54 @@
+"""A process can import the packages of its own environment and no others, in every run of these tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from helpers_environments import environment_files, hidden_packages, hiding_environment
+from helpers_pipeline import PROJECT
+
+IMPORT = "import sys, {module}; print(sys.modules['{module}'].__name__)"
+
+
+def imports(module: str, process: str) -> subprocess.CompletedProcess[str]:
+    """Import a module as a task of a process does."""
+    return subprocess.run(
+        [sys.executable, "-c", IMPORT.format(module=module), "--process", f"SCFMBENCH:MAKE_EMBEDDINGS:{process}"],
+        env=os.environ | hiding_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_process_has_a_file_of_its_environment() -> None:
+    absent = {process: file for process, file in environment_files().items() if not file.is_file()}
+    assert absent == {}
+    assert environment_files()["HARMONY"].name == "harmony.yml"
+
+
+def test_what_a_package_requires_is_there_and_what_others_require_is_not() -> None:
+    hidden = hidden_packages()
+    assert not {"harmonypy", "anndata", "scipy", "pandas", "dateutil"} & set(hidden["HARMONY"])
+    assert {"torch", "igraph", "sklearn", "pytest"} <= set(hidden["HARMONY"])
+    assert {"anndata", "h5py", "scipy"} <= set(hidden["CONTROL"]) and "numpy" not in hidden["CONTROL"]
+
+
+@pytest.mark.parametrize(("module", "process", "found"), [("h5py", "HARMONY", True), ("h5py", "CONTROL", False)])
+def test_a_task_finds_the_packages_of_its_process(module: str, process: str, found: bool) -> None:
+    done = imports(module, process)
+    assert (done.returncode == 0) is found, done.stderr
+    assert found or "No module named 'h5py'" in done.stderr
+
+
+def test_a_process_without_an_environment_is_an_error() -> None:
+    done = imports("json", "NOBODY")
+    assert done.returncode == 1 and "No environment is known of the process NOBODY." in done.stderr
+
+
+def test_the_hook_lies_where_no_other_module_is_found() -> None:
+    assert [path.name for path in (PROJECT / "tests" / "python" / "own_packages").glob("*.py")] == ["sitecustomize.py"]
