@@ -65,6 +65,50 @@ def test_the_sidecar_tells_how_far_bf16_is(cases, tmp_path) -> None:
     assert sidecar["device"] == "cuda" and sidecar["peak_gpu_mb"] > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("lengths", [[40, 40, 40], [1, 70, 33], [50]], ids=str)
+@pytest.mark.parametrize("heads", [2, 3], ids=lambda n: f"width-{48 // n}")
+@pytest.mark.parametrize("plain", [1, 1000], ids=lambda n: f"plain-from-{n}")
+def test_attention_equals_the_long_way(dtype, lengths, heads, plain, monkeypatch) -> None:
+    import scfm.models.core.attention
+    from scfm.models.core.attention import attention
+    from scfm.models.core.segments import Segments
+
+    monkeypatch.setattr(scfm.models.core.attention, "_PLAIN_TOKENS", plain)
+    torch.manual_seed(0)
+    fewer = [max(1, n - 7) for n in lengths]  # keys without padding, as of Nicheformer
+    for q_lengths, k_lengths in ((lengths, lengths), (lengths, fewer), ([1] * len(lengths), lengths)):
+        segments = Segments(q_lengths, "cuda"), Segments(k_lengths, "cuda")
+        q, k, v = (torch.randn(s.total, 48, device="cuda", dtype=dtype) for s in (segments[0], *segments[1:] * 2))
+        found = attention(q, k, v, *segments, heads=heads)
+        for i, part in enumerate(found.split(q_lengths)):
+            one = [
+                x.split(n)[i].double().unflatten(1, (heads, -1)).transpose(0, 1)
+                for x, n in ((q, q_lengths), (k, k_lengths), (v, k_lengths))
+            ]
+            slow = torch.nn.functional.scaled_dot_product_attention(*one).transpose(0, 1).flatten(1)
+            assert (part - slow).norm() / slow.norm() < {torch.float32: 1e-6, torch.bfloat16: 6e-3}[dtype]
+
+
+def test_parts_in_bf16_equal_those_in_float32() -> None:
+    from scfm.models.core.linear import Linear, Norm
+    from scfm.models.core.segments import Segments
+
+    torch.manual_seed(0)
+    x = torch.randn(300, 64, device="cuda")
+    layer = Linear(torch.randn(96, 64, device="cuda") / 8, torch.randn(96, device="cuda"))
+    assert torch.equal(layer(x, "relu"), layer(x).relu())
+    short = Linear(layer.weight.bfloat16(), layer.bias.bfloat16())
+    torch.testing.assert_close(short(x.bfloat16(), "relu").float(), layer(x, "relu"), atol=0.05, rtol=0.01)
+    norm = Norm(torch.rand(64, device="cuda") + 0.5, torch.randn(64, device="cuda"), 1e-5)
+    assert norm(x.bfloat16()).dtype == torch.bfloat16
+    torch.testing.assert_close(norm(x.bfloat16()).float(), norm(x), atol=0.03, rtol=0.01)
+    segments, parts = Segments([100, 150, 50], "cuda"), x.split([100, 150, 50])
+    torch.testing.assert_close(segments.mean(x), torch.stack([p.mean(0) for p in parts]))
+    assert torch.equal(segments.mean(x), segments.mean(x))
+    assert torch.equal(segments.max(x), torch.stack([p.amax(0) for p in parts]))
+
+
 def test_a_gpu_that_is_too_small_for_a_batch_gets_smaller_ones(caplog) -> None:
     cases = next(c for c in CASES if c.model == "scgpt")
     model = cases.load(device="cuda")
