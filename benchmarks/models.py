@@ -61,7 +61,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=3, help="alternations; one more, not counted, warms up tokenisers and GPUs"
     )
-    parser.add_argument("--batch_tokens", type=int, help="padded tokens per batch (ours; by device where not given)")
+    parser.add_argument(
+        "--batch_tokens", type=int, help="padded tokens per batch (ours; by device and precision where not given)"
+    )
     parser.add_argument(
         "--accuracy",
         action="store_true",

@@ -132,6 +132,7 @@ class Ours:
         other = type(self)(self.spec | {"device": device, "precision": precision, "batch_tokens": None}, self.adata)
         for side in (self, other):
             side.first = next(side.counts.chunks(cells))
+            side.tokens = side.runner.tokenize(side.first)
         return {"reference": f"{device} {precision}"} | apart(self.forward(), other.forward())
 
 
