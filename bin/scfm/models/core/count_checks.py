@@ -1,4 +1,4 @@
-"""What a model refuses to take for counts, and what it warns of."""
+"""Check of the counts that a model is given: errors, and warnings for the sidecar."""
 
 from __future__ import annotations
 
