@@ -11,6 +11,7 @@ datasets, einops, local_attention, torchmetrics, pytorch_lightning, numba). Exam
 
     python benchmarks/models.py --models all --json models_benchmark.json
     python benchmarks/models.py --models scgpt,uce --official clones --official_python venv/bin/python --rounds 3
+    python benchmarks/models.py --models all --device cuda --precision bf16 --accuracy --json gpu.json
 
 Times are medians over rounds, per cell; CPU is the process time, which a busy machine disturbs less than wall time.
 """
@@ -36,6 +37,10 @@ from models_worker import VOCABULARY, make_weights  # noqa: E402
 
 #: cells of a forward pass on one CPU thread where --cells is not given: about ten seconds of the official code
 CELLS = {"scfoundation": 3, "uce": 8, "nicheformer": 8, "geneformer-v2": 4, "genecompass": 4}
+#: cells of a forward pass on a GPU where --cells is not given: several batches of every model
+GPU_CELLS = 512
+#: cells whose rows are compared with those of the CPU, and with those of the same device in float32
+CPU_COMPARED, COMPARED = 4, 256
 
 #: models whose official code models_official.py can call (GeneCompass asks for transformers 4.30 and is not done)
 HAVE_OFFICIAL = set(VOCABULARY) - {"genecompass"}
@@ -54,9 +59,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token_cells", type=int, default=256, help="cells of a tokenising pass")
     parser.add_argument("--median_genes", type=float, default=2000, help="median of detected genes per cell")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="alternations; one more, not counted, warms up tokenisers"
+        "--rounds", type=int, default=3, help="alternations; one more, not counted, warms up tokenisers and GPUs"
     )
-    parser.add_argument("--batch_tokens", type=int, help="padded tokens per batch (ours; by device where not given)")
+    parser.add_argument(
+        "--batch_tokens", type=int, help="padded tokens per batch (ours; by device and precision where not given)"
+    )
+    parser.add_argument(
+        "--accuracy",
+        action="store_true",
+        help=f"compare our rows with float32 rows: bf16 with the same device ({COMPARED} cells), a GPU in fp32 with the"
+        f" CPU ({CPU_COMPARED} cells)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, metavar="DIR", help="keep the random weights here for the next run")
     parser.add_argument("--official", type=Path, metavar="DIR", help="folder with clones of the official repositories")
@@ -64,6 +77,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     args = parser.parse_args(argv)
     args.names = list(VOCABULARY) if args.models == "all" else args.models.split(",")
+    if args.cells is None and args.device == "cuda":
+        args.cells = GPU_CELLS
+    args.token_cells = max(args.token_cells, args.cells or 0)
     if unknown := [n for n in args.names if n not in VOCABULARY]:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(VOCABULARY)}")
     return args
@@ -127,6 +143,7 @@ def measure(name: str, args: argparse.Namespace, weights: Path, scratch: Path) -
         "median_genes": args.median_genes,
         "seed": args.seed,
         "batch_tokens": args.batch_tokens,
+        "references": references(args),
         "official": str(args.official) if args.official else None,
     }
     found: dict[str, Any] = {"model": name, "sides": {}}
@@ -141,18 +158,29 @@ def measure(name: str, args: argparse.Namespace, weights: Path, scratch: Path) -
         except RuntimeError as error:
             found["sides"][side] = {"error": str(error)}
     times: dict[str, dict[str, list[dict]]] = {side: {"tokenize": [], "forward": []} for side in workers}
+    warm = ("tokenize", "forward") if args.device == "cuda" else ("tokenize",)
     for turn in range(args.rounds + 1):
         for order in ("tokenize", "forward"):
             for side, worker in workers.items():
-                if turn or order == "tokenize":
+                if turn or order in warm:
                     times[side][order].append(worker.ask(order))
     for side, worker in workers.items():
-        times[side]["tokenize"].pop(0)
+        for order in warm:
+            times[side][order].pop(0)
         found["sides"][side] = worker.facts | {k: summary(v) for k, v in times[side].items()} | {"rounds": times[side]}
     found["agreement"] = compare(scratch, name)
     for side, worker in workers.items():
         found["sides"][side] |= worker.close()
     return found
+
+
+def references(args: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Return what our rows are compared with: device, precision, number of cells."""
+    if not args.accuracy or (args.device, args.precision) == ("cpu", "fp32"):
+        return []
+    if args.precision == "bf16":
+        return [(args.device, "fp32", min(COMPARED, args.token_cells))]
+    return [("cpu", "fp32", CPU_COMPARED)]
 
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -217,6 +245,13 @@ def ceiling(found: dict[str, Any]) -> str:
         f"{found['model']}: {flop / 1e9:.4g} GFLOP per cell at {flop / ours['forward']['wall'] / 1e9:.4g} GFLOP/s, "
         f"{flop / ours['forward']['wall'] / best:.0%} of the fastest matrix product here ({best / 1e9:.4g} GFLOP/s)"
     )
+    if ours["peak_gpu_mb"] is not None:
+        text += f"; batches of {ours['batch_tokens']:,} tokens, {ours['peak_gpu_mb']:,.0f} MB of GPU memory"
+    for known in ours["accuracy"]:
+        text += (
+            f"; {known['cells']} rows against {known['reference']}: lowest cosine {known['cosine_min']:.7f}, median"
+            f" {known['cosine_median']:.7f}, largest relative difference {known['max_relative']:.1e}"
+        )
     if "forward" in official:
         text += f"; were everything as fast, the ratio would be {official['forward']['wall'] * best / flop:.2f}x"
     return text
@@ -245,11 +280,10 @@ def main() -> None:
                 setting = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()} | versions_of(
                     ["torch", "numpy", "anndata"]
                 )
-                args.json.write_text(
-                    json.dumps(
-                        {"settings": setting, "cpu": torch.backends.cpu.get_cpu_capability(), "models": every}, indent=1
-                    )
-                )
+                device = {"cpu": torch.backends.cpu.get_cpu_capability()}
+                if args.device == "cuda":
+                    device["gpu"] = torch.cuda.get_device_name()
+                args.json.write_text(json.dumps({"settings": setting} | device | {"models": every}, indent=1))
             head = ["model", "side", "tokens", "cells/s", "forward ms", "cpu ms", "tokenise ms", "cpu ms", "peak MB"]
             show([head, *lines_of(every[-1])])
             if limit := ceiling(every[-1]):

@@ -99,6 +99,7 @@ class Ours:
         from scfm.models.core.reader import counts_of
         from scfm.models.core.runner import Runner, RunOptions, prepare
 
+        self.spec, self.adata = spec, adata
         model = VOCABULARY[spec["name"]][0]
         how = {"gene_column": "ensembl_id"} if model in ("nicheformer", "genecompass", "cellplm") else {}
         self.model = load_model(model, spec["weights"], device=spec["device"], precision=spec["precision"], **how)
@@ -119,8 +120,20 @@ class Ours:
         return self.runner.embed_chunk(self.first, self.tokens).embedding
 
     def facts(self) -> dict[str, Any]:
-        """Return mean tokens per cell and the width of a row."""
-        return {"tokens_per_cell": round(float(self.tokens.lengths.mean()), 1), "dims": self.model.n_dims}
+        """Return mean tokens per cell, the width of a row and the padded tokens of a batch."""
+        return {
+            "tokens_per_cell": round(float(self.tokens.lengths.mean()), 1),
+            "dims": self.model.n_dims,
+            "batch_tokens": self.runner.budget,
+        }
+
+    def compared_with(self, device: str, precision: str, cells: int) -> dict[str, Any]:
+        """Compare the rows of the first cells with those that another device or precision gives."""
+        other = type(self)(self.spec | {"device": device, "precision": precision, "batch_tokens": None}, self.adata)
+        for side in (self, other):
+            side.first = next(side.counts.chunks(cells))
+            side.tokens = side.runner.tokenize(side.first)
+        return {"reference": f"{device} {precision}"} | apart(self.forward(), other.forward())
 
 
 class OursAcrossCells(Ours):
@@ -136,17 +149,46 @@ class OursAcrossCells(Ours):
         return np.concatenate([part.embedding for part in self.model.stream(self.counts, self.runner)])
 
 
+def apart(rows: "np.ndarray", exact: "np.ndarray") -> dict[str, float]:
+    """Return how far rows are from exact ones: cosine, and length of the difference over length of the exact row."""
+    import numpy as np
+
+    rows, exact = (x.astype(np.float64) for x in (rows, exact))
+    length = np.linalg.norm(exact, axis=1)
+    cosine = (rows * exact).sum(1) / (np.linalg.norm(rows, axis=1) * length)
+    return {
+        "cells": len(rows),
+        "cosine_min": float(cosine.min()),
+        "cosine_median": float(np.median(cosine)),
+        "max_difference": float(np.abs(rows - exact).max()),
+        "max_relative": float((np.linalg.norm(rows - exact, axis=1) / length).max()),
+    }
+
+
 def operations(call: Any) -> tuple[Any, float]:
     """Return what a call returns, with the floating point operations of its matrix products and attention (PyTorch's
-    counter, which lacks oneDNN's product).
+    counter, which lacks oneDNN's product, the product with an activation and, in some versions, packed attention).
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    import torch.nn.attention.varlen
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
     def packed(x: Any, *_: Any, out_shape: Any, **__: Any) -> int:
         return 2 * x[0] * x[1] * out_shape[1]
 
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: packed}) as counter:
+    def activated(_: Any, x: Any, *__: Any, out_shape: Any, **___: Any) -> int:
+        return 2 * x[0] * x[1] * out_shape[1]
+
+    def ragged(*tensors: Any, **how: Any) -> int:
+        return flop_registry[torch.ops.aten._flash_attention_forward](*tensors, **how)
+
+    ragged._get_raw = True  # it reads the lengths of the cells, not only shapes
+    mapping = {
+        torch.ops.mkldnn._linear_pointwise: packed,
+        torch.ops.aten._addmm_activation: activated,
+        torch.ops.torch_attn._varlen_attn: ragged,
+    }
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         found = call()
     return found, float(counter.get_total_flops())
 
@@ -221,6 +263,7 @@ def serve(spec: dict[str, Any], reply: Any) -> None:
     gpu = torch.cuda.max_memory_allocated() / 2**20 if spec["device"] == "cuda" else None
     last = {"peak_rss_mb": peak_mb(), "peak_gpu_mb": gpu}
     if spec["side"] == "ours":
+        last["accuracy"] = [side.compared_with(*reference) for reference in spec["references"]]
         found, flop = operations(side.forward)
         last |= {
             "flop_per_cell": flop / len(found),

@@ -27,14 +27,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--precision",
         choices=["fp32", "bf16"],
         default="fp32",
-        help="of the linear layers; norms and softmax stay fp32",
+        help="of the linear layers; norms and softmax are computed in fp32",
     )
     parser.add_argument(
         "--batch_tokens",
         type=int,
         default=None,
         metavar="N",
-        help="padded tokens per batch (by device where not given)",
+        help="padded tokens per batch (by device and precision where not given)",
     )
     parser.add_argument("--chunk_cells", type=int, default=1024, metavar="N", help="cells read and tokenised at once")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random draws and of random weights")

@@ -127,11 +127,10 @@ class ModelCases:
         return DATA / self.fixture
 
     def load(self, weights: Path | None = None, **more: Any) -> "EmbeddingModel":
-        """Load the model on the CPU with the deterministic settings."""
+        """Load the model with the deterministic settings, on the CPU where no ``device`` is named."""
         how = {k: more.pop(k) for k in ("precision", "seed", "random_init") if k in more}
-        return load_model(
-            self.model, weights or self.folder, device="cpu", **how, **{**GOLDEN_SETTINGS, **self.settings, **more}
-        )
+        how["device"] = more.pop("device", "cpu")
+        return load_model(self.model, weights or self.folder, **how, **{**GOLDEN_SETTINGS, **self.settings, **more})
 
 
 def cases_of(model: str) -> ModelCases:
@@ -169,22 +168,24 @@ def read_expected(fixture: str) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far a release is from the official code."""
+    """How far a release is from the official code: largest absolute difference, lowest cosine of a row."""
 
     model: str
     release: str
     difference: float
+    cosine: float
     tokens_equal: bool | None
     unequal: tuple[str, ...]
 
 
-def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
+def run_golden(cases: ModelCases, golden: Golden, *, device: str = "cpu", precision: str = "fp32") -> Outcome:
     """Run a release; compare tokens exactly and rows by the largest absolute difference."""
     fixture = golden.fixture or cases.fixture
     expected, adata = read_expected(fixture), read_input(fixture)
     if golden.change_input:
         adata = golden.change_input(adata)
-    model = load_model(cases.model, DATA / fixture, device="cpu", **{**GOLDEN_SETTINGS, **golden.settings})
+    how = {"device": device, "precision": precision}
+    model = load_model(cases.model, DATA / fixture, **how, **{**GOLDEN_SETTINGS, **golden.settings})
     if golden.patch:
         golden.patch(model)
     frame = model.embed(adata, min_gene_overlap=0.0)
@@ -192,7 +193,7 @@ def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
     ids = expected_ids(expected, adata, len(wanted), golden.cell_ids)
     unequal: list[str] = []
     if golden.tokens:
-        model = load_model(cases.model, DATA / fixture, device="cpu", **{**GOLDEN_SETTINGS, **golden.settings})
+        model = load_model(cases.model, DATA / fixture, **how, **{**GOLDEN_SETTINGS, **golden.settings})
         if golden.patch:
             golden.patch(model)
         for what, found, right in golden.tokens(model, tokens_of(model, adata), expected):
@@ -201,14 +202,24 @@ def run_golden(cases: ModelCases, golden: Golden) -> Outcome:
     compared = [i for i, c in enumerate(ids) if c not in golden.no_row]
     ids = [ids[i] for i in compared]
     wrong = [c for c in ids if c not in frame.index] + [c for c in golden.no_row if c in frame.index]
-    difference = float("inf") if wrong else float(np.abs(frame.loc[ids].to_numpy() - wanted[compared]).max())
+    difference, cosine = float("inf"), float("nan")
+    if not wrong:
+        found, wanted = frame.loc[ids].to_numpy(), wanted[compared]
+        difference, cosine = float(np.abs(found - wanted).max()), float(cosines(found, wanted).min())
     return Outcome(
         cases.model,
         f"{fixture}: {golden.release}" if golden.fixture else golden.release,
         difference,
+        cosine,
         not unequal if golden.tokens else None,
         tuple(unequal),
     )
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row of one matrix with that of another."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 def expected_ids(expected: Mapping[str, np.ndarray], adata: "anndata.AnnData", n: int, key: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from models_cases_cellplm import CASES, RUNS, SEED
-from models_contract import assert_close, copy_fixture, embed, read_expected, read_input, tokens_of
+from models_contract import assert_close, copy_fixture, embed, read_expected, read_input, run_golden, tokens_of
 from scfm.errors import ScfmError
 from scfm.models.cellplm import parts
 from scfm.models.core.reader import Chunk, counts_of
@@ -149,6 +149,11 @@ def slow_layer(x: np.ndarray, raw: dict, heads: int) -> np.ndarray:
     x = x + linear(slow_flow(expit(q), expit(k), v, heads), "out")
     hidden = linear(norm(x, "norm2"), "up")
     return x + linear(0.5 * hidden * (1 + erf(hidden / np.sqrt(2))), "down")
+
+
+def test_bf16_chooses_the_same_clusters() -> None:
+    golden = next(g for g in CASES.golden if g.release == "tiny_gmvae, argmax_batch_bs")
+    assert run_golden(CASES, golden, precision="bf16").cosine > 0.999
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,9 @@ def test_pooling_over_segments() -> None:
     torch.testing.assert_close(segments.max(x), torch.stack([p.amax(0) for p in parts]))
     assert segments.positions.tolist() == [0, 1, 0, 1, 2, 0] and segments.cell.tolist() == [0, 0, 1, 1, 1, 2]
     assert segments.slots.tolist() == [0, 1, 3, 4, 5, 6]
+    for reduced in (segments.mean, segments.max):
+        with pytest.raises(ValueError, match="7 rows for cells of 6 tokens"):
+            reduced(torch.randn(7, 5))
 
 
 # ---- checkpoints and pickles -----------------------------------------------------------------------------------------
@@ -525,6 +528,38 @@ def test_out_of_gpu_memory_halves_the_budget_and_goes_on(monkeypatch, caplog) ->
     monkeypatch.setattr(model, "forward", no_gpu)
     with pytest.raises(ResourceError, match="too little memory for a single cell"):
         model.embed(adata)
+
+
+def test_a_batch_is_begun_before_the_rows_of_the_one_before_are_fetched(monkeypatch) -> None:
+    from scfm.models.core.runner import Runner
+
+    events, begin, fetch = [], Runner.begin_batch, Runner.fetch
+
+    def begun(self, found, rows):
+        events.append(("begin", tuple(rows)))
+        return begin(self, found, rows)
+
+    def fetched(self, rows, out):
+        events.append(("fetch", tuple(rows)))
+        return fetch(self, rows, out)
+
+    model, adata = _tiny()
+    wanted = model.embed(adata)
+    monkeypatch.setattr(Runner, "begin_batch", begun)
+    monkeypatch.setattr(Runner, "fetch", fetched)
+    found = model.embed(adata, batch_tokens=300)
+    assert np.abs(found.to_numpy() - wanted.to_numpy()).max() < 1e-6
+    batches = [rows for what, rows in events if what == "begin"]
+    assert len(batches) > 2 and [rows for what, rows in events if what == "fetch"] == batches
+    assert events[:4] == [("begin", batches[0]), ("begin", batches[1]), ("fetch", batches[0]), ("begin", batches[2])]
+
+
+def test_float32_is_not_dropped_to_a_shorter_type() -> None:
+    import torch
+
+    torch.set_float32_matmul_precision("high")  # as some images and notebooks do
+    _tiny()
+    assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_chunks_tokenised_ahead_are_those_tokenised_in_turn(monkeypatch) -> None:

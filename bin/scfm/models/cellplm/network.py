@@ -44,7 +44,10 @@ class CellPLMNetwork(EmbeddingModel):
             return
         at += "inference."
         k = self.n_clusters
-        self.logits = read_linear(checkpoint, [f"{at}inference_qyx.0.logits"], k, h, place)
+        # the highest of these logits chooses a cluster, and rounded ones would choose another
+        self.logits = read_linear(
+            checkpoint, [f"{at}inference_qyx.0.logits"], k, h, lambda tensor: place(tensor, is_norm=True)
+        )
         inner = checkpoint.take(f"{at}inference_qzyx.0.bias", ANY).shape[0]
         self.joint = read_linear(checkpoint, [f"{at}inference_qzyx.0"], inner, h + k, place)
         self.mean = read_linear(checkpoint, [f"{at}inference_qzyx.2.mu"], z, inner, place)

@@ -44,7 +44,7 @@ class EmbeddingModel(ABC):
     device
         ``cpu``, ``cuda`` or ``auto`` (a GPU where there is one).
     precision
-        ``fp32`` or ``bf16`` (linear layers in bf16; norms and softmax stay float32).
+        ``fp32`` or ``bf16`` (linear layers in bf16; norms and softmax are computed in float32).
     seed
         Seed of everything random: draws of the tokeniser (keyed by cell id) and random weights.
     random_init
@@ -97,6 +97,8 @@ class EmbeddingModel(ABC):
             raise ScfmError(f"precision '{precision}' is not one of fp32, bf16.")
         self.precision = precision
         self.dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        # some images (NVIDIA's) and notebooks let float32 products drop to TF32, which keeps 10 bits of 23
+        torch.set_float32_matmul_precision("highest")
         self.seed = seed
         self.random_init = random_init
         self.messages: list[dict] = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from scfm.errors import ResourceError, ScfmError
 from scfm.models.core.batch import Batch
+from scfm.models.core.count_checks import check_counts
 from scfm.models.core.genes import check_overlap
 from scfm.models.core.shards import no_row_warning
 from scfm.models.core.tokens import Tokens, plan_batches
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: padded tokens per batch where the user gives none
-DEFAULT_BATCH_TOKENS = {"cpu": 8192, "cuda": 131072}
+#: padded tokens per batch where the user gives none. On a GPU in float32 fewer are faster, as its attention is padded;
+#: docs/performance.md has time and memory by number
+DEFAULT_BATCH_TOKENS = {
+    ("cpu", "fp32"): 8192,
+    ("cpu", "bf16"): 8192,
+    ("cuda", "fp32"): 32768,
+    ("cuda", "bf16"): 131072,
+}
 #: cells tokenised at once
 TOKEN_BLOCK = 128
 
@@ -40,7 +47,7 @@ class RunOptions:
     Attributes
     ----------
     batch_tokens
-        Padded tokens per batch; None = by device.
+        Padded tokens per batch; None = by device and precision.
     chunk_cells
         Cells read and tokenised at once.
     min_gene_overlap
@@ -87,7 +94,7 @@ class Runner:
     def __init__(self, model: "EmbeddingModel", options: RunOptions) -> None:
         self.model = model
         self.options = options
-        self.budget = options.batch_tokens or DEFAULT_BATCH_TOKENS[model.device.type]
+        self.budget = options.batch_tokens or DEFAULT_BATCH_TOKENS[model.device.type, model.precision]
         if self.budget < 1 or options.chunk_cells < 1:
             raise ScfmError("batch_tokens and chunk_cells must be at least 1.")
 
@@ -119,35 +126,51 @@ class Runner:
         return Part(chunk.cell_ids[rows], values[rows], [(str(chunk.cell_ids[i]), reasons[i]) for i in sorted(reasons)])
 
     def run_batches(self, tokens: Tokens, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (rows, values) batch by batch; out of GPU memory halves the budget and goes on with what is left."""
+        """Yield (rows, values) batch by batch; out of GPU memory halves the budget and goes on with what is left.
+
+        A batch is begun before the values of the one before it are fetched, so that a GPU does not wait for us.
+        """
         import torch
 
         todo = plan_batches(tokens.lengths, rows, self.budget)
+        begun: tuple[np.ndarray, torch.Tensor] | None = None
         while todo:
-            batch_rows = todo[0]
             try:
-                values = self.run_batch(tokens, batch_rows)
+                following = todo[0], self.begin_batch(tokens, todo[0])
             except torch.cuda.OutOfMemoryError as error:
-                if len(batch_rows) == 1:
-                    raise ResourceError(
-                        "The GPU has too little memory for a single cell of"
-                        f" {plural(int(tokens.lengths[batch_rows[0]]), 'token')}: {error}"
-                    ) from error
-                self.budget = max(1, min(self.budget, int(tokens.lengths[batch_rows].max()) * len(batch_rows)) // 2)
-                log.warning("out of GPU memory: going on with at most %d tokens per batch", self.budget)
-                torch.cuda.empty_cache()
-                todo = plan_batches(tokens.lengths, np.concatenate(todo), self.budget)
+                todo = self._with_less(tokens, todo, error)
                 continue
             todo.pop(0)
-            yield batch_rows, values
+            if begun is not None:
+                yield begun[0], self.fetch(*begun)
+            begun = following
+        if begun is not None:
+            yield begun[0], self.fetch(*begun)
 
-    def run_batch(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of one batch, shape (len(rows), n_dims), float32."""
+    def _with_less(self, tokens: Tokens, todo: list[np.ndarray], error: Exception) -> list[np.ndarray]:
+        """Halve the budget after the first of the batches did not fit; return the batches of what is left."""
+        import torch
+
+        longest, n = int(tokens.lengths[todo[0]].max()), len(todo[0])
+        if n == 1:
+            raise ResourceError(
+                f"The GPU has too little memory for a single cell of {plural(longest, 'token')}: {error}"
+            ) from error
+        self.budget = max(1, min(self.budget, longest * n) // 2)
+        log.warning("out of GPU memory: going on with at most %d tokens per batch", self.budget)
+        torch.cuda.empty_cache()
+        return plan_batches(tokens.lengths, np.concatenate(todo), self.budget)
+
+    def begin_batch(self, tokens: Tokens, rows: np.ndarray) -> "torch.Tensor":
+        """Return the rows of one batch, shape (len(rows), n_dims), float32; a GPU may still be computing them."""
         import torch
 
         with torch.inference_mode():
-            out = self.model.forward(to_batch(tokens.take(rows), self.model.device))
-        values = out.float().cpu().numpy()
+            return self.model.forward(to_batch(tokens.take(rows), self.model.device)).float()
+
+    def fetch(self, rows: np.ndarray, out: "torch.Tensor") -> np.ndarray:
+        """Return the rows of a batch that was begun, as an array."""
+        values = out.cpu().numpy()
         if values.shape != (len(rows), self.model.n_dims):
             raise RuntimeError(
                 f"{self.model.name}: forward gave {values.shape}, expected {(len(rows), self.model.n_dims)}"
@@ -164,11 +187,11 @@ def to_batch(tokens: Tokens, device: "torch.device | str") -> Batch:
     """Turn tokens into tensors on a device."""
     import torch
 
-    from scfm.models.core.segments import Segments
+    from scfm.models.core.segments import Segments, on_device
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         kind = np.int64 if array.dtype.kind in "iu" else np.float32 if array.dtype.kind == "f" else array.dtype
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=kind)).to(device)
+        return on_device(torch.from_numpy(np.ascontiguousarray(array, dtype=kind)), device)
 
     return Batch(
         Segments(tokens.lengths.tolist(), device),
@@ -215,47 +238,6 @@ class _Alternatives(dict):
             known = model.map_genes(counts.gene_names(column), scan.cells_per_gene).known
             self[column] = float((known & scan.detected).sum() / max(1, scan.detected.sum()))
         return iter(list(self.keys()))
-
-
-def check_counts(model: "EmbeddingModel", counts: "Counts", scan: "Scan") -> None:
-    """Refuse negative, infinite and (where the model needs counts) fractional values, with a sentence."""
-    hint = ""
-    if "counts" in counts.layers and model.settings.input_layer != "counts":
-        hint = " The file has a layer 'counts': use --set input_layer=counts."
-    facts = scan.facts
-    if facts.n_nan or facts.n_infinite:
-        raise ScfmError(
-            f"{counts.name}: {plural(facts.n_nan + facts.n_infinite, 'value')} of {facts.n_stored:,} are NaN or"
-            f" infinite; expected counts.{hint}"
-        )
-    if facts.n_large:
-        raise ScfmError(
-            f"{counts.name}: {plural(facts.n_large, 'value')} of {facts.n_stored:,} are above 16,777,216 (up to"
-            f" {facts.maximum:.4g}), more than single precision holds exactly; expected counts.{hint}"
-        )
-    if facts.n_negative:
-        raise ScfmError(
-            f"{counts.name}: {plural(facts.n_negative, 'value')} of {facts.n_stored:,} are negative; expected counts,"
-            f" not scaled data.{hint}"
-        )
-    rule = model.settings.fractional if model.settings.fractional != "auto" else model.fractional
-    if not facts.n_fractional or rule == "expected":
-        return
-    counted = f"{counts.name}: {facts.n_fractional:,} of {plural(facts.n_stored, 'non-zero value')}"
-    if rule == "error":
-        raise ScfmError(
-            f"{counted} are fractional (such as {facts.example:.4g}); {model.name} needs raw counts,"
-            f" normalised values give other tokens.{hint or ' Name the layer with the counts: --set input_layer=NAME.'}"
-            " If these are counts corrected for ambient RNA, say so: --set fractional=warn."
-        )
-    model.warn(
-        "W-MOD-02",
-        model=model.name,
-        counts=counted,
-        example=facts.example,
-        hint=hint,
-        values={"n_fractional": facts.n_fractional},
-    )
 
 
 def embed_stream(model: "EmbeddingModel", counts: "Counts", options: RunOptions, report: Report) -> Iterator[Part]:

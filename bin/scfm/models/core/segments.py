@@ -8,6 +8,13 @@ from functools import cached_property
 import torch
 
 
+def on_device(values: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Move values from memory to a device; a GPU gets them without waiting for what it computes."""
+    if torch.device(device).type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 class Segments:
     """Where the cells of a packed batch begin and end.
 
@@ -44,7 +51,7 @@ class Segments:
     @cached_property
     def offsets(self) -> torch.Tensor:
         """Starts and end, shape (n_cells + 1,), int32."""
-        return torch.tensor(self.starts, dtype=torch.int32, device=self.device)
+        return on_device(torch.tensor(self.starts, dtype=torch.int32), self.device)
 
     @cached_property
     def positions(self) -> torch.Tensor:
@@ -65,7 +72,7 @@ class Segments:
 
     @cached_property
     def _lengths(self) -> torch.Tensor:
-        return torch.tensor(self.lengths, device=self.device)
+        return on_device(torch.tensor(self.lengths), self.device)
 
     @cached_property
     def slots(self) -> torch.Tensor:
@@ -78,13 +85,22 @@ class Segments:
         return torch.arange(self.longest, device=self.device) < self._lengths[:, None]
 
     def mean(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the mean over each cell's tokens, (n_tokens, width) -> (n_cells, width), summed in float32."""
-        total = torch.zeros(len(self), x.shape[1], dtype=torch.float32, device=x.device)
-        return total.index_add_(0, self.cell, x.float()) / self._lengths[:, None]
+        """Return the mean over each cell's tokens, (n_tokens, width) -> (n_cells, width), summed in float32.
+
+        A cell's tokens are added in their order, on a GPU too: ``index_add_`` would take them as they come there, and
+        no two runs would give the same bits.
+        """
+        return self._reduced(x, "mean")
 
     def max(self, x: torch.Tensor) -> torch.Tensor:
         """Return the maximum over each cell's tokens, (n_tokens, width) -> (n_cells, width)."""
-        return torch.segment_reduce(x.float(), "max", lengths=self._lengths)
+        return self._reduced(x, "max")
+
+    def _reduced(self, x: torch.Tensor, how: str) -> torch.Tensor:
+        if len(x) != self.total:
+            raise ValueError(f"{len(x)} rows for cells of {self.total} tokens")
+        # unsafe = PyTorch does not check the lengths, for which a GPU would have to be waited for
+        return torch.segment_reduce(x.float(), how, lengths=self._lengths, unsafe=True)
 
 
 @dataclass(frozen=True)
