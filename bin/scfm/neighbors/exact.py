@@ -140,16 +140,17 @@ def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return candidates for the nearest of every row and the squared distance of the last, both as matrix products
-    round.
+    """Return candidates for the nearest of every row, chosen by matrix products, and the squared distance of the last.
 
-    Few cells need no library: importing scikit-learn takes longer than searching among them.
+    Few cells need no library: importing scikit-learn takes longer than searching among them. Distances that
+    scikit-learn returns are rounded to single precision where the coordinates are, which would hide a tie.
     """
     if max(len(some), len(among)) > _SMALL:
         from sklearn.neighbors import NearestNeighbors
 
-        distances, candidates = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among).kneighbors(some)
-        return candidates, distances[:, -1] ** 2
+        model = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among)
+        candidates = model.kneighbors(some, return_distance=False)
+        return candidates, _norms(some.astype(np.float64) - among[candidates[:, -1]])
     squared = _squared_distances(some.astype(np.float64), among.astype(np.float64))
     candidates = np.argpartition(squared, asked - 1, axis=1)[:, :asked]
     return candidates, np.take_along_axis(squared, candidates[:, -1:], axis=1).ravel()
