@@ -91,8 +91,10 @@ def test_neighbours_of_some_rows_among_some_columns(kind: str, ties, device: str
 
 def test_double_precision_and_few_cells(device: str) -> None:
     values = np.random.default_rng(1).normal(size=(5, 3)) * 1e-9 + 1
-    expected, found = (nearest(values, 90, ties=by_position, device=d) for d in ("cpu", device))
-    np.testing.assert_array_equal(found[0], expected[0])
+    for rows in (None, np.arange(3), np.arange(0)):
+        expected, found = (nearest(values, 90, ties=by_position, rows=rows, device=d) for d in ("cpu", device))
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert found[1].shape == (5 if rows is None else len(rows), 5)
 
 
 @pytest.mark.parametrize("kind", ["normal", "lattice"])

@@ -2,8 +2,9 @@
 
 Squared distances of a tile of rows to all columns are one matrix product in double precision. Of these the smallest are
 taken, and ordered by distances in double precision that are computed again from the differences. Where rounding could
-turn the order of two cells around, or they are at exactly the same distance, the row is handed back as unsure: it is
-sorted by the rule of ties, with NumPy, so that neighbours do not depend on the device.
+turn the order of two cells around, or they are at exactly the same distance, the row is handed back as unsure: these
+distances are computed again and the row is sorted by the rule of ties, with NumPy, so that neighbours do not depend on
+the device.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Found:
         Rows whose order is for the rule of ties to settle, ascending, shape (n_unsure,).
     candidates
         Their candidates, places in the columns, shape (n_unsure, n_asked).
+    far
+        Distances of these, ascending, -1 for the row itself, shape (n_unsure, n_asked).
+    close
+        Which of these rounding can't tell from the one before or after, shape (n_unsure, n_asked).
     """
 
     indices: np.ndarray
@@ -48,6 +53,8 @@ class Found:
     beyond: np.ndarray
     unsure: np.ndarray
     candidates: np.ndarray
+    far: np.ndarray
+    close: np.ndarray
 
 
 class Columns:
@@ -89,9 +96,9 @@ class Columns:
 
 
 def tiles(n: int, row_values: int, share: float = 1.0) -> Iterator[slice]:
-    """Yield slices over n rows whose temporary arrays, of so many numbers a row, take a share of :data:`TILE_BYTES`."""
+    """Yield slices over n rows, at least one, whose temporary arrays, of so many numbers a row, take a share of :data:`TILE_BYTES`."""
     step = max(1, int(TILE_BYTES * share) // (8 * row_values))
-    for start in range(0, n, step):
+    for start in range(0, max(n, 1), step):
         yield slice(start, min(n, start + step))
 
 
@@ -116,7 +123,7 @@ def search(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, k: int,
     points, own, where = (on_device(array, device) for array in (values[rows], rows, columns))
     indices, distances = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
     beyond = np.empty(len(rows))
-    unsure, candidates = [np.empty(0, dtype=np.int64)], [np.empty((0, asked), dtype=np.int64)]
+    unsure: list[tuple[np.ndarray, ...]] = []
     # differences of the refinement are as exact as on the processor; their sums are rounded in another order
     tolerance = 4 * (among.n_dims + 2) * np.finfo(np.float64).eps
     for part in tiles(len(rows), 2 * len(among.extended) + asked * (3 * among.n_dims + 3 * per_block)):
@@ -126,15 +133,15 @@ def search(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, k: int,
         distance[where[near] == own[part, None]] = -1
         distance, order = distance.sort(dim=1)
         near = near.gather(1, order)
-        edge = distance[:, : k + 1]
-        ties = ((edge[:, 1:] - edge[:, :-1]) <= tolerance * edge[:, 1:]).any(dim=1)
+        same = (distance[:, 1:] - distance[:, :-1]) <= tolerance * distance[:, 1:]
         beyond[part] = squared.amax(dim=1).cpu().numpy()
         indices[part] = where[near[:, :k]].cpu().numpy()
         distances[part] = distance[:, :k].clamp(min=0).cpu().numpy()
-        tied = torch.nonzero(ties).ravel()
-        unsure.append(tied.cpu().numpy() + part.start)
-        candidates.append(near[tied].cpu().numpy())
-    return Found(indices, distances, beyond, np.concatenate(unsure), np.concatenate(candidates))
+        tied = torch.nonzero(same[:, :k].any(dim=1)).ravel()
+        pairs = torch.nn.functional.pad(same[tied], (1, 1))
+        found = (tied + part.start, near[tied], distance[tied], pairs[:, 1:] | pairs[:, :-1])
+        unsure.append(tuple(array.cpu().numpy() for array in found))
+    return Found(indices, distances, beyond, *(np.concatenate(arrays) for arrays in zip(*unsure, strict=True)))
 
 
 def within_reach(

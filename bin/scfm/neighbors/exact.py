@@ -142,14 +142,23 @@ def sort_candidates(
 def _on_device(
     values: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int, asked: int, *, ties: TieRule, device: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what :func:`sort_candidates` makes of the candidates, and the squared distance of the last of them."""
+    """Return what :func:`sort_candidates` makes of the candidates, and the squared distance of the last of them.
+
+    Of rows that the device is unsure of, the distances that it can't tell apart are computed as there.
+    """
     from scfm.neighbors.device import search
 
     found = search(values, rows, columns, k=k, asked=asked, device=device)
-    indices, distances, unsure = found.indices, found.distances, found.unsure
-    if len(unsure):
-        indices[unsure], distances[unsure] = sort_candidates(values, rows[unsure], columns[found.candidates], k, ties)
-    return indices, distances, found.beyond
+    for part in _blocks(len(found.unsure), asked * 32):
+        row, distance = found.unsure[part], found.far[part]
+        own, other = rows[row, None], columns[found.candidates[part]]
+        line, place = np.nonzero(found.close[part] & (own != other))
+        difference = values[other[line, place]].astype(np.float64) - values[own[line, 0]].astype(np.float64)
+        distance[line, place] = np.sqrt(np.einsum("pd,pd->p", difference, difference))
+        order = np.lexsort((ties(own, other), distance), axis=1)[:, :k]
+        found.indices[row] = np.take_along_axis(other, order, axis=1)
+        found.distances[row] = np.take_along_axis(distance, order, axis=1).clip(min=0)
+    return found.indices, found.distances, found.beyond
 
 
 def _blocks(n: int, row_bytes: int) -> Iterator[slice]:
