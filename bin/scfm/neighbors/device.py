@@ -96,7 +96,9 @@ class Columns:
 
 
 def tiles(n: int, row_values: int, share: float = 1.0) -> Iterator[slice]:
-    """Yield slices over n rows, at least one, whose temporary arrays, of so many numbers a row, take a share of :data:`TILE_BYTES`."""
+    """Yield slices over n rows, at least one slice, whose arrays of so many numbers a row take a share of
+    :data:`TILE_BYTES`.
+    """
     step = max(1, int(TILE_BYTES * share) // (8 * row_values))
     for start in range(0, max(n, 1), step):
         yield slice(start, min(n, start + step))
