@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.device import add_device_argument, need_device
 from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
 from scfm.task.steps import step
@@ -17,10 +18,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_embedding_arguments(parser)
     parser.add_argument("--k", type=int, default=90, help="neighbours per cell; the cell itself is one of them")
     parser.add_argument(
-        "--exact_max_cells", type=int, default=50_000, help="above this many cells the search is approximate"
+        "--exact_max_cells", type=int, default=50_000, help="above this many cells the search of a CPU is approximate"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the approximate search")
     parser.add_argument("--cpus", type=int, default=1, help="threads")
+    add_device_argument(parser)
     add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -39,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 graph.write(written)
                 status.update(n_cells=len(graph.cell_ids), n_edges=graph.weights.nnz // 2)
                 return
+            need_device(args.device)
             cells = load_scored_cells(member.embedding, sidecar, args.obs)
             search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "seed": args.seed}
-            found = find_neighbors(cells.values, cells.cell_ids, **search)
+            found = find_neighbors(cells.values, cells.cell_ids, **search, device=args.device)
             status.update(
                 n_cells=len(found.cell_ids),
+                device=args.device,
                 k=found.k,
                 k_asked=args.k,
                 exact=found.search.is_exact,

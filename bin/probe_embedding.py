@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scfm.io.tables import read_json
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.device import add_device_argument, need_device
 from scfm.task.group import Member, members_of, run_each
 from scfm.task.steps import step
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="JSON with the pipeline's parameters (probe_*)")
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
     parser.add_argument("--profile", default="standard", help="'paper' adds the study's CSV")
+    add_device_argument(parser)
     add_step_arguments(parser)
     args = parser.parse_args(argv)
 
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_json(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("probe", **about, on_error=args.on_error) as status:
+            need_device(args.device)
+            status["device"] = args.device
             from scfm.embeddings.sidecar import need_coordinates
             from scfm.probing.run import probe_files
 
@@ -51,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     outdir=args.outdir,
                     is_paper=args.profile == "paper",
                     knn=member.more.get("knn"),
+                    device=args.device,
                 )
             )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.device import add_device_argument, need_device
 from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
 from scfm.task.steps import step
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--exact_max_cells", type=int, default=50_000, help="above this many cells the search is approximate"
     )
     parser.add_argument("--cpus", type=int, default=1, help="threads")
+    add_device_argument(parser)
     add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -42,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_sidecar(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step(f"score_{args.kind}", **about, on_error=args.on_error) as status:
-            search = {"k": args.k, "exact_max_cells": args.exact_max_cells}
+            need_device(args.device)
+            status["device"] = args.device
+            search = {"k": args.k, "exact_max_cells": args.exact_max_cells, "device": args.device}
             data = load_common(member.embedding, sidecar, args.obs, args.pca, read_ids(args.cells), **search)
             pair = key_pairs(list(read_scored(args.obs).columns))[0]
             settings = {"profile": args.profile, "metrics_table": args.metrics_table, "on_error": args.on_error}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scfm.task.cli import add_embedding_arguments, add_step_arguments, make_parser, run
+from scfm.task.device import add_device_argument, need_device
 from scfm.task.group import Member, members_of, run_each
 from scfm.task.resources import limit_threads
 from scfm.task.steps import step
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="above this many cells the search for a pair of keys with gaps is approximate",
     )
     parser.add_argument("--cpus", type=int, default=1, help="threads of the linear algebra")
+    add_device_argument(parser)
     add_step_arguments(parser)
     args = parser.parse_args(argv)
     limit_threads(args.cpus)
@@ -46,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sidecar = read_sidecar(member.sidecar)
         about = {"dataset": sidecar["dataset"], "embedding": sidecar["embedding"], "outdir": args.outdir}
         with step("score", **about, on_error=args.on_error) as status:
+            need_device(args.device)
+            status["device"] = args.device
             from scfm.metrics.run import score_files
 
             status.update(
@@ -61,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     exact_max_cells=args.exact_max_cells,
                     on_error=args.on_error,
                     outdir=args.outdir,
+                    device=args.device,
                 )
             )
 

@@ -35,7 +35,7 @@ IMAGES = ["core", "harmony", "report", "scvi", "seurat"]
 SEURAT = 'cat(as.character(packageVersion("Seurat")))'
 #: why an image of the recipe is not built
 HEAVY = "scVI's PyTorch with its CUDA libraries once more, several GB"
-NOT_BUILT = {"models": HEAVY, "expression": HEAVY}
+NOT_BUILT = {"models": HEAVY, "expression": HEAVY, "gpu_scores": HEAVY}
 LEFT_OUT = "a method's packages by the same recipe; --all builds it"
 #: the demo's methods that have one of these images
 DEMO = ["--methods", "pca,harmony,scvi"]

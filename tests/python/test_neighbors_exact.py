@@ -143,13 +143,19 @@ def test_a_file_in_another_order_is_read_by_id(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("ties", [by_hash(np.arange(200).astype(str)), by_position])
-@pytest.mark.parametrize("kind", ["normal", "grid", "heap"])
+@pytest.mark.parametrize("kind", ["normal", "grid", "lattice", "heap"])
 def test_some_rows_among_some_columns_equal_brute_force(kind: str, ties) -> None:
-    """The order is that of (distance, tie key) over all columns, self first, with rows inside and outside of them."""
+    """The order is that of (distance, tie key) over all columns, self first, with rows inside and outside of them.
+
+    The steps of the lattice are the root of 5, which single precision rounds upward.
+    """
     rng = np.random.default_rng(8)
-    values = {"normal": rng.normal(size=(200, 4)), "grid": rng.integers(0, 3, (200, 2)), "heap": np.ones((200, 3))}[
-        kind
-    ]
+    values = {
+        "normal": rng.normal(size=(200, 4)),
+        "grid": rng.integers(0, 3, (200, 2)),
+        "lattice": np.repeat(rng.integers(0, 4, (200, 2)), 5, axis=1),
+        "heap": np.ones((200, 3)),
+    }[kind]
     rows, columns = rng.permutation(200)[:90], np.sort(rng.permutation(200)[:120])
     indices, distances = nearest(values.astype(np.float32), 15, ties=ties, rows=rows, columns=columns)
     values = values.astype(np.float32).astype(float)

@@ -86,9 +86,9 @@ def _method_packages(process: str) -> set[str]:
     return set(METHODS[process.lower()].packages)
 
 
-def test_only_scvi_scanvi_and_the_models_bring_pytorch() -> None:
+def test_only_scvi_scanvi_the_models_and_scores_on_a_gpu_bring_pytorch() -> None:
     heavy = {path.stem for path in LOCAL.rglob("environments/*.yml") if "torch" in _packages(path)}
-    assert heavy == {"scvi", "scanvi", *MODELS}
+    assert heavy == {"scvi", "scanvi", "gpu_scores", *MODELS}
 
 
 def test_images_hold_every_environment_once_and_the_modules_name_them() -> None:
@@ -108,6 +108,27 @@ def test_the_profile_gpu_names_what_can_use_one() -> None:
     able = {name.upper() for name, method in METHODS.items() if method.uses_gpu}
     able |= {name.upper() for name, model in MODELS.items() if model.uses_gpu}
     assert set(_blocks("gpu.config")) == able | {"TRAIN_QUERY"}
+
+
+def test_the_profile_gpu_scores_names_what_takes_a_device_and_one_environment_of_all_their_packages() -> None:
+    """The processes whose executables compute on the processor by default; none is in the profile ``gpu``."""
+    able = {}
+    for module in LOCAL.rglob("main.nf"):
+        text, name = module.read_text(), "_".join(module.parts[-3:-1]).upper()
+        script = re.search(r"^    (\w+\.py) \\\\$", text, re.MULTILINE)
+        if "--device" in text and script and "add_device_argument" in (PROJECT / "bin" / script[1]).read_text():
+            able[name] = module.parent
+    blocks = _blocks("gpu_scores.config")
+    assert set(blocks) == set(able)
+    assert not set(blocks) & set(_blocks("gpu.config"))
+    environment_name = "score/embedding/environments/gpu_scores"
+    assert _images()["gpu_scores"] == [environment_name]
+    for name, folder in able.items():
+        assert "accelerator = 1" in blocks[name]
+        assert "container   = 'scfmbench/gpu_scores:0.1.0'" in blocks[name]
+        assert f"${{projectDir}}/modules/local/{environment_name}.yml" in blocks[name]
+        own = _packages(folder / "environment.yml")
+        assert own | {"torch"} <= _packages(LOCAL / f"{environment_name}.yml")
 
 
 @pytest.mark.parametrize("module", sorted(LOCAL.rglob("main.nf")), ids=lambda path: "/".join(path.parts[-3:-1]))

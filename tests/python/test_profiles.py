@@ -39,6 +39,11 @@ def test_a_profile_sets_where_tasks_run_and_which_get_a_gpu() -> None:
     text = _config("slurm,gpu", "v2")
     assert "process.executor = 'slurm'" in text
     assert "process.'withName:SCVI'.accelerator = 1" in text
+    assert "FIND_NEIGHBORS'.accelerator" not in text
+    text = _config("gpu_scores", "v2")
+    assert "process.'withName:FIND_NEIGHBORS'.accelerator = 1" in text
+    assert "process.'withName:FIND_NEIGHBORS'.container = 'scfmbench/gpu_scores:0.1.0'" in text
+    assert "SCVI'.accelerator" not in text
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])

@@ -21,6 +21,7 @@ from scfm.metrics.ranking import MIN_COVERAGE
 from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import failed_step, failure_sentence, score
 from scfm.neighbors.search import EXACT_MAX_CELLS, find_neighbors
+from scfm.task.device import CPU
 from scfm.task.steps import embedding_id
 
 COMMON, HELD_OUT = "common", "held_out"
@@ -135,6 +136,7 @@ def load_common(
     *,
     k: int = 90,
     exact_max_cells: int = EXACT_MAX_CELLS,
+    device: str = CPU,
 ) -> MetricInputs:
     """Read what the metrics of an embedding need on the cells of a further pass, with neighbours searched among these.
 
@@ -144,7 +146,7 @@ def load_common(
         As in :func:`scfm.metrics.load.load_inputs`.
     cells
         The cells of the pass.
-    k, exact_max_cells
+    k, exact_max_cells, device
         As in :func:`scfm.neighbors.search.find_neighbors`.
 
     Raises
@@ -158,15 +160,18 @@ def load_common(
     wanted = np.array(sorted(cells), dtype=object)
     rows = align(whole.cell_ids, wanted, embedding)
     values = np.asarray(whole.values)[rows]  # load_scored_cells refuses a graph, which has none
-    search = {"k": k, "exact_max_cells": exact_max_cells}
+    near = None
+    if len(wanted) > 1:
+        near = find_neighbors(values, wanted, k=k, exact_max_cells=exact_max_cells, device=device)
     pca_ids, pca_values = read_embedding(pca)
     return MetricInputs(
         wanted,
         Groups.of(whole.labels[rows]),
         Groups.of(whole.batches[rows]),
         values,
-        find_neighbors(values, wanted, **search) if len(wanted) > 1 else None,
+        near,
         pca_values[align(pca_ids, wanted, pca)],
+        device=device,
     )
 
 

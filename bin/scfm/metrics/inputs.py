@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
 from scfm.metrics.evaluated import SAMPLE_ABOVE, How, Sample, combined_error
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,14 +113,14 @@ class MetricInputs:
         The shared neighbours of the same cells, None where there are none.
     pca
         The uncorrected PCA of the same cells, shape (n_cells, n_components); None where it is not at hand.
-    seed
-        Seed of the clusterings.
-    n_seeds
-        Seeds of every clustering: ``seed`` and those after it (k-means: from its own first one).
+    seed, n_seeds
+        Seeds of every clustering: so many from ``seed`` on (k-means: from its own first one).
     sample_above
         Above this many cells metrics that need each cell's distances evaluate a sample (:attr:`sample`).
     labels_seen
         Whether the embedding was made with the labels of these cells: bio metrics that read labels would be circular.
+    device
+        Where searches and silhouettes are computed (:mod:`scfm.task.device`).
     """
 
     cell_ids: "np.ndarray"
@@ -133,6 +134,7 @@ class MetricInputs:
     sample_above: int = SAMPLE_ABOVE
     labels_seen: bool = False
     graph: "sp.csr_array | None" = None
+    device: str = CPU
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -226,9 +228,8 @@ class MetricInputs:
         import numpy as np
 
         shape = (len(self.labels.names), len(self.batches.names))
-        return np.bincount(self.labels.codes * shape[1] + self.batches.codes, minlength=shape[0] * shape[1]).reshape(
-            shape
-        )
+        pairs = self.labels.codes * shape[1] + self.batches.codes
+        return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
 
     def summarize(self, per_cell: "np.ndarray", how: How = "mean", sample: Sample | None = None) -> Score:
         """Summarise a value per cell over all cells; cells that are NaN do not count.

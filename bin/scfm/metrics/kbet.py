@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scfm.metrics.connectivities import umap_connectivities
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
 from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +144,8 @@ def label_acceptance(
     cell_ids: "np.ndarray",
     n_components: int = N_COMPONENTS,
     rows: "np.ndarray | None" = None,
+    *,
+    device: str = CPU,
 ) -> "tuple[np.ndarray, int]":
     """kBET of one label.
 
@@ -158,6 +161,8 @@ def label_acceptance(
         Diffusion components to use at most.
     rows
         Positions of the cells to test, ascending; all by default. With them eigenvectors may be of single precision.
+    device
+        Where neighbours are searched.
 
     Returns
     -------
@@ -179,7 +184,7 @@ def label_acceptance(
         graph, batches, cell_ids, n_parts = graph[kept][:, kept], batches[kept], cell_ids[kept], int(large.sum())
         rows = None if rows is None else np.flatnonzero(np.isin(kept, rows))
     coordinates = diffusion_coordinates(graph, n_components, n_parts, is_large=rows is not None)
-    near, _ = nearest(coordinates, k0 + 1, ties=by_hash(cell_ids), rows=rows)
+    near, _ = nearest(coordinates, k0 + 1, ties=by_hash(cell_ids), rows=rows, device=device)
     return accepted(near, np.unique(batches, return_inverse=True)[1]), coordinates.shape[1]
 
 
@@ -217,7 +222,7 @@ def kbet(data: MetricInputs) -> MetricResult:
             continue
         rows = None if sample is None else np.flatnonzero(np.isin(cells, sample.rows, assume_unique=True))
         passed, n_components = label_acceptance(
-            graph[cells][:, cells], batches, data.cell_ids[cells], n_components, rows
+            graph[cells][:, cells], batches, data.cell_ids[cells], n_components, rows, device=data.device
         )
         powerful = has_power(np.unique(batches, return_counts=True)[1])
         parts[name] = _score(passed, len(cells), rows) if powerful else Score(None, len(cells), "too_few_cells")

@@ -211,7 +211,7 @@ def cilisi(data: MetricInputs) -> MetricResult:
         if size < MIN_K or not has_power(np.bincount(batches), min(K, size) // 3):
             parts[name] = Score(None, size, "too_few_cells")
             continue
-        near = find_neighbors(values[cells], data.cell_ids[cells], k=K)
+        near = find_neighbors(values[cells], data.cell_ids[cells], k=K, device=data.device)
         score = (lisi(near.indices, near.distances, batches) - 1) / int(batches.max())
         parts[name] = Score(float(np.nanmean(score)), size)
         sums, count = sums + float(np.nansum(score)), count + size

@@ -16,6 +16,7 @@ from scfm.io.tables import read_embedding
 from scfm.metrics.inputs import LEIDEN_SEED, Groups, MetricInputs
 from scfm.neighbors.search import EXACT_MAX_CELLS, find_neighbors
 from scfm.neighbors.table import read_neighbors
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +126,7 @@ def load_inputs(
     knn: Path | str | None = None,
     seed: int = LEIDEN_SEED,
     n_seeds: int = 1,
+    device: str = CPU,
 ) -> MetricInputs:
     """Read everything the metrics of one embedding may need.
 
@@ -141,6 +143,8 @@ def load_inputs(
         Seed of the Leiden clusterings.
     n_seeds
         Seeds of every clustering, see :class:`MetricInputs`.
+    device
+        Where metrics are computed, see :class:`MetricInputs`.
     """
     import numpy as np
 
@@ -170,6 +174,7 @@ def load_inputs(
         n_seeds,
         labels_seen=bool(sidecar.get("labels_seen")),
         graph=graph,
+        device=device,
     )
 
 
@@ -183,6 +188,7 @@ def load_pairs(
     seed: int = LEIDEN_SEED,
     n_seeds: int = 1,
     exact_max_cells: int = EXACT_MAX_CELLS,
+    device: str = CPU,
 ) -> list[tuple[KeyPair, MetricInputs]]:
     """Read the inputs of one embedding with every pair of keys, the primary pair first.
 
@@ -192,14 +198,14 @@ def load_pairs(
 
     Parameters
     ----------
-    embedding, sidecar, obs, pca, knn, seed, n_seeds
+    embedding, sidecar, obs, pca, knn, seed, n_seeds, device
         As in :func:`load_inputs`.
     exact_max_cells
         Largest number of cells for the exact search of a pair with gaps.
     """
     import numpy as np
 
-    first = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed, n_seeds=n_seeds)
+    first = load_inputs(embedding, sidecar, obs, pca=pca, knn=knn, seed=seed, n_seeds=n_seeds, device=device)
     cells = read_scored(obs).loc[first.cell_ids]
     primary, *others = key_pairs(list(cells.columns))
     bases: dict[bytes, MetricInputs] = {}
@@ -225,9 +231,10 @@ def _restrict(data: MetricInputs, rows: "np.ndarray", exact_max_cells: int) -> M
     values = None if data.coordinates is None else data.coordinates[rows]
     near = None
     if data.neighbors is not None and values is not None and len(rows) > 1:
-        near = find_neighbors(values, ids, k=data.neighbors.k, exact_max_cells=exact_max_cells)
+        search = {"k": data.neighbors.k, "exact_max_cells": exact_max_cells}
+        near = find_neighbors(values, ids, **search, device=data.device)
     pca = None if data.pca is None else data.pca[rows]
     labels, batches = (Groups(g.codes[rows], g.names) for g in (data.labels, data.batches))
     graph = None if data.graph is None else data.graph[rows][:, rows].tocsr()
     inputs = MetricInputs(ids, labels, batches, values, near, pca, data.seed, data.n_seeds, graph=graph)
-    return replace(inputs, labels_seen=data.labels_seen)
+    return replace(inputs, labels_seen=data.labels_seen, device=data.device)

@@ -50,7 +50,7 @@ def neighborhood_preservation(data: MetricInputs) -> MetricResult:
         if len(cells) <= 2 * K:
             continue
         ids = data.cell_ids[cells]
-        near = [find_neighbors(x[cells], ids, k=K + 1).indices[:, 1:] for x in (before, values)]
+        near = [find_neighbors(x[cells], ids, k=K + 1, device=data.device).indices[:, 1:] for x in (before, values)]
         per_cell[cells] = jaccard(*near)
     known = np.isfinite(per_cell)
     if not known.any():

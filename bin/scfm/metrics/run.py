@@ -17,6 +17,7 @@ from scfm.metrics.registry import load_metrics, metrics_of
 from scfm.metrics.scoring import LABELS_SEEN, failed_step, failure_sentence, score, study_table
 from scfm.neighbors.search import EXACT_MAX_CELLS
 from scfm.task.cli import describe_error, stops_task
+from scfm.task.device import CPU
 from scfm.task.steps import embedding_id
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def score_files(
     exact_max_cells: int = EXACT_MAX_CELLS,
     on_error: str = "continue",
     outdir: Path = Path("."),
+    device: str = CPU,
 ) -> dict[str, Any]:
     """Score one embedding with every pair of keys: write ``<id>.scores.tsv``, ``<id>.centroids.tsv`` and, in profile
     ``paper``, the study's ``<id>.metrics_scib.csv`` of the primary pair.
@@ -62,6 +64,7 @@ def score_files(
         seed=seed,
         n_seeds=CLUSTERING_SEEDS[profile],
         exact_max_cells=exact_max_cells,
+        device=device,
     )
     tables = [score(data, metrics, sidecar, pair) for pair, data in pairs]
     stem = embedding_id(sidecar["dataset"], sidecar["method"], sidecar["correction"], sidecar["seed"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scfm.errors import NotApplicable
 from scfm.metrics.evaluated import Sample
 from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,16 @@ _ROUNDING = 1e-13
 
 
 def distance_sums(
-    values: "np.ndarray", codes: "np.ndarray", n_groups: int, rows: "np.ndarray | None" = None
+    values: "np.ndarray",
+    codes: "np.ndarray",
+    n_groups: int,
+    rows: "np.ndarray | None" = None,
+    *,
+    device: str = CPU,
 ) -> "np.ndarray":
     """Sum cells' Euclidean distances to all cells of each group, in blocks.
 
-    With ``rows`` distances are computed in single precision and added up in double: at most
+    On the processor and with ``rows`` distances are computed in single precision and added up in double: at most
     (n_dims + 2) * 1.2e-7 * (|x|^2 + |y|^2) off in a squared distance, coordinates taken from their mean.
 
     Parameters
@@ -37,6 +43,8 @@ def distance_sums(
         Number of groups.
     rows
         Positions of the cells to sum for, shape (n_rows,); all by default.
+    device
+        Where distances are computed (:mod:`scfm.task.device`).
 
     Returns
     -------
@@ -44,6 +52,10 @@ def distance_sums(
     """
     import numpy as np
 
+    if device != CPU:
+        from scfm.metrics.silhouette_device import distance_sums_on
+
+        return distance_sums_on(values, codes, n_groups, rows, rounding=_ROUNDING, device=device)
     n, d = values.shape
     exact = rows is None
     dtype = np.float64 if exact else np.float32
@@ -71,7 +83,9 @@ def distance_sums(
     return sums[place] if exact else sums
 
 
-def silhouette_samples(values: "np.ndarray", codes: "np.ndarray", rows: "np.ndarray | None" = None) -> "np.ndarray":
+def silhouette_samples(
+    values: "np.ndarray", codes: "np.ndarray", rows: "np.ndarray | None" = None, *, device: str = CPU
+) -> "np.ndarray":
     """Silhouette of cells (Rousseeuw 1987, 10.1016/0377-0427(87)90125-7), Euclidean.
 
     (b - a) / max(a, b), a the mean distance to the own group's other cells, b the smallest mean distance to another
@@ -85,6 +99,8 @@ def silhouette_samples(values: "np.ndarray", codes: "np.ndarray", rows: "np.ndar
         Group of every cell, 0 to at least 1, none empty.
     rows
         Positions of the cells to evaluate, shape (n_rows,); all by default.
+    device
+        Where distances are computed.
 
     Returns
     -------
@@ -93,7 +109,7 @@ def silhouette_samples(values: "np.ndarray", codes: "np.ndarray", rows: "np.ndar
     import numpy as np
 
     sizes = np.bincount(codes)
-    sums = distance_sums(values, codes, len(sizes), rows)
+    sums = distance_sums(values, codes, len(sizes), rows, device=device)
     codes = codes if rows is None else codes[rows]
     own = (np.arange(len(codes)), codes)
     within = sums[own] / np.maximum(sizes[codes] - 1, 1)
@@ -112,7 +128,8 @@ def _of_labels(data: MetricInputs) -> "np.ndarray":
     values, sample = data.values(), data.sample
 
     def compute() -> "np.ndarray":
-        found = (silhouette_samples(values, data.labels.codes, sample.rows if sample else None) + 1) / 2
+        rows = sample.rows if sample else None
+        found = (silhouette_samples(values, data.labels.codes, rows, device=data.device) + 1) / 2
         return sample.spread_out(found) if sample else found
 
     return data.keep("silhouette", compute, of=("labels",))
@@ -210,5 +227,8 @@ def mixing_inside_labels(
 def batch_asw(data: MetricInputs) -> MetricResult:
     """Mean over labels of 1 - |silhouette of the batches inside the label|; 0 to 1, higher is better."""
     return mixing_inside_labels(
-        data, "Batch ASW", lambda values, batches, rows: 1 - abs(silhouette_samples(values, batches, rows)), data.sample
+        data,
+        "Batch ASW",
+        lambda values, batches, rows: 1 - abs(silhouette_samples(values, batches, rows, device=data.device)),
+        data.sample,
     )

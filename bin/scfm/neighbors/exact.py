@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import TypedDict
 
 import numpy as np
 
 from scfm.keyed import id_hashes, pair_bits
+from scfm.task.device import CPU
 
 #: gives for positions of cells (own, other; broadcast) the uint64 rank of ``other`` among those equally far from
 #: ``own``, at least 1; different for different ``other``
@@ -27,6 +29,14 @@ _SMALL = 2000
 _BLOCK_BYTES = 64 * 2**20
 
 log = logging.getLogger(__name__)
+
+
+class _How(TypedDict):
+    """How tied rows are settled."""
+
+    k: int
+    ties: TieRule
+    device: str
 
 
 def by_hash(cell_ids: np.ndarray) -> TieRule:
@@ -50,6 +60,7 @@ def nearest(
     ties: TieRule,
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
+    device: str = CPU,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the k nearest cells exactly, by Euclidean distance; a cell that is searched among is its own first one.
 
@@ -65,6 +76,8 @@ def nearest(
         Positions of the cells to find neighbours for, shape (n_rows,); all cells by default.
     columns
         Positions of the cells to search among, different, shape (n_columns,); all cells by default.
+    device
+        Where distances are computed (:mod:`scfm.task.device`); neighbours are the same everywhere.
 
     Returns
     -------
@@ -75,8 +88,11 @@ def nearest(
     everyone = np.arange(len(values))
     rows, columns = (everyone if chosen is None else chosen for chosen in (rows, columns))
     k, asked = min(k, len(columns)), min(len(columns), k + MARGIN)
-    candidates, last = _candidates(some, among, asked)
-    indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
+    if device == CPU:
+        candidates, last = _candidates(some, among, asked)
+        indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
+    else:
+        indices, distances, last = _on_device(values, rows, columns, k, asked, ties=ties, device=device)
     if asked < len(columns):
         slack = _slack(some, among)
         lost = np.isin(rows, columns) & (indices[:, 0] != rows)
@@ -84,9 +100,10 @@ def nearest(
         if len(unsettled):
             log.debug("%d of %d cells have ties at the last neighbour", len(unsettled), len(rows))
             heaped = distances[unsettled, -1] == 0
+            how: _How = {"k": k, "ties": ties, "device": device}
             for part, settle in ((unsettled[heaped], _settle_heaps), (unsettled[~heaped], _settle_rows)):
                 if len(part):
-                    indices[part], distances[part] = settle(values, rows[part], columns, slack[part], k=k, ties=ties)
+                    indices[part], distances[part] = settle(values, rows[part], columns, slack[part], **how)
     return indices, distances
 
 
@@ -122,6 +139,28 @@ def sort_candidates(
     return indices, distances
 
 
+def _on_device(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int, asked: int, *, ties: TieRule, device: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what :func:`sort_candidates` makes of the candidates, and the squared distance of the last of them.
+
+    Of rows that the device is unsure of, the distances that it can't tell apart are computed as there.
+    """
+    from scfm.neighbors.device import search
+
+    found = search(values, rows, columns, k=k, asked=asked, device=device)
+    for part in _blocks(len(found.unsure), asked * 32):
+        row, distance = found.unsure[part], found.far[part]
+        own, other = rows[row, None], columns[found.candidates[part]]
+        line, place = np.nonzero(found.close[part] & (own != other))
+        difference = values[other[line, place]].astype(np.float64) - values[own[line, 0]].astype(np.float64)
+        distance[line, place] = np.sqrt(np.einsum("pd,pd->p", difference, difference))
+        order = np.lexsort((ties(own, other), distance), axis=1)[:, :k]
+        found.indices[row] = np.take_along_axis(other, order, axis=1)
+        found.distances[row] = np.take_along_axis(distance, order, axis=1).clip(min=0)
+    return found.indices, found.distances, found.beyond
+
+
 def _blocks(n: int, row_bytes: int) -> Iterator[slice]:
     """Yield slices over n rows whose temporary array stays under the limit."""
     step = max(1, _BLOCK_BYTES // max(1, row_bytes))
@@ -140,16 +179,17 @@ def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return candidates for the nearest of every row and the squared distance of the last, both as matrix products
-    round.
+    """Return candidates for the nearest of every row, chosen by matrix products, and the squared distance of the last.
 
-    Few cells need no library: importing scikit-learn takes longer than searching among them.
+    Few cells need no library: importing scikit-learn takes longer than searching among them. Distances that
+    scikit-learn returns are rounded to single precision where the coordinates are, which would hide a tie.
     """
     if max(len(some), len(among)) > _SMALL:
         from sklearn.neighbors import NearestNeighbors
 
-        distances, candidates = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among).kneighbors(some)
-        return candidates, distances[:, -1] ** 2
+        model = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among)
+        candidates = model.kneighbors(some, return_distance=False)
+        return candidates, _norms(some.astype(np.float64) - among[candidates[:, -1]])
     squared = _squared_distances(some.astype(np.float64), among.astype(np.float64))
     candidates = np.argpartition(squared, asked - 1, axis=1)[:, :asked]
     return candidates, np.take_along_axis(squared, candidates[:, -1:], axis=1).ravel()
@@ -161,24 +201,52 @@ def _squared_distances(some: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _settle_rows(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, slack: np.ndarray, *, k: int, ties: TieRule
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    slack: np.ndarray,
+    *,
+    k: int,
+    ties: TieRule,
+    device: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search among all columns, for rows whose k-th neighbour is tied with cells beyond the candidates."""
     indices, distances = np.empty((len(rows), k), dtype=np.int64), np.zeros((len(rows), k))
-    among, listed = values[columns].astype(np.float64), np.isin(rows, columns)
-    for part in _blocks(len(rows), len(columns) * 8):
-        squared = _squared_distances(values[rows[part]].astype(np.float64), among)
-        limit = np.partition(squared, k - 1, axis=1)[:, k - 1] + 2 * slack[part]
-        for target, line, top in zip(range(part.start, part.stop), squared, limit, strict=True):
-            own = rows[target : target + 1]
-            candidates = np.union1d(columns[line <= top], own[listed[target : target + 1]])[None, :]
-            found = sort_candidates(values, own, candidates, k, ties)
-            indices[target], distances[target] = found[0][0], found[1][0]
+    listed = np.isin(rows, columns)
+    if device == CPU:
+        close = _within_reach(values, rows, columns, k, slack)
+    else:
+        from scfm.neighbors.device import within_reach
+
+        close = within_reach(values, rows, columns, slack, k=k, device=device)
+    for target, near in enumerate(close):
+        own = rows[target : target + 1]
+        candidates = np.union1d(columns[near], own[listed[target : target + 1]])[None, :]
+        found = sort_candidates(values, own, candidates, k, ties)
+        indices[target], distances[target] = found[0][0], found[1][0]
     return indices, distances
 
 
+def _within_reach(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int, slack: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield for every row all columns that may be among its k nearest: those up to the k-th, and rounding."""
+    among = values[columns].astype(np.float64)
+    for part in _blocks(len(rows), len(columns) * 8):
+        squared = _squared_distances(values[rows[part]].astype(np.float64), among)
+        limit = np.partition(squared, k - 1, axis=1)[:, k - 1] + 2 * slack[part]
+        yield from (np.flatnonzero(line <= top) for line, top in zip(squared, limit, strict=True))
+
+
 def _settle_heaps(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, slack: np.ndarray, *, k: int, ties: TieRule
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    slack: np.ndarray,
+    *,
+    k: int,
+    ties: TieRule,
+    device: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the neighbours of rows that share their place with at least k columns: all are at distance 0."""
     indices, distances = np.empty((len(rows), k), dtype=np.int64), np.zeros((len(rows), k))
@@ -188,7 +256,8 @@ def _settle_heaps(
         mine = np.flatnonzero(place == heap)
         members = columns[(values[columns] == point).all(axis=1)]
         if len(members) < k:  # differences that rounding can't separate from 0
-            indices[mine], distances[mine] = _settle_rows(values, rows[mine], columns, slack[mine], k=k, ties=ties)
+            how: _How = {"k": k, "ties": ties, "device": device}
+            indices[mine], distances[mine] = _settle_rows(values, rows[mine], columns, slack[mine], **how)
             continue
         for part in _blocks(len(mine), len(members) * 24):
             own = rows[mine[part], None]

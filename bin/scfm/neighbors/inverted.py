@@ -1,9 +1,10 @@
-"""The approximate search of large data sets: an inverted file whose recall is set before and measured after the search.
+"""The searches of large data sets: among all pairs where a GPU can afford them, else by an inverted file.
 
-K-means puts every cell into a list. The cells of a list are searched among the members of the nearest lists, by
-:func:`scfm.neighbors.exact.nearest`: one matrix product per list, exact distances, the same order of ties. How many
-lists are read is the smallest number with which a sample of cells finds at least 99 % of its exact neighbours. One
-thread makes the lists, and each list is searched on its own, so the number of threads changes no result.
+The recall of the inverted file is set before and measured after the search. K-means puts every cell into a list. The
+cells of a list are searched among the members of the nearest lists, by :func:`scfm.neighbors.exact.nearest`: one matrix
+product per list, exact distances, the same order of ties. How many lists are read is the smallest number with which a
+sample of cells finds at least 99 % of its exact neighbours. One thread makes the lists, and each list is searched on
+its own, so the number of threads changes no result.
 """
 
 from __future__ import annotations
@@ -65,12 +66,32 @@ def nearly_nearest(values: np.ndarray, k: int, *, ties: TieRule, seed: int) -> t
     indices, distances = np.empty((n, k), dtype=np.int64), np.zeros((n, k))
     for rows, columns in lists.blocks(n_read, heaps < 0, k + MARGIN):
         indices[rows], distances[rows] = nearest(values, k, ties=ties, rows=rows, columns=columns)
-    for heap in range(heaps.max() + 1):
-        members = np.flatnonzero(heaps == heap)
-        indices[members] = _draw(members, k, ties)
+    _draw_heaps(indices, heaps, k, ties)
     held_out = sample[~tuning]
     found = distances[held_out] <= far[~tuning, -1:] * (1 + 1e-9)
     return indices, distances, Search(float(found.mean()), len(lists.starts) - 1, n_read)
+
+
+def nearest_of_many(values: np.ndarray, k: int, *, ties: TieRule, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest cells of every cell, itself first, on a device that can afford all pairs.
+
+    Every neighbour is exact. Cells of a large heap draw theirs as in :func:`nearly_nearest`, as there are too many
+    pairs of them to rank.
+
+    Parameters
+    ----------
+    values, k, ties
+        As in :func:`nearly_nearest`.
+    device
+        PyTorch's name of a device.
+    """
+    heaps = _heaps(values, _HEAP * k)
+    indices, distances = np.empty((len(values), k), dtype=np.int64), np.zeros((len(values), k))
+    rows = np.flatnonzero(heaps < 0)
+    if len(rows):
+        indices[rows], distances[rows] = nearest(values, k, ties=ties, rows=rows, device=device)
+    _draw_heaps(indices, heaps, k, ties)
+    return indices, distances
 
 
 @dataclass(frozen=True)
@@ -159,6 +180,13 @@ def _heaps(values: np.ndarray, size: int) -> np.ndarray:
     large = counts >= size
     number[large] = np.arange(large.sum())
     return number[place.ravel()]
+
+
+def _draw_heaps(indices: np.ndarray, heaps: np.ndarray, k: int, ties: TieRule) -> None:
+    """Write the neighbours of all cells of heaps, numbered as :func:`_heaps` does."""
+    for heap in range(heaps.max() + 1):
+        members = np.flatnonzero(heaps == heap)
+        indices[members] = _draw(members, k, ties)
 
 
 def _draw(members: np.ndarray, k: int, ties: TieRule) -> np.ndarray:

@@ -14,10 +14,11 @@ import numpy as np
 
 from scfm.errors import NotApplicable, ScfmError
 from scfm.neighbors.exact import TieRule, by_hash, nearest
-from scfm.neighbors.inverted import nearly_nearest
+from scfm.neighbors.inverted import nearest_of_many, nearly_nearest
 from scfm.neighbors.table import Neighbors, Search
+from scfm.task.device import CPU
 
-#: up to this many cells every search is exact
+#: up to this many cells every search is exact; on a GPU every search is
 EXACT_MAX_CELLS = 50_000
 
 
@@ -28,8 +29,10 @@ def find_neighbors(
     k: int = 90,
     exact_max_cells: int = EXACT_MAX_CELLS,
     seed: int = 0,
+    device: str = CPU,
 ) -> Neighbors:
-    """Find the k nearest neighbours of every cell, exact up to ``exact_max_cells`` cells, else at least 99 % of them.
+    """Find the k nearest neighbours of every cell, exact up to ``exact_max_cells`` cells and on a GPU, else at least
+    99 % of them.
 
     Parameters
     ----------
@@ -40,10 +43,12 @@ def find_neighbors(
     k
         Neighbours per cell, self counted; with fewer cells every cell is a neighbour.
     exact_max_cells
-        Largest number of cells for the exact search.
+        Largest number of cells for the exact search on the processor.
     seed
         Seed of the approximate search (:mod:`scfm.neighbors.inverted`). Threads follow ``OMP_NUM_THREADS`` and change
         no number.
+    device
+        Where distances are computed (:mod:`scfm.task.device`).
 
     Raises
     ------
@@ -66,15 +71,24 @@ def find_neighbors(
     if not np.isfinite(values).all():
         raise ScfmError("The embedding has coordinates that are not finite; it must pass validate_embedding.py first.")
     k, ties = min(k, len(ids)), by_hash(ids)
-    search = Search()
-    if len(ids) <= exact_max_cells:
-        indices, distances = nearest(values, k, ties=ties)
-    else:
-        indices, distances, search = nearly_nearest(values, k, ties=ties, seed=seed)
+    indices, distances, search = _among_all(values, k, ties, exact_max_cells=exact_max_cells, seed=seed, device=device)
     return Neighbors(ids.astype(object), indices.astype(np.int32), distances.astype(np.float32), search)
 
 
-def restrict_neighbors(found: Neighbors, values: np.ndarray, chosen: np.ndarray, *, k: int) -> Neighbors:
+def _among_all(
+    values: np.ndarray, k: int, ties: TieRule, *, exact_max_cells: int, seed: int, device: str
+) -> tuple[np.ndarray, np.ndarray, Search]:
+    """Search by the way that the number of cells and the device allow."""
+    if len(values) <= exact_max_cells:
+        return *nearest(values, k, ties=ties, device=device), Search()
+    if device != CPU:
+        return *nearest_of_many(values, k, ties=ties, device=device), Search()
+    return nearly_nearest(values, k, ties=ties, seed=seed)
+
+
+def restrict_neighbors(
+    found: Neighbors, values: np.ndarray, chosen: np.ndarray, *, k: int, device: str = CPU
+) -> Neighbors:
     """Return the k nearest cells among chosen cells, as exact as the given neighbours among all cells.
 
     A cell's neighbours that are chosen are its nearest chosen cells; only cells with fewer than k of them are searched
@@ -90,6 +104,8 @@ def restrict_neighbors(found: Neighbors, values: np.ndarray, chosen: np.ndarray,
         Their rows in ``found``, ascending, shape (n_chosen,).
     k
         Neighbours per cell, self counted; at most n_chosen are returned.
+    device
+        Where distances are computed.
     """
     k, ids = min(k, len(chosen)), found.cell_ids[chosen]
     rank = np.full(len(found.cell_ids), -1)
@@ -102,12 +118,18 @@ def restrict_neighbors(found: Neighbors, values: np.ndarray, chosen: np.ndarray,
     distances[:, : first.shape[1]] = np.take_along_axis(found.distances[chosen], first, axis=1)
     short = np.flatnonzero(~complete)
     if len(short):
-        indices[short], distances[short] = nearest(values, k, ties=by_hash(ids), rows=short)
+        indices[short], distances[short] = nearest(values, k, ties=by_hash(ids), rows=short, device=device)
     return Neighbors(ids, indices, distances)
 
 
 def find_outside(
-    values: np.ndarray, partitions: Sequence[np.ndarray], k: int, *, ties: TieRule, near: np.ndarray | None = None
+    values: np.ndarray,
+    partitions: Sequence[np.ndarray],
+    k: int,
+    *,
+    ties: TieRule,
+    near: np.ndarray | None = None,
+    device: str = CPU,
 ) -> list[np.ndarray]:
     """Find, for every cell, its k nearest cells outside its own group, for several partitions into groups.
 
@@ -127,6 +149,8 @@ def find_outside(
         Order of cells at the same distance.
     near
         Nearest cells among all, where they are known: positions, nearest first, shape (n_cells, n_near).
+    device
+        Where distances are computed.
 
     Returns
     -------
@@ -134,10 +158,7 @@ def find_outside(
     """
     if near is None:  # the share of a cell's own group among its neighbours may be large
         wide = min(4 * k + 5, len(values))
-        if len(values) <= EXACT_MAX_CELLS:
-            near, _ = nearest(values, wide, ties=ties)
-        else:
-            near, *_ = nearly_nearest(values, wide, ties=ties, seed=0)
+        near, *_ = _among_all(values, wide, ties, exact_max_cells=EXACT_MAX_CELLS, seed=0, device=device)
     results = []
     for group in partitions:
         allowed = (group[near] != group[:, None]) & (group[near] >= 0)
@@ -150,7 +171,7 @@ def find_outside(
         for own in np.unique(group[short]):
             rows, columns = short[group[short] == own], np.flatnonzero((group != own) & (group >= 0))
             if len(columns):
-                again, _ = nearest(values, k, ties=ties, rows=rows, columns=columns)
+                again, _ = nearest(values, k, ties=ties, rows=rows, columns=columns, device=device)
                 result[rows, : again.shape[1]] = again
         results.append(result)
     return results

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.probing.softmax import Fit, fit_softmax
-from scfm.probing.softmax_loss import Each, centre_and_scale, in_blocks, logits_of
+from scfm.probing.softmax_loss import Each, Loss, centre_and_scale, in_blocks, logits_of
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,8 @@ class LogisticProbe:
         Weigh every class alike instead of every cell (the study: cells).
     n_threads
         Threads; they change no bit of the result.
+    device
+        Where the loss is computed (:mod:`scfm.task.device`).
 
     Attributes
     ----------
@@ -50,8 +53,9 @@ class LogisticProbe:
         How many of them stopped before they converged; their predictions are used all the same.
     """
 
-    def __init__(self, *, c: float, max_iter: int, is_balanced: bool, n_threads: int = 1) -> None:
+    def __init__(self, *, c: float, max_iter: int, is_balanced: bool, n_threads: int = 1, device: str = CPU) -> None:
         self.c, self.max_iter, self.is_balanced, self.n_threads = c, max_iter, is_balanced, n_threads
+        self.device = device
         self.n_fits = self.n_unconverged = 0
         self._known: dict[str, np.ndarray] = {}
 
@@ -87,7 +91,7 @@ class LogisticProbe:
         import numpy as np
 
         mean, scale = centre_and_scale(train)
-        blocks, tested = (in_blocks(part, mean, scale) for part in (train, test))
+        blocks, tested = (self._features(part, mean, scale) for part in (train, test))
         stands_for = np.ones(len(train)) if cell_weights is None else cell_weights
         found = []
         with _each_block(self.n_threads) as each:
@@ -96,7 +100,7 @@ class LogisticProbe:
                 start = self._start(name, n_classes, mean, scale) if is_true else None
                 seen, fit = self._fit(blocks, classes, stands_for, start, each)
                 scores = np.zeros((len(test), n_classes))
-                scores[:, seen] = np.concatenate([_softmax(logits_of(b, fit.weights)) for b in tested], axis=1).T
+                scores[:, seen] = self._probabilities(tested, fit.weights, len(test))
                 found.append(Prediction(seen[scores[:, seen].argmax(axis=1)], scores))
                 if is_true:
                     weights = np.zeros((n_classes, len(mean) + 1)) if start is None else start
@@ -104,9 +108,35 @@ class LogisticProbe:
                     self._keep(name, weights, mean, scale)
         return found
 
+    def _features(self, values: "np.ndarray", mean: "np.ndarray", scale: "np.ndarray") -> Any:
+        """Return standardised features where the loss is computed."""
+        if self.device == CPU:
+            return in_blocks(values, mean, scale)
+        from scfm.probing.softmax_device import features_on
+
+        return features_on(values, mean, scale, self.device)
+
+    def _probabilities(self, features: Any, weights: "np.ndarray", n_cells: int) -> "np.ndarray":
+        """Return the probabilities of the cells of :meth:`_features`, shape (n_cells, n_classes)."""
+        import numpy as np
+
+        if self.device == CPU:
+            return np.concatenate([_softmax(logits_of(block, weights)) for block in features], axis=1).T
+        from scfm.probing.softmax_device import probabilities_on
+
+        return probabilities_on(features, weights, n_cells)
+
+    def _loss(self) -> type[Loss]:
+        """Return what computes the loss."""
+        if self.device == CPU:
+            return Loss
+        from scfm.probing.softmax_device import DeviceLoss
+
+        return DeviceLoss
+
     def _fit(
         self,
-        blocks: "list[np.ndarray]",
+        blocks: Any,
         classes: "np.ndarray",
         stands_for: "np.ndarray",
         start: "np.ndarray | None",
@@ -129,6 +159,7 @@ class LogisticProbe:
             max_iter=self.max_iter,
             start=None if start is None else start[seen],
             each=each,
+            kind=self._loss(),
         )
         self.n_fits += 1
         self.n_unconverged += not fit.is_converged
@@ -180,6 +211,7 @@ def neighbors_outside_fold(
     *,
     k: int,
     known: "Neighbors | None" = None,
+    device: str = CPU,
 ) -> "list[np.ndarray]":
     """Find, for every cell, its k nearest cells outside its own fold, for several partitions into folds.
 
@@ -198,6 +230,8 @@ def neighbors_outside_fold(
         Number of neighbours.
     known
         Neighbours of the embedding that were searched before; used where they are of the same cells.
+    device
+        Where distances are computed.
 
     Returns
     -------
@@ -211,4 +245,4 @@ def neighbors_outside_fold(
     ids = np.asarray(cell_ids, dtype=str)
     same = known is not None and known.k > k and np.array_equal(known.cell_ids.astype(str), ids)
     near = known.indices if same and known is not None else None
-    return find_outside(values, folds, k, ties=by_hash(ids), near=near)
+    return find_outside(values, folds, k, ties=by_hash(ids), near=near, device=device)

@@ -10,6 +10,7 @@ from scfm.io.tables import CELL_ID
 from scfm.probing.probe import TASKS, ProbeSettings, probe
 from scfm.probing.splits import KFOLD, scored_cells, splits_of
 from scfm.registries.messages import about_keys
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,7 @@ def probe_pairs(
     known: "Neighbors | None" = None,
     n_threads: int = 1,
     labels_seen: bool = False,
+    device: str = CPU,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding with every pair of keys, the primary pair first.
 
@@ -81,7 +83,7 @@ def probe_pairs(
         See :class:`ProbeSettings`.
     name
         File of the embedding, for errors.
-    known, n_threads, labels_seen
+    known, n_threads, labels_seen, device
         As in :func:`probe`.
 
     Returns
@@ -106,6 +108,7 @@ def probe_pairs(
             known=known,
             n_threads=n_threads,
             labels_seen=labels_seen,
+            device=device,
         )
         if mark in probed:
             table = pd.concat([probed[mark], table], ignore_index=True)

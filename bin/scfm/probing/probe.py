@@ -28,6 +28,7 @@ from scfm.probing.splits import LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undef
 from scfm.probing.tasks import Fold, Task, make_fold, make_task
 from scfm.probing.votes import count_votes, decide, vote_weights
 from scfm.registries.messages import message
+from scfm.task.device import CPU
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,7 @@ def probe(
     known: "Neighbors | None" = None,
     n_threads: int = 1,
     labels_seen: bool = False,
+    device: str = CPU,
 ) -> "tuple[pd.DataFrame, list[dict]]":
     """Probe an embedding for label and batch.
 
@@ -73,6 +75,8 @@ def probe(
     labels_seen
         Whether the embedding was made with labels: what a probe of the label reads would be circular, so it is not
         applicable (``labels_seen``).
+    device
+        Where distances and losses are computed (:mod:`scfm.task.device`).
 
     Returns
     -------
@@ -97,10 +101,10 @@ def probe(
         else:
             tasks.append(task)
     ids = cells[CELL_ID].to_numpy(dtype=str)
-    neighbors = neighbors_outside_fold(values, ids, [t.fold for t in tasks], k=settings.k, known=known) if tasks else []
-    logistic = LogisticProbe(
-        c=settings.c, max_iter=settings.max_iter, is_balanced=settings.balanced, n_threads=n_threads
-    )
+    folds_of = [t.fold for t in tasks]
+    neighbors = neighbors_outside_fold(values, ids, folds_of, k=settings.k, known=known, device=device) if tasks else []
+    fitting = {"c": settings.c, "max_iter": settings.max_iter, "is_balanced": settings.balanced}
+    logistic = LogisticProbe(**fitting, n_threads=n_threads, device=device)
     effects: list[dict] = []
     for task, nearest in zip(tasks, neighbors, strict=True):
         folds: list[tuple] = []

@@ -10,6 +10,7 @@ from typing import Any
 from scfm.errors import NotApplicable
 from scfm.inputs.keys import key_pairs
 from scfm.io.tables import put_identity, read_embedding, read_table, write_table
+from scfm.task.device import CPU
 from scfm.task.resources import versions_of
 
 _log = logging.getLogger(__name__)
@@ -26,11 +27,12 @@ def probe_files(
     outdir: Path,
     is_paper: bool,
     knn: Path | None = None,
+    device: str = CPU,
 ) -> dict[str, Any]:
     """Probe an embedding file and write ``<id>.probing.tsv`` (and the study's CSVs in the paper profile).
 
     ``knn`` is ``<id>.knn.npz`` of the embedding; without it, or where it has no bytes (the search failed), neighbours
-    are searched here.
+    are searched here. ``device`` is where distances and losses are computed.
 
     Returns
     -------
@@ -61,6 +63,7 @@ def probe_files(
             known=read_neighbors(knn) if knn is not None and knn.stat().st_size else None,
             n_threads=n_threads,
             labels_seen=bool(sidecar.get("labels_seen")),
+            device=device,
         )
     for entry in warnings:
         entry.update(dataset=sidecar["dataset"], method=sidecar["method"])
@@ -75,4 +78,5 @@ def probe_files(
     if not (table["status"] == "ok").any():
         reasons = list(dict.fromkeys(first["reason"]))  # the first is that of the label under k-fold
         raise NotApplicable(f"Neither label nor batch can be probed: {', '.join(reasons)}.", reasons[0])
-    return {"warnings": warnings, "versions": versions_of(["numpy", "scipy", "scikit-learn"])}
+    packages = ["numpy", "scipy", "scikit-learn", *([] if device == CPU else ["torch"])]
+    return {"warnings": warnings, "versions": versions_of(packages)}

@@ -29,8 +29,6 @@ ROUNDING_SHARE = 1e-4
 MEMORY = 10
 #: change of the mean weight of the cells at which the preconditioner is computed again, and iterations before that
 STALE, LEAST_AGE = 0.5, 3
-#: cells of the Gram matrix: at least so many, and so many times the features
-GRAM_CELLS, GRAM_RATIO = 8192, 8
 
 Solve = Callable[["np.ndarray"], "np.ndarray"]
 
@@ -67,13 +65,14 @@ def fit_softmax(
     max_iter: int,
     start: "np.ndarray | None" = None,
     each: Each = map,
+    kind: type[Loss] = Loss,
 ) -> Fit:
     """Fit a multinomial logistic regression.
 
     Parameters
     ----------
     blocks
-        Standardised features, from :func:`in_blocks`.
+        Standardised features, from :func:`in_blocks`, or what ``kind`` takes.
     classes
         Class numbers, shape (n_cells,); every one of 0 to n_classes - 1 occurs.
     n_classes
@@ -88,11 +87,13 @@ def fit_softmax(
         Weights to start from, shape (n_classes, n_dims + 1); zeros by default.
     each
         Applies a function to every block: ``map``, or that of a pool of threads. It changes no bit of the result.
+    kind
+        What computes the loss: on the processor, or :class:`scfm.probing.softmax_device.DeviceLoss`.
     """
     import numpy as np
 
-    loss = Loss(blocks, classes, c=c, cell_weights=cell_weights, n_classes=n_classes, each=each)
-    shape = (n_classes, len(blocks[0]) + 1)
+    loss = kind(blocks, classes, c=c, cell_weights=cell_weights, n_classes=n_classes, each=each)
+    shape = (n_classes, loss.n_dims + 1)
     point = loss.at(np.zeros(shape) if start is None else np.asarray(start, dtype=np.float64))
     memory = _Memory(loss, point)
     n_iter = 0
@@ -116,17 +117,7 @@ def preconditioner(loss: Loss, probabilities: "np.ndarray") -> Solve:
     """Return the approximate inverse Hessian at some probabilities, as a function of a gradient."""
     import numpy as np
 
-    weight = loss.certainty(probabilities)
-    by_class = probabilities * loss.shares
-    between = np.diag(by_class.sum(axis=1)) - by_class @ probabilities.T
-    between /= max(float(weight.sum()), np.finfo(float).tiny)
-    stride = max(1, len(weight) // max(GRAM_CELLS, GRAM_RATIO * len(loss.blocks[0])))
-    roots = np.sqrt(weight * stride).astype(np.float32)
-    gram = np.zeros((len(loss.blocks[0]) + 1,) * 2)
-    for block, span in zip(loss.blocks, loss.spans, strict=True):
-        some = np.vstack([block[:, ::stride], np.ones(len(roots[span][::stride]), dtype=np.float32)])
-        some *= roots[span][::stride]
-        gram += some @ some.T
+    between, gram = loss.factors(probabilities)
     spread, features = np.linalg.eigh(gram)
     strength, mixing = np.linalg.eigh(between)
     curvature = strength.clip(0)[:, None] * spread.clip(0) + loss.penalty

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DECREASE, FLATTER, MAX_TRIALS = 1e-4, 0.5, 30
 #: cells in one block
 BLOCK = 4096
+#: cells of the Gram matrix: at least so many, and so many times the features
+GRAM_CELLS, GRAM_RATIO = 8192, 8
 
 Each = Callable[..., "Iterable"]
 
@@ -86,7 +88,11 @@ class Point:
 
 
 class Loss:
-    """The penalised loss of one fit, block of cells by block; sums over blocks are taken in their order."""
+    """The penalised loss of one fit, block of cells by block; sums over blocks are taken in their order.
+
+    What reads features, logits or probabilities is a method of its own, which
+    :class:`scfm.probing.softmax_device.DeviceLoss` replaces.
+    """
 
     def __init__(
         self,
@@ -101,7 +107,7 @@ class Loss:
         import numpy as np
 
         total = float(np.sum(cell_weights, dtype=np.float64))
-        self.blocks, self.classes = blocks, classes
+        self.blocks, self.classes, self.n_dims = blocks, classes, len(blocks[0])
         self.shares = np.asarray(cell_weights, dtype=np.float64) / total
         self.penalty = (2.0 if n_classes == 2 else 1.0) / (c * total)
         ends = np.cumsum([0, *(block.shape[1] for block in blocks)]).tolist()
@@ -110,11 +116,9 @@ class Loss:
 
     def at(self, weights: "np.ndarray") -> Point:
         """Return the point of some weights."""
-        import numpy as np
-
         logits = self._logits(weights)
-        probabilities = np.empty(logits.shape, dtype=np.float32)
-        entropy = sum(self._each(lambda span: self._entropy(span, logits[:, span], probabilities), self.spans))
+        probabilities = self._buffer(logits)
+        entropy = self._value(logits, probabilities)
         loss = entropy + self.penalty / 2 * float((weights[:, :-1] ** 2).sum())
         return Point(weights, logits, probabilities, loss, self._gradient(weights, probabilities))
 
@@ -127,13 +131,12 @@ class Loss:
         import numpy as np
 
         along = self._logits(direction)
-        probabilities = np.empty(along.shape, dtype=np.float32)
+        probabilities = self._buffer(along)
         own, move = point.weights[:, :-1], direction[:, :-1]
         ww, wd, dd = float((own * own).sum()), float((own * move).sum()), float((move * move).sum())
         step, low, high, low_slope = 1.0, 0.0, None, slope
         for _ in range(MAX_TRIALS):
-            trial = partial(self._trial, logits=point.logits, along=along, step=step, probabilities=probabilities)
-            entropy, derivative = (sum(part) for part in zip(*self._each(trial, self.spans), strict=True))
+            entropy, derivative = self._value_after(point.logits, along, step, probabilities)
             loss = entropy + self.penalty / 2 * (ww + 2 * step * wd + step**2 * dd)
             derivative += self.penalty * (wd + step * dd)
             decreases = loss <= point.loss + DECREASE * step * slope
@@ -155,6 +158,24 @@ class Loss:
 
         parts = self._each(lambda block: logits_of(block, weights).astype(np.float64), self.blocks)
         return np.concatenate(list(parts), axis=1)
+
+    def _buffer(self, logits: "np.ndarray") -> "np.ndarray":
+        """Return an array for the probabilities of some logits."""
+        import numpy as np
+
+        return np.empty(logits.shape, dtype=np.float32)
+
+    def _value(self, logits: "np.ndarray", probabilities: "np.ndarray") -> float:
+        """Write the probabilities and return the mean cross-entropy."""
+        return sum(self._each(lambda span: self._entropy(span, logits[:, span], probabilities), self.spans))
+
+    def _value_after(
+        self, logits: "np.ndarray", along: "np.ndarray", step: float, probabilities: "np.ndarray"
+    ) -> tuple[float, float]:
+        """Write the probabilities after a step; return the mean cross-entropy and its derivative along the way."""
+        trial = partial(self._trial, logits=logits, along=along, step=step, probabilities=probabilities)
+        entropy, derivative = (sum(part) for part in zip(*self._each(trial, self.spans), strict=True))
+        return entropy, derivative
 
     def _entropy(self, span: slice, logits: "np.ndarray", probabilities: "np.ndarray") -> float:
         """Write the probabilities of a block and return its part of the mean cross-entropy."""
@@ -200,6 +221,29 @@ class Loss:
         import numpy as np
 
         return self.shares * (1 - np.einsum("kn,kn->n", probabilities, probabilities)).clip(0)
+
+    def factors(self, probabilities: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+        """Return the Kronecker factors of the approximate Hessian: of the classes, and the Gram matrix of the features
+        and a constant, weighted by :meth:`certainty`, from a part of the cells.
+        """
+        import numpy as np
+
+        weight = self.certainty(probabilities)
+        by_class = probabilities * self.shares
+        between = np.diag(by_class.sum(axis=1)) - by_class @ probabilities.T
+        between /= max(float(weight.sum()), np.finfo(float).tiny)
+        stride = self._stride(len(weight))
+        roots = np.sqrt(weight * stride).astype(np.float32)
+        gram = np.zeros((self.n_dims + 1,) * 2)
+        for block, span in zip(self.blocks, self.spans, strict=True):
+            some = np.vstack([block[:, ::stride], np.ones(len(roots[span][::stride]), dtype=np.float32)])
+            some *= roots[span][::stride]
+            gram += some @ some.T
+        return between, gram
+
+    def _stride(self, n_cells: int) -> int:
+        """Return how many cells stand for one in the Gram matrix."""
+        return max(1, n_cells // max(GRAM_CELLS, GRAM_RATIO * self.n_dims))
 
 
 def _inside(step: float, low: float, high: float | None) -> float:

@@ -34,6 +34,7 @@ process FIND_NEIGHBORS {
         --exact_max_cells ${settings.exact_neighbors_max_cells} \\
         --seed 0 \\
         --cpus ${task.cpus} \\
+        --device ${task.accelerator ? 'cuda' : 'cpu'} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\

@@ -36,6 +36,7 @@ process PROBE_EMBEDDING {
         --params params.json \\
         --profile ${settings.metrics_profile} \\
         --cpus ${task.cpus} \\
+        --device ${task.accelerator ? 'cuda' : 'cpu'} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\

@@ -39,6 +39,7 @@ process SCORE_COMMON {
         --k ${settings.neighbors_k} \\
         --exact_max_cells ${settings.exact_neighbors_max_cells} \\
         --cpus ${task.cpus} \\
+        --device ${task.accelerator ? 'cuda' : 'cpu'} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\

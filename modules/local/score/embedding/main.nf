@@ -38,6 +38,7 @@ process SCORE_EMBEDDING {
         --metrics_table metrics.tsv \\
         --exact_max_cells ${settings.exact_neighbors_max_cells} \\
         --cpus ${task.cpus} \\
+        --device ${task.accelerator ? 'cuda' : 'cpu'} \\
         --on_error ${settings.on_method_error} \\
         --outdir . \\
         --process ${task.process} \\
