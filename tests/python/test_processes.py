@@ -175,10 +175,10 @@ def test_an_executable_leaves_the_versions_of_what_it_did(tmp_path: Path) -> Non
         "--id",
         "a.pca.raw.0",
         "--process",
-        "X:Y",
+        "SCFMBENCH:FIND_NEIGHBORS",
     ]
     subprocess.run(command, cwd=tmp_path, check=True, env=environment())
-    versions = yaml.safe_load((tmp_path / "versions.yml").read_text())["X:Y"]
+    versions = yaml.safe_load((tmp_path / "versions.yml").read_text())["SCFMBENCH:FIND_NEIGHBORS"]
     assert "numpy" in versions and "python" in versions and "torch" not in versions
 
 
