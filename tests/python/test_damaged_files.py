@@ -134,6 +134,16 @@ def test_a_lack_of_memory_is_one_however_a_library_reports_it(error: Exception, 
     assert said.startswith("ERROR: The task ran out of memory") and "environment.yml" not in said
 
 
+def test_an_error_that_a_library_raises_for_a_lack_of_memory_is_one(capsys) -> None:
+    with pytest.raises(OSError) as raised:
+        try:
+            raise OSError("libllvmlite.so: failed to map segment from shared object")
+        except OSError:
+            raise OSError("Could not find/load shared object file 'libllvmlite.so'")  # noqa: B904  # as llvmlite does
+    assert report_error(raised.value, []) == 137
+    assert capsys.readouterr().err.startswith("ERROR: The task ran out of memory (Could not find/load")
+
+
 def test_a_package_that_is_absent_is_no_lack_of_memory(capsys) -> None:
     error = ModuleNotFoundError("No module named 'scanpy'", name="scanpy")
     assert report_error(error, ["--process", "SCFMBENCH:PREPARE_DATASET"]) == EXIT_UNEXPECTED

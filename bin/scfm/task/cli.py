@@ -25,6 +25,8 @@ _FOLDERS = {
 #: folder of the methods, one file each
 _METHODS = Path(__file__).parents[1] / "integration"
 _DISK_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: what the loader of shared libraries says without memory
+_LOADER_LACKS_MEMORY = ("failed to map segment", "Cannot allocate memory")
 _RESOURCE_ERRNO = _DISK_ERRNO | {errno.ENOMEM, errno.EIO}
 
 
@@ -72,14 +74,23 @@ def on_off(text: str) -> bool:
 def _lacks_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, by whatever the libraries make of it.
 
-    Where a package is loaded it is an ``ImportError`` of the loader, in Arrow and NumPy a ``MemoryError``, in torch an
-    error of its own.
+    Where a package is loaded it is an ``ImportError`` or ``OSError`` of the loader, in Arrow and NumPy a
+    ``MemoryError``, in torch an error of its own. A library may raise another error in its place (llvmlite: a library
+    that is not found), so that what was raised before counts too.
     """
-    if isinstance(error, ImportError):
-        return any(text in str(error) for text in ("failed to map segment", "Cannot allocate memory"))
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return True
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if isinstance(link, MemoryError) or type(link).__name__ == "OutOfMemoryError":
+            return True
+        text = str(link)
+        if isinstance(link, (ImportError, OSError)) and any(part in text for part in _LOADER_LACKS_MEMORY):
+            return True
+        if isinstance(link, RuntimeError) and "can't start new thread" in text:
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def describe_error(error: BaseException) -> str:
