@@ -45,3 +45,7 @@ class ResourceError(ScfmError):
 
 class SoftwareError(ScfmError):
     """A program that the task calls is missing: the environment is not complete, so nothing of the task is cached."""
+
+
+class AbsentFileError(ScfmError):
+    """A file is not there. It may be back when the run is resumed, so a task that lacks one leaves nothing to cache."""

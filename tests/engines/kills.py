@@ -74,7 +74,7 @@ def end_nextflow(world: World, chain: dict[str, signal.Signals], _: Path) -> dic
         else:
             os.kill(process.pid, number)
         ended = world.finish(process)
-        assert ended.status != 0
+        assert ended.status != 0, (step, ended.log[-1500:])
         assert "scfmbench completed in" not in ended.log, ended.log[-1500:]
         world.stop_tasks()
         outcome[f"{number.name} to Nextflow: {STEPS[step]}"] = f"exit status {ended.status}"
@@ -120,7 +120,7 @@ def small_address_space(world: World, steps: dict[str, str], _: Path) -> dict[st
 
 def hanging(world: World, _: Path) -> str:
     """A task hangs for longer than its time."""
-    limit = "process { withName: PCA { beforeScript = 'sleep 600'; time = '3 s' } }\n"
+    limit = "process { withName: PCA { beforeScript = 'sleep 60'; time = '3 s' } }\n"
     world.before("integrate_cells.py", CONFIG + limit, "a")
     outcome = world.by_set(world.run("-resume"))
     assert [outcome[name] for name in "bcd"] == ["the same numbers"] * 3, outcome

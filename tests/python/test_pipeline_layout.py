@@ -177,3 +177,14 @@ def test_what_is_published_replaces_what_is_there() -> None:
     # a cached task would leave the results of a run with other settings in the folder (engines.files)
     config = (PROJECT / "conf" / "modules.config").read_text()
     assert config.count("path: ") == config.count("mode: params.publish_dir_mode, overwrite: true") > 10
+
+
+def test_no_file_is_read_in_the_language_of_the_machine() -> None:
+    """With LC_ALL=C Java 17 reads ASCII unless it is told otherwise, and stops at a name such as Polanski's."""
+    found = []
+    for path in [*PROJECT.glob("*.nf"), *PROJECT.glob("workflows/**/*.nf"), *PROJECT.glob("subworkflows/**/main.nf")]:
+        for line in path.read_text().splitlines():
+            reads = re.search(r"\w\.text\b|\)\.text\b|readLines\(\)|\.splitCsv\((?!.*charset)", line)
+            if reads and "'UTF-8')" not in line and not line.lstrip().startswith("//"):
+                found.append(f"{path.relative_to(PROJECT)}: {line.strip()}")
+    assert found == []

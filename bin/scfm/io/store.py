@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.errors import ScfmError
+from scfm.errors import AbsentFileError, ScfmError
 from scfm.io.declared import ALWAYS, check_declared
 from scfm.io.frames import RESERVED, column_names, index_key, is_compound, read_column
 from scfm.io.links import check_folder, check_parts
@@ -150,7 +150,7 @@ def open_file(path: Path | str, name: str | None = None) -> Store:
     """Open an h5ad file or zarr folder for reading; see :func:`open_store`. The caller closes it."""
     path, name = Path(path), name or str(path)
     if not path.exists():
-        raise ScfmError(
+        raise AbsentFileError(
             f"{name}: the file does not exist. Paths in the samplesheet are taken from where the samplesheet lies."
         )
     if not path.is_dir() and not path.is_file():

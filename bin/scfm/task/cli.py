@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, ScfmError, SoftwareError
+from scfm.errors import EXIT_RESOURCE, EXIT_UNEXPECTED, AbsentFileError, ScfmError, SoftwareError
 from scfm.io.space import SPACE_ADVICE
 from scfm.task.imports import CLOCK
 from scfm.task.versions import loaded_packages, write_versions
@@ -125,9 +125,11 @@ def exit_code_of(error: BaseException) -> int:
 def stops_task(error: BaseException) -> bool:
     """Tell whether an error is about the task and not about its input: it is raised, so that nothing of it is cached.
 
-    That is a lack of memory or disk (Nextflow retries the task with more), and an environment that is not complete.
+    That is a lack of memory or disk (Nextflow retries the task with more), an environment that is not complete, and a
+    file that is gone: with it in its place again the task would have the same key in the cache.
     """
-    return isinstance(error, (ImportError, SoftwareError)) or exit_code_of(error) == EXIT_RESOURCE
+    about_task = (ImportError, SoftwareError, AbsentFileError, FileNotFoundError)
+    return isinstance(error, about_task) or exit_code_of(error) == EXIT_RESOURCE
 
 
 def environment_file(process: str) -> str:

@@ -197,7 +197,7 @@ def noPoints(ch_groups) {
 
 // Prefixes of the parameters that corrections read, from the corrections table.
 def correctionParameters() {
-    return file("${projectDir}/assets/corrections.tsv").splitCsv(header: true, sep: '\t').collect { row -> row.parameters }.findAll { prefix -> prefix }.unique()
+    return file("${projectDir}/assets/corrections.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8').collect { row -> row.parameters }.findAll { prefix -> prefix }.unique()
 }
 
 // Rows of the plan that correct a raw embedding.

@@ -46,7 +46,7 @@ workflow FETCH_DATA {
         // the run stops here, before anything is downloaded, with every error in one message
         ch_resolved = RESOLVE_INPUTS.out.resolved.map { errors, sheet, sources, builds ->
             if (errors.size() > 0) {
-                error("The inputs have errors; nothing was downloaded or computed.\n\n${errors.text}")
+                error("The inputs have errors; nothing was downloaded or computed.\n\n${errors.getText('UTF-8')}")
             }
             [sheet, parseJson(sources), parseJson(builds)]
         }

@@ -53,7 +53,7 @@ workflow MAKE_EMBEDDINGS {
         } // channels: [ dataset, meta, prepared, obs, pca, splits ]
 
     // methods and controls, and configured instances of methods, whose own settings come last; one that continues the model of another (`starts_from`) reads its parameters too
-    def continues = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t').collectEntries { row -> [row.name, row.starts_from] }
+    def continues = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8').collectEntries { row -> [row.name, row.starts_from] }
     ch_method = ch_raw.method
         .map { _dataset, meta, prepared, obs, pca, _splits ->
             def settings = stepSettings(
@@ -106,7 +106,7 @@ workflow MAKE_EMBEDDINGS {
     )
 
     // models: shards as independent tasks, joined by cell id; one shard is the same path. A random twin is a task of its model.
-    def apart = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t').collectEntries { row -> [row.name, row.cells_apart == 'true'] }
+    def apart = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8').collectEntries { row -> [row.name, row.cells_apart == 'true'] }
     SPLIT_CELLS(
         ch_raw.model.map { _dataset, meta, _prepared, obs, _pca, _splits -> [meta + [cells_apart: apart[meta.model]], obs] },
         stepSettings(options, 'split_cells.py', ['shard_cells']),

@@ -46,7 +46,7 @@ workflow PREPARE_DATA {
     // the run stops here, with every error in one message
     ch_check = CHECK_INPUTS.out.check.map { errors, datasets, plan, messages, model_settings ->
         if (errors.size() > 0) {
-            error("The inputs have errors; nothing was computed.\n\n${errors.text}")
+            error("The inputs have errors; nothing was computed.\n\n${errors.getText('UTF-8')}")
         }
         [datasets, plan, messages, model_settings]
     } // channel: [ datasets.json, plan.tsv, input_warnings.json, model_settings.json ]
@@ -87,7 +87,7 @@ workflow PREPARE_DATA {
     // assigned here and only named below: nf-lang 25.04.0 drops an assignment in `emit:`
     check = ch_check.map { datasets, plan, messages, _settings -> [datasets, plan, messages] }
     model_settings = ch_check.map { _datasets, _plan, _messages, settings -> parseJson(settings) }
-    plan = ch_check.flatMap { datasets, plan, _messages, _settings -> withSizes(plan.splitCsv(header: true, sep: '\t'), parseJson(datasets), options) }
+    plan = ch_check.flatMap { datasets, plan, _messages, _settings -> withSizes(plan.splitCsv(header: true, sep: '\t', charset: 'UTF-8'), parseJson(datasets), options) }
     dataset = ch_prepared.map { meta, prepared, obs, pca, splits -> [meta.dataset, prepared, obs, pca, splits] }
     design = ch_design.map { meta, _table, described -> [meta.dataset, described] }
     facts = PREPARE_DATASET.out.facts
@@ -120,7 +120,7 @@ def stagedAs(named, lists) {
 // embedding can have (an imported one is only known when it is read: as many as a foundation model has). `for_queries`: a model that new
 // cells are mapped to.
 def withSizes(rows, datasets, options) {
-    def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t')
+    def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8')
     def dims = models.collectEntries { model -> [model.name, model.dims.tokenize(',').collect { number -> number as int }.max()] }
     def sizes = datasets.collectEntries { row -> [row.dataset, [n_cells: row.n_cells, n_genes: row.n_genes]] }
     def references = datasets.findAll { row -> row.query || options.save_reference }.collect { row -> row.dataset }

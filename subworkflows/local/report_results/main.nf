@@ -109,7 +109,7 @@ def failedTasks(outdir) {
         return []
     }
     sleep(1000) // the row of a task is written just after its end has reached the channels
-    def lines = trace.readLines()
+    def lines = trace.readLines('UTF-8')
     def fields = lines[0].split('\t').toList()
     if (!fields.containsAll(['name', 'status', 'exit'])) {
         return []

@@ -25,7 +25,7 @@ def codeDigest(executable, plugins = []) {
     def modules = withImports(bin, known, [executable] + loaded, [].toSet())
     def folders = modules.collect { name -> folderOf(name) }.toSet()
     def tables = known.findAll { name -> name ==~ /.*\.(tsv|json|R)/ && folderOf(name) in folders }
-    def sources = (modules + tables).toSorted().collect { name -> name + '\n' + bin.resolve(name).text }
+    def sources = (modules + tables).toSorted().collect { name -> name + '\n' + bin.resolve(name).getText('UTF-8') }
     return sources.join('\n').digest('SHA-256')
 }
 
@@ -40,7 +40,7 @@ def withImports(bin, known, pending, seen) {
     if (!fresh) {
         return seen
     }
-    return withImports(bin, known, fresh.collectMany { name -> importedFiles(name, bin.resolve(name).text, known) }, seen + fresh)
+    return withImports(bin, known, fresh.collectMany { name -> importedFiles(name, bin.resolve(name).getText('UTF-8'), known) }, seen + fresh)
 }
 
 // Files of bin/scfm that a Python file imports: `import scfm.a`, `from scfm.a import b, c`, `from .a import (b, c)`.
@@ -98,7 +98,7 @@ def csvCells(line) {
 
 // A JSON file as lists and maps.
 def parseJson(path) {
-    return parseText(path.text)
+    return parseText(path.getText('UTF-8'))
 }
 
 // Files in the order of their names, so that a resumed run finds the same task.
@@ -113,7 +113,7 @@ def parseText(text) {
 
 // A YAML file as lists and maps.
 def readYaml(path) {
-    return new org.yaml.snakeyaml.Yaml().load(path.text)
+    return new org.yaml.snakeyaml.Yaml().load(path.getText('UTF-8'))
 }
 
 // Maps process -> package -> version in one, sorted; processes by their last name. Where tasks of a process ran with several versions

@@ -18,7 +18,7 @@ def openOutdir(params, samplesheet) {
         requireSpace(params.outdir, info, samplesheet)
         lock = lockFolder(params.outdir, info)
     }
-    info.resolve('params.json').text = groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(params)) + '\n'
+    info.resolve('params.json').setText(groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(params)) + '\n', 'UTF-8')
     setAside(outdir.resolve('tables'), 'verdict', 'json')
     setAside(outdir.resolve('report'), 'scfmbench_summary', 'txt')
     return lock
@@ -38,7 +38,7 @@ def requireWritable(name, folder) {
     try {
         folder.mkdirs()
         def probe = folder.resolve('.writable')
-        probe.text = ''
+        probe.setText('', 'UTF-8')
         writable = probe.delete()
     }
     catch (IOException reason) {
@@ -79,7 +79,7 @@ def lockFolder(name, folder) {
 // What is printed at the end: the summary that came with the report, if the run got that far, and one sentence.
 def completionMessage(run, params) {
     def summary = file("${params.outdir}/report/scfmbench_summary.txt", glob: false)
-    return (summary.exists() ? summary.text : '') + completionSentence(run, params)
+    return (summary.exists() ? summary.getText('UTF-8') : '') + completionSentence(run, params)
 }
 
 // The last line. It agrees with the exit status: the verdict is that of this run (openOutdir sets an earlier one aside).
