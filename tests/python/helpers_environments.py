@@ -56,16 +56,18 @@ def with_requirements(packages: list[str]) -> set[str]:
 
 
 @cache
-def hidden_packages() -> dict[str, list[str]]:
-    """The installed top-level modules that the environment of each process lacks."""
+def hidden_packages() -> dict[str, tuple[list[str], list[str]]]:
+    """The installed top-level modules and distributions that the environment of each process lacks."""
     owners = {name: {canonicalize_name(o) for o in by} for name, by in packages_distributions().items()}
-    by_file: dict[Path, list[str]] = {}
+    installed = {name for by in owners.values() for name in by}
+    by_file: dict[Path, tuple[list[str], list[str]]] = {}
     found = {}
     for process, file in environment_files().items():
         if file not in by_file:
             pinned = re.findall(r"^ *- ([\w.-]+)==", file.read_text(), re.MULTILINE)
             has = with_requirements([*pinned, *ALWAYS])
-            by_file[file] = sorted(name for name, by in owners.items() if not by & has)
+            modules = sorted(name for name, by in owners.items() if not by & has)
+            by_file[file] = modules, sorted(installed - has)
         found[process] = by_file[file]
     return found
 
