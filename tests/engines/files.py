@@ -85,7 +85,7 @@ def other_input(world: World, _: Path) -> str:
     import anndata as ad
 
     world.completed()
-    data = ad.read_h5ad(world.folder / "a.h5ad")[:200].copy()
+    data = ad.read_h5ad(world.folder / "a.h5ad")[:120].copy()
     data.write_h5ad(world.folder / "a.h5ad")
     resumed = world.run("-resume")
     assert resumed.status == 0, resumed.log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -28,6 +29,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("test-faults: full disks are small file systems, which only root can mount. Run it as root.")
         return 2
+    # a shell that starts this suite in the background makes it, and all that it starts, ignore SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     status = 0
     with tempfile.TemporaryDirectory(prefix="scfm-faults-") as scratch:
         world = World(Path(scratch) / "run", project=tables_only(Path(scratch) / "pipeline"))

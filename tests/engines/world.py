@@ -161,8 +161,6 @@ class World:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # a shell that starts this suite in the background makes it, and all that it starts, ignore SIGINT
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
