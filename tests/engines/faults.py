@@ -50,7 +50,6 @@ def cases(world: World) -> dict[str, Case]:
     table |= {name: partial(case, world) for name, case in SINGLE.items() if name not in {"no cache", "no work folder"}}
     for (where, step), words in FULL.items():
         table[f"full disk: {words}, {kills.STEPS[step]}"] = partial(files.full_disk, world, where, step)
-    table["read-only during the run: output folder"] = partial(files.read_only_later, world, "collect_results.py")
     table["environment: no home, no language, no folder for temporary files, other thread counts"] = partial(
         kills.odd_environment, world, ENVIRONMENT
     )

@@ -229,25 +229,6 @@ def full_disk(world: World, where: str, step: str, _: Path) -> str:
     return f"ended with: {said}; with more room the same tables"
 
 
-def read_only_later(world: World, step: str, _: Path) -> str:
-    """The output folder becomes read-only while the run publishes to it."""
-    world.before(step)
-    out = world.folder / "out"
-    with small_disk(world, out):
-        process = world.start("-resume")
-        world.find(f"/bin/{step}")
-        for _ in range(100):  # busy while a file is open for writing
-            if subprocess.run(["mount", "-o", "remount,ro", out], check=False).returncode == 0:
-                break
-            time.sleep(0.05)
-        else:
-            raise AssertionError(f"{out} can't be made read-only")
-        said = world.said(world.finish(process))
-        subprocess.run(["mount", "-o", "remount,rw", out], check=True)
-        world.same(world.run("-resume"))
-    return f"ended with: {said}; when it can be written again, the same tables"
-
-
 def read_only_outdir(world: World, _: Path) -> str:
     """The output folder can't be written."""
     world.fresh()
