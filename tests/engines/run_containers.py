@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from engines.suite import PROJECT, RECORDS, Case, run_suite, undisturbed
 from helpers_pipeline import launch_config, run_pipeline, same_tables
 
@@ -203,7 +205,7 @@ def main() -> int:
 def _versions(text: str) -> dict[str, str]:
     """Return version by normalised name of lines such as ``Name==1.0``."""
     lines = (line.strip().split("==") for line in text.splitlines() if "==" in line)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
+    return {canonicalize_name(name): version for name, version in lines}
 
 
 def _case(cases: Cases, image: str) -> Case:

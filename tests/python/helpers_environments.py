@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 from functools import cache
@@ -77,4 +78,5 @@ def hiding_environment() -> dict[str, str]:
     """Variables that hide from every task of a run what its own environment lacks."""
     with NamedTemporaryFile("w", prefix="scfm-hidden-", suffix=".json", delete=False) as file:
         json.dump(hidden_packages(), file)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return {"SCFM_HIDDEN_PACKAGES": file.name, "PYTHONPATH": str(HOOK)}

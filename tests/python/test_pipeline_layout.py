@@ -182,7 +182,8 @@ def test_what_is_published_replaces_what_is_there() -> None:
 def test_no_file_is_read_in_the_language_of_the_machine() -> None:
     """With LC_ALL=C Java 17 reads ASCII unless it is told otherwise, and stops at a name such as Polanski's."""
     found = []
-    for path in [*PROJECT.glob("*.nf"), *PROJECT.glob("workflows/**/*.nf"), *PROJECT.glob("subworkflows/**/main.nf")]:
+    folders = [PROJECT / name for name in ("workflows", "subworkflows", "modules")]
+    for path in [PROJECT / "main.nf", *(path for folder in folders for path in folder.rglob("*.nf"))]:
         for line in path.read_text().splitlines():
             reads = re.search(r"\w\.text\b|\)\.text\b|readLines\(\)|\.splitCsv\((?!.*charset)", line)
             if reads and "'UTF-8')" not in line and not line.lstrip().startswith("//"):
