@@ -74,6 +74,7 @@ def run_ours(case: dict[str, Any]) -> dict[str, Any]:
         ids = np.array([f"cell_{i:07d}" for i in range(len(values))], dtype=object)
         with measured("neighbours"):
             near = find_neighbors(values, ids)
+        print(json.dumps({"steps": STEPS, "recall": near.search.recall}), flush=True)
         groups = (Groups.of(g) for g in (labels, batches))
         data = MetricInputs(ids, *groups, values, near, values, n_seeds=CLUSTERING_SEEDS["standard"])
         for metric in metrics_of(load_metrics(), "standard"):
@@ -166,20 +167,47 @@ def run_search(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_probing(case: dict[str, Any]) -> dict[str, Any]:
-    """Our probe, or the loop of scikit-learn that it is compared with (``benchmarks/probing.py``)."""
-    from probing import make_study, plain_loop
+    """Our probe, or the loop of scikit-learn that it is compared with (``benchmarks/probing.py``).
+
+    Up to 30,000 cells the losses of one fold are computed after it, outside the measured part.
+    """
+    from probing import losses, make_study, plain_loop
 
     from scfm.probing.probe import ProbeSettings, probe
     from scfm.probing.splits import make_splits, scored_cells
 
     obs, values = make_study(case["cells"], case["dims"], n_labels=N_LABELS, n_batches=N_BATCHES)
+    if case.get("separable"):
+        axis = obs["label"].astype(int).to_numpy()  # a coordinate of its own for every label
+        values[range(len(values)), axis] += 40 * values.std()
     splits = make_splits(obs, n_folds=5, seed=123)
     with measured("probing"):
         if case["peer"]:
             plain_loop(obs, values, splits)
         else:
-            probe(scored_cells(obs), values, splits, ProbeSettings(balanced=False))
-    return {}
+            _, notes = probe(scored_cells(obs), values, splits, ProbeSettings(balanced=False))
+    if case["peer"]:
+        return {}
+    effects = [effect for note in notes if note["code"] == "I-PRB-03" for effect in note["values"]["effects"]]
+    return {"effects": effects} | (losses(obs, values, splits) if case["cells"] <= 30_000 else {})
+
+
+def run_intervals(case: dict[str, Any]) -> dict[str, Any]:
+    """Coverage of the intervals of sampled metrics (``benchmarks/intervals.py``)."""
+    from intervals import intervals
+
+    with measured("intervals"):
+        return {"metrics": intervals(case["cells"], case["draws"])}
+
+
+def run_preparation(case: dict[str, Any]) -> dict[str, Any]:
+    """Check and preparation of a file of counts (``benchmarks/preparation.py``), scanpy's steps on it where asked."""
+    import tempfile
+
+    from preparation import run_case
+
+    with tempfile.TemporaryDirectory(dir=case.get("scratch")) as folder:
+        return run_case(case["cells"], Path(folder), with_scanpy=case["peer"], methods=[])
 
 
 RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -187,6 +215,8 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "benchmarker": run_benchmarker,
     "search": run_search,
     "probing": run_probing,
+    "intervals": run_intervals,
+    "preparation": run_preparation,
 }
 
 

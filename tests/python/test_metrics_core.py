@@ -59,8 +59,9 @@ def test_silhouette_by_hand_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     values, codes = np.array([[0.0], [1.0], [4.0], [6.0]]), np.array([0, 0, 1, 1])
     expected = [(5 - 1) / 5, (4 - 1) / 4, (3.5 - 2) / 3.5, (5.5 - 2) / 5.5]
     np.testing.assert_allclose(silhouette.silhouette_samples(values, codes), expected)
-    monkeypatch.setattr(silhouette, "_BLOCK_BYTES", 8 * 4)  # one row at a time
-    np.testing.assert_allclose(silhouette.silhouette_samples(values, codes), expected)
+    for tile in ((1, 1), (1, 2), (3, 1), (2, 3)):
+        monkeypatch.setattr(silhouette, "_TILE", tile)
+        np.testing.assert_allclose(silhouette.silhouette_samples(values, codes), expected)
 
 
 def test_silhouette_of_identical_cells_is_zero() -> None:

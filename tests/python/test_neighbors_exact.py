@@ -16,12 +16,19 @@ from scfm.neighbors.search import find_neighbors, restrict_neighbors
 from scfm.neighbors.table import Neighbors, read_neighbors
 
 
-@pytest.fixture(autouse=True, scope="module", params=["few cells", "many cells"])
+def _none_settled(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return candidates of which nothing is known."""
+    return np.tile(np.arange(asked), (len(some), 1)), np.full(len(some), np.inf)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["few cells", "many cells", "many cells in double precision"])
 def way(request: pytest.FixtureRequest):
-    """Run every test with both ways to find candidates."""
+    """Run every test with all ways to find candidates."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "many cells":
+        if request.param != "few cells":
             patch.setattr(neighbors, "_SMALL", 0)
+        if request.param == "many cells in double precision":
+            patch.setattr(neighbors, "_candidates_of_single", _none_settled)
         yield
 
 
@@ -47,6 +54,44 @@ def test_equals_sklearn_far_from_the_origin() -> None:
     found = find_neighbors(shifted, _ids(300), k=20)
     distance, _ = NearestNeighbors(n_neighbors=20, algorithm="kd_tree").fit(shifted.astype(float)).kneighbors()
     np.testing.assert_allclose(found.distances[:, 1:], distance[:, :19], rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-18, 1e18])
+def test_very_small_and_very_large_coordinates(scale: float) -> None:
+    """Squares of them underflow or overflow in single precision."""
+    values = np.random.default_rng(1).standard_normal((300, 10))
+    scaled = (values * scale).astype(np.float32)
+    found = find_neighbors(scaled, _ids(300), k=20)
+    full = cdist(scaled.astype(float) / scale, scaled.astype(float) / scale)
+    np.testing.assert_array_equal(found.indices, np.argsort(full, axis=1, kind="stable")[:, :20])
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).standard_normal((2500, 20)).astype(np.float32)
+    found = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(find_neighbors(values, _ids(2500), k=30))
+    np.testing.assert_array_equal(found[0].indices, found[1].indices)
+    np.testing.assert_array_equal(found[0].distances, found[1].distances)
+    as_double = find_neighbors(values.astype(float), _ids(2500), k=30)
+    np.testing.assert_array_equal(found[0].indices, as_double.indices)
+
+
+@pytest.mark.parametrize("table", ["random", "ties", "every eighth one is small", "few columns"])
+def test_the_smallest_of_every_row(table: str) -> None:
+    values = np.random.default_rng(6).random((7, 2000)).astype(np.float32)
+    if table == "ties":
+        values = np.round(values, 1)
+    if table == "every eighth one is small":  # a bound that fewer than asked are below
+        values[:, ::8] -= 9
+    if table == "few columns":
+        values = values[:, :300]
+    found = neighbors._smallest(values, 40)
+    assert found.shape == (7, 40) and all(len(set(row)) == 40 for row in found.tolist())
+    chosen = np.take_along_axis(values, found, axis=1)
+    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(values, axis=1)[:, :40])
+    np.testing.assert_array_equal(chosen[:, -1], chosen.max(axis=1))
 
 
 def test_row_order_does_not_matter() -> None:

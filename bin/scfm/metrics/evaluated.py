@@ -51,7 +51,7 @@ class Sample:
         labels: "np.ndarray",
         *,
         n: int = N_EVALUATED,
-        per_label: int = PER_LABEL,
+        per_label: "int | np.ndarray" = PER_LABEL,
         seed: int,
     ) -> Sample:
         """Draw n cells in proportion to the labels, but ``per_label`` (or all) of every label.
@@ -63,7 +63,7 @@ class Sample:
         cell_ids, labels
             Id and label (0 to n_labels - 1, none empty) of every cell, shape (n_cells,).
         n, per_label
-            Cells to draw.
+            Cells to draw; ``per_label`` may be a number for each label.
         seed
             Seed of the draw.
         """

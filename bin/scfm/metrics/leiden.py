@@ -83,12 +83,13 @@ class _Network:
 
         igraph.set_random_number_generator(random.Random(seed))
         try:
-            parts = self.graph.community_leiden(
-                objective_function="modularity", weights=self.weights, resolution=resolution
+            # of the base class: a list, where Graph makes an object that counts the clusters in a Python loop
+            membership, _ = igraph.GraphBase.community_leiden(
+                self.graph, edge_weights=self.weights, resolution=resolution, normalize_resolution=True
             )
         finally:
             igraph.set_random_number_generator(random)
-        return np.asarray(parts.membership)
+        return np.asarray(membership)
 
 
 def best_agreement(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-#: largest block of distances, in bytes; two of them are alive at a time
-_BLOCK_BYTES = 32 * 2**20
+#: cells and others whose distances are computed at once: few enough for the processor's cache
+_TILE = (512, 2048)
 #: squared distances below this share of the squared norms are rounding of a zero
 _ROUNDING = 1e-13
 
@@ -30,8 +30,9 @@ def distance_sums(
 ) -> "np.ndarray":
     """Sum cells' Euclidean distances to all cells of each group, in blocks.
 
-    On the processor and with ``rows`` distances are computed in single precision and added up in double: at most
-    (n_dims + 2) * 1.2e-7 * (|x|^2 + |y|^2) off in a squared distance, coordinates taken from their mean.
+    On the processor and with ``rows`` distances are of single precision, at most (n_dims + 2) * 1.2e-7 *
+    (|x|^2 + |y|^2) off in a squared one (coordinates taken from their mean), and so are the sums of up to 2,048 of
+    them: about 3e-7 of their value.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def distance_sums(
 
     Returns
     -------
-    Shape (n_rows, n_groups), float64. Memory: one copy of ``values`` and a block.
+    Shape (n_rows, n_groups), float64. Memory: one copy of ``values`` and a tile.
     """
     import numpy as np
 
@@ -70,16 +71,23 @@ def distance_sums(
     norms = np.einsum("ij,ij->i", right[:, :d], right[:, :d])
     right[:, d], right[:, d + 1] = norms, 1.0
     zero = (_ROUNDING if exact else (d + 2) * np.finfo(np.float32).eps) * (norms + norms.max())
-    sums = np.empty((len(asked), n_groups))
-    step = max(1, _BLOCK_BYTES // (right.itemsize * n))
-    for start in range(0, len(asked), step):
-        own = asked[start : start + step]
+    sums = np.zeros((len(asked), n_groups))
+    tile = np.empty(_TILE[0] * _TILE[1], dtype=dtype)  # one for all: new pages cost as much as the product
+    for top in range(0, len(asked), _TILE[0]):
+        own = asked[top : top + _TILE[0]]
         left = np.empty((len(own), d + 2), dtype=dtype)
         left[:, :d] = -2 * right[own, :d]
         left[:, d], left[:, d + 1] = 1.0, norms[own]
-        squared = left @ right.T
-        squared[squared < zero[own, None]] = 0
-        sums[start : start + step] = np.add.reduceat(np.sqrt(squared, out=squared), starts, axis=1, dtype=np.float64)
+        for first in range(0, n, _TILE[1]):
+            other = right[first : first + _TILE[1]]
+            squared = np.matmul(left, other.T, out=tile[: len(own) * len(other)].reshape(len(own), len(other)))
+            squared[squared < zero[own, None]] = 0
+            np.sqrt(squared, out=squared)
+            some = slice(
+                int(np.searchsorted(starts, first, "right")) - 1, int(np.searchsorted(starts, first + len(other)))
+            )
+            within = np.maximum(starts[some] - first, 0)
+            sums[top : top + len(own), some] += np.add.reduceat(squared, within, axis=1)
     return sums[place] if exact else sums
 
 

@@ -7,13 +7,18 @@ whom (``columns``), and how neighbours at exactly the same distance are ordered 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
-from typing import TypedDict
+from functools import cache
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from scfm.keyed import id_hashes, pair_bits
 from scfm.task.device import CPU
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 #: gives for positions of cells (own, other; broadcast) the uint64 rank of ``other`` among those equally far from
 #: ``own``, at least 1; different for different ``other``
@@ -25,6 +30,8 @@ MARGIN = 10
 _ROUNDING = 1e-13
 #: up to this many cells all distances are computed at once
 _SMALL = 2000
+#: bytes of a block of single-precision products, few enough for the processor's cache, and its fewest rows
+_PRODUCT_BYTES, _FEWEST_ROWS = 8 * 2**20, 64
 #: largest temporary array, in bytes
 _BLOCK_BYTES = 64 * 2**20
 
@@ -83,11 +90,39 @@ def nearest(
     -------
     Positions in ``values`` and distances in double precision, ascending, both shape (n_rows, min(k, n_columns)).
     """
-    some = values if rows is None else values[rows]
-    among = values if columns is None else values[columns]
     everyone = np.arange(len(values))
     rows, columns = (everyone if chosen is None else chosen for chosen in (rows, columns))
-    k, asked = min(k, len(columns)), min(len(columns), k + MARGIN)
+    how: _How = {"k": min(k, len(columns)), "ties": ties, "device": device}
+    if device == CPU and values.dtype == np.float32 and max(len(rows), len(columns)) > _SMALL:
+        indices, distances, unsettled = _nearest_by_single(values, rows, columns, how["k"], ties)
+        if len(unsettled):
+            log.debug("%d of %d cells need distances of double precision", len(unsettled), len(rows))
+            indices[unsettled], distances[unsettled] = _nearest_by_double(values, rows[unsettled], columns, **how)
+        return indices, distances
+    return _nearest_by_double(values, rows, columns, **how)
+
+
+def _nearest_by_single(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int, ties: TieRule
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what :func:`nearest` does, and the rows for which products of single precision are not enough."""
+    some, among = values[rows], values[columns]
+    asked = min(len(columns), k + MARGIN)
+    candidates, slack = _candidates_of_single(some, among, asked)
+    last = _norms(some.astype(np.float64) - among[candidates[:, -1]])
+    indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
+    if asked == len(columns):
+        return indices, distances, rows[:0]
+    may_be_nearer = last <= distances[:, -1] ** 2 + 2 * slack  # a cell beyond the candidates than the k-th
+    return indices, distances, np.flatnonzero(may_be_nearer | _is_lost(rows, columns, indices))
+
+
+def _nearest_by_double(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, k: int, ties: TieRule, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what :func:`nearest` does, candidates chosen in double precision."""
+    some, among = values[rows], values[columns]
+    asked = min(len(columns), k + MARGIN)
     if device == CPU:
         candidates, last = _candidates(some, among, asked)
         indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
@@ -95,8 +130,8 @@ def nearest(
         indices, distances, last = _on_device(values, rows, columns, k, asked, ties=ties, device=device)
     if asked < len(columns):
         slack = _slack(some, among)
-        lost = np.isin(rows, columns) & (indices[:, 0] != rows)
-        unsettled = np.flatnonzero((last <= distances[:, -1] ** 2 + 2 * slack) | lost)
+        may_be_nearer = last <= distances[:, -1] ** 2 + 2 * slack
+        unsettled = np.flatnonzero(may_be_nearer | _is_lost(rows, columns, indices))
         if len(unsettled):
             log.debug("%d of %d cells have ties at the last neighbour", len(unsettled), len(rows))
             heaped = distances[unsettled, -1] == 0
@@ -105,6 +140,11 @@ def nearest(
                 if len(part):
                     indices[part], distances[part] = settle(values, rows[part], columns, slack[part], **how)
     return indices, distances
+
+
+def _is_lost(rows: np.ndarray, columns: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return which rows are searched among and not their own first neighbour."""
+    return np.isin(rows, columns, kind="table") & (indices[:, 0] != rows)
 
 
 def sort_candidates(
@@ -176,6 +216,85 @@ def _norms(values: np.ndarray) -> np.ndarray:
 def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return how far rounding may move a squared distance computed by a matrix product, for every row of ``some``."""
     return _ROUNDING * (_norms(some) + _norms(among).max())
+
+
+def _candidates_of_single(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest of every row by matrix products of single precision, and how far rounding may move them.
+
+    scikit-learn's search computes in double precision whatever it is given; this takes half its time, as a row's
+    candidates are those below a bound that every eighth column gives. Blocks of rows are spread over
+    ``OMP_NUM_THREADS`` threads and don't depend on each other.
+
+    Parameters
+    ----------
+    some, among
+        Shapes (n_rows, n_dims) and (n_columns, n_dims), float32.
+    asked
+        Candidates per row, at most n_columns.
+
+    Returns
+    -------
+    Columns, shape (n_rows, asked), the farthest one last; for every row the largest error of a squared distance.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    n, d = among.shape
+    single = np.finfo(np.float32)
+    center = among.mean(axis=0, dtype=np.float64).astype(np.float32)
+    # with the extra column one product gives |y|^2 - 2xy, which orders the columns of a row
+    right = np.empty((n, d + 1), dtype=np.float32)
+    np.subtract(among, center, out=right[:, :d])
+    norms = _norms(right[:, :d])
+    right[:, d] = norms
+    found = np.empty((len(some), asked), dtype=np.int64)
+    slack = np.empty(len(some))
+
+    def search(part: slice) -> None:
+        left = np.empty((part.stop - part.start, d + 1), dtype=np.float32)
+        np.subtract(some[part], center, out=left[:, :d])
+        largest = _norms(left[:, :d]) + norms.max()
+        # what underflows is lost as well; where a product may overflow nothing is known
+        slack[part] = (d + 8) * (single.eps * largest + single.tiny)
+        slack[part][largest > single.max / 8] = np.inf
+        left[:, :d] *= -2
+        left[:, d] = 1
+        found[part] = _smallest(left @ right.T, asked)
+
+    n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    step = max(_FEWEST_ROWS, _PRODUCT_BYTES // (4 * n))
+    parts = [slice(start, min(start + step, len(some))) for start in range(0, len(some), step)]
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(search, parts))
+    return found, slack
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return what sets the threads of linear algebra; finding the libraries takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _smallest(table: np.ndarray, asked: int) -> np.ndarray:
+    """Return the columns of the smallest values of every row, the largest of them last; shape (n_rows, asked)."""
+    if table.shape[1] < 16 * asked:
+        return np.argpartition(table, asked - 1, axis=1)[:, :asked]
+    some = table[:, ::8]
+    expected = asked // 5 + 8  # 1.6 times as many in all columns, and more of few
+    bound = np.partition(some, expected, axis=1)[:, expected]
+    place = np.flatnonzero(table <= bound[:, None])
+    row = place // table.shape[1]
+    counts = np.bincount(row, minlength=len(table))
+    # those of every row, side by side and filled up
+    values = np.full((len(table), max(asked, counts.max())), np.inf, dtype=table.dtype)
+    columns = np.zeros(values.shape, dtype=np.int64)
+    own = np.arange(len(row)) - (np.cumsum(counts) - counts)[row] + row * values.shape[1]
+    values.ravel()[own], columns.ravel()[own] = table.ravel()[place], place - row * table.shape[1]
+    found = np.take_along_axis(columns, np.argpartition(values, asked - 1, axis=1)[:, :asked], axis=1)
+    few = np.flatnonzero(counts < asked)
+    found[few] = np.argpartition(table[few], asked - 1, axis=1)[:, :asked]
+    return found
 
 
 def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
