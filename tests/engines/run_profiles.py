@@ -82,8 +82,9 @@ def apart(folder: Path) -> str:
     same_tables(undisturbed(*REAL), run)
     links = [path for path in run.outdir.rglob("*") if path.is_symlink()]
     assert links == [], links[:3]
+    n_tasks = len(run.trace())
     shutil.rmtree(folder)
-    return f"{len(run.trace())} tasks; the same tables, and no link in the results once the work folder is gone"
+    return f"{n_tasks} tasks; the same tables, and no link in the results once the work folder is gone"
 
 
 def cases() -> dict[str, Case]:

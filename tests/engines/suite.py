@@ -134,6 +134,7 @@ def _run(name: str, case: Case, folder: Path) -> dict:
         status, outcome = "passed", case(folder)
     except Exception as error:  # noqa: BLE001  # the next case runs, and the record says why
         status, outcome = "failed", _shortened(f"{type(error).__name__}: {error}")
+        folder.mkdir(parents=True, exist_ok=True)  # a case may have removed it
         (folder / "traceback.txt").write_text(traceback.format_exc())
     doc = (inspect.getdoc(getattr(case, "func", case)) or "").splitlines()[0]
     return {

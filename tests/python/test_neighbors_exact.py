@@ -28,7 +28,7 @@ def way(request: pytest.FixtureRequest):
         if request.param != "few cells":
             patch.setattr(neighbors, "_SMALL", 0)
         if request.param == "many cells in double precision":
-            patch.setattr(neighbors, "_candidates_of_single", _none_settled)
+            patch.setattr(neighbors, "candidates_of_single", _none_settled)
         yield
 
 

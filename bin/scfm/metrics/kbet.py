@@ -24,7 +24,7 @@ _DENSE_CELLS = 400
 #: in large data: largest standard error of the mean over labels, whatever the shares of accepted cells are
 MAX_ERROR = 0.002
 #: in large data: labels of more cells have eigenvectors of single precision, to this tolerance
-_SINGLE_CELLS, _TOLERANCE = 5000, 2e-2
+_SINGLE_CELLS, _TOLERANCE = 1000, 2e-2
 
 
 def diffusion_coordinates(
@@ -163,7 +163,8 @@ def label_acceptance(
     n_components
         Diffusion components to use at most.
     rows
-        Positions of the cells to test, ascending; all by default. With them eigenvectors may be of single precision.
+        Positions of the cells to test, ascending; all by default. With them eigenvectors and, on the processor,
+        distances may be of single precision.
     device
         Where neighbours are searched.
 
@@ -175,7 +176,7 @@ def label_acceptance(
     import numpy as np
     from scipy.sparse.csgraph import connected_components
 
-    from scfm.neighbors.exact import by_hash, nearest
+    from scfm.neighbors.exact import by_hash, candidates_of_single, nearest
 
     k0 = neighborhood_size(np.unique(batches, return_counts=True)[1])
     n_parts, part = connected_components(graph, directed=False)
@@ -187,9 +188,11 @@ def label_acceptance(
         graph, batches, cell_ids, n_parts = graph[kept][:, kept], batches[kept], cell_ids[kept], int(large.sum())
         rows = None if rows is None else np.flatnonzero(np.isin(kept, rows))
     coordinates = diffusion_coordinates(graph, n_components, n_parts, is_large=rows is not None)
-    if rows is not None:
-        coordinates = coordinates.astype(np.float32)  # half the time, and less is lost than by the eigenvectors
-    near, _ = nearest(coordinates, k0 + 1, ties=by_hash(cell_ids), rows=rows, device=device)
+    if rows is not None and device == CPU:  # less is lost than by the eigenvectors
+        coordinates = coordinates.astype(np.float32)
+        near, _ = candidates_of_single(coordinates[rows], coordinates, min(k0 + 1, len(coordinates)))
+    else:
+        near, _ = nearest(coordinates, k0 + 1, ties=by_hash(cell_ids), rows=rows, device=device)
     return accepted(near, np.unique(batches, return_inverse=True)[1]), coordinates.shape[1]
 
 

@@ -71,7 +71,8 @@ def kmeans_clusters(values: "np.ndarray", k: int, seed: int = SEED) -> "np.ndarr
     centers = _first_centers(values, norms, k, seed)
     clusters = np.full(len(values), -1)
     for _ in range(_MAX_ROUNDS):
-        moved = _squared_distances(values, norms, centers).argmin(axis=1)
+        # |x - c|^2 = |x|^2 - 2 (xc - |c|^2 / 2), and |x| is the same for all centres
+        moved = (values @ centers.T - np.einsum("cd,cd->c", centers, centers) / 2).argmax(axis=1)
         if np.array_equal(moved, clusters):
             break
         clusters = moved

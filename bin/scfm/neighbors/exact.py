@@ -30,8 +30,8 @@ MARGIN = 10
 _ROUNDING = 1e-13
 #: up to this many cells all distances are computed at once
 _SMALL = 2000
-#: bytes of a block of single-precision products, few enough for the processor's cache, and its fewest rows
-_PRODUCT_BYTES, _FEWEST_ROWS = 8 * 2**20, 64
+#: bytes of temporary arrays that the processor's cache holds: of products, with at least so many rows, and of others
+_PRODUCT_BYTES, _FEWEST_ROWS, _CACHED_BYTES = 8 * 2**20, 64, 2**20
 #: largest temporary array, in bytes
 _BLOCK_BYTES = 64 * 2**20
 
@@ -108,7 +108,7 @@ def _nearest_by_single(
     """Return what :func:`nearest` does, and the rows for which products of single precision are not enough."""
     some, among = values[rows], values[columns]
     asked = min(len(columns), k + MARGIN)
-    candidates, slack = _candidates_of_single(some, among, asked)
+    candidates, slack = candidates_of_single(some, among, asked)
     last = _norms(some.astype(np.float64) - among[candidates[:, -1]])
     indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
     if asked == len(columns):
@@ -167,14 +167,19 @@ def sort_candidates(
     """
     indices = np.empty((len(rows), k), dtype=np.int64)
     distances = np.empty((len(rows), k))
-    for part in _blocks(len(rows), candidates.shape[1] * values.shape[1] * 8):
+    for part in _blocks(len(rows), candidates.shape[1] * values.shape[1] * 8, _CACHED_BYTES):
         own, other = rows[part, None], candidates[part]
-        difference = values[other].astype(np.float64) - values[own].astype(np.float64)
+        difference = values[other].astype(np.float64)
+        difference -= values[own]
         distance = np.sqrt(np.einsum("rcd,rcd->rc", difference, difference))
         distance[own == other] = -1.0
-        order = np.lexsort((ties(own, other), distance), axis=1)[:, :k]
-        indices[part] = np.take_along_axis(other, order, axis=1)
-        distances[part] = np.take_along_axis(distance, order, axis=1)
+        order = np.argsort(distance, axis=1)
+        ranked = np.take_along_axis(distance, order, axis=1)
+        tied = np.flatnonzero((ranked[:, 1:] == ranked[:, :-1]).any(axis=1))
+        if len(tied):
+            order[tied] = np.lexsort((ties(own[tied], other[tied]), distance[tied]), axis=1)
+        indices[part] = np.take_along_axis(other, order[:, :k], axis=1)
+        distances[part] = ranked[:, :k]
     distances[:, 0] = np.maximum(distances[:, 0], 0.0)
     return indices, distances
 
@@ -201,9 +206,9 @@ def _on_device(
     return found.indices, found.distances, found.beyond
 
 
-def _blocks(n: int, row_bytes: int) -> Iterator[slice]:
-    """Yield slices over n rows whose temporary array stays under the limit."""
-    step = max(1, _BLOCK_BYTES // max(1, row_bytes))
+def _blocks(n: int, row_bytes: int, limit: int | None = None) -> Iterator[slice]:
+    """Yield slices over n rows whose temporary array stays under a limit, by default the largest allowed."""
+    step = max(1, (limit or _BLOCK_BYTES) // max(1, row_bytes))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
 
@@ -218,7 +223,7 @@ def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
     return _ROUNDING * (_norms(some) + _norms(among).max())
 
 
-def _candidates_of_single(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
+def candidates_of_single(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest of every row by matrix products of single precision, and how far rounding may move them.
 
     scikit-learn's search computes in double precision whatever it is given; this takes half its time, as a row's
