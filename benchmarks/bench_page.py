@@ -69,7 +69,8 @@ def sizes_table(results: list[Result]) -> str:
         errors = [v[2] for v in r.get("values", {}).values() if v[2] is not None]
         rows.append(
             [
-                f"{r['case']['cells']:,} x {r['case']['dims']}",
+                f"{r['case']['cells']:,} x {r['case']['dims']}"
+                + (f", {r['case']['cpus']} threads: {r['wall_s'] / 60:.0f} min" if r["case"]["cpus"] > 1 else ""),
                 seconds(cpu["neighbours"]),
                 *(seconds(cpu.get(name, float("nan"))) for name in NAMED),
                 seconds(rest),
@@ -152,6 +153,108 @@ def search_table(results: list[Result]) -> str:
     return table(["cells x dims", "search", "recall@90", "CPU s", "peak MB", "result with two threads"], rows)
 
 
+def probing_table(results: list[Result]) -> str:
+    """Return whole probes beside scikit-learn's loop; empty without any."""
+    found = of_kind(results, "probing")
+    rows = []
+    for r in found:
+        case = r["case"]
+        if case["peer"]:
+            continue
+        twin = [o for o in found if o["case"] == case | {"peer": True}]
+        loss = r["loss_ours"] - r["loss_sklearn"] if "loss_ours" in r else None
+        rows.append(
+            [
+                f"{case['cells']:,} x {case['dims']}" + (", separable" if case.get("separable") else ""),
+                str(case["cpus"]),
+                seconds(r["cpu_s"]),
+                seconds(r["wall_s"]),
+                f"{r['peak_mb']:,.0f}",
+                seconds(twin[0]["cpu_s"]) if twin else "not run",
+                f"**{twin[0]['cpu_s'] / r['cpu_s']:.1f}**" if twin else "",
+                "not computed" if loss is None else f"{loss:+.1e}",
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["cells x dims", "threads", "CPU s", "wall s", "peak MB", "scikit-learn, CPU s", "ratio"]
+    text = (
+        "Label and batch, five folds and batches left out, logistic regression and 15-NN, the null by permutations;"
+        " scikit-learn's loop over the same folds fits each classifier to the true and once to permuted classes. The"
+        " difference of the losses (ours minus scikit-learn's) is of one fold."
+    )
+    return f"### Probing\n\n{text}\n\n{table([*head, 'difference of losses'], rows)}"
+
+
+def intervals_table(results: list[Result]) -> str:
+    """Return how often intervals cover the exact value; empty without a result."""
+    parts = []
+    for r in of_kind(results, "intervals"):
+        rows = [
+            [
+                f"`{name}`",
+                f"{m['exact']:.4f}",
+                f"{m['covered']:.0%}",
+                f"{m['largest_error']:.4f}",
+                f"{m['largest_stderr']:.4f}",
+            ]
+            for name, m in r["metrics"].items()
+        ]
+        head = ["metric", "of all cells", "intervals that cover it", "largest error", "largest stderr"]
+        title = f"### Intervals of sampled metrics, {r['case']['draws']} draws from {r['case']['cells']:,} cells"
+        parts.append(f"{title}\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def preparation_table(results: list[Result]) -> str:
+    """Return time and memory of check and preparation; empty without a result."""
+    rows = [
+        [
+            f"{r['n_cells']:,}",
+            f"{r['n_values'] / 1e6:,.0f} million, {r['file_mb']:,.0f} MB",
+            *(
+                f"{seconds(r[step]['cpu_seconds'])} s, {r[step]['peak_rss_mb']:,.0f} MB"
+                for step in ("check", "prepare")
+            ),
+            *(
+                [f"{seconds(r['scanpy']['cpu_seconds'])} s, {r['scanpy']['peak_rss_mb']:,.0f} MB"]
+                if "scanpy" in r
+                else ["not run"]
+            ),
+        ]
+        for r in sorted(of_kind(results, "preparation"), key=lambda r: r["n_cells"])
+    ]
+    if not rows:
+        return ""
+    head = ["cells x 20,000 genes", "stored counts, file", "check", "preparation", "scanpy, file in memory"]
+    return f"### Check and preparation, CPU seconds and peak memory\n\n{table(head, rows)}"
+
+
+def atlas_table(folder: Path) -> str:
+    """Return time and memory of every step of a whole run; empty without a result of ``atlas.py``."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text())
+        rows = [
+            [
+                f"`{name}`",
+                f"{p['tasks']:.0f}",
+                seconds(p["cpu_s"]),
+                seconds(p["longest_s"]),
+                f"{p['peak_mb']:,.0f}",
+            ]
+            for name, p in found["processes"].items()
+        ]
+        text = (
+            f"`benchmarks/atlas.py`, 2 cores and 16 GB, load before it {found['load_before']:.1f}:"
+            f" {found['wall_s'] / 60:.0f} minutes from the command to its end, a report of {found['report_mb']:.1f} MB."
+            " PCA, Harmony and an imported embedding of 64 dimensions, all three also centred, and two controls."
+        )
+        head = ["process", "tasks", "CPU s of all", "longest task, s", "largest memory, MB"]
+        parts.append(f"### A whole run of {found['cells']:,} cells\n\n{text}\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
 def memory_table(folder: Path) -> str:
     """Return what every step asks for and uses, by size; empty without results of ``resources.py``."""
     from resources import asked_mb
@@ -198,25 +301,29 @@ def plot(results: list[Result], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def section(results: list[Result], resources: Path) -> str:
-    """Return the text between the markers; ``resources`` is the folder of the results of ``resources.py``."""
+def section(results: list[Result], folder: Path) -> str:
+    """Return the text between the markers; those of ``atlas.py`` and ``resources.py`` have folders of their own."""
     loads = [r["load"] for r in results]
     versions = results[0]["versions"] if results and "versions" in results[0] else {}
     about = ", ".join(f"{name} {value}" for name, value in versions.items() if value != "absent")
     parts = [
-        "`make bench`, one thread, CPU seconds of whole processes, imports included. Load of the machine with two"
-        f" cores while the cases ran: {min(loads):.0f} to {max(loads):.0f}. On a busy machine CPU seconds are longer;"
-        f" ratios change less. Versions: {about}.",
+        "`make bench`, one thread where nothing else is said, CPU seconds of whole processes, imports included. Load of"
+        f" the machine with two cores while the cases ran: {min(loads):.0f} to {max(loads):.0f}. On a busy machine CPU"
+        f" seconds are longer; ratios change less. Versions: {about}.",
         "### Neighbours and the profile `standard`, per embedding",
         sizes_table(results),
         slopes_line(results),
         f"![CPU time and memory by cells]({PLOT})",
         peers_table(results),
+        intervals_table(results),
+        probing_table(results),
+        preparation_table(results),
         "### Searches for 90 neighbours",
         search_table(results),
         "The inverted file reads as many lists as a recall of 0.99 requires; the settings of the others are in"
         " `benchmarks/bench_case.py`.",
-        memory_table(resources),
+        atlas_table(folder / "atlas"),
+        memory_table(folder / "resources"),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -234,9 +341,7 @@ def main() -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise SystemExit(f"{args.page} must have the lines '{BEGIN}' and '{END}' once each.")
     before, rest = text.split(BEGIN)
-    args.page.write_text(
-        f"{before}{BEGIN}\n\n{section(results, args.results / 'resources')}\n\n{END}{rest.split(END)[1]}"
-    )
+    args.page.write_text(f"{before}{BEGIN}\n\n{section(results, args.results)}\n\n{END}{rest.split(END)[1]}")
     plot(results, args.page.parent / PLOT)
 
 

@@ -53,6 +53,13 @@ def tables_only(target: Path) -> Path:
     return target
 
 
+def failures(run: Run) -> str:
+    """Return the last lines of standard error of every task that failed."""
+    failed = [path for path in run.folder.glob("work/*/*/.exitcode") if path.read_text() != "0"]
+    logs = {path.parent: path.with_name(".command.err").read_text().splitlines()[-15:] for path in failed}
+    return "\n".join(f"{task.name}:\n" + "\n".join(lines) for task, lines in logs.items())
+
+
 class World:
     """A folder with a small run in it: one method, and data sets ``a``, ``b`` ... that differ in their cells.
 
@@ -91,7 +98,7 @@ class World:
     def _make_reference(self) -> Run:
         self.fresh()
         run = self.run()
-        assert run.status == 0, run.log
+        assert run.status == 0, f"{run.log}\n{failures(run)}"
         shutil.rmtree(self.kept, ignore_errors=True)
         shutil.copytree(self.folder, self.kept, symlinks=True)
         return Run(self.kept, self.kept / "out", 0, run.log)

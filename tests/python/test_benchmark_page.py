@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -20,13 +22,13 @@ def _load(name: str):
 
 
 page, bench, resources = _load("bench_page"), _load("bench"), _load("resources")
-MEASURED = BENCHMARKS / "results" / "resources"
+atlas, intervals = _load("atlas"), _load("intervals")
 
 
 def test_the_section_is_made_from_the_kept_results() -> None:
     text = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
     kept = text.split(page.BEGIN)[1].split(page.END)[0].strip()
-    assert kept == page.section(page.read_results(BENCHMARKS / "results"), MEASURED)
+    assert kept == page.section(page.read_results(BENCHMARKS / "results"), BENCHMARKS / "results")
 
 
 def test_slopes_are_those_of_powers() -> None:
@@ -37,7 +39,8 @@ def test_slopes_are_those_of_powers() -> None:
 def test_every_case_has_a_file_of_its_own() -> None:
     names = [bench.name_of(case) for case in bench.cases(1)]
     assert len(set(names)) == len(names)
-    assert {c["what"] for c in bench.cases(1)} == {"ours", "benchmarker", "search", "probing"}
+    kinds = {"ours", "benchmarker", "search", "probing", "intervals", "preparation"}
+    assert {c["what"] for c in bench.cases(1)} == kinds
     assert max(c["cells"] for c in bench.cases(1)) == 1_000_000
 
 
@@ -70,3 +73,49 @@ def test_coefficients_of_memory_are_recovered_with_their_margin() -> None:
     found = resources.fit(results)
     assert found["SCVI"] == pytest.approx([m * resources.MARGIN for m in (500, 4, 2.0, 10)], rel=1e-6)
     assert found["PROBE_EMBEDDING"][:3] == pytest.approx([m * resources.MARGIN for m in (300, 1, 0)], abs=1e-6)
+
+
+def test_a_value_of_a_cell_is_computed_once_and_looked_up_by_every_draw() -> None:
+    calls = []
+
+    def doubled(values: np.ndarray, codes: np.ndarray, rows: np.ndarray | None = None, *, device: str) -> np.ndarray:
+        calls.append(device)
+        return 2 * values[rows] + codes[rows]
+
+    once = intervals.Once(doubled, "rows", 2)
+    values, codes = np.arange(5.0), np.array([0, 0, 1, 1, 1])
+    assert once(values, codes, np.array([1, 4]), device="cpu").tolist() == [2, 9]
+    assert once(values, codes, rows=np.array([0, 2]), device="cpu").tolist() == [0, 5]
+    assert once(values, codes[::-1], np.array([0]), device="cpu").tolist() == [1]
+    assert len(calls) == 2
+
+
+def test_processes_of_a_run_and_a_task_that_failed(tmp_path: Path) -> None:
+    head = "name\tstatus\trealtime\t%cpu\tpeak_rss\n"
+    rows = "W:PCA (a)\tCOMPLETED\t10s\t150.0%\t1.5 GB\nW:PCA (b)\tCACHED\t1m\t50.0%\t800 MB\n"
+    trace = tmp_path / "trace.txt"
+    trace.write_text(head + rows)
+    assert atlas.read_trace(trace) == {"PCA": {"tasks": 2, "cpu_s": 45.0, "longest_s": 60.0, "peak_mb": 1500.0}}
+    trace.write_text(head + rows.replace("CACHED", "FAILED"))
+    with pytest.raises(SystemExit, match=r"PCA \(b\) is FAILED"):
+        atlas.read_trace(trace)
+
+
+def test_tables_of_the_page_name_what_was_measured(tmp_path: Path) -> None:
+    part = {"tasks": 2, "cpu_s": 45.0, "longest_s": 60.0, "peak_mb": 1500.0}
+    run = {"cells": 300_000, "load_before": 1.0, "wall_s": 1800.0, "report_mb": 4.2, "processes": {"PCA": part}}
+    (tmp_path / "300000.json").write_text(json.dumps(run))
+    assert "| `PCA` | 2 | 45.0 | 60.0 | 1,500 |" in page.atlas_table(tmp_path)
+    case = {"what": "probing", "cells": 30_000, "dims": 512, "cpus": 1}
+    ours = {"case": case | {"peer": False}, "cpu_s": 10.0, "wall_s": 9.0, "peak_mb": 500.0}
+    ours |= {"loss_ours": 1.0, "loss_sklearn": 1.5}
+    found = page.probing_table([ours, {"case": case | {"peer": True}, "cpu_s": 40.0}])
+    assert "| 30,000 x 512 | 1 | 10.0 | 9.0 | 500 | 40.0 | **4.0** | -5.0e-01 |" in found
+    assert "not run" in page.probing_table([ours])
+    metric = {"exact": 0.5, "covered": 0.94, "largest_error": 0.001, "largest_stderr": 0.0005}
+    result = {"case": {"what": "intervals", "cells": 50_000, "draws": 100}, "metrics": {"kbet": metric}}
+    assert "| `kbet` | 0.5000 | 94% | 0.0010 | 0.0005 |" in page.intervals_table([result])
+    step = {"cpu_seconds": 9.0, "peak_rss_mb": 300.0}
+    result = {"case": {"what": "preparation"}, "n_cells": 100_000, "n_values": 52e6, "file_mb": 92.0}
+    result |= {"check": step, "prepare": step}
+    assert "9.0 s, 300 MB | 9.0 s, 300 MB | not run |" in page.preparation_table([result])
