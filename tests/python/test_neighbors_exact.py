@@ -94,6 +94,24 @@ def test_the_smallest_of_every_row(table: str) -> None:
     np.testing.assert_array_equal(chosen[:, -1], chosen.max(axis=1))
 
 
+@pytest.mark.parametrize("order", ["random", "every part is smaller than the last", "ties"])
+@pytest.mark.parametrize("tile", [(3, 50), (7, 64), (256, 8192)])
+def test_the_smallest_products_part_by_part(order: str, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_TILE", tile)
+    rng = np.random.default_rng(7)
+    left, right = rng.random((7, 1)).astype(np.float32) + 1, rng.random((1000, 1)).astype(np.float32)
+    if order == "every part is smaller than the last":
+        right = np.sort(right, axis=0)[::-1]
+    if order == "ties":
+        right = np.round(right, 1)
+    found = neighbors._smallest_products(left, np.ascontiguousarray(right), 20)
+    products = left @ right.T
+    assert all(len(set(row)) == 20 for row in found.tolist())
+    chosen = np.take_along_axis(products, found, axis=1)
+    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(products, axis=1)[:, :20])
+    np.testing.assert_array_equal(chosen[:, -1], chosen.max(axis=1))
+
+
 def test_row_order_does_not_matter() -> None:
     rng = np.random.default_rng(2)
     values = rng.integers(0, 3, (200, 3)).astype(np.float32)  # 27 places: ties everywhere

@@ -30,8 +30,8 @@ MARGIN = 10
 _ROUNDING = 1e-13
 #: up to this many cells all distances are computed at once
 _SMALL = 2000
-#: bytes of temporary arrays that the processor's cache holds: of products, with at least so many rows, and of others
-_PRODUCT_BYTES, _FEWEST_ROWS, _CACHED_BYTES = 8 * 2**20, 64, 2**20
+#: rows and columns of the products computed at once, and bytes of other arrays, few enough for the processor's cache
+_TILE, _CACHED_BYTES = (256, 8192), 2**20
 #: largest temporary array, in bytes
 _BLOCK_BYTES = 64 * 2**20
 
@@ -263,10 +263,10 @@ def candidates_of_single(some: np.ndarray, among: np.ndarray, asked: int) -> tup
         slack[part][largest > single.max / 8] = np.inf
         left[:, :d] *= -2
         left[:, d] = 1
-        found[part] = _smallest(left @ right.T, asked)
+        found[part] = _smallest_products(left, right, asked)
 
     n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    step = max(_FEWEST_ROWS, _PRODUCT_BYTES // (4 * n))
+    step = _TILE[0]
     parts = [slice(start, min(start + step, len(some))) for start in range(0, len(some), step)]
     with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(search, parts))
@@ -279,6 +279,85 @@ def _libraries() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def _smallest_products(left: np.ndarray, right: np.ndarray, asked: int) -> np.ndarray:
+    """Return, for every row of ``left``, the rows of ``right`` with the smallest products, the largest of them last.
+
+    Products are computed for some columns at a time. What is kept of a row are those below a bound, the largest of the
+    ``asked`` smallest ones so far; it is lowered whenever there is no more room.
+
+    Parameters
+    ----------
+    left, right
+        Shapes (n_rows, n_dims) and (n_columns, n_dims).
+    asked
+        How many, at most n_columns.
+
+    Returns
+    -------
+    Shape (n_rows, asked).
+    """
+    width = max(_TILE[1], asked)
+    table = left @ right[:width].T
+    found = _smallest(table, asked)
+    if len(right) <= width:
+        return found
+    kept = _Kept(found, np.take_along_axis(table, found, axis=1), room=4 * asked)
+    for start in range(width, len(right), width):
+        part = right[start : start + width]
+        kept.add(np.matmul(left, part.T, out=table[:, : len(part)] if len(part) == width else None), start)
+    kept.tighten()
+    return kept.columns[:, :asked]
+
+
+class _Kept:
+    """The smallest values of every row of a table that is seen part by part.
+
+    Parameters
+    ----------
+    columns, values
+        The smallest of the first part, the largest of them last, shape (n_rows, asked).
+    room
+        Values to keep before the bound is lowered.
+    """
+
+    def __init__(self, columns: np.ndarray, values: np.ndarray, room: int) -> None:
+        self.asked = columns.shape[1]
+        self.columns, self.values = columns, values
+        self._widen(room)
+        self.counts = np.full(len(columns), self.asked)
+        self.bound = values[:, -1].copy()
+
+    def add(self, table: np.ndarray, start: int) -> None:
+        """Keep what is below the bounds in a part whose first column is ``start``."""
+        place = np.flatnonzero(table < self.bound[:, None])
+        row = place // table.shape[1]
+        new = np.bincount(row, minlength=len(table))
+        if (self.counts + new).max() > self.values.shape[1]:
+            self.tighten()
+            still = table.ravel()[place] < self.bound[row]
+            place, row = place[still], row[still]
+            new = np.bincount(row, minlength=len(table))
+            self._widen(self.asked + int(new.max()))
+        own = np.arange(len(row)) - (np.cumsum(new) - new - self.counts)[row]
+        self.values[row, own], self.columns[row, own] = table.ravel()[place], start + place - row * table.shape[1]
+        self.counts += new
+
+    def tighten(self) -> None:
+        """Keep the smallest ones only, the largest of them last, and lower the bounds to it."""
+        smallest = np.argpartition(self.values, self.asked - 1, axis=1)[:, : self.asked]
+        self.columns[:, : self.asked] = np.take_along_axis(self.columns, smallest, axis=1)
+        self.values[:, : self.asked] = np.take_along_axis(self.values, smallest, axis=1)
+        self.values[:, self.asked :] = np.inf
+        self.counts[:] = self.asked
+        self.bound = self.values[:, self.asked - 1].copy()
+
+    def _widen(self, room: int) -> None:
+        """Make room for so many values of every row."""
+        more = ((0, 0), (0, max(0, room - self.values.shape[1])))
+        self.values = np.pad(self.values, more, constant_values=np.inf)
+        self.columns = np.pad(self.columns, more)
 
 
 def _smallest(table: np.ndarray, asked: int) -> np.ndarray:
