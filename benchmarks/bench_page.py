@@ -141,7 +141,7 @@ def search_table(results: list[Result]) -> str:
         rows.append(
             [
                 f"{case['cells']:,} x {case['dims']}",
-                {"exact": "exact (scikit-learn)", "scfmbench": "**inverted file, scfmbench**"}.get(
+                {"exact": "**exact, scfmbench**", "scfmbench": "**inverted file, scfmbench**"}.get(
                     case["library"], case["library"]
                 ),
                 f"{r['recall']:.4f}",

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from scfm.errors import NotApplicable, ScfmError
 from scfm.neighbors import exact as neighbors
+from scfm.neighbors import products
 from scfm.neighbors.exact import by_hash, by_position, nearest
 from scfm.neighbors.search import find_neighbors, restrict_neighbors
 from scfm.neighbors.table import Neighbors, read_neighbors
@@ -87,7 +88,7 @@ def test_the_smallest_of_every_row(table: str) -> None:
         values[:, ::8] -= 9
     if table == "few columns":
         values = values[:, :300]
-    found = neighbors._smallest(values, 40)
+    found = products._smallest(values, 40)
     assert found.shape == (7, 40) and all(len(set(row)) == 40 for row in found.tolist())
     chosen = np.take_along_axis(values, found, axis=1)
     np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(values, axis=1)[:, :40])
@@ -97,18 +98,18 @@ def test_the_smallest_of_every_row(table: str) -> None:
 @pytest.mark.parametrize("order", ["random", "every part is smaller than the last", "ties"])
 @pytest.mark.parametrize("tile", [(3, 50), (7, 64), (256, 8192)])
 def test_the_smallest_products_part_by_part(order: str, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_TILE", tile)
+    monkeypatch.setattr(products, "_TILE", tile)
     rng = np.random.default_rng(7)
     left, right = rng.random((7, 1)).astype(np.float32) + 1, rng.random((1000, 1)).astype(np.float32)
     if order == "every part is smaller than the last":
         right = np.sort(right, axis=0)[::-1]
     if order == "ties":
         right = np.round(right, 1)
-    found = neighbors._smallest_products(left, np.ascontiguousarray(right), 20)
-    products = left @ right.T
+    found = products._smallest_products(left, np.ascontiguousarray(right), 20)
+    table = left @ right.T
     assert all(len(set(row)) == 20 for row in found.tolist())
-    chosen = np.take_along_axis(products, found, axis=1)
-    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(products, axis=1)[:, :20])
+    chosen = np.take_along_axis(table, found, axis=1)
+    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.sort(table, axis=1)[:, :20])
     np.testing.assert_array_equal(chosen[:, -1], chosen.max(axis=1))
 
 

@@ -176,7 +176,8 @@ def label_acceptance(
     import numpy as np
     from scipy.sparse.csgraph import connected_components
 
-    from scfm.neighbors.exact import by_hash, candidates_of_single, nearest
+    from scfm.neighbors.exact import by_hash, nearest
+    from scfm.neighbors.products import candidates_of_single
 
     k0 = neighborhood_size(np.unique(batches, return_counts=True)[1])
     n_parts, part = connected_components(graph, directed=False)

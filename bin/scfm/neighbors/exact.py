@@ -7,18 +7,14 @@ whom (``columns``), and how neighbours at exactly the same distance are ordered 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from scfm.keyed import id_hashes, pair_bits
+from scfm.neighbors.products import candidates_of_single, norms, squared_distances
 from scfm.task.device import CPU
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 #: gives for positions of cells (own, other; broadcast) the uint64 rank of ``other`` among those equally far from
 #: ``own``, at least 1; different for different ``other``
@@ -30,8 +26,8 @@ MARGIN = 10
 _ROUNDING = 1e-13
 #: up to this many cells all distances are computed at once
 _SMALL = 2000
-#: rows and columns of the products computed at once, and bytes of other arrays, few enough for the processor's cache
-_TILE, _CACHED_BYTES = (256, 8192), 2**20
+#: bytes of temporary arrays that the processor's cache holds
+_CACHED_BYTES = 2**20
 #: largest temporary array, in bytes
 _BLOCK_BYTES = 64 * 2**20
 
@@ -109,7 +105,7 @@ def _nearest_by_single(
     some, among = values[rows], values[columns]
     asked = min(len(columns), k + MARGIN)
     candidates, slack = candidates_of_single(some, among, asked)
-    last = _norms(some.astype(np.float64) - among[candidates[:, -1]])
+    last = norms(some.astype(np.float64) - among[candidates[:, -1]])
     indices, distances = sort_candidates(values, rows, columns[candidates], k, ties)
     if asked == len(columns):
         return indices, distances, rows[:0]
@@ -213,172 +209,9 @@ def _blocks(n: int, row_bytes: int, limit: int | None = None) -> Iterator[slice]
         yield slice(start, min(n, start + step))
 
 
-def _norms(values: np.ndarray) -> np.ndarray:
-    """Return the squared norms of rows in double precision."""
-    return np.einsum("ij,ij->i", values, values, dtype=np.float64)
-
-
 def _slack(some: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return how far rounding may move a squared distance computed by a matrix product, for every row of ``some``."""
-    return _ROUNDING * (_norms(some) + _norms(among).max())
-
-
-def candidates_of_single(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest of every row by matrix products of single precision, and how far rounding may move them.
-
-    scikit-learn's search computes in double precision whatever it is given; this takes half its time, as a row's
-    candidates are those below a bound that every eighth column gives. Blocks of rows are spread over
-    ``OMP_NUM_THREADS`` threads and don't depend on each other.
-
-    Parameters
-    ----------
-    some, among
-        Shapes (n_rows, n_dims) and (n_columns, n_dims), float32.
-    asked
-        Candidates per row, at most n_columns.
-
-    Returns
-    -------
-    Columns, shape (n_rows, asked), the farthest one last; for every row the largest error of a squared distance.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    n, d = among.shape
-    single = np.finfo(np.float32)
-    center = among.mean(axis=0, dtype=np.float64).astype(np.float32)
-    # with the extra column one product gives |y|^2 - 2xy, which orders the columns of a row
-    right = np.empty((n, d + 1), dtype=np.float32)
-    np.subtract(among, center, out=right[:, :d])
-    norms = _norms(right[:, :d])
-    right[:, d] = norms
-    found = np.empty((len(some), asked), dtype=np.int64)
-    slack = np.empty(len(some))
-
-    def search(part: slice) -> None:
-        left = np.empty((part.stop - part.start, d + 1), dtype=np.float32)
-        np.subtract(some[part], center, out=left[:, :d])
-        largest = _norms(left[:, :d]) + norms.max()
-        # what underflows is lost as well; where a product may overflow nothing is known
-        slack[part] = (d + 8) * (single.eps * largest + single.tiny)
-        slack[part][largest > single.max / 8] = np.inf
-        left[:, :d] *= -2
-        left[:, d] = 1
-        found[part] = _smallest_products(left, right, asked)
-
-    n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    step = _TILE[0]
-    parts = [slice(start, min(start + step, len(some))) for start in range(0, len(some), step)]
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(search, parts))
-    return found, slack
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """Return what sets the threads of linear algebra; finding the libraries takes milliseconds."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def _smallest_products(left: np.ndarray, right: np.ndarray, asked: int) -> np.ndarray:
-    """Return, for every row of ``left``, the rows of ``right`` with the smallest products, the largest of them last.
-
-    Products are computed for some columns at a time. What is kept of a row are those below a bound, the largest of the
-    ``asked`` smallest ones so far; it is lowered whenever there is no more room.
-
-    Parameters
-    ----------
-    left, right
-        Shapes (n_rows, n_dims) and (n_columns, n_dims).
-    asked
-        How many, at most n_columns.
-
-    Returns
-    -------
-    Shape (n_rows, asked).
-    """
-    width = max(_TILE[1], asked)
-    table = left @ right[:width].T
-    found = _smallest(table, asked)
-    if len(right) <= width:
-        return found
-    kept = _Kept(found, np.take_along_axis(table, found, axis=1), room=4 * asked)
-    for start in range(width, len(right), width):
-        part = right[start : start + width]
-        kept.add(np.matmul(left, part.T, out=table[:, : len(part)] if len(part) == width else None), start)
-    kept.tighten()
-    return kept.columns[:, :asked]
-
-
-class _Kept:
-    """The smallest values of every row of a table that is seen part by part.
-
-    Parameters
-    ----------
-    columns, values
-        The smallest of the first part, the largest of them last, shape (n_rows, asked).
-    room
-        Values to keep before the bound is lowered.
-    """
-
-    def __init__(self, columns: np.ndarray, values: np.ndarray, room: int) -> None:
-        self.asked = columns.shape[1]
-        self.columns, self.values = columns, values
-        self._widen(room)
-        self.counts = np.full(len(columns), self.asked)
-        self.bound = values[:, -1].copy()
-
-    def add(self, table: np.ndarray, start: int) -> None:
-        """Keep what is below the bounds in a part whose first column is ``start``."""
-        place = np.flatnonzero(table < self.bound[:, None])
-        row = place // table.shape[1]
-        new = np.bincount(row, minlength=len(table))
-        if (self.counts + new).max() > self.values.shape[1]:
-            self.tighten()
-            still = table.ravel()[place] < self.bound[row]
-            place, row = place[still], row[still]
-            new = np.bincount(row, minlength=len(table))
-            self._widen(self.asked + int(new.max()))
-        own = np.arange(len(row)) - (np.cumsum(new) - new - self.counts)[row]
-        self.values[row, own], self.columns[row, own] = table.ravel()[place], start + place - row * table.shape[1]
-        self.counts += new
-
-    def tighten(self) -> None:
-        """Keep the smallest ones only, the largest of them last, and lower the bounds to it."""
-        smallest = np.argpartition(self.values, self.asked - 1, axis=1)[:, : self.asked]
-        self.columns[:, : self.asked] = np.take_along_axis(self.columns, smallest, axis=1)
-        self.values[:, : self.asked] = np.take_along_axis(self.values, smallest, axis=1)
-        self.values[:, self.asked :] = np.inf
-        self.counts[:] = self.asked
-        self.bound = self.values[:, self.asked - 1].copy()
-
-    def _widen(self, room: int) -> None:
-        """Make room for so many values of every row."""
-        more = ((0, 0), (0, max(0, room - self.values.shape[1])))
-        self.values = np.pad(self.values, more, constant_values=np.inf)
-        self.columns = np.pad(self.columns, more)
-
-
-def _smallest(table: np.ndarray, asked: int) -> np.ndarray:
-    """Return the columns of the smallest values of every row, the largest of them last; shape (n_rows, asked)."""
-    if table.shape[1] < 16 * asked:
-        return np.argpartition(table, asked - 1, axis=1)[:, :asked]
-    some = table[:, ::8]
-    expected = asked // 5 + 8  # 1.6 times as many in all columns, and more of few
-    bound = np.partition(some, expected, axis=1)[:, expected]
-    place = np.flatnonzero(table <= bound[:, None])
-    row = place // table.shape[1]
-    counts = np.bincount(row, minlength=len(table))
-    # those of every row, side by side and filled up
-    values = np.full((len(table), max(asked, counts.max())), np.inf, dtype=table.dtype)
-    columns = np.zeros(values.shape, dtype=np.int64)
-    own = np.arange(len(row)) - (np.cumsum(counts) - counts)[row] + row * values.shape[1]
-    values.ravel()[own], columns.ravel()[own] = table.ravel()[place], place - row * table.shape[1]
-    found = np.take_along_axis(columns, np.argpartition(values, asked - 1, axis=1)[:, :asked], axis=1)
-    few = np.flatnonzero(counts < asked)
-    found[few] = np.argpartition(table[few], asked - 1, axis=1)[:, :asked]
-    return found
+    return _ROUNDING * (norms(some) + norms(among).max())
 
 
 def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
@@ -392,15 +225,10 @@ def _candidates(some: np.ndarray, among: np.ndarray, asked: int) -> tuple[np.nda
 
         model = NearestNeighbors(n_neighbors=asked, algorithm="brute").fit(among)
         candidates = model.kneighbors(some, return_distance=False)
-        return candidates, _norms(some.astype(np.float64) - among[candidates[:, -1]])
-    squared = _squared_distances(some.astype(np.float64), among.astype(np.float64))
+        return candidates, norms(some.astype(np.float64) - among[candidates[:, -1]])
+    squared = squared_distances(some.astype(np.float64), among.astype(np.float64))
     candidates = np.argpartition(squared, asked - 1, axis=1)[:, :asked]
     return candidates, np.take_along_axis(squared, candidates[:, -1:], axis=1).ravel()
-
-
-def _squared_distances(some: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return all squared distances by a matrix product, shape (n_some, n_among)."""
-    return _norms(some)[:, None] + _norms(among)[None, :] - 2 * (some @ among.T)
 
 
 def _settle_rows(
@@ -436,7 +264,7 @@ def _within_reach(
     """Yield for every row all columns that may be among its k nearest: those up to the k-th, and rounding."""
     among = values[columns].astype(np.float64)
     for part in _blocks(len(rows), len(columns) * 8):
-        squared = _squared_distances(values[rows[part]].astype(np.float64), among)
+        squared = squared_distances(values[rows[part]].astype(np.float64), among)
         limit = np.partition(squared, k - 1, axis=1)[:, k - 1] + 2 * slack[part]
         yield from (np.flatnonzero(line <= top) for line, top in zip(squared, limit, strict=True))
 
