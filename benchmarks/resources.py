@@ -49,7 +49,7 @@ def steps(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     table = {"prepared": prepared, "obs": obs, "pca": pca, "methods_table": PROJECT / "assets" / "methods.tsv"}
     found |= {process: ("integrate_cells", about | table | {"method": method}) for process, method in METHODS.items()}
     diagnosed = knn | {"scores": Path(f"{stem}.scores.tsv"), "prepared": prepared, "pca": pca}
-    programmes = PROJECT / "assets" / "programmes.tsv"
+    tables = {"programmes": PROJECT / "assets" / "programmes.tsv", "metrics_table": PROJECT / "assets" / "metrics.tsv"}
     return found | {
         "DESCRIBE_DESIGN": ("describe_design", about | data_set | {"prepared": prepared, "obs": obs, "pca": pca}),
         "VALIDATE_UNCORRECTED": ("validate_embedding", unchecked | {"outdir": out}),
@@ -66,7 +66,7 @@ def steps(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
         "DRAW_UMAPS": ("draw_umaps", knn | {"params": params, "outdir": out}),
         "DIAGNOSE_EMBEDDING": (
             "diagnose_embedding",
-            diagnosed | {"programmes": programmes, "params": params, "outdir": out},
+            diagnosed | tables | {"params": params, "outdir": out},
         ),
         "WRITE_DATASET": (
             "write_dataset_h5ad",
