@@ -29,19 +29,6 @@ sys.path[:0] = [str(HERE), str(PROJECT / "bin")]
 DIMS = 64
 CORES, MEMORY = 2, "16.GB"
 OPTIONS = ["--methods", "pca,harmony", "--corrections", "center", "--controls", "shuffled,label_onehot", "--seeds", "0"]
-_SIZES = {"KB": 1e-3, "MB": 1.0, "GB": 1e3}
-
-
-def megabytes(text: str) -> float:
-    """Return a size of Nextflow's trace in MB; 0 where it has none.
-
-    Examples
-    --------
-    >>> megabytes("1.5 GB"), megabytes("-")
-    (1500.0, 0.0)
-    """
-    number, _, unit = text.partition(" ")
-    return float(number) * _SIZES.get(unit, 1e-6) if unit else 0.0
 
 
 def write_inputs(folder: Path, n_cells: int) -> None:
@@ -76,7 +63,7 @@ def read_trace(path: Path) -> dict[str, dict[str, float]]:
     SystemExit
         A task did not end well.
     """
-    from demo import seconds_of
+    from scfm.report.tables.resources import parse_duration, parse_size
 
     found: dict[str, dict[str, float]] = {}
     with path.open() as handle:
@@ -85,11 +72,11 @@ def read_trace(path: Path) -> dict[str, dict[str, float]]:
                 raise SystemExit(f"{path}: {row['name']} is {row['status']}.")
             name = row["name"].split(" ")[0].rpartition(":")[2]
             part = found.setdefault(name, {"tasks": 0, "cpu_s": 0.0, "longest_s": 0.0, "peak_mb": 0.0})
-            seconds, share = seconds_of(row["realtime"]), row["%cpu"].rstrip("%")
+            seconds, share = parse_duration(row["realtime"]) or 0.0, row["%cpu"].rstrip("%")
             part["tasks"] += 1
             part["cpu_s"] += seconds * (float(share) / 100 if share not in ("", "-") else 1.0)
             part["longest_s"] = max(part["longest_s"], seconds)
-            part["peak_mb"] = max(part["peak_mb"], megabytes(row["peak_rss"]))
+            part["peak_mb"] = max(part["peak_mb"], parse_size(row["peak_rss"]) or 0.0)
     return found
 
 

@@ -206,7 +206,7 @@ def run_preparation(case: dict[str, Any]) -> dict[str, Any]:
 
     from preparation import run_case
 
-    with tempfile.TemporaryDirectory(dir=case.get("scratch")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         return run_case(case["cells"], Path(folder), with_scanpy=case["peer"], methods=[])
 
 

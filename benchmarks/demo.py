@@ -14,6 +14,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
+sys.path[:0] = [str(PROJECT / "bin")]
 BEGIN, END = "<!-- made by benchmarks/demo.py: begin -->", "<!-- made by benchmarks/demo.py: end -->"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _IMPORTS = re.compile(r"(\d+\.\d+) s of imports$", re.MULTILINE)
 
 #: numbers of the last measurement, and what the page says before there are any
@@ -34,17 +35,6 @@ RESULTS = HERE / "results_demo.json"
 NOT_MEASURED = "`python benchmarks/demo.py` has not been run on idle cores."
 
 Task = dict[str, Any]
-
-
-def seconds_of(text: str) -> float:
-    """Return a duration of Nextflow's trace in seconds.
-
-    Examples
-    --------
-    >>> seconds_of("1m 2.5s"), seconds_of("250ms")
-    (62.5, 0.25)
-    """
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", text))
 
 
 def read_tasks(trace: Path, work: Path) -> list[Task]:
@@ -55,6 +45,8 @@ def read_tasks(trace: Path, work: Path) -> list[Task]:
     SystemExit
         A task was not completed in this run, or its log says nothing about imports.
     """
+    from scfm.report.tables.resources import parse_duration
+
     tasks = []
     with trace.open() as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
@@ -68,7 +60,7 @@ def read_tasks(trace: Path, work: Path) -> list[Task]:
         if not imports:
             raise SystemExit(f"{log} has no line about imports.")
         name = row["name"].split(" ")[0].rpartition(":")[2]
-        tasks.append({"process": name, "start": start, "end": start + seconds_of(row["duration"])})
+        tasks.append({"process": name, "start": start, "end": start + (parse_duration(row["duration"]) or 0.0)})
         tasks[-1]["imports"] = sum(map(float, imports))
     return tasks
 

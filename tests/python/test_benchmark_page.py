@@ -95,7 +95,7 @@ def test_processes_of_a_run_and_a_task_that_failed(tmp_path: Path) -> None:
     rows = "W:PCA (a)\tCOMPLETED\t10s\t150.0%\t1.5 GB\nW:PCA (b)\tCACHED\t1m\t50.0%\t800 MB\n"
     trace = tmp_path / "trace.txt"
     trace.write_text(head + rows)
-    assert atlas.read_trace(trace) == {"PCA": {"tasks": 2, "cpu_s": 45.0, "longest_s": 60.0, "peak_mb": 1500.0}}
+    assert atlas.read_trace(trace) == {"PCA": {"tasks": 2, "cpu_s": 45.0, "longest_s": 60.0, "peak_mb": 1536.0}}
     trace.write_text(head + rows.replace("CACHED", "FAILED"))
     with pytest.raises(SystemExit, match=r"PCA \(b\) is FAILED"):
         atlas.read_trace(trace)
@@ -107,9 +107,11 @@ def test_tables_of_the_page_name_what_was_measured(tmp_path: Path) -> None:
     (tmp_path / "300000.json").write_text(json.dumps(run))
     assert "| `PCA` | 2 | 45.0 | 60.0 | 1,500 |" in page.atlas_table(tmp_path)
     case = {"what": "probing", "cells": 30_000, "dims": 512, "cpus": 1}
-    ours = {"case": case | {"peer": False}, "cpu_s": 10.0, "wall_s": 9.0, "peak_mb": 500.0}
+    step = {"cpu_s": 10.0, "wall_s": 9.0, "peak_mb": 500.0}
+    ours = {"case": case | {"peer": False}, "steps": {"probing": step}, "cpu_s": 14.0, "wall_s": 13.0, "peak_mb": 600.0}
     ours |= {"loss_ours": 1.0, "loss_sklearn": 1.5}
-    found = page.probing_table([ours, {"case": case | {"peer": True}, "cpu_s": 40.0}])
+    theirs = {"case": case | {"peer": True}, "steps": {"probing": {"cpu_s": 40.0}}, "cpu_s": 41.0}
+    found = page.probing_table([ours, theirs])
     assert "| 30,000 x 512 | 1 | 10.0 | 9.0 | 500 | 40.0 | **4.0** | -5.0e-01 |" in found
     assert "not run" in page.probing_table([ours])
     metric = {"exact": 0.5, "covered": 0.94, "largest_error": 0.001, "largest_stderr": 0.0005}

@@ -206,16 +206,20 @@ def _score(passed: "np.ndarray", n_cells: int, rows: "np.ndarray | None") -> Sco
     return Score(value, len(passed), stderr=error)
 
 
-def _tested(data: MetricInputs) -> Sample | None:
+def _tested(data: MetricInputs, n_powerful: int) -> Sample | None:
     """Return the cells to test, as many of every label as :data:`MAX_ERROR` asks for; None for all cells.
 
     All labels have an equal part in the mean, so small ones are tested as thoroughly as large ones.
+
+    Parameters
+    ----------
+    n_powerful
+        Labels that have a part in the mean.
     """
     import numpy as np
 
     if not data.is_large:
         return None
-    n_powerful = sum(has_power(row[row > 0]) for row in data.batches_per_label if (row > 0).sum() > 1)
     of_endless_label = 0.25 / MAX_ERROR**2 / max(1, n_powerful)
     per_label = np.ceil(of_endless_label / (1 + of_endless_label / data.labels.sizes))
     return Sample.draw(data.cell_ids, data.labels.codes, n=0, per_label=per_label, seed=data.seed)
@@ -236,7 +240,8 @@ def kbet(data: MetricInputs) -> MetricResult:
     data.need_batches()
     near = data.nearest(K, at_least=3)
     graph = data.keep("connectivities_50", lambda: umap_connectivities(near.indices, near.distances), of=())
-    parts, n_components, sample = {}, N_COMPONENTS, _tested(data)
+    powerful = [(row > 0).sum() > 1 and has_power(row[row > 0]) for row in data.batches_per_label]
+    parts, n_components, sample = {}, N_COMPONENTS, _tested(data, sum(powerful))
     for code, name in enumerate(data.labels.names):
         cells = np.flatnonzero(data.labels.codes == code)
         batches = data.batches.codes[cells]
@@ -248,6 +253,5 @@ def kbet(data: MetricInputs) -> MetricResult:
         passed, n_components = label_acceptance(
             graph[cells][:, cells], batches, data.cell_ids[cells], n_components, rows, device=data.device
         )
-        powerful = has_power(np.unique(batches, return_counts=True)[1])
-        parts[name] = _score(passed, len(cells), rows) if powerful else Score(None, len(cells), "too_few_cells")
+        parts[name] = _score(passed, len(cells), rows) if powerful[code] else Score(None, len(cells), "too_few_cells")
     return mean_over_labels(parts, "kBET")

@@ -143,7 +143,7 @@ class _Kept:
             place, row = place[still], row[still]
             new = np.bincount(row, minlength=len(table))
             self._widen(self.asked + int(new.max()))
-        own = np.arange(len(row)) - (np.cumsum(new) - new - self.counts)[row]
+        own = self.counts[row] + _rank_in_row(row, new)
         self.values[row, own], self.columns[row, own] = table.ravel()[place], start + place - row * table.shape[1]
         self.counts += new
 
@@ -163,6 +163,11 @@ class _Kept:
         self.columns = np.pad(self.columns, more)
 
 
+def _rank_in_row(row: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return how many entries of the same row are before each; rows ascend, ``counts`` has the entries of every row."""
+    return np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+
+
 def _smallest(table: np.ndarray, asked: int) -> np.ndarray:
     """Return the columns of the smallest values of every row, the largest of them last; shape (n_rows, asked).
 
@@ -179,8 +184,8 @@ def _smallest(table: np.ndarray, asked: int) -> np.ndarray:
     # those of every row, side by side and filled up
     values = np.full((len(table), max(asked, counts.max())), np.inf, dtype=table.dtype)
     columns = np.zeros(values.shape, dtype=np.int64)
-    own = np.arange(len(row)) - (np.cumsum(counts) - counts)[row] + row * values.shape[1]
-    values.ravel()[own], columns.ravel()[own] = table.ravel()[place], place - row * table.shape[1]
+    own = _rank_in_row(row, counts)
+    values[row, own], columns[row, own] = table.ravel()[place], place - row * table.shape[1]
     found = np.take_along_axis(columns, np.argpartition(values, asked - 1, axis=1)[:, :asked], axis=1)
     few = np.flatnonzero(counts < asked)
     found[few] = np.argpartition(table[few], asked - 1, axis=1)[:, :asked]
