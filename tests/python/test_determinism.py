@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers_methods import skip_without_r
 from helpers_modules import call
-from helpers_pipeline import PROJECT, run_pipeline, same_tables
+from helpers_pipeline import PROJECT, Run, run_pipeline, same_tables
 from scfm.io.tables import read_json
 from scfm.registries.methods import load_methods
 
@@ -94,22 +95,43 @@ def test_other_core_counts_give_the_same_tables(tmp_path: Path) -> None:
     genes = ad.read_h5ad(demo, backed="r").var["ensembl_id"]
     (tmp_path / "genes.tsv").write_text("".join(f"{symbol}\t{identifier}\n" for symbol, identifier in genes.items()))
     call("make_tiny_weights", model="sccello", genes=tmp_path / "genes.tsv", dest=tmp_path / "weights")
-    methods = ",".join(name for name, method in load_methods().items() if not method.is_control)
     options = [
-        *("--input", str(PROJECT / "tests" / "data" / "demo_samplesheet.csv")),
-        *("--methods", methods, "--controls", "random,shuffled", "--scvi_max_epochs", "5", "--seeds", "0"),
+        *("--methods", ",".join(_methods(in_r=False)), "--controls", "random,shuffled", "--scvi_max_epochs", "5"),
         *("--models", "sccello", "--weights_dir", str(tmp_path / "weights"), "--shard_cells", "500"),
         *("--umap_epochs", "50", "--probe_permutations", "50"),
     ]
-    runs = []
-    for cores in ("1", "2"):
-        runs.append(run_pipeline(tmp_path / cores, *options, "--max_cpus", cores))
-        assert runs[-1].status == 0, runs[-1].log
-    same_tables(*runs)
-    sidecar = read_json(runs[1].outdir / "demo" / "embeddings" / "demo.scvi.raw.0.json")
+    run = _same_on_one_and_two_cores(tmp_path, *options)
+    sidecar = read_json(run.outdir / "demo" / "embeddings" / "demo.scvi.raw.0.json")
     assert sidecar["settings"]["threads"] == 1
     listed = {name for processes, _, _ in _rows() for name in processes} - ELSEWHERE
-    assert listed <= _modules_of(runs[1].trace()), listed - _modules_of(runs[1].trace())
+    assert listed <= _modules_of(run.trace()), listed - _modules_of(run.trace())
+
+
+@pytest.mark.slow
+@pytest.mark.pipeline
+def test_other_core_counts_give_the_same_tables_of_methods_in_r(tmp_path: Path) -> None:
+    methods = _methods(in_r=True)
+    for method in methods:
+        skip_without_r(method)
+    _same_on_one_and_two_cores(tmp_path, "--methods", ",".join(methods), "--skip_umap", "--skip_probing")
+
+
+def _methods(in_r: bool) -> list[str]:
+    """Names of the methods, without controls, that run in R or that don't."""
+    return [
+        name for name, method in load_methods().items() if not method.is_control and bool(method.r_packages) == in_r
+    ]
+
+
+def _same_on_one_and_two_cores(folder: Path, *options: str) -> Run:
+    """Run the demo on one and on two cores, compare all tables, and return the second run."""
+    runs = []
+    for cores in ("1", "2"):
+        sheet = str(PROJECT / "tests" / "data" / "demo_samplesheet.csv")
+        runs.append(run_pipeline(folder / cores, "--input", sheet, "--seeds", "0", *options, "--max_cpus", cores))
+        assert runs[-1].status == 0, runs[-1].log
+    same_tables(*runs)
+    return runs[1]
 
 
 def _modules_of(rows: list[dict]) -> set[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from helpers_environments import hiding_environment
 from helpers_methods import write_prepared
 from helpers_modules import call
 from scfm.embeddings.gate import EmbeddingValidationError
@@ -18,7 +22,8 @@ from scfm.integration.base import MethodInputs
 from scfm.integration.run import load_method
 from scfm.io.tables import read_json, read_table, write_json
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+PROJECT = Path(__file__).resolve().parents[2]
+ASSETS = PROJECT / "assets"
 SETTINGS = {"n_pcs": 20, "neighbors_within_batch": 3, "search": "exact"}
 STEM = "sim.bbknn.raw.0"
 
@@ -200,6 +205,34 @@ def test_what_needs_coordinates_is_not_applicable(scored, step, output):
     status = read_json(scored / f"{STEM}.{step}.status.json")
     assert (status["status"], status["reason_code"]) == ("not_applicable", "graph_output")
     assert (scored / f"{STEM}.{output}").stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("executable", "inputs"),
+    [
+        ("validate_embedding", {"embedding": ".unchecked.graph.npz", "sidecar": ".unchecked.json"}),
+        ("find_neighbors", {"embedding": ".graph.npz", "sidecar": ".json"}),
+        ("score_embedding", {"embedding": ".graph.npz", "sidecar": ".json", "knn": ".knn.npz"}),
+    ],
+)
+def test_a_graph_is_read_with_the_packages_of_each_process(scored, prepared, tmp_path, executable, inputs):
+    """Tables need no SciPy, so that the environment of a step may lack it unnoticed."""
+    options = {"obs": prepared.obs, "outdir": tmp_path, "process": executable.upper()}
+    options |= {name: scored / f"{STEM}{ending}" for name, ending in inputs.items()}
+    if executable == "score_embedding":
+        options["pca"] = prepared.pca
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    done = subprocess.run(
+        [sys.executable, PROJECT / "bin" / f"{executable}.py", *words],
+        env=os.environ | hiding_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (status,) = (read_json(path)["status"] for path in tmp_path.glob("*.status.json"))
+    assert status == "ok"
 
 
 def test_a_group_of_embeddings_may_hold_a_graph(scored, prepared, tmp_path):

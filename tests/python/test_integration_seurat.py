@@ -211,7 +211,7 @@ def test_a_missing_r_is_a_sentence_and_nothing_is_cached(prepared, tmp_path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     wanted = (
-        r"Seurat CCA requires R with the packages 'Seurat', 'Matrix', and there is no Rscript on PATH. Run `make se"
+        r"R with the packages 'Seurat', 'Matrix' is required by Seurat CCA, and there is no Rscript on PATH. Run `make"
     )
     with pytest.raises(SoftwareError, match=wanted):
         require_r_packages({"Seurat CCA": ("Seurat", "Matrix")})

@@ -93,7 +93,7 @@ def require_r(packages: Iterable[str], required_by: str) -> str:
             return program
         problem = f"{program} lacks {listing(absent)}" if absent else f"{program} does not start"
     raise SoftwareError(
-        f"{required_by} requires R with the packages {listing(packages)}, and {problem}. Run `make setup-r` in the"
-        " pipeline's folder, choose a profile that brings the software (docker, singularity, conda ...; docs/usage.md),"
-        " or leave the method out of --methods."
+        f"R with the packages {listing(packages)} is required by {required_by}, and {problem}. Run `make setup-r` in"
+        " the pipeline's folder, choose a profile that brings the software (docker, singularity, conda ...;"
+        " docs/usage.md), or leave the method out of --methods."
     )
