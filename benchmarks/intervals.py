@@ -80,7 +80,7 @@ def intervals(n_cells: int, n_draws: int) -> dict[str, dict[str, float]]:
     groups = Groups.of(labels), Groups.of(batches)
     near = find_neighbors(values, ids)
     metrics = [metric for name, metric in load_metrics().items() if name in SAMPLED]
-    exact_inputs = MetricInputs(ids, *groups, values, near, values, sample_above=n_cells)
+    exact_inputs = MetricInputs(ids, *groups, values, near, values, sample_above=n_cells, light_above=n_cells)
     exact = {m.name: run_metric(m, exact_inputs)[1].overall.value for m in metrics}
     found: dict[str, list[tuple[float, float]]] = {m.name: [] for m in metrics}
     every_weight = lisi.neighbor_weights(near.distances, near.indices == np.arange(n_cells)[:, None], near.k // 3)

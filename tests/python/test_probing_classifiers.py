@@ -15,7 +15,7 @@ from scfm.probing import metrics
 from scfm.probing.baselines import generator_for, majority_class
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
 from scfm.probing.null import Training, knn_null
-from scfm.probing.votes import auroc_of_votes, count_votes, decide, vote_weights
+from scfm.probing.votes import auroc_of_votes, classes_of, count_votes, decide, vote_weights
 
 
 def test_standardisation_uses_the_training_part_only():
@@ -97,23 +97,23 @@ def test_identical_cells_do_not_favour_the_first_ids():
 def test_vote_takes_the_majority_and_then_the_nearest():
     classes = np.array([0, 1, 1, 2, 2, 0])
     neighbors = np.array([[0, 1, 2, 3], [3, 1, 2, 4], [5, -1, -1, -1], [2, 0, 5, 1]])
-    near = np.where(neighbors < 0, -1, classes[neighbors])
+    near = classes_of(neighbors.T, classes, 3)
     votes = count_votes(near, 3)
-    np.testing.assert_array_equal(votes, [[1, 2, 1], [0, 2, 2], [1, 0, 0], [2, 2, 0]])
+    np.testing.assert_array_equal(votes.T, [[1, 2, 1], [0, 2, 2], [1, 0, 0], [2, 2, 0]])
     np.testing.assert_array_equal(decide(votes, near, np.ones(3)), [1, 2, 0, 1])
 
 
 def test_balanced_votes_weigh_a_class_by_its_size():
     train = np.repeat([0, 1], [90, 10])
-    near = np.array([[0] * 8 + [1], [0] * 9 + [0]][:1])
+    near = np.array([[0] * 8 + [1]]).T
     weights = vote_weights(train, 3, is_balanced=True)
     np.testing.assert_allclose(weights, [1 / 90, 1 / 10, 0])
     votes = count_votes(near, 3)
     assert decide(votes, near, vote_weights(train, 3, is_balanced=False)) == 0
     assert decide(votes, near, weights) == 1  # 8 / 90 against 1 / 10
-    tie = np.array([[0] * 9 + [1]])  # 9 / 90 against 1 / 10: the nearest decides
+    tie = np.array([[0] * 9 + [1]]).T  # 9 / 90 against 1 / 10: the nearest decides
     assert decide(count_votes(tie, 3), tie, weights) == 0
-    assert decide(count_votes(tie[:, ::-1], 3), tie[:, ::-1], weights) == 1
+    assert decide(count_votes(tie[::-1], 3), tie[::-1], weights) == 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,32 +121,33 @@ def test_balanced_votes_weigh_a_class_by_its_size():
 def test_auroc_equals_scikit_learn_and_the_histogram_of_votes(n, seed):
     rng = np.random.default_rng(seed)
     true = np.concatenate([[0, 1, 2], rng.integers(0, 3, n)])
-    votes = count_votes(rng.integers(0, 3, (len(true), 5)), 4)
+    by_class = count_votes(rng.integers(0, 3, (5, len(true))), 4)
+    votes = by_class.T
     shares = votes[:, :3] / 5
     expected = roc_auc_score(true, shares, multi_class="ovr", average="macro")
     assert metrics.auroc(votes, true) == pytest.approx(expected)  # the fourth class is in no test cell
-    np.testing.assert_allclose(auroc_of_votes(np.stack([votes, votes]), true, 5), expected)
+    np.testing.assert_allclose(auroc_of_votes(np.stack([by_class, by_class], axis=1), true, 5), expected)
     assert np.isnan(metrics.auroc(votes, np.zeros(len(true), dtype=int)))
-    assert np.isnan(auroc_of_votes(votes[None], np.zeros(len(true), dtype=int), 5)).all()
+    assert np.isnan(auroc_of_votes(by_class[:, None], np.zeros(len(true), dtype=int), 5)).all()
 
 
 def test_the_distribution_of_permuted_votes_equals_a_loop(monkeypatch):
     """One permutation at a time, by the functions that score the observed vote; and in blocks of any size."""
     rng = np.random.default_rng(3)
     train, true = rng.integers(0, 3, 90), rng.integers(0, 3, 30)
-    near = np.array([rng.permutation(90)[:7] for _ in range(30)])
-    near[4, 5:] = -1
+    near = np.array([rng.permutation(90)[:7] for _ in range(30)]).T
+    near[5:, 4] = -1
     training = Training(train, rng.integers(0, 2, 90), (1, "batch", "kfold", "0"))
     weights = vote_weights(train, 3, is_balanced=True)
     found = knn_null(near, training, true, weights, n_draws=25, key=("batch", "kfold"))
     (draws,) = training.permuted(25, 25)
     for i, drawn in enumerate(draws):
-        classes = np.where(near < 0, -1, drawn[near])
+        classes = classes_of(near, drawn, 3)
         votes = count_votes(classes, 3)
         counts = metrics.confusion(true, decide(votes, classes, weights), 3)
         for name, value in metrics.overall(counts, classes_of_f1="study").items():
             assert found.whole[name][i] == pytest.approx(value)
-        assert found.whole["auroc"][i] == pytest.approx(metrics.auroc(votes, true))
+        assert found.whole["auroc"][i] == pytest.approx(metrics.auroc(votes.T, true))
         np.testing.assert_allclose(found.parts["f1"][i], metrics.per_class(counts)["f1"])
     monkeypatch.setattr("scfm.probing.null._VOTES", 7 * 30 * 4)
     blocks = knn_null(near, training, true, weights, n_draws=25, key=("batch", "kfold"))

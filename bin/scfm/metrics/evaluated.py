@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: data sets of more cells are sampled
 SAMPLE_ABOVE = 50_000
+#: in data sets of more cells silhouettes are of single precision, kBET's eigenvectors too, and Leiden gets an edge once
+LIGHT_ABOVE = 20_000
 #: cells evaluated in all, and at least of every label
 N_EVALUATED, PER_LABEL = 20_000, 500
 

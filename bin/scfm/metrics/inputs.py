@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
-from scfm.metrics.evaluated import SAMPLE_ABOVE, How, Sample, combined_error
+from scfm.metrics.evaluated import LIGHT_ABOVE, SAMPLE_ABOVE, How, Sample, combined_error
 from scfm.task.device import CPU
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class MetricInputs:
         Seeds of every clustering: so many from ``seed`` on (k-means: from its own first one).
     sample_above
         Above this many cells metrics that need each cell's distances evaluate a sample (:attr:`sample`).
+    light_above
+        Above this many cells silhouettes, Leiden and kBET compute with less (:attr:`is_light`).
     labels_seen
         Whether the embedding was made with the labels of these cells: bio metrics that read labels would be circular.
     device
@@ -132,6 +134,7 @@ class MetricInputs:
     seed: int = LEIDEN_SEED
     n_seeds: int = 1
     sample_above: int = SAMPLE_ABOVE
+    light_above: int = LIGHT_ABOVE
     labels_seen: bool = False
     graph: "sp.csr_array | None" = None
     device: str = CPU
@@ -146,6 +149,11 @@ class MetricInputs:
     def is_large(self) -> bool:
         """Whether metrics take their bounded ways."""
         return self.n_cells > self.sample_above
+
+    @property
+    def is_light(self) -> bool:
+        """Whether metrics save precision that their values do not show; always so in large data."""
+        return self.n_cells > min(self.light_above, self.sample_above)
 
     @property
     def sample(self) -> Sample | None:

@@ -23,12 +23,12 @@ _MIN_SHARE = 0.75
 _DENSE_CELLS = 400
 #: in large data: largest standard error of the mean over labels, whatever the shares of accepted cells are
 MAX_ERROR = 0.002
-#: in large data: labels of more cells have eigenvectors of single precision, to this tolerance
+#: in light data: labels of more cells have eigenvectors of single precision, to this tolerance
 _SINGLE_CELLS, _TOLERANCE = 1000, 2e-2
 
 
 def diffusion_coordinates(
-    graph: "sp.csr_array", n_components: int, n_parts: int = 1, *, is_large: bool = False
+    graph: "sp.csr_array", n_components: int, n_parts: int = 1, *, is_light: bool = False
 ) -> "np.ndarray":
     """Diffusion map of a graph (Coifman & Lafon 2006; density normalised), all numbers of steps summed up.
 
@@ -40,7 +40,7 @@ def diffusion_coordinates(
         Eigenvectors to use; at most n_cells - 1.
     n_parts
         Connected components of the graph: that many eigenvalues are 1 by theory, and their vectors keep the weight 1.
-    is_large
+    is_light
         Whether eigenvectors may be of single precision.
 
     Returns
@@ -55,7 +55,7 @@ def diffusion_coordinates(
     kernel = degree @ weights @ degree
     root = sp.diags_array(1 / np.sqrt(np.asarray(kernel.sum(axis=0)).ravel()))
     k = min(n_components, graph.shape[0] - 1)
-    values, vectors = _largest_eigenpairs(sp.csr_array(root @ kernel @ root), k, is_large=is_large)
+    values, vectors = _largest_eigenpairs(sp.csr_array(root @ kernel @ root), k, is_light=is_light)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     scale = np.ones_like(values)
@@ -63,10 +63,10 @@ def diffusion_coordinates(
     return vectors * scale
 
 
-def _largest_eigenpairs(matrix: "sp.csr_array", k: int, *, is_large: bool = False) -> "tuple[np.ndarray, np.ndarray]":
+def _largest_eigenpairs(matrix: "sp.csr_array", k: int, *, is_light: bool = False) -> "tuple[np.ndarray, np.ndarray]":
     """Return the k eigenpairs of largest magnitude of a symmetric matrix; dense for small ones.
 
-    In large data the eigenvectors of large labels are computed in single precision to a tolerance, in half the time.
+    In light data the eigenvectors of large labels are computed in single precision to a tolerance, in half the time.
     """
     import numpy as np
     from scipy.linalg import eigh
@@ -78,7 +78,7 @@ def _largest_eigenpairs(matrix: "sp.csr_array", k: int, *, is_large: bool = Fals
         chosen = np.sort(np.argsort(-np.abs(values), kind="stable")[:k])
         return values[chosen], vectors[:, chosen]
     start = np.random.default_rng(0).standard_normal(n)
-    if is_large and n > _SINGLE_CELLS:
+    if is_light and n > _SINGLE_CELLS:
         found = eigsh(matrix.astype(np.float32), k=k, which="LM", v0=start.astype(np.float32), tol=_TOLERANCE)
         return found[0].astype(np.float64), found[1].astype(np.float64)
     return eigsh(matrix, k=k, which="LM", v0=start)
@@ -148,6 +148,7 @@ def label_acceptance(
     n_components: int = N_COMPONENTS,
     rows: "np.ndarray | None" = None,
     *,
+    is_light: bool = False,
     device: str = CPU,
 ) -> "tuple[np.ndarray, int]":
     """kBET of one label.
@@ -163,8 +164,10 @@ def label_acceptance(
     n_components
         Diffusion components to use at most.
     rows
-        Positions of the cells to test, ascending; all by default. With them eigenvectors and, on the processor,
-        distances may be of single precision.
+        Positions of the cells to test, ascending; all by default. With them distances are of single precision on the
+        processor.
+    is_light
+        Whether eigenvectors may be of single precision.
     device
         Where neighbours are searched.
 
@@ -188,7 +191,7 @@ def label_acceptance(
             return np.zeros(len(batches) if rows is None else len(rows), dtype=bool), n_components
         graph, batches, cell_ids, n_parts = graph[kept][:, kept], batches[kept], cell_ids[kept], int(large.sum())
         rows = None if rows is None else np.flatnonzero(np.isin(kept, rows))
-    coordinates = diffusion_coordinates(graph, n_components, n_parts, is_large=rows is not None)
+    coordinates = diffusion_coordinates(graph, n_components, n_parts, is_light=is_light)
     if rows is not None and device == CPU:  # less is lost than by the eigenvectors
         coordinates = coordinates.astype(np.float32)
         near, _ = candidates_of_single(coordinates[rows], coordinates, min(k0 + 1, len(coordinates)))
@@ -251,7 +254,13 @@ def kbet(data: MetricInputs) -> MetricResult:
             continue
         rows = None if sample is None else np.flatnonzero(np.isin(cells, sample.rows, assume_unique=True))
         passed, n_components = label_acceptance(
-            graph[cells][:, cells], batches, data.cell_ids[cells], n_components, rows, device=data.device
+            graph[cells][:, cells],
+            batches,
+            data.cell_ids[cells],
+            n_components,
+            rows,
+            is_light=data.is_light,
+            device=data.device,
         )
         parts[name] = _score(passed, len(cells), rows) if powerful[code] else Score(None, len(cells), "too_few_cells")
     return mean_over_labels(parts, "kBET")

@@ -63,23 +63,38 @@ def kmeans_clusters(values: "np.ndarray", k: int, seed: int = SEED) -> "np.ndarr
     Cluster of every cell, shape (n_cells,).
     """
     import numpy as np
-    import scipy.sparse as sp
 
     values = np.array(values, dtype=np.float64)
     values -= values.mean(axis=0)
     norms = np.einsum("ij,ij->i", values, values)
-    centers = _first_centers(values, norms, k, seed)
-    clusters = np.full(len(values), -1)
-    for _ in range(_MAX_ROUNDS):
-        # |x - c|^2 = |x|^2 - 2 (xc - |c|^2 / 2), and |x| is the same for all centres
-        moved = (values @ centers.T - np.einsum("cd,cd->c", centers, centers) / 2).argmax(axis=1)
-        if np.array_equal(moved, clusters):
+    clusters = _nearest_centers(values, _first_centers(values, norms, k, seed))
+    sums = _sums(values, clusters, k)
+    for _ in range(_MAX_ROUNDS - 1):
+        centers = sums / np.maximum(np.bincount(clusters, minlength=k), 1)[:, None]  # an empty one goes to the mean
+        moved = _nearest_centers(values, centers)
+        changed = np.flatnonzero(moved != clusters)
+        if not len(changed):
             break
+        sums += _sums(values[changed], moved[changed], k) - _sums(values[changed], clusters[changed], k)
         clusters = moved
-        member = sp.csr_array((np.ones(len(values)), (clusters, np.arange(len(values)))), shape=(k, len(values)))
-        sizes = np.bincount(clusters, minlength=k)
-        centers = (member @ values) / np.maximum(sizes, 1)[:, None]  # an empty one goes to the mean
     return clusters
+
+
+def _nearest_centers(values: "np.ndarray", centers: "np.ndarray") -> "np.ndarray":
+    """Return the nearest centre of every cell, shape (n_cells,)."""
+    import numpy as np
+
+    # |x - c|^2 = |x|^2 - 2 (xc - |c|^2 / 2), and |x| is the same for all centres
+    return (values @ centers.T - np.einsum("cd,cd->c", centers, centers) / 2).argmax(axis=1)
+
+
+def _sums(values: "np.ndarray", clusters: "np.ndarray", k: int) -> "np.ndarray":
+    """Return the sum of the cells of every cluster, shape (k, n_dims)."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    cells = np.arange(len(values))
+    return sp.csr_array((np.ones(len(values)), (clusters, cells)), shape=(k, len(values))) @ values
 
 
 def _kmeans(data: MetricInputs) -> list[tuple[float, float]]:

@@ -125,9 +125,9 @@ def _leiden(data: MetricInputs) -> list[Agreement]:
 
     def connect() -> _Network:
         if data.graph is not None:
-            return _Network(data.graph, both_ways=not data.is_large)
+            return _Network(data.graph, both_ways=not data.is_light)
         near = data.nearest(K, at_least=3)
-        return _Network(umap_connectivities(near.indices, near.distances), both_ways=not data.is_large)
+        return _Network(umap_connectivities(near.indices, near.distances), both_ways=not data.is_light)
 
     def compute() -> list[Agreement]:
         best = _best_resolution(data, network)

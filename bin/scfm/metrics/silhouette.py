@@ -132,11 +132,14 @@ def silhouette_samples(
 
 def _of_labels(data: MetricInputs) -> "np.ndarray":
     """Return the silhouettes of the labels of the evaluated cells scaled to 0-1, NaN for the others; computed once."""
+    import numpy as np
+
     data.need_labels()
     values, sample = data.values(), data.sample
 
     def compute() -> "np.ndarray":
-        rows = sample.rows if sample else None
+        every = np.arange(data.n_cells) if data.is_light else None  # of single precision
+        rows = sample.rows if sample else every
         found = (silhouette_samples(values, data.labels.codes, rows, device=data.device) + 1) / 2
         return sample.spread_out(found) if sample else found
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from scfm.probing.baselines import generator_for
 from scfm.probing.rows import Measured, measure
-from scfm.probing.votes import auroc_of_votes, count_votes, decide
+from scfm.probing.votes import auroc_of_votes, classes_of, count_votes, decide
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: votes that are held in memory at once
-_VOTES = 2_000_000
+#: neighbours that vote at once, few enough for the processor's cache
+_VOTES = 400_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def knn_null(
     Parameters
     ----------
     near
-        Neighbours as positions in the training part, nearest first, shape (n_test, k); -1 where there are fewer.
+        Neighbours as positions in the training part, nearest first, shape (k, n_test); -1 where there are fewer.
     training
         The training part.
     true
@@ -83,14 +83,14 @@ def knn_null(
 
     if not n_draws:
         return None
-    n_test, k = near.shape
+    k, n_test = near.shape
     n_classes = len(weights)
     parts = []
-    for drawn in training.permuted(n_draws, max(1, _VOTES // max(near.size, len(training.classes)))):
-        classes = np.where(near < 0, -1, drawn[:, near]).reshape(-1, k)
+    for drawn in training.permuted(n_draws, max(1, _VOTES // near.size)):
+        classes = np.concatenate([classes_of(near, one, n_classes) for one in drawn], axis=1)
         votes = count_votes(classes, n_classes)
         guesses = decide(votes, classes, weights).reshape(len(drawn), n_test)
-        auroc = auroc_of_votes(votes.reshape(len(drawn), n_test, n_classes), true, k)
+        auroc = auroc_of_votes(votes.reshape(n_classes, len(drawn), n_test), true, k)
         parts.append(measure(true, guesses, auroc, n_classes, key=key))
     return join(parts)
 

@@ -26,7 +26,7 @@ from scfm.probing.sample import stratified_sample
 from scfm.probing.settings import ProbeSettings
 from scfm.probing.splits import LEAVE_ONE_BATCH_OUT, SCHEMES, TARGETS, why_undefined
 from scfm.probing.tasks import Fold, Task, make_fold, make_task
-from scfm.probing.votes import count_votes, decide, vote_weights
+from scfm.probing.votes import classes_of, count_votes, decide, vote_weights
 from scfm.registries.messages import message
 from scfm.task.device import CPU
 
@@ -232,12 +232,12 @@ def _nearest(
     weights = vote_weights(training.classes, n_classes, is_balanced=settings.balanced)
     position = np.full(len(task.classes), -1)
     position[fold.train] = np.arange(len(fold.train))
-    cells = nearest[fold.test]
+    cells = np.ascontiguousarray(nearest[fold.test].T)
     near = np.where(cells < 0, -1, position[cells])
-    classes = np.where(near < 0, -1, training.classes[near])
+    classes = classes_of(near, training.classes, n_classes)
     votes = count_votes(classes, n_classes)
     key = (task.target, task.scheme)
-    observed = measure(true, decide(votes, classes, weights), auroc(votes, true), n_classes, key=key)
+    observed = measure(true, decide(votes, classes, weights), auroc(votes.T, true), n_classes, key=key)
     return observed, knn_null(near, training, true, weights, n_draws=settings.permutations, key=key)
 
 

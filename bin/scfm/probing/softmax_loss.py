@@ -207,7 +207,8 @@ class Loss:
             residual = probabilities[:, span].copy()
             residual[self.classes[span], np.arange(residual.shape[1])] -= 1
             residual *= self.shares[span].astype(np.float32)
-            return residual @ block.T, residual.sum(axis=1, dtype=np.float64)
+            # in this order of the factors the product takes three quarters of the time
+            return (block @ residual.T).T, residual.sum(axis=1, dtype=np.float64)
 
         gradient = np.zeros_like(weights)
         gradient[:, :-1] = self.penalty * weights[:, :-1]
