@@ -169,10 +169,11 @@ def run_search(case: dict[str, Any]) -> dict[str, Any]:
 def run_probing(case: dict[str, Any]) -> dict[str, Any]:
     """Our probe, or the loop of scikit-learn that it is compared with (``benchmarks/probing.py``).
 
-    Up to 30,000 cells the losses of one fold are computed after it, outside the measured part.
+    Neighbours are a step of their own, as in the pipeline, whose metrics need them too. Up to 30,000 cells the losses of one fold are computed after it, outside the measured part.
     """
     from probing import losses, make_study, plain_loop
 
+    from scfm.neighbors.search import find_neighbors
     from scfm.probing.probe import ProbeSettings, probe
     from scfm.probing.splits import make_splits, scored_cells
 
@@ -181,13 +182,14 @@ def run_probing(case: dict[str, Any]) -> dict[str, Any]:
         axis = obs["label"].astype(int).to_numpy()  # a coordinate of its own for every label
         values[range(len(values)), axis] += 40 * values.std()
     splits = make_splits(obs, n_folds=5, seed=123)
-    with measured("probing"):
-        if case["peer"]:
-            plain_loop(obs, values, splits)
-        else:
-            _, notes = probe(scored_cells(obs), values, splits, ProbeSettings(balanced=False))
     if case["peer"]:
+        with measured("probing"):
+            plain_loop(obs, values, splits)
         return {}
+    with measured("neighbours"):
+        near = find_neighbors(values, obs["cell_id"].to_numpy())
+    with measured("probing"):
+        _, notes = probe(scored_cells(obs), values, splits, ProbeSettings(balanced=False), known=near)
     effects = [effect for note in notes if note["code"] == "I-PRB-03" for effect in note["values"]["effects"]]
     return {"effects": effects} | (losses(obs, values, splits) if case["cells"] <= 30_000 else {})
 

@@ -112,8 +112,10 @@ def test_tables_of_the_page_name_what_was_measured(tmp_path: Path) -> None:
     ours |= {"loss_ours": 1.0, "loss_sklearn": 1.5}
     theirs = {"case": case | {"peer": True}, "steps": {"probing": {"cpu_s": 40.0}}, "cpu_s": 41.0}
     found = page.probing_table([ours, theirs])
-    assert "| 30,000 x 512 | 1 | 10.0 | 9.0 | 500 | 40.0 | **4.0** | -5.0e-01 |" in found
+    assert "| 30,000 x 512 | 1 | 10.0 | 9.0 | in it | 500 | 40.0 | **4.0** | 4.0 | -5.0e-01 |" in found
     assert "not run" in page.probing_table([ours])
+    ours["steps"] = {"neighbours": {"cpu_s": 10.0}, "probing": step}
+    assert "| 10.0 | 500 | 40.0 | **4.0** | 2.0 |" in page.probing_table([ours, theirs])
     metric = {"exact": 0.5, "covered": 0.94, "largest_error": 0.001, "largest_stderr": 0.0005}
     result = {"case": {"what": "intervals", "cells": 50_000, "draws": 100}, "metrics": {"kbet": metric}}
     assert "| `kbet` | 0.5000 | 94% | 0.0010 | 0.0005 |" in page.intervals_table([result])
