@@ -41,7 +41,7 @@ workflow DIAGNOSE_RESULTS {
         .flatMap { datasets, _plan, _messages -> parseJson(datasets) }
         .map { row -> [row.dataset, row.markers ? findPath(samplesheet, row.markers) : []] } // channel: [ dataset, markers or [] ]
 
-    // embeddings of a data set share a task, up to twelve: its counts are read once; what a task leaves nothing of is run again alone
+    // embeddings of a data set share a task: its counts are read once; what a task leaves nothing of is run again alone
     ch_identified = ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta, parquet, sidecar, knn] }
     ch_group = CHOOSE_EMBEDDINGS.out.chosen
         .flatMap { meta, chosen -> parseJson(chosen).embeddings.collect { name -> "${meta.dataset}.${name}".toString() } }
@@ -50,7 +50,7 @@ workflow DIAGNOSE_RESULTS {
         .map { _id, meta, parquet, sidecar, knn, table -> [meta.dataset, [meta, parquet, sidecar, knn, table]] }
         .groupTuple()
         .flatMap { dataset, items ->
-            items.toSorted { item -> item[0].id }.collate(12).withIndex(1).collect { group, number -> asGroup("${dataset}.${number}".toString(), group) }
+            items.toSorted { item -> item[0].id }.collate(atOnce(items)).withIndex(1).collect { group, number -> asGroup("${dataset}.${number}".toString(), group) }
         }
 
     // the same methods and corrections with other seeds, in which rare labels are looked for
@@ -86,6 +86,11 @@ workflow DIAGNOSE_RESULTS {
 
     emit:
     results // channel: file
+}
+
+// Embeddings that one task diagnoses, at most: of more than 20,000 cells one takes minutes, and reading the counts again seconds.
+def atOnce(items) {
+    return items.any { item -> (item[0].n_cells ?: 0) > 20000 } ? 1 : 12
 }
 
 // Append the files of its data set to every group.

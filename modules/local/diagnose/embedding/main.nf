@@ -4,7 +4,7 @@ include { jsonWord } from '../../functions'
 // What is left of the batch effect in every label, why, and what correction cost. Embeddings of a data set share the counts that are read.
 process DIAGNOSE_EMBEDDING {
     tag "${meta.id}"
-    label 'process_medium'
+    label 'process_low'
     label 'per_embedding'
     ext data: { dataSize(meta, 'n_genes') }
 
