@@ -169,7 +169,8 @@ def run_search(case: dict[str, Any]) -> dict[str, Any]:
 def run_probing(case: dict[str, Any]) -> dict[str, Any]:
     """Our probe, or the loop of scikit-learn that it is compared with (``benchmarks/probing.py``).
 
-    Neighbours are a step of their own, as in the pipeline, whose metrics need them too. Up to 30,000 cells the losses of one fold are computed after it, outside the measured part.
+    Neighbours are a step of their own, as in the pipeline, whose metrics need them too. Up to 30,000 cells the losses
+    of one fold are computed after it, outside the measured part.
     """
     from probing import losses, make_study, plain_loop
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Run nf-core's pipeline lint checks one by one, offline, and fail on any failure.
 
-``nf-core pipelines lint`` asks the network for modules, schemas and its own version before it checks anything. The checks
-themselves are methods of ``PipelineLint`` and need no network but for those that ``.nf-core.yml`` switches off with a reason.
+``nf-core pipelines lint`` asks the network for modules, schemas and its own version before it checks anything. The
+checks themselves are methods of ``PipelineLint`` and need no network but for those that ``.nf-core.yml`` switches off
+with a reason.
 
 Usage: nf_core_lint.py [FOLDER]. Needs the package nf-core (an environment of its own: ``make lint`` sets it up).
 """
