@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.metrics.inputs import MetricInputs, MetricResult
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult
 from scfm.metrics.silhouette import mixing_inside_labels
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult, Score, mean_over_labels
 
 if TYPE_CHECKING:
     import numpy as np

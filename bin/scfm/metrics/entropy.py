@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
-from scfm.metrics.inputs import MetricInputs, MetricResult
+from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
+from scfm.metrics.results import MetricResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,14 +1,15 @@
-"""What a metric gets to see, and what it gives back."""
+"""What a metric gets to see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
-from scfm.metrics.evaluated import LIGHT_ABOVE, SAMPLE_ABOVE, How, Sample, combined_error
+from scfm.metrics.evaluated import LIGHT_ABOVE, SAMPLE_ABOVE, How, Sample
+from scfm.metrics.results import Score
 from scfm.task.device import CPU
 
 if TYPE_CHECKING:
@@ -21,47 +22,6 @@ if TYPE_CHECKING:
 LEIDEN_SEED = 42
 #: clusterings with this many seeds one after the other; the study, and scib-metrics, have one
 CLUSTERING_SEEDS = {"paper": 1, "standard": 5, "full": 5}
-
-
-@dataclass(frozen=True)
-class Score:
-    """One value, or the reason why there is none.
-
-    Attributes
-    ----------
-    value
-        The value; None where it is not defined.
-    n_cells
-        Cells it is computed from.
-    reason
-        Reason code; empty where there is a value.
-    spread
-        Largest minus smallest value over the seeds of a clustering, whose median ``value`` is; None without seeds.
-    stderr
-        Standard error of ``value`` where it is computed from a sample of the cells; None where from all.
-    """
-
-    value: float | None
-    n_cells: int
-    reason: str = ""
-    spread: float | None = None
-    stderr: float | None = None
-
-    @classmethod
-    def of_seeds(cls, values: "Sequence[float]", n_cells: int) -> "Score":
-        """Return the median and the spread of the values of several seeds; one seed has no spread."""
-        import statistics
-
-        spread = max(values) - min(values) if len(values) > 1 else None
-        return cls(statistics.median(values), n_cells, spread=spread)
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """The value over all cells, and its parts by label where the metric has such."""
-
-    overall: Score
-    by_label: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -285,24 +245,3 @@ class MetricInputs:
     def why_without(self, label: int) -> str:
         """Return the reason code why a label has no batch metric."""
         return "label_in_one_batch" if (self.batches_per_label[label] > 0).sum() < 2 else "too_few_cells"
-
-
-def mean_over_labels(by_label: Mapping[str, Score], what: str) -> MetricResult:
-    """Return the plain mean of the labels that have a value; raise :class:`NotApplicable` where none has.
-
-    Parameters
-    ----------
-    by_label
-        Values and reasons per label.
-    what
-        Name of the metric, for the sentence.
-    """
-    import numpy as np
-
-    known = {name: s for name, s in by_label.items() if s.value is not None}
-    if not known:
-        reasons = sorted({s.reason for s in by_label.values()})
-        raise NotApplicable(f"{what} has no value in any label ({', '.join(reasons)}).", reasons[0])
-    mean = float(np.mean([s.value for s in known.values()]))
-    error = combined_error({name: s.stderr for name, s in known.items()})
-    return MetricResult(Score(mean, sum(s.n_cells for s in known.values()), stderr=error), by_label)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from scfm.metrics.connectivities import umap_connectivities
 from scfm.metrics.evaluated import Sample
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
+from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
+from scfm.metrics.results import MetricResult, Score, mean_over_labels
 from scfm.task.device import CPU
 
 if TYPE_CHECKING:

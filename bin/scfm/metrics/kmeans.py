@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from scfm.errors import NotApplicable
 from scfm.metrics import threefry
 from scfm.metrics.agreement import adjusted_rand_index, normalized_mutual_information
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult, Score
 
 if TYPE_CHECKING:
     import numpy as np

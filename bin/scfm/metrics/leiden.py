@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from scfm.metrics.agreement import adjusted_rand_index, normalized_mutual_information
 from scfm.metrics.connectivities import umap_connectivities
-from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs
+from scfm.metrics.results import MetricResult, Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.power import MIN_NEIGHBORHOODS, can_tell, separated_shares
+from scfm.metrics.results import MetricResult, Score
 from scfm.metrics.silhouette import batches_inside
 
 if TYPE_CHECKING:

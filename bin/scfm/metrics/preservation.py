@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult, Score
 from scfm.neighbors.search import find_neighbors
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scfm.errors import ScfmError
-from scfm.metrics.inputs import MetricInputs, MetricResult
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult
 from scfm.registries.reader import ASSETS, read_registry
 
 PROFILES = ("paper", "standard", "full")

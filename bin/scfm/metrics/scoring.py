@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from scfm.errors import NotApplicable, ScfmError
 from scfm.inputs.keys import PAIR_COLUMNS, KeyPair
 from scfm.io.tables import IDENTITY
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score
+from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.registry import Metric
+from scfm.metrics.results import MetricResult, Score
 from scfm.task.cli import describe_error, stops_task
 from scfm.task.resources import Stopwatch
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import NotApplicable
 from scfm.metrics.evaluated import Sample
-from scfm.metrics.inputs import MetricInputs, MetricResult, Score, mean_over_labels
+from scfm.metrics.inputs import MetricInputs
+from scfm.metrics.results import MetricResult, Score, mean_over_labels
 from scfm.task.device import CPU
 
 if TYPE_CHECKING:
