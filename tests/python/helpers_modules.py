@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -29,12 +29,17 @@ def main_of(executable: str) -> Callable[[list[str]], int | None]:
 
 
 def call(executable: str, **options: object) -> int | None:
-    """Run an executable with ``--name value``; a list becomes several values, True a switch."""
-    argv = []
+    """Run an executable with the words of some options."""
+    return main_of(executable)(words_of(options))
+
+
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """Return ``--name value`` of every option; a list becomes several values, True a switch."""
+    words = []
     for name, value in options.items():
         values = [] if value is True else value if isinstance(value, list) else [value]
-        argv += [f"--{name}", *map(str, values)]
-    return main_of(executable)(argv)
+        words += [f"--{name}", *map(str, values)]
+    return words
 
 
 def of_embedding(folder: Path, *kinds: str, stem: str = STEM) -> dict[str, Path]:

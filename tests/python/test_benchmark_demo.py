@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from scfm.report.tables.resources import parse_duration
-
 PROJECT = Path(__file__).resolve().parents[2]
 HEADER = "hash\tname\tstatus\tsubmit\tduration\n"
 
@@ -32,11 +30,6 @@ def _run(folder: Path, *rows: tuple[str, str, str, str, str], log: str = "12:00:
         task.mkdir(parents=True)
         (task / ".command.err").write_text(log)
     return folder / "trace.txt"
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("961ms", 0.961), ("2.9s", 2.9), ("1m 2.5s", 62.5), ("1h 3m", 3780.0)])
-def test_durations_of_the_trace(text: str, seconds: float) -> None:
-    assert parse_duration(text) == pytest.approx(seconds)
 
 
 def test_two_tasks_side_by_side_and_one_after_a_pause(tmp_path: Path) -> None:

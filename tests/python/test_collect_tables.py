@@ -198,7 +198,10 @@ def test_an_infinite_number_is_not_a_number_of_a_table():
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1m 3s", 63.0), ("250", 0.25), ("2h 1m", 7260.0), ("12ms", 0.012), ("1d", 86400.0), ("-", None), ("", None)],
+    [
+        *[("1m 3s", 63.0), ("250", 0.25), ("2h 1m", 7260.0), ("12ms", 0.012), ("1d", 86400.0), ("-", None), ("", None)],
+        *[("961ms", 0.961), ("2.9s", 2.9), ("1m 2.5s", 62.5), ("1h 3m", 3780.0)],
+    ],
 )
 def test_durations_of_the_trace(text, seconds):
     assert resources.parse_duration(text) == pytest.approx(seconds)

@@ -113,7 +113,8 @@ def test_other_core_counts_give_the_same_tables_of_methods_in_r(tmp_path: Path) 
     methods = _methods(in_r=True)
     for method in methods:
         skip_without_r(method)
-    _same_on_one_and_two_cores(tmp_path, "--methods", ",".join(methods), "--skip_umap", "--skip_probing")
+    run = _same_on_one_and_two_cores(tmp_path, "--methods", ",".join(methods), "--skip_umap", "--skip_probing")
+    assert all((run.outdir / "demo" / "embeddings" / f"demo.{method}.raw.0.parquet").is_file() for method in methods)
 
 
 def _methods(in_r: bool) -> list[str]:

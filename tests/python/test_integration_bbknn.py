@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from helpers_environments import hiding_environment
 from helpers_methods import write_prepared
-from helpers_modules import call
+from helpers_modules import call, words_of
 from scfm.embeddings.gate import EmbeddingValidationError
 from scfm.embeddings.graph import CellGraph, check_graph, read_graph
 from scfm.errors import ScfmError
@@ -221,9 +221,8 @@ def test_a_graph_is_read_with_the_packages_of_each_process(scored, prepared, tmp
     options |= {name: scored / f"{STEM}{ending}" for name, ending in inputs.items()}
     if executable == "score_embedding":
         options["pca"] = prepared.pca
-    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     done = subprocess.run(
-        [sys.executable, PROJECT / "bin" / f"{executable}.py", *words],
+        [sys.executable, PROJECT / "bin" / f"{executable}.py", *words_of(options)],
         env=os.environ | hiding_environment(),
         cwd=tmp_path,
         capture_output=True,

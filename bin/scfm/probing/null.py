@@ -17,7 +17,7 @@ from scfm.probing.votes import auroc_of_votes, classes_of, count_votes, decide
 if TYPE_CHECKING:
     import numpy as np
 
-#: neighbours that vote at once, few enough for the processor's cache
+#: neighbours that vote, and training cells that are permuted, at once: few enough for the processor's cache
 _VOTES = 400_000
 
 
@@ -86,7 +86,7 @@ def knn_null(
     k, n_test = near.shape
     n_classes = len(weights)
     parts = []
-    for drawn in training.permuted(n_draws, max(1, _VOTES // near.size)):
+    for drawn in training.permuted(n_draws, max(1, _VOTES // max(near.size, len(training.classes)))):
         classes = np.concatenate([classes_of(near, one, n_classes) for one in drawn], axis=1)
         votes = count_votes(classes, n_classes)
         guesses = decide(votes, classes, weights).reshape(len(drawn), n_test)

@@ -232,7 +232,7 @@ def _nearest(
     weights = vote_weights(training.classes, n_classes, is_balanced=settings.balanced)
     position = np.full(len(task.classes), -1)
     position[fold.train] = np.arange(len(fold.train))
-    cells = np.ascontiguousarray(nearest[fold.test].T)
+    cells = np.ascontiguousarray(nearest[fold.test].T)  # along the cells in memory too, for the votes
     near = np.where(cells < 0, -1, position[cells])
     classes = classes_of(near, training.classes, n_classes)
     votes = count_votes(classes, n_classes)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 #: expected decrease of the loss at which a fit has converged: nats per cell, and as a share of the loss
-CLOSE, CLOSE_SHARE = 1e-7, 1e-7
+CLOSE, CLOSE_SHARE = 3e-8, 3e-8
 #: a fit that can't decrease its loss any more has converged up to rounding where less than this share is expected
 ROUNDING_SHARE = 1e-4
 #: directions that L-BFGS remembers

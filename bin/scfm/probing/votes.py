@@ -97,9 +97,9 @@ def decide(votes: "np.ndarray", near: "np.ndarray", weights: "np.ndarray") -> "n
     """
     import numpy as np
 
-    weighted = votes * weights[:, None] if np.ptp(weights) else votes.astype(float)
+    weighted = votes * weights[:, None]
     is_top = np.vstack([weighted >= weighted.max(axis=0) * (1 - _TIE), np.zeros((1, len(near[0])), dtype=bool)])
-    found, left = near[0].astype(np.intp), np.arange(near.shape[1])
+    found, left = np.empty(near.shape[1], dtype=np.intp), np.arange(near.shape[1])
     for nearest in near:
         found[left] = nearest[left]
         left = left[~is_top[found[left], left]]
