@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what `make` needs, once: the Python environment in .venv, Nextflow and uv in .tools.
-# A second call finds the stamps and returns at once. Nothing outside the checkout is changed, except that
+# A second call finds the stamps and compiles what was edited. Nothing outside the checkout is changed, except that
 # Java 17 and Maven come from the system's package manager when they are missing and we are root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -121,6 +121,8 @@ setup_r() {
 
 setup_python
 setup_nextflow
+# our own modules too, at every call: where Python is told to write no bytecode, each task would compile them again
+.venv/bin/python -m compileall -q bin/scfm
 case ${1:-} in
     lint) setup_lint ;;
     r) setup_r ;;

