@@ -121,7 +121,7 @@ setup_r() {
 
 setup_python
 setup_nextflow
-# our own modules too, at every call: where Python is told to write no bytecode, each task would compile them again
+# our own modules too, at every call: where PYTHONDONTWRITEBYTECODE is set, each task would compile them again
 .venv/bin/python -m compileall -q bin/scfm
 case ${1:-} in
     lint) setup_lint ;;
