@@ -1,4 +1,4 @@
-"""Metrics of large data: a stratified sample of evaluated cells, its standard errors, bounded clusterings and kBET."""
+"""Metrics of large data: a stratified sample of evaluated cells, its standard errors, and bounded kBET."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers_metrics import blobs, make_inputs
-from scfm.metrics import evaluated, leiden, silhouette
+from scfm.metrics import evaluated, silhouette
 from scfm.metrics.evaluated import Sample
 from scfm.metrics.inputs import MetricInputs
 from scfm.metrics.lisi import neighbor_weights
@@ -106,17 +106,6 @@ def test_other_metrics_read_all_cells(inputs: MetricInputs) -> None:
             continue
         (_, exact), (_, found) = run_metric(metric, inputs), run_metric(metric, _large(inputs, 700))
         assert found == exact, metric.name
-
-
-def test_clusterings_of_large_data_are_fewer(inputs: MetricInputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[float] = []
-    clusters = leiden._Network.clusters
-    monkeypatch.setattr(leiden._Network, "clusters", lambda self, r, seed: calls.append(r) or clusters(self, r, seed))
-    best = leiden._leiden(_large(inputs, 700))[0]
-    assert calls[:5] == [0.4, 0.8, 1.2, 1.6, 2.0]
-    assert 6 <= len(calls) <= 7
-    whole = leiden._leiden(replace(inputs, _kept={}))[0]
-    assert best.nmi == pytest.approx(whole.nmi, abs=0.03)
 
 
 @pytest.mark.slow  # a minute: 30,000 cells both ways

@@ -21,10 +21,10 @@ from scfm.registries.messages import load_messages, message
 from scfm.registries.sections import load_chapters, load_sections
 from scfm.registries.tables import load_tables
 from scfm.report.build import build_modules, section_function
-from scfm.report.page.html import colour
+from scfm.report.page.html import colour, number, signed
 from scfm.report.page.links import file_of_message, linked
 from scfm.report.page.mqc import Module, Section, slug, write_modules
-from scfm.report.page.tables import CONTROL, Heat, heat_table, tabs
+from scfm.report.page.tables import CONTROL, Heat, heat_cell, heat_table, tabs
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections import overview
 from scfm.report.sections.guide import methods_text, metric_guide
@@ -359,6 +359,15 @@ def test_colours_run_from_light_to_dark_and_are_capped():
     assert (light[1], dark[1]) == ("#000", "#fff")
     assert colour(-3) == light and colour(7) == dark
     assert heat_table(["r"], ["c"], {("r", "c"): 1.0}, Heat(lower_better={"c"})).count(light[0]) == 1
+
+
+@pytest.mark.parametrize("value", [-0.004, np.float64(-1e-9), np.float32(-0.0), 0, 0.0049])
+def test_what_rounds_to_zero_has_no_sign(value):
+    assert (number(value), heat_cell(value).text, signed(value)) == ("0.00",) * 3
+
+
+def test_numbers_below_zero_keep_their_sign():
+    assert (number(-1234.5), heat_cell(-0.06).text, signed(-0.006)) == ("-1,234.50", "-0.06", "-0.01")
 
 
 def test_order_of_sections_is_given_to_multiqc(tmp_path):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import scipy.sparse as sp
 
+    from scfm.metrics.leiden_large import LargeGraph
+
 K = 15
 RESOLUTIONS = tuple(round(0.2 * i, 1) for i in range(1, 11))
-#: those tried first in large data; then those beside the best of them
-COARSE = RESOLUTIONS[1::2]
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,19 @@ def leiden_clusters(
 class _Network:
     """The graph as igraph takes it, made once for many clusterings.
 
+    Both directions of an edge become edges, as in scanpy and scib-metrics.
+
     Parameters
     ----------
     graph
         Shape (n_cells, n_cells), symmetric.
-    both_ways
-        Whether both directions of an edge become edges, as in scanpy and scib-metrics. One is enough for the same
-        modularity and takes half the time, but the random numbers then meet other edges.
     """
 
-    def __init__(self, graph: "sp.csr_array", *, both_ways: bool = True) -> None:
+    def __init__(self, graph: "sp.csr_array") -> None:
         import igraph
         import numpy as np
-        import scipy.sparse as sp
 
-        edges = graph.tocoo() if both_ways else sp.triu(graph, 1, format="coo")
+        edges = graph.tocoo()
         self.weights = edges.data.astype(float).tolist()
         self.graph = igraph.Graph(n=graph.shape[0], edges=np.column_stack([edges.row, edges.col]), directed=False)
 
@@ -104,34 +102,24 @@ def best_agreement(
     return max(scored, key=lambda a: a.nmi)
 
 
-def _best_resolution(data: MetricInputs, network: _Network) -> Agreement:
-    """Return the clustering that agrees best with the labels, with the first seed.
-
-    Every resolution is tried; in large data every second one and those beside the best.
-    """
-
-    def search() -> "list[np.ndarray]":
-        return [network.clusters(resolution, data.seed) for resolution in tried]
-
-    labels, tried = data.labels.codes, COARSE if data.is_large else RESOLUTIONS
-    best = best_agreement(data.keep("leiden_clusters", search, of=()), labels, tried)
-    beside = [r for r in RESOLUTIONS if r not in tried and abs(r - best.resolution) < 0.3]
-    more = [best_agreement([network.clusters(r, data.seed)], labels, [r]) for r in beside]
-    return max([best, *more], key=lambda a: a.nmi)
-
-
 def _leiden(data: MetricInputs) -> list[Agreement]:
     """Choose the resolution with the first seed, then cluster at it with the others; for NMI and ARI."""
     data.need_labels()
 
-    def connect() -> _Network:
-        if data.graph is not None:
-            return _Network(data.graph, both_ways=not data.is_light)
-        near = data.nearest(K, at_least=3)
-        return _Network(umap_connectivities(near.indices, near.distances), both_ways=not data.is_light)
+    def connect() -> "_Network | LargeGraph":
+        from scfm.metrics.leiden_large import LargeGraph
+
+        graph = data.graph
+        if graph is None:
+            near = data.nearest(K, at_least=3)
+            graph = umap_connectivities(near.indices, near.distances)
+        return LargeGraph(graph) if data.is_light else _Network(graph)
+
+    def search() -> "list[np.ndarray]":
+        return [network.clusters(resolution, data.seed) for resolution in RESOLUTIONS]
 
     def compute() -> list[Agreement]:
-        best = _best_resolution(data, network)
+        best = best_agreement(data.keep("leiden_clusters", search, of=()), labels)
         others = [network.clusters(best.resolution, data.seed + i) for i in range(1, data.n_seeds)]
         return [best, *(best_agreement([clusters], labels, [best.resolution]) for clusters in others)]
 

@@ -97,7 +97,7 @@ def messages_of(table: "pd.DataFrame", settings: OrthogonalSettings) -> list[dic
         told.append(message("W-ORT-01", kind=kind, values={"labels": labels}, threshold=settings.agreement))
     explained = table[(table["evidence"] == "clinical") & table["agrees"].eq(True)]  # noqa: FBT003
     for (embedding, label), part in explained.groupby(["of_embedding", "label"], sort=True):
-        shown = {name: f"{value:.2f}" for name, value in zip(part["feature"], part["value"], strict=True)}
+        shown = {name: f"{value:z.2f}" for name, value in zip(part["feature"], part["value"], strict=True)}
         told.append(message("I-ORT-01", embedding=embedding, values={"label": label, "fields": shown}))
     return told
 

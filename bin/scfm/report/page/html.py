@@ -31,8 +31,8 @@ def _luminance(rgb: list[int]) -> float:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a number for people, an en dash where there is none."""
-    return "–" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:,.{digits}f}"
+    """Return a number for people, an en dash where there is none; what rounds to zero has no sign."""
+    return "–" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:z,.{digits}f}"
 
 
 def signed(value: float, digits: int = 2) -> str:

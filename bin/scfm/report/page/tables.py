@@ -86,7 +86,7 @@ def heat_cell(value: float | None, tip: str = "", *, lower_better: bool = False)
     if value is None or math.isnan(value):
         return Cell("–", tip, "scfm-none", sort="")
     back, front = colour(1 - value if lower_better else value)
-    return Cell(f"{value:.2f}", tip, style=f"background:{back};color:{front}", sort=round(float(value), 4))
+    return Cell(f"{value:z.2f}", tip, style=f"background:{back};color:{front}", sort=round(float(value), 4))
 
 
 def change_cell(value: float, *, reach: float = 0.2) -> Cell:

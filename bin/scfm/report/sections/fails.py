@@ -70,7 +70,7 @@ def _cell(grid: Grid, label: str, row: EmbeddingRow) -> Cell:
         return heat_cell(None, f"not defined: {reason}")
     if label in grid.few:
         tip = f"{grid.cells[label]} cells are too few to judge this label"
-        return Cell(f"{value:.2f}", tip, "scfm-few", sort=round(value, 4))
+        return Cell(f"{value:z.2f}", tip, "scfm-few", sort=round(value, 4))
     found = heat_cell(value, f"{row.title}, {label}: {value:.3f}")
     css = "scfm-lowest" if grid.weakest(row.key) == label else ""
     return Cell(found.text, found.tip, css, found.style, found.sort)
@@ -161,5 +161,5 @@ def _pair_cell(pair: object) -> Cell:
     mean, low, high, n = (float(getattr(pair, a)) for a in ("mean", "low", "high", "n_test"))
     tip = f"{n:.0f} cells; from {low:.2f} to {high:.2f} over embeddings"
     if n < MIN_LABEL_CELLS:
-        return Cell(f"{mean:.2f}", tip, "scfm-few", sort=round(mean, 4))
+        return Cell(f"{mean:z.2f}", tip, "scfm-few", sort=round(mean, 4))
     return heat_cell(mean, tip)

@@ -144,7 +144,7 @@ def _dot(row: EmbeddingRow, metric: dict[str, Any]) -> dict[str, Any]:
     return {
         "size": round(_STEPS * min(1.0, max(0.0, value))),
         "tip": f"{title}: {value:.3f}",
-        "text": f"{value:.2f}",
+        "text": f"{value:z.2f}",
     }
 
 

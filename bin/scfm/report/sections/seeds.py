@@ -58,7 +58,7 @@ def seed_sentences(found: Stability) -> list[str]:
     said = []
     if found.agreement is not None:
         said.append(
-            f"Kendall's tau between the orders of two seeds is {found.agreement:.2f} (mean; 1 is the same order)."
+            f"Kendall's tau between the orders of two seeds is {found.agreement:z.2f} (mean; 1 is the same order)."
             f" {moved} of {plural(len(found.ranks), 'embedding')} {'changes' if moved == 1 else 'change'} rank."
         )
     if n_seeds < MIN_SEEDS:

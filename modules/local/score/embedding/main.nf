@@ -1,6 +1,7 @@
-include { dataSize  } from '../../functions'
-include { jsonWord  } from '../../functions'
-include { ofMembers } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
+include { ofMembers    } from '../../functions'
 
 // Every metric of the profile, with its per-label values, and the alignment of centroids; what is not defined is NA with a reason.
 process SCORE_EMBEDDING {
@@ -26,6 +27,7 @@ process SCORE_EMBEDDING {
     script:
     def args = task.ext.args ?: ''
     """
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
 
     score_embedding.py \\
