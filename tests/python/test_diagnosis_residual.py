@@ -206,6 +206,9 @@ def test_permutations_keep_strata_and_units() -> None:
     strata = np.zeros(8, dtype=int)
     drawn = np.concatenate(list(permuted_splits(split, units, strata, 50, np.random.default_rng(0))), axis=1)
     assert (drawn[::2] == drawn[1::2]).all() and (drawn.sum(axis=0) == 4).all() and len(np.unique(drawn, axis=1).T) == 6
+    drawn = np.concatenate(list(permuted_splits(split, units, strata, 6000, np.random.default_rng(1))), axis=1)
+    _, times = np.unique(drawn, axis=1, return_counts=True)
+    assert len(times) == 6 and stats.chisquare(times).pvalue > 0.01
     strata = np.repeat([0, 1], 4)
     drawn = np.concatenate(list(permuted_splits(split, np.arange(8), strata, 50, np.random.default_rng(0))), axis=1)
     assert (drawn[:4].sum(axis=0) == 2).all()

@@ -97,8 +97,19 @@ def permuted_splits(
     for start in range(0, n_draws, step):
         drawn = np.tile(side, (min(step, n_draws - start), 1))
         for members in groups:
-            drawn[:, members] = rng.permuted(drawn[:, members], axis=1)
+            n_second = int(side[members].sum())
+            if 0 < n_second < len(members):
+                drawn[:, members] = _lowest(rng.random((len(drawn), len(members))), n_second)
         yield drawn[:, place.ravel()].T
+
+
+def _lowest(numbers: "np.ndarray", n: int) -> "np.ndarray":
+    """Return which numbers are among the n lowest of their row: of random ones a random n, in half of a shuffle's
+    time.
+    """
+    import numpy as np
+
+    return numbers <= np.partition(numbers, n - 1, axis=1)[:, n - 1 : n]
 
 
 def split_test(
