@@ -105,10 +105,12 @@ docs: setup ## write the parts of docs/ that are made from assets/ and from the 
 	@PYTHONPATH=tests:tests/python:bin python -m bad_inputs.page
 
 bench: setup ## time our steps and their peers up to a million cells, at most 100 minutes; goes on where it stopped
+	@bash scripts/setup.sh scib
 	@python benchmarks/bench.py
 	@python benchmarks/bench_page.py
 
 bench-quick: setup ## the same up to 10,000 cells, in minutes, into .tools/bench
+	@bash scripts/setup.sh scib
 	@python benchmarks/bench.py --quick --results .tools/bench --rounds 1
 
 clean: ## remove work, results and caches, keep the set-up

@@ -23,7 +23,7 @@ from scfm.task.resources import limit_threads, peak_rss_mb, versions_of  # noqa:
 # ruff: noqa: T201
 
 N_LABELS, N_BATCHES = 12, 5
-_PEERS = ["scib-metrics", "faiss-cpu", "hnswlib", "usearch", "pynndescent"]
+_PEERS = ["scib-metrics", "scib", "faiss-cpu", "hnswlib", "usearch", "pynndescent"]
 PACKAGES = ["numpy", "scipy", "scikit-learn", "igraph", *_PEERS]
 STEPS: dict[str, dict[str, float]] = {}
 
@@ -59,6 +59,14 @@ def make_embedding(cells: int, dims: int, seed: int) -> tuple[Any, Any, Any]:
     return values, labels, batches
 
 
+def make_obs(labels: Any, batches: Any) -> Any:
+    """Return labels and batches as an obs table of categories."""
+    import pandas as pd
+
+    obs = pd.DataFrame({"label": labels.astype(str), "batch": batches.astype(str)}).astype("category")
+    return obs.set_axis(obs.index.astype(str))
+
+
 def run_ours(case: dict[str, Any]) -> dict[str, Any]:
     """Neighbours and the profile ``standard``, as the steps of the pipeline compute them."""
     import numpy as np
@@ -88,13 +96,10 @@ def run_benchmarker(case: dict[str, Any]) -> dict[str, Any]:
     """The Benchmarker of scib-metrics with its default metrics."""
     import anndata as ad
     import numpy as np
-    import pandas as pd
     from scib_metrics.benchmark import Benchmarker
 
     tables = [make_embedding(case["cells"], case["dims"], seed) for seed in range(case["embeddings"])]
-    _, labels, batches = tables[0]
-    obs = pd.DataFrame({"label": labels.astype(str), "batch": batches.astype(str)}).astype("category")
-    obs.index = obs.index.astype(str)
+    obs = make_obs(*tables[0][1:])
     adata = ad.AnnData(np.zeros((len(obs), 1), dtype=np.float32), obs=obs)
     for i, (values, *_) in enumerate(tables):
         adata.obsm[f"X_{i}"] = values
@@ -105,6 +110,27 @@ def run_benchmarker(case: dict[str, Any]) -> dict[str, Any]:
         )
         judge.benchmark()
     return {"values": judge.get_results(min_max_scale=False).iloc[0].astype(str).to_dict()}
+
+
+def run_scib(case: dict[str, Any]) -> dict[str, Any]:
+    """Metrics of embeddings by scib, as it computes them for each; without kBET, which it has from a package of R."""
+    import contextlib
+    import warnings
+
+    import anndata as ad
+    import scanpy as sc
+    from scib.metrics import metrics
+
+    warnings.simplefilter("ignore")
+    wanted = ["isolated_labels_asw_", "silhouette_", "nmi_", "ari_", "pcr_", "graph_conn_", "ilisi_", "clisi_"]
+    for seed in range(case["embeddings"]):
+        values, labels, batches = make_embedding(case["cells"], case["dims"], seed)
+        adata = ad.AnnData(values, obs=make_obs(labels, batches), obsm={"X_emb": values})
+        with measured("scib"), contextlib.redirect_stdout(sys.stderr):
+            sc.pp.neighbors(adata, use_rep="X_emb")
+            how = {"embed": "X_emb", "type_": "embed", "n_cores": case["cpus"]} | dict.fromkeys(wanted, True)
+            found = metrics(adata.copy(), adata, "batch", "label", **how)
+    return {"values": found[0].dropna().to_dict()}
 
 
 def search_with(library: str, values: Any, k: int, cpus: int) -> Any:
@@ -216,6 +242,7 @@ def run_preparation(case: dict[str, Any]) -> dict[str, Any]:
 RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "ours": run_ours,
     "benchmarker": run_benchmarker,
+    "scib": run_scib,
     "search": run_search,
     "probing": run_probing,
     "intervals": run_intervals,

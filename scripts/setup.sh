@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 UV_VERSION=0.13.8
 NEXTFLOW_MINIMUM=25.04.0
 NF_CORE_VERSION=4.2.1
+SCIB_VERSION=1.1.7
 TOOLS=$PWD/.tools
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -111,6 +112,19 @@ setup_lint() {
     touch "$stamp"
 }
 
+# scib for make bench; its program for LISI is compiled here, as the one in the wheel asks for a newer C library
+setup_scib() {
+    local stamp python
+    stamp=.tools/.scib-$SCIB_VERSION
+    if [ -e "$stamp" ]; then return; fi
+    command -v g++ > /dev/null || install_packages g++ libc6-dev
+    say "installing scib $SCIB_VERSION for make bench"
+    python=$(find_python)
+    "$(find_uv "$python")" venv -q --clear --python "$python" .tools/scib
+    "$(find_uv "$python")" pip install -q --no-binary scib --python .tools/scib/bin/python "scib==$SCIB_VERSION"
+    touch "$stamp"
+}
+
 # R for the methods that run in it; Debian 12 has Seurat 4.3 on R 4.2
 setup_r() {
     local missing='for (name in c("Seurat", "Matrix")) if (!nzchar(system.file(package = name))) quit(status = 1)'
@@ -125,5 +139,6 @@ setup_nextflow
 .venv/bin/python -m compileall -q bin/scfm
 case ${1:-} in
     lint) setup_lint ;;
+    scib) setup_scib ;;
     r) setup_r ;;
 esac

@@ -39,7 +39,7 @@ def test_slopes_are_those_of_powers() -> None:
 def test_every_case_has_a_file_of_its_own() -> None:
     names = [bench.name_of(case) for case in bench.cases(1)]
     assert len(set(names)) == len(names)
-    kinds = {"ours", "benchmarker", "search", "probing", "intervals", "preparation"}
+    kinds = {"ours", "benchmarker", "scib", "search", "probing", "intervals", "preparation"}
     assert {c["what"] for c in bench.cases(1)} == kinds
     assert max(c["cells"] for c in bench.cases(1)) == 1_000_000
 
