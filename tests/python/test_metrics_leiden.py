@@ -118,6 +118,15 @@ def test_a_seed_gives_the_same_clusters(cells: Cells) -> None:
     assert not np.array_equal(first, LargeGraph(graph).clusters(2.0, 2))
 
 
+def test_links_of_a_cell_to_itself_and_zeros_do_not_count(cells: Cells) -> None:
+    graph, _ = cells
+    edges, own = graph.tocoo(), np.arange(graph.shape[0])
+    rows, columns = np.r_[edges.row, own, 0, 2999], np.r_[edges.col, own, 2999, 0]
+    more = sp.csr_array((np.r_[edges.data, np.full(len(own), 7.0), 0, 0], (rows, columns)), shape=graph.shape)
+    assert more.nnz > graph.nnz + len(own)
+    np.testing.assert_array_equal(LargeGraph(more).clusters(1.0, 0), LargeGraph(graph).clusters(1.0, 0))
+
+
 def test_large_data_are_clustered_at_every_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[float, int]] = []
     clusters = LargeGraph.clusters

@@ -26,15 +26,18 @@ class LargeGraph:
     Parameters
     ----------
     graph
-        Positive weights, shape (n_cells, n_cells), symmetric, no cell linked to itself.
+        Weights, shape (n_cells, n_cells), symmetric; links of a cell to itself do not count.
     """
 
     def __init__(self, graph: "sp.csr_array") -> None:
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-        self._cells = reverse_cuthill_mckee(csr_matrix(graph), symmetric_mode=True)
-        near = csr_matrix(graph)[self._cells][:, self._cells]
+        edges = graph.tocoo()
+        kept = (edges.row != edges.col) & (edges.data > 0)
+        near = csr_matrix((edges.data[kept], (edges.row[kept], edges.col[kept])), shape=graph.shape)
+        self._cells = reverse_cuthill_mckee(near, symmetric_mode=True)
+        near = near[self._cells][:, self._cells]
         near.sort_indices()
         strength = np.asarray(near.sum(axis=1), dtype=np.float64).ravel()
         # unsigned: the compiled code need not ask whether an index counts from the end
