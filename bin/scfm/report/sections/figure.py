@@ -69,7 +69,7 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
         "probe_title": "AUROC" if biological else "AUROC, lower is better",
         "probe_tip": (
             "AUROC of a nearest-neighbour classifier that predicts the batch, mean over folds and seeds. The line is"
-            " chance (the same after training on permuted batches); the bar is the distance from it."
+            " chance (the same after batches are permuted within labels); the bar is the distance from it."
         ),
         "weakest_title": f"{data.names.metric(weakest)}, at least {MIN_LABEL_CELLS} cells" if weakest else "",
         "weakest_tip": (

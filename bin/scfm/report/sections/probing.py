@@ -103,7 +103,8 @@ def batch_plot(rows: "pd.DataFrame") -> Section | None:
         [_bars(rows[rows["metric"] == metric], "classifier") for metric in shown],
         description=(
             "AUROC (each batch against the rest, mean over batches; 0.5 is chance) or balanced accuracy, mean over"
-            " folds and seeds; <b>lower is better</b>, and the grey baselines are as low as it gets. Nearest neighbours"
+            " folds and seeds; <b>lower is better</b>. Grey: guessing the largest batch, and training on batches"
+            " permuted within labels, which shows what the composition of the batches gives away. Nearest neighbours"
             " see curved batch effects that a straight cut of logistic regression does not, as after batch centring."
         ),
         options=_bar_options([{"name": title, "ylab": title} for title in shown.values()]),
