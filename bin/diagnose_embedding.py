@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed_knn", type=Path, nargs="*", default=[], help="their neighbours")
     parser.add_argument("--prepared", type=Path, required=True, help="<dataset>.prepared.h5ad")
     parser.add_argument("--pca", type=Path, required=True, help="<dataset>.pca.parquet: the uncorrected embedding")
+    parser.add_argument("--pca_knn", type=Path, help="neighbours of the method pca, searched where they are not given")
     parser.add_argument("--programmes", type=Path, required=True, help="assets/programmes.tsv")
     parser.add_argument("--metrics_table", type=Path, required=True, help="assets/metrics.tsv")
     parser.add_argument("--markers", type=Path, help="the user's table of markers: label, gene")
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     diagnose_embeddings(
         members_of(args.embedding, args.sidecar, knn=args.knn, scores=args.scores),
         other_seeds=members_of(args.seed_embedding, args.seed_sidecar, knn=args.seed_knn),
-        data=DataFiles(args.obs, args.prepared, args.pca, args.programmes, args.metrics_table, args.markers),
+        data=DataFiles(
+            args.obs, args.prepared, args.pca, args.programmes, args.metrics_table, args.markers, args.pca_knn
+        ),
         params=read_json(args.params),
         n_threads=args.cpus,
         outdir=args.outdir,

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import adjusted_rand_score
 
 from helpers_metrics import blobs, make_inputs
+from scfm.metrics import leiden
 from scfm.metrics.connectivities import umap_connectivities
 from scfm.metrics.leiden import K, _leiden, leiden_clusters
 from scfm.metrics.leiden_kernels import compiled
@@ -141,3 +142,13 @@ def test_large_data_are_clustered_at_every_resolution(monkeypatch: pytest.Monkey
     assert [r for r, _ in calls[:10]] == [round(0.2 * i, 1) for i in range(1, 11)]
     assert calls[10:] == [(light[0].resolution, seed) for seed in (43, 44)]
     assert light[0].nmi == pytest.approx(whole[0].nmi, abs=0.005)
+
+
+def test_clusterings_of_more_cells_are_compiled(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _ = cells
+    monkeypatch.setattr(leiden, "LIGHT_ABOVE", graph.shape[0] - 1)
+    (found,) = leiden_clusters(graph, [1.0], 7)
+    np.testing.assert_array_equal(found, LargeGraph(graph).clusters(1.0, 7))
+    monkeypatch.setattr(leiden, "LIGHT_ABOVE", graph.shape[0])
+    (by_igraph,) = leiden_clusters(graph, [1.0], 7)
+    np.testing.assert_array_equal(by_igraph, leiden._Network(graph).clusters(1.0, 7))

@@ -150,8 +150,8 @@ def read_embedded(embedding: Path, knn: Path, cells: Cells) -> Embedded:
     return Embedded(rows, values[align(ids, near.cell_ids, embedding)], near)
 
 
-def uncorrected(pca: Path, rows: "np.ndarray", cells: Cells, *, k: int = 90) -> Embedded:
-    """Return the uncorrected PCA of the same cells as an embedding, its neighbours searched among them.
+def uncorrected(pca: Path, rows: "np.ndarray", cells: Cells, *, knn: Path | None = None, k: int = 90) -> Embedded:
+    """Return the uncorrected PCA of the same cells as an embedding, with its neighbours among them.
 
     Parameters
     ----------
@@ -161,10 +161,17 @@ def uncorrected(pca: Path, rows: "np.ndarray", cells: Cells, *, k: int = 90) -> 
         Positions in ``cells``.
     cells
         The cells of the data set.
+    knn
+        Neighbours of the method ``pca``, whose coordinates are these; those of other cells are not used.
     k
         Neighbours per cell, self counted.
     """
+    import numpy as np
+
     ids, values = read_embedding(pca)
     chosen = cells.ids[rows]
     values = values[align(ids, chosen, pca)]
+    known = read_neighbors(knn) if knn else None
+    if known and known.k == min(k, len(chosen)) and np.array_equal(known.cell_ids, chosen):
+        return Embedded(rows, values, known)
     return Embedded(rows, values, find_neighbors(values, chosen, k=k))

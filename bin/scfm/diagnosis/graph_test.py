@@ -61,10 +61,10 @@ def vote_auroc(votes: "np.ndarray", split: "np.ndarray", k: int) -> "np.ndarray"
 
     n_splits, levels = votes.shape[1], k + 1
     place = votes + levels * np.arange(n_splits)
-    size = n_splits * levels
-    both = np.bincount(place.ravel(), minlength=size).reshape(n_splits, levels)
-    second = np.bincount(place[split], minlength=size).reshape(n_splits, levels)
-    first = both - second
+    place *= 2
+    place += split
+    counts = np.bincount(place.ravel(), minlength=2 * n_splits * levels).reshape(n_splits, levels, 2)
+    first, second = counts[..., 0], counts[..., 1]
     won = (second * (np.cumsum(first, axis=1) - first / 2)).sum(axis=1)
     pairs = first.sum(axis=1) * second.sum(axis=1)
     return np.divide(won, pairs, out=np.full(n_splits, np.nan), where=pairs > 0)

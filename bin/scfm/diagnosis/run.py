@@ -43,8 +43,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Files of a data set: obs table, prepared h5ad, uncorrected PCA, tables of programmes and metrics, and the user's
-    markers.
+    """Files of a data set: obs table, prepared h5ad, uncorrected PCA, tables of programmes and metrics, the user's
+    markers, and the neighbours of the method ``pca``.
     """
 
     obs: Path
@@ -53,6 +53,7 @@ class DataFiles:
     programmes: Path
     metrics: Path
     markers: Path | None = None
+    pca_knn: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class DatasetDiagnosis:
         """Return the uncorrected PCA of an embedding's cells, measured once for all embeddings with these cells."""
         key = embedded.rows.tobytes()
         if key not in self._before:
-            near = uncorrected(self.files.pca, embedded.rows, self.cells)
+            near = uncorrected(self.files.pca, embedded.rows, self.cells, knn=self.files.pca_knn)
             clusters = cluster_cells(near, self.settings.cluster_resolution)
             rare = RareFinder(self.cells, self.settings)
             self._before[key] = Reference(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scfm.metrics.agreement import adjusted_rand_index, normalized_mutual_information
 from scfm.metrics.connectivities import umap_connectivities
+from scfm.metrics.evaluated import LIGHT_ABOVE
 from scfm.metrics.inputs import LEIDEN_SEED, MetricInputs
 from scfm.metrics.results import MetricResult, Score
 
@@ -37,7 +38,7 @@ def leiden_clusters(
     graph: "sp.csr_array", resolutions: "Sequence[float]" = RESOLUTIONS, seed: int = LEIDEN_SEED
 ) -> "list[np.ndarray]":
     """Cluster a symmetric weighted graph by Leiden with the modularity objective (Traag et al. 2019,
-    10.1038/s41598-019-41695-z).
+    10.1038/s41598-019-41695-z), compiled above ``LIGHT_ABOVE`` cells, else by igraph.
 
     Parameters
     ----------
@@ -46,20 +47,27 @@ def leiden_clusters(
     resolutions
         One clustering for each.
     seed
-        Every clustering starts from this seed; igraph's random numbers are Python's.
+        Every clustering starts from this seed.
 
     Returns
     -------
     Cluster of every cell, shape (n_cells,), per resolution.
     """
-    network = _Network(graph)
+    network = _network_of(graph, is_light=graph.shape[0] > LIGHT_ABOVE)
     return [network.clusters(float(resolution), seed) for resolution in resolutions]
 
 
-class _Network:
-    """The graph as igraph takes it, made once for many clusterings.
+def _network_of(graph: "sp.csr_array", *, is_light: bool) -> "_Network | LargeGraph":
+    """Return the graph, made once for many clusterings, as igraph or as the compiled code takes it."""
+    from scfm.metrics.leiden_large import LargeGraph
 
-    Both directions of an edge become edges, as in scanpy and scib-metrics.
+    return LargeGraph(graph) if is_light else _Network(graph)
+
+
+class _Network:
+    """The graph as igraph takes it.
+
+    Both directions of an edge become edges, as in scanpy and scib-metrics. igraph's random numbers are Python's.
 
     Parameters
     ----------
@@ -107,13 +115,11 @@ def _leiden(data: MetricInputs) -> list[Agreement]:
     data.need_labels()
 
     def connect() -> "_Network | LargeGraph":
-        from scfm.metrics.leiden_large import LargeGraph
-
         graph = data.graph
         if graph is None:
             near = data.nearest(K, at_least=3)
             graph = umap_connectivities(near.indices, near.distances)
-        return LargeGraph(graph) if data.is_light else _Network(graph)
+        return _network_of(graph, is_light=data.is_light)
 
     def search() -> "list[np.ndarray]":
         return [network.clusters(resolution, data.seed) for resolution in RESOLUTIONS]

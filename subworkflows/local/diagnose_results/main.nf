@@ -60,12 +60,17 @@ workflow DIAGNOSE_RESULTS {
         .map { _id, meta, parquet, sidecar, knn -> [meta.dataset, [parquet, sidecar, knn]] }
         .groupTuple()
         .map { dataset, items -> [dataset, items.collectMany { files -> files }.toSorted { file -> file.name }] }
+    // its coordinates are those of the preparation, which every embedding is compared with
+    ch_pca_knn = ch_neighbors
+        .filter { meta, _parquet, _sidecar, _knn -> meta.method == 'pca' && meta.correction == 'raw' }
+        .map { meta, _parquet, _sidecar, knn -> [meta.dataset, knn] }
     ch_files = ch_dataset
         .map { dataset, prepared, obs, pca, _splits -> [dataset, prepared, obs, pca] }
         .join(ch_markers)
         .join(ch_seeds, remainder: true)
+        .join(ch_pca_knn, remainder: true)
         .filter { item -> item[1] != null }
-        .map { dataset, prepared, obs, pca, markers, seeds -> [dataset, seeds ?: [], prepared, obs, pca, markers] }
+        .map { dataset, prepared, obs, pca, markers, seeds, pca_knn -> [dataset, seeds ?: [], prepared, obs, pca, pca_knn ?: [], markers] }
     def tables = files("${projectDir}/assets/{programmes.tsv,schema_programmes.json,metrics.tsv,schema_metrics.json}")
     def diagnosis = stepSettings(
         options,

@@ -1,5 +1,6 @@
-include { dataSize } from '../../functions'
-include { jsonWord } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
 
 // What is left of the batch effect in every label, why, and what correction cost. Embeddings of a data set share the counts that are read.
 process DIAGNOSE_EMBEDDING {
@@ -12,7 +13,7 @@ process DIAGNOSE_EMBEDDING {
     container 'scfmbench/core:0.1.0'
 
     input:
-    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(scores), path(seeds), path(prepared), path(obs), path(pca), path(markers)
+    tuple val(meta), path(embeddings), path(sidecars), path(knn), path(scores), path(seeds), path(prepared), path(obs), path(pca), path(pca_knn, stageAs: 'uncorrected/*'), path(markers)
     path assets
     val settings
 
@@ -24,13 +25,14 @@ process DIAGNOSE_EMBEDDING {
 
     script:
     def args = task.ext.args ?: ''
-    def own = markers ? "--markers ${markers}" : ''
+    def own = (markers ? "--markers ${markers} " : '') + (pca_knn ? "--pca_knn ${pca_knn}" : '')
     // the same methods and corrections with other seeds: table, sidecar and neighbours of each
     def others = [embedding: '.parquet', sidecar: '.json', knn: '.knn.npz'].collect { kind, ending ->
         def found = [seeds].flatten().findAll { file -> file.name.endsWith(ending) }
         found ? "--seed_${kind} ${found.join(' ')}" : ''
     }.join(' ')
     """
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
 
     diagnose_embedding.py \\

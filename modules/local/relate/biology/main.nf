@@ -1,5 +1,6 @@
-include { dataSize } from '../../functions'
-include { jsonWord } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
 
 // Evidence on a data set from outside of its embeddings: gene sets, regulators, a second modality, clinical fields.
 process RELATE_BIOLOGY {
@@ -24,6 +25,7 @@ process RELATE_BIOLOGY {
     def args = task.ext.args ?: ''
     def given = (gmt ? "--gmt ${gmt} " : '') + (network ? "--network ${network} " : '') + (embeddings ? "--embeddings ${embeddings}" : '')
     """
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
 
     relate_biology.py \\
