@@ -166,12 +166,10 @@ def uncorrected(pca: Path, rows: "np.ndarray", cells: Cells, *, knn: Path | None
     k
         Neighbours per cell, self counted.
     """
-    import numpy as np
-
     ids, values = read_embedding(pca)
     chosen = cells.ids[rows]
     values = values[align(ids, chosen, pca)]
     known = read_neighbors(knn) if knn else None
-    if known and known.k == min(k, len(chosen)) and np.array_equal(known.cell_ids, chosen):
-        return Embedded(rows, values, known)
-    return Embedded(rows, values, find_neighbors(values, chosen, k=k))
+    if not (known and known.is_of(chosen) and known.k == min(k, len(chosen))):
+        known = find_neighbors(values, chosen, k=k)
+    return Embedded(rows, values, known)

@@ -146,8 +146,6 @@ def load_inputs(
     device
         Where metrics are computed, see :class:`MetricInputs`.
     """
-    import numpy as np
-
     near, graph = None, None
     if sidecar["output_type"] == "graph":
         found = load_scored_graph(knn or embedding, obs)
@@ -157,7 +155,7 @@ def load_inputs(
     else:
         near = read_neighbors(knn) if knn else None
         cells = load_scored_cells(embedding, sidecar, obs)
-    if near and not np.array_equal(near.cell_ids, cells.cell_ids):
+    if near and not near.is_of(cells.cell_ids):
         differ = len(set(near.cell_ids) ^ set(cells.cell_ids))
         raise ScfmError(
             f"{knn}: its cells are not the scored cells of {embedding} ({differ} differ). Search the neighbours again."

@@ -69,6 +69,10 @@ class Neighbors:
         """Neighbours per cell, self counted."""
         return self.indices.shape[1]
 
+    def is_of(self, cell_ids: np.ndarray) -> bool:
+        """Return whether these are the neighbours of just these cells, in this order."""
+        return np.array_equal(self.cell_ids, cell_ids)
+
     def first(self, k: int) -> Neighbors:
         """Return the nearest ``min(k, self.k)`` neighbours, self counted."""
         return Neighbors(self.cell_ids, self.indices[:, :k], self.distances[:, :k])

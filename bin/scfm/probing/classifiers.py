@@ -243,6 +243,5 @@ def neighbors_outside_fold(
     from scfm.neighbors.search import find_outside
 
     ids = np.asarray(cell_ids, dtype=str)
-    same = known is not None and known.k > k and np.array_equal(known.cell_ids.astype(str), ids)
-    near = known.indices if same and known is not None else None
+    near = known.indices if known and known.k > k and known.is_of(ids) else None
     return find_outside(values, folds, k, ties=by_hash(ids), near=near, device=device)

@@ -25,7 +25,7 @@ process DIAGNOSE_EMBEDDING {
 
     script:
     def args = task.ext.args ?: ''
-    def own = (markers ? "--markers ${markers} " : '') + (pca_knn ? "--pca_knn ${pca_knn}" : '')
+    def given = (markers ? "--markers ${markers} " : '') + (pca_knn ? "--pca_knn ${pca_knn}" : '')
     // the same methods and corrections with other seeds: table, sidecar and neighbours of each
     def others = [embedding: '.parquet', sidecar: '.json', knn: '.knn.npz'].collect { kind, ending ->
         def found = [seeds].flatten().findAll { file -> file.name.endsWith(ending) }
@@ -46,7 +46,7 @@ process DIAGNOSE_EMBEDDING {
         --programmes programmes.tsv \\
         --metrics_table metrics.tsv \\
         --params params.json \\
-        ${own} \\
+        ${given} \\
         ${others} \\
         --cpus ${task.cpus} \\
         --on_error ${settings.on_method_error} \\
