@@ -237,6 +237,19 @@ def test_undefined_for_the_whole_data_set_is_left_out_for_all() -> None:
     assert (row["status"], row["missing"]) == ("ok", "bras")
 
 
+@pytest.mark.parametrize("own", ["graph_output", "labels_seen", "constant"])
+def test_an_embedding_with_a_reason_of_its_own_does_not_bring_an_undefined_metric_back(own: str) -> None:
+    """Small labels: kBET is `too_few_cells` for all but BBKNN, whose reason is that it is a graph."""
+    gone = {"bras": "too_few_cells"}
+    parts = [_rows(m, _full(0.6, 0.4) | gone) for m in ("a", "b")]
+    totals = compute_totals(_scores(*parts, _rows("g", _full(0.6, 0.4) | {"bras": own})), TABLE, (0.5,), "paper")
+    row = _one(totals, "a")
+    assert (row["total"], row["n_batch"], row["missing"]) == (pytest.approx(0.5), 1, "bras")
+    broken = {"bras": "failed: no"}
+    totals = compute_totals(_scores(*parts, _rows("g", _full(0.6, 0.4) | broken)), TABLE, (0.5,), "paper")
+    assert np.isnan(_one(totals, "a")["total"])  # it might have had a value
+
+
 def test_one_batch_leaves_bio_and_no_total() -> None:
     gone = dict.fromkeys(BATCH, "one_batch")
     row = _one(compute_totals(_scores(_rows("m", _full(0.6, 0.4) | gone)), TABLE, (0.5,), "paper"), "m")

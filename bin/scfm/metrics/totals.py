@@ -40,6 +40,8 @@ GROUPS = ("bio", "batch")
 DATASET_REASONS = frozenset(
     {"one_batch", "one_label", "label_in_one_batch", "too_few_cells", "too_few_neighbors", "no_batch_effect"}
 )
+#: reasons of a single embedding: they say nothing about the data set
+OWN_REASONS = frozenset({"graph_output", "labels_seen", "constant"})
 #: the batch is declared biological: mixing is no merit, so there is no batch mean and no total
 BATCH_IS_BIOLOGY = "batch_is_biology"
 
@@ -137,7 +139,7 @@ def _totals_of_pair(
     """Return the rows of one data set with one pair of keys."""
     embeddings = part.drop_duplicates("embedding")[KEYED].set_index("embedding", drop=False)
     values, reasons = _wide(part, chosen)
-    undefined = [m for m in chosen.index if set(reasons[m]) <= DATASET_REASONS]
+    undefined = [m for m in chosen.index if _is_undefined(set(reasons[m]))]
     counted = chosen.drop(index=undefined)
     dataset, *pair = part[["dataset", *PAIR_COLUMNS]].iloc[0]
     primary = rules.primary.get(dataset, tuple(pair))
@@ -162,6 +164,15 @@ def _totals_of_pair(
                 for w in bio_weights
             ]
     return rows
+
+
+def _is_undefined(reasons: set[str]) -> bool:
+    """Return whether a metric is undefined for the data set, from the reasons of all embeddings (empty: a value).
+
+    An embedding for which it is undefined anyway, such as a graph, does not make it a metric of the others.
+    """
+    of_others = reasons - OWN_REASONS
+    return bool(of_others) and of_others <= DATASET_REASONS
 
 
 def _between_controls(part: "pd.DataFrame", counted: "pd.DataFrame", undefined: list[str], min_span: float) -> "_View":
