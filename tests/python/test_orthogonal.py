@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.sparse import csr_matrix
+from sklearn.metrics import adjusted_rand_score
 
 from helpers_expression import Planted, planted_cells, write_prepared
 from helpers_modules import ASSETS, call
 from scfm.errors import NotApplicable
 from scfm.expression.pseudobulk import Pseudobulk
-from scfm.io.tables import read_json, write_json
+from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.orthogonal.activities import activities, agreement_between_batches, edges_of_sets, label_profiles
 from scfm.orthogonal.clinical import associate, parts_of_labels, sample_parts
 from scfm.orthogonal.evidence import OrthogonalSettings, clinical_rows, modality_rows
+from scfm.orthogonal.run import clusters_of
 from scfm.registries.schemas import Schemas
 from scfm.registries.typed import read_typed
 
@@ -98,6 +100,18 @@ def test_the_parts_of_a_label_and_the_fields_that_go_with_them() -> None:
     few = associate(pd.Series([0, 1], index=list("ab")), pd.Series([1.0, 2.0], index=list("ab")))
     assert few.p_value is None and few.n_samples == 2
     assert sample_parts(pd.Series([1, 1, 0]), pd.Series(list("ssr"))).to_dict() == {"r": 0, "s": 1}
+
+
+def test_clusters_belong_to_their_cells_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+    """Neighbours are sorted by id and cell_10 comes before cell_2: clusters went to other cells."""
+    kinds = np.repeat([0, 1, 2], 100)
+    ids = np.array([f"cell_{i}" for i in range(300)], dtype=object)
+    values = np.random.default_rng(0).normal(size=(300, 5)) / 10 + 10 * kinds[:, None]
+    write_embedding(tmp_path / "d.pca.raw.0.parquet", ids, values.astype(np.float32))
+    found = clusters_of(tmp_path / "d.pca.raw.0.parquet", pd.Index(ids), 0.05)
+    assert adjusted_rand_score(kinds, found.loc[ids]) == 1
+    some = clusters_of(tmp_path / "d.pca.raw.0.parquet", pd.Index(ids[::-2]), 0.05)
+    assert adjusted_rand_score(kinds[::-2], some.loc[ids[::-2]]) == 1
 
 
 def test_the_step_writes_its_table_and_says_what_is_not_defined(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def clusters_of(embedding: Path, cell_ids: "pd.Index", resolution: float) -> "pd
     known = pd.Index(ids).isin(cell_ids)
     near = find_neighbors(values[known], ids[known], k=_K)
     (found,) = leiden_clusters(umap_connectivities(near.indices, near.distances), [resolution])
-    return pd.Series(found, index=pd.Index(ids[known]))
+    return pd.Series(found, index=pd.Index(near.cell_ids))  # sorted by id, whatever the order of the file
 
 
 def messages_of(table: "pd.DataFrame", settings: OrthogonalSettings) -> list[dict]:
