@@ -133,6 +133,13 @@ def test_partial_overlap_and_few_samples():
 # --- measures against independent implementations ---------------------------------------------------------------------
 
 
+def test_a_sample_in_several_batches_is_one_sample():
+    """Three samples on two lanes each are no six samples: too few for a coefficient."""
+    obs = pd.DataFrame({"sample": ["r", "r", "s", "s", "t", "t"], "batch": ["x", "y"] * 3})
+    found = describe_pair(obs.assign(condition=["a", "a", "b", "b", "a", "a"]), "batch", "condition", LIMITS)
+    assert (found.relation, found.n_samples, found.u_column, found.cramers_v) == ("crossed", 3, None, None)
+
+
 def test_theils_u_is_scikit_learns_homogeneity():
     rng = np.random.default_rng(0)
     batch, condition = rng.integers(4, size=60), rng.integers(3, size=60)

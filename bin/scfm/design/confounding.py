@@ -145,7 +145,7 @@ def describe_pair(obs: "pd.DataFrame", batch_key: str, column: str, limits: Desi
     if column not in obs or obs[column].isna().all():
         return Pair(batch_key, column, "not_declared")
     rows = obs[["sample", "batch", column]].dropna().drop_duplicates()
-    n_samples, found = len(rows), crossing(rows["batch"], rows[column])
+    n_samples, found = rows["sample"].nunique(), crossing(rows["batch"], rows[column])
     if found is None:
         return Pair(batch_key, column, "single", n_samples=n_samples)
     frame = pd.crosstab(rows["batch"], rows[column])
