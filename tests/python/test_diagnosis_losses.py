@@ -273,6 +273,14 @@ def test_over_correction_of_a_condition_fires_and_none_without_correction() -> N
     assert set(silent["reason"]) == {"", "not_rerun"} and tuple(silent.columns) == overcorrection.COLUMNS
 
 
+def test_the_biology_probe_reads_nothing_from_an_emptied_dimension() -> None:
+    rng = np.random.default_rng(0)
+    target, values = rng.choice(["a", "b"], 400), rng.standard_normal((400, 5)).astype(np.float32)
+    values[:, 2] = np.where(target == "a", 1e-17, -1e-17)
+    task = overcorrection.Task("x", "condition", np.arange(400), target, np.arange(400) % 4, "stratified")
+    assert overcorrection.probe(values, task) < 0.6
+
+
 def nothing_scored() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and anchors without a row."""
     scores = ["dataset", "method", "correction", "family", "metric", "group", "status", "value"]

@@ -15,6 +15,7 @@ from scfm.probing import metrics
 from scfm.probing.baselines import generator_for, majority_class
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
 from scfm.probing.null import Training, knn_null
+from scfm.probing.softmax_loss import centre_and_scale
 from scfm.probing.votes import auroc_of_votes, classes_of, count_votes, decide, vote_weights
 
 
@@ -75,6 +76,19 @@ def test_neighbors_equal_brute_force(n, k, n_folds, seed, kind):
             assert (fold[mine] != fold[i]).all() and (fold[mine] >= 0).all()
             got = ((values[mine].astype(float) - values[i].astype(float)) ** 2).sum(axis=1)
             np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_a_dimension_that_a_projection_emptied_tells_nothing():
+    """Scaled up to a standard deviation of 1, the rounding left in it gave every batch away."""
+    rng = np.random.default_rng(0)
+    classes, values = rng.integers(0, 3, 600), rng.standard_normal((600, 10)).astype(np.float32)
+    values[:, 4] = (classes - 1) * 1e-17
+    probe = LogisticProbe(c=1.0, max_iter=1000, is_balanced=True)
+    (found,) = probe.predict(values[:400], [classes[:400]], values[400:], 3)
+    assert (found.classes == classes[400:]).mean() < 0.45
+    _, scale = centre_and_scale(values)
+    assert scale[4] == scale.max()
+    assert scale[0] == pytest.approx(values[:, 0].std(), rel=1e-5)
 
 
 def test_neighbors_do_not_depend_on_the_block_size(monkeypatch):

@@ -147,22 +147,23 @@ def probe(values: "np.ndarray", task: Task) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+
+    from scfm.probing.softmax_loss import centre_and_scale
 
     guesses = [np.empty_like(task.target), np.empty_like(task.target)]
     for fold in np.unique(task.folds):
         test = task.folds == fold
         train = ~test
+        mean, scale = centre_and_scale(values[train])
         models = [
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")),
-            KNeighborsClassifier(min(K, int(train.sum()))),
+            ((values - mean) / scale, LogisticRegression(max_iter=1000, class_weight="balanced")),
+            (values, KNeighborsClassifier(min(K, int(train.sum())))),
         ]
-        for guess, model in zip(guesses, models, strict=True):
+        for guess, (features, model) in zip(guesses, models, strict=True):
             if len(np.unique(task.target[train])) == 1:
                 guess[test] = task.target[train][0]
             else:
-                guess[test] = model.fit(values[train], task.target[train]).predict(values[test])
+                guess[test] = model.fit(features[train], task.target[train]).predict(features[test])
     return float(max(balanced_accuracy_score(task.target, guess) for guess in guesses))
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: of the line search: share of the expected decrease that is enough, share of the slope that is flat, steps tried
 DECREASE, FLATTER, MAX_TRIALS = 1e-4, 0.5, 30
+#: share of the largest standard deviation of a feature below which one is rounding
+DEAD = 1e-6
 #: cells in one block
 BLOCK = 4096
 #: cells of the Gram matrix: at least so many, and so many times the features
@@ -31,6 +33,10 @@ Each = Callable[..., "Iterable"]
 def centre_and_scale(values: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
     """Return mean and standard deviation of every feature, float64, shape (n_dims,); 1 for a constant one.
 
+    A feature whose standard deviation is below :data:`DEAD` of the largest is what rounding left in a dimension that a
+    projection has emptied. It gets the largest one, so that it stays next to nothing: scaled up to 1 a probe would
+    read the batch from rounding.
+
     Parameters
     ----------
     values
@@ -41,7 +47,9 @@ def centre_and_scale(values: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
     parts = [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(values)
     scale = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / len(values))
-    return mean, np.where(scale > np.finfo(np.float32).eps * np.abs(mean), scale, 1.0)
+    largest = scale.max(initial=0.0)
+    living = np.where(scale >= DEAD * largest, scale, largest)
+    return mean, np.where(scale > np.finfo(np.float32).eps * np.abs(mean), living, 1.0)
 
 
 def in_blocks(values: "np.ndarray", mean: "np.ndarray", scale: "np.ndarray") -> "list[np.ndarray]":
