@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
 from helpers_metrics import blobs, make_inputs, uneven
+from scfm.errors import NotApplicable
 from scfm.metrics import agreement, bras, connectivity, entropy, kbet, kmeans, lisi, pcr, preservation, silhouette
 from scfm.metrics.connectivities import smooth_distances, umap_connectivities
 from scfm.metrics.leiden import leiden_clusters
@@ -193,6 +194,17 @@ def test_kmeans_finds_planted_groups_and_a_fixed_point() -> None:
     np.testing.assert_array_equal(cdist(values, centers).argmin(axis=1), clusters)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_kmeans_of_fewer_places_than_clusters_is_constant(seed: int) -> None:
+    """Rounding made a distance above zero of cells in one place, so that a sixth centre was found among five."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((5, 20))[rng.integers(0, 5, 100)].astype(np.float32)
+    with pytest.raises(NotApplicable) as caught:
+        kmeans.kmeans_clusters(values, 6)
+    assert caught.value.code == "constant"
+    assert len(np.unique(kmeans.kmeans_clusters(values, 5))) == 5
+
+
 # --- LISI ------------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +242,16 @@ def test_inverse_simpson_by_hand() -> None:
     found = lisi.inverse_simpson(weights, indices, codes)
     assert found[0] == pytest.approx(2)  # shares 1/2 and 1/2
     assert np.isnan(found[1])
+
+
+def test_lisi_of_a_cell_far_from_all_others_has_its_perplexity() -> None:
+    """Weights are those of the distances beyond the nearest: exp(-beta * 2000) is zero whatever the neighbours."""
+    data = make_inputs(*uneven())
+    near = data.nearest(90)
+    is_self = near.indices == np.arange(data.n_cells)[:, None]
+    expected = lisi.neighbor_weights(near.distances, is_self, 30)
+    far = near.distances.astype(float) + np.where(is_self, 0, 2000)
+    np.testing.assert_allclose(lisi.neighbor_weights(far, is_self, 30), expected, atol=1e-9)
 
 
 def test_lisi_of_cells_in_one_place_weighs_all_neighbours_alike() -> None:

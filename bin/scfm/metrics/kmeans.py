@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 #: scib-metrics leaves its k-means at seed 0, whatever the seed of Leiden
 SEED = 0
 _MAX_ROUNDS = 300
+#: squared distances up to this share of the squared norms are rounding of a zero
+_ROUNDING = 1e-13
 
 
 def _squared_distances(values: "np.ndarray", norms: "np.ndarray", centers: "np.ndarray") -> "np.ndarray":
-    """Squared Euclidean distances of cells to centres, shape (n_cells, n_centers)."""
+    """Squared Euclidean distances of cells to centres, shape (n_cells, n_centers); 0 where it is rounding only."""
     import numpy as np
 
-    return np.maximum(norms[:, None] + np.einsum("cd,cd->c", centers, centers) - 2 * (values @ centers.T), 0)
+    both = norms[:, None] + np.einsum("cd,cd->c", centers, centers)
+    squared = both - 2 * (values @ centers.T)
+    return np.where(squared > _ROUNDING * both, squared, 0)
 
 
 def _first_centers(values: "np.ndarray", norms: "np.ndarray", k: int, seed: int) -> "np.ndarray":

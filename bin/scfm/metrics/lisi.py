@@ -25,7 +25,8 @@ def neighbor_weights(distances: "np.ndarray", is_self: "np.ndarray", perplexity:
     """Weights exp(-beta * d) of the neighbours, beta such that their entropy is log(perplexity); rows sum to 1.
 
     Bisection on beta for all cells at once, doubling or halving until bracketed, 50 rounds at most (where all distances
-    are equal no beta fits, and the weights are equal).
+    are equal no beta fits, and the weights are equal). Distances are taken from the nearest neighbour's, which changes
+    no weight: of a cell far from all others every exp(-beta * d) would vanish.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ def neighbor_weights(distances: "np.ndarray", is_self: "np.ndarray", perplexity:
     import numpy as np
 
     distances = np.where(is_self, np.inf, np.asarray(distances, dtype=np.float64))
+    nearest = distances.min(axis=1, keepdims=True)
+    distances -= np.where(np.isfinite(nearest), nearest, 0)
     n = len(distances)
     beta, low, high = np.ones(n), np.full(n, -np.inf), np.full(n, np.inf)
     weights = np.zeros_like(distances)
