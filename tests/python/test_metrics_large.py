@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import silhouette_samples
 
 from helpers_metrics import blobs, make_inputs
 from scfm.metrics import evaluated, silhouette
@@ -64,6 +65,19 @@ def test_distances_of_some_rows_are_those_of_all() -> None:
         silhouette.silhouette_samples(values, codes)[rows],
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(("scale", "far"), [(1, 1e4), (1e-25, 0), (1e20, 0)])
+def test_silhouettes_of_single_precision_stand_a_far_cell_and_any_unit(scale: float, far: float) -> None:
+    """One cell at 1,000 times the usual distance set all other distances to zero; squares of 1e20 were infinite."""
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 4, 800)
+    values = (rng.standard_normal((800, 50)) + codes[:, None]).astype(np.float32)
+    values[0] += np.float32(far)
+    expected = silhouette_samples(values.astype(np.float64), codes)
+    for rows in (None, np.arange(800)):
+        found = silhouette.silhouette_samples(values * np.float32(scale), codes, rows)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def _large(data: MetricInputs, n: int) -> MetricInputs:

@@ -69,9 +69,13 @@ def distance_sums(
     right = np.empty((n, d + 2), dtype=dtype)
     right[:, :d] = values[order]
     right[:, :d] -= right[:, :d].mean(axis=0, dtype=np.float64)
+    # a power of two changes no digit; squares of single precision neither overflow nor vanish
+    unit = float(2.0 ** np.frexp(np.abs(right[:, :d]).max(initial=0))[1])
+    right[:, :d] /= unit
     norms = np.einsum("ij,ij->i", right[:, :d], right[:, :d])
     right[:, d], right[:, d + 1] = norms, 1.0
-    zero = (_ROUNDING if exact else (d + 2) * np.finfo(np.float32).eps) * (norms + norms.max())
+    rounding = _ROUNDING if exact else (d + 2) * np.finfo(np.float32).eps
+    zero = rounding * norms
     sums = np.zeros((len(asked), n_groups))
     tile = np.empty(_TILE[0] * _TILE[1], dtype=dtype)  # one for all: new pages cost as much as the product
     for top in range(0, len(asked), _TILE[0]):
@@ -82,14 +86,29 @@ def distance_sums(
         for first in range(0, n, _TILE[1]):
             other = right[first : first + _TILE[1]]
             squared = np.matmul(left, other.T, out=tile[: len(own) * len(other)].reshape(len(own), len(other)))
-            squared[squared < zero[own, None]] = 0
+            _drop_rounding(squared, zero[own], zero[first : first + _TILE[1]])
             np.sqrt(squared, out=squared)
             some = slice(
                 int(np.searchsorted(starts, first, "right")) - 1, int(np.searchsorted(starts, first + len(other)))
             )
             within = np.maximum(starts[some] - first, 0)
             sums[top : top + len(own), some] += np.add.reduceat(squared, within, axis=1)
+    sums *= unit
     return sums[place] if exact else sums
+
+
+def _drop_rounding(squared: "np.ndarray", own: "np.ndarray", other: "np.ndarray") -> None:
+    """Set squared distances to 0 that are no more than the rounding of both cells' norms, in place.
+
+    Only rows with a distance below the rounding of the largest norm are looked at.
+    """
+    import numpy as np
+
+    few = np.flatnonzero(squared.min(axis=1) < own + other.max())
+    if len(few):
+        part = squared[few]
+        part[part < own[few, None] + other] = 0
+        squared[few] = part
 
 
 def silhouette_samples(

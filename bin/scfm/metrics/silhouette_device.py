@@ -46,12 +46,12 @@ def distance_sums_on(
     place = np.argsort(order, kind="stable")
     own = on_device(place if rows is None else place[rows], device)
     norms = among.points.square().sum(dim=1)
-    zero = rounding * (norms + norms.max())
+    zero = rounding * norms
     sums = torch.empty(len(own), n_groups, dtype=torch.float64, device=device)
     for part in tiles(len(own), 2 * len(values)):
         mine = own[part]
         distance = among.squared_distances(among.points[mine])
-        distance.masked_fill_(distance < zero[mine, None], 0).sqrt_()
+        distance.masked_fill_(distance < zero[mine, None] + zero, 0).sqrt_()
         for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             sums[part, group] = distance[:, start:end].sum(dim=1)
     return sums.cpu().numpy()
