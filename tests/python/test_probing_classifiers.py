@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,8 +16,10 @@ from scfm.neighbors import exact
 from scfm.probing import metrics
 from scfm.probing.baselines import generator_for, majority_class
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
-from scfm.probing.null import Training, knn_null
+from scfm.probing.null import Permutations, knn_null, strata_of
 from scfm.probing.softmax_loss import centre_and_scale
+from scfm.probing.splits import KFOLD, LEAVE_ONE_BATCH_OUT
+from scfm.probing.tasks import Fold, Task, make_fold
 from scfm.probing.votes import auroc_of_votes, classes_of, count_votes, decide, vote_weights
 
 
@@ -148,15 +152,16 @@ def test_auroc_equals_scikit_learn_and_the_histogram_of_votes(n, seed):
 def test_the_distribution_of_permuted_votes_equals_a_loop(monkeypatch):
     """One permutation at a time, by the functions that score the observed vote; and in blocks of any size."""
     rng = np.random.default_rng(3)
-    train, true = rng.integers(0, 3, 90), rng.integers(0, 3, 30)
     near = np.array([rng.permutation(90)[:7] for _ in range(30)]).T
     near[5:, 4] = -1
-    training = Training(train, rng.integers(0, 2, 90), (1, "batch", "kfold", "0"))
-    weights = vote_weights(train, 3, is_balanced=True)
-    found = knn_null(near, training, true, weights, n_draws=25, key=("batch", "kfold"))
-    (draws,) = training.permuted(25, 25)
+    fold = Fold("0", np.arange(90), np.arange(90, 120), np.zeros(3, dtype=int), "")
+    strata = 2 * (np.arange(120) < 90) + rng.integers(0, 2, 120)
+    permutations = Permutations(rng.integers(0, 3, 120), strata, (1, "batch", "kfold"))
+    weights = vote_weights(permutations.classes[:90], 3, is_balanced=True)
+    found = knn_null(near, fold, permutations, weights, n_draws=25, key=("batch", "kfold"))
+    (draws,) = permutations.draws(25, 25)
     for i, drawn in enumerate(draws):
-        classes = classes_of(near, drawn, 3)
+        true, classes = drawn[90:], classes_of(near, drawn[:90], 3)
         votes = count_votes(classes, 3)
         counts = metrics.confusion(true, decide(votes, classes, weights), 3)
         for name, value in metrics.overall(counts, classes_of_f1="study").items():
@@ -164,7 +169,7 @@ def test_the_distribution_of_permuted_votes_equals_a_loop(monkeypatch):
         assert found.whole["auroc"][i] == pytest.approx(metrics.auroc(votes.T, true))
         np.testing.assert_allclose(found.parts["f1"][i], metrics.per_class(counts)["f1"])
     monkeypatch.setattr("scfm.probing.null._VOTES", 7 * 30 * 4)
-    blocks = knn_null(near, training, true, weights, n_draws=25, key=("batch", "kfold"))
+    blocks = knn_null(near, fold, permutations, weights, n_draws=25, key=("batch", "kfold"))
     for name, draws in found.whole.items():
         np.testing.assert_array_equal(draws, blocks.whole[name])
 
@@ -193,15 +198,32 @@ def test_rescaling_puts_chance_at_zero():
     assert metrics.rescale(0.625, 4) == pytest.approx(0.5)
 
 
+def test_permuted_classes_keep_the_folds_the_labels_and_who_is_tested():
+    fold, labels = np.repeat([0, 1, 2], 40), np.tile([0, 1], 60)
+    classes = np.where(np.arange(120) < 10, 3, np.arange(120) % 3)  # class 3 is in the first fold only
+    task = Task("label", LEAVE_ONE_BATCH_OUT, list("abcd"), classes, fold, ["0", "1", "2"], None)
+    folds = [make_fold(task, number) for number in range(3)]
+    strata = strata_of(task, folds)
+    assert len(np.unique(strata)) == 4 and len(np.unique(strata[:10])) == 1 and strata[0] not in strata[10:]
+    by_label = strata_of(replace(task, target="batch", scheme=KFOLD, strata=labels), folds)
+    assert all(len(np.unique(by_label[(fold == f) & (labels == x)][-10:])) == 1 for f in range(3) for x in (0, 1))
+    (drawn,) = Permutations(classes, strata, (0,)).draws(5, 5)
+    for one in drawn:
+        for number, before in enumerate(folds):
+            after = make_fold(replace(task, classes=one), number)
+            np.testing.assert_array_equal(after.test, before.test)
+            np.testing.assert_array_equal(np.bincount(one[after.test]), np.bincount(classes[before.test]))
+
+
 def test_permutation_keeps_each_stratum():
     rng = np.random.default_rng(0)
     classes, strata = rng.integers(0, 3, 300), rng.integers(0, 4, 300)
-    (drawn,) = Training(classes, strata, (1, "batch")).permuted(3, 3)
+    (drawn,) = Permutations(classes, strata, (1, "batch")).draws(3, 3)
     assert (drawn != classes).any(axis=1).all()
     for permuted in drawn:
         for stratum in range(4):
             np.testing.assert_array_equal(np.sort(permuted[strata == stratum]), np.sort(classes[strata == stratum]))
-    (free,) = Training(classes, None, (1, "label")).permuted(1, 1)
-    np.testing.assert_array_equal(np.bincount(free[0]), np.bincount(classes))
+    (other,) = Permutations(classes, np.where(classes == 2, 9, strata), (1, "batch")).draws(1, 1)
+    np.testing.assert_array_equal(other[0] == 2, classes == 2)  # a stratum of one class stays as it is
     assert majority_class(np.array([2, 1, 1, 2, 0]), 3) == 1
     assert generator_for(1, "label", "0").random() != generator_for(1, "label", "1").random()

@@ -280,6 +280,23 @@ def test_noise_has_a_p_value_that_is_no_news():
     assert (rows["value"] - 0.5).abs().max() < 0.08
 
 
+def test_means_over_folds_of_permutations_vary_like_those_of_noise(monkeypatch):
+    """Near cells in two folds vote for each other. Folds permuted one by one: sd 0.8 of the true one, and 10 % of the
+    p values of noise below 0.05.
+    """
+    monkeypatch.setattr("scfm.probing.probe.CLASSIFIERS", ("knn",))
+    found, spread = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        ids = [f"c{i:03d}" for i in range(120)]
+        obs = pd.DataFrame({"cell_id": ids, "batch": rng.choice(["a", "b"], 120), "label": "T", "scored": True})
+        table = run_probe(obs, rng.normal(size=(120, 3)), permutations=60)
+        row = pick(table, "batch", "kfold", "knn", metric="auroc")
+        found.append(row["value"])
+        spread.append((row["permuted_q95"] - row["baseline_permuted"]) / 1.645)
+    assert np.mean(spread) == pytest.approx(np.std(found), rel=0.1)
+
+
 def test_a_small_batch_far_from_a_large_one_is_seen():
     """1,000 and 50 cells, 2.5 sd apart. Equal votes say the large batch everywhere: rescaled accuracy 0, no signal."""
     rng = np.random.default_rng(0)

@@ -23,7 +23,7 @@ def confusion(true: "np.ndarray", predicted: "np.ndarray", n_classes: int) -> "n
     Parameters
     ----------
     true
-        Class numbers in [0, n_classes), shape (n_test,).
+        Class numbers in [0, n_classes), shape (n_test,) or that of ``predicted``.
     predicted
         Class numbers, shape (n_test,) or (n_draws, n_test).
     n_classes

@@ -9,7 +9,7 @@ from scfm.io.tables import CELL_ID
 from scfm.probing.baselines import generator_for, majority_class
 from scfm.probing.classifiers import LogisticProbe, neighbors_outside_fold
 from scfm.probing.metrics import auroc
-from scfm.probing.null import Training, join, knn_null
+from scfm.probing.null import Permutations, join, knn_null, strata_of
 from scfm.probing.rows import (
     COLUMNS,
     RESERVED_FOLDS,
@@ -110,9 +110,12 @@ def probe(
         folds: list[tuple] = []
         effects += _effect_of_sample(task, values, settings, logistic)
         nulls: dict[tuple, list[np.ndarray]] = {}
-        for number in range(len(task.fold_names)):
-            fold = make_fold(task, number)
-            folds += _fold_rows(task, fold, values, nearest, logistic=logistic, settings=settings, nulls=nulls)
+        made = [make_fold(task, number) for number in range(len(task.fold_names))]
+        permuted = Permutations(task.classes, strata_of(task, made), (settings.seed, task.target, task.scheme))
+        for fold in made:
+            folds += _fold_rows(
+                task, fold, values, nearest, logistic=logistic, settings=settings, permuted=permuted, nulls=nulls
+            )
         rows += folds + summary_rows(folds, nulls)
     return pd.DataFrame(rows, columns=COLUMNS), _warnings(logistic, settings, effects)
 
@@ -125,6 +128,7 @@ def _fold_rows(
     *,
     logistic: LogisticProbe,
     settings: ProbeSettings,
+    permuted: Permutations,
     nulls: "dict[tuple, list[np.ndarray]]",
 ) -> Iterator[tuple]:
     """Yield the rows of one fold for both classifiers, and add the permuted scores of its defined numbers to nulls."""
@@ -134,9 +138,9 @@ def _fold_rows(
             yield from undefined_rows(*key, n_test=len(fold.test), reason=fold.reason)
         else:
             if classifier == "logistic":
-                observed, null = _logistic(task, fold, values, logistic, settings)
+                observed, null = _logistic(task, fold, values, probe=logistic, settings=settings, permuted=permuted)
             else:
-                observed, null = _nearest(task, fold, nearest, settings)
+                observed, null = _nearest(task, fold, nearest, settings, permuted)
             if null is not None:
                 _collect(nulls, classifier, task.names, observed, null)
             yield from scored_rows(key, task.names, observed, floor=_floor(task, fold), null=null)
@@ -159,21 +163,19 @@ def _collect(
             nulls.setdefault((classifier, group, metric), []).append(null.parts[metric][:, j])
 
 
-def _training(task: Task, fold: Fold, settings: ProbeSettings) -> Training:
-    """Return the training part of a fold; its permutations are the same for every embedding."""
-    strata = None if task.strata is None else task.strata[fold.train]
-    return Training(task.classes[fold.train], strata, (settings.seed, task.target, task.scheme, fold.name))
-
-
 def _logistic(
-    task: Task, fold: Fold, values: "np.ndarray", probe: LogisticProbe, settings: ProbeSettings
+    task: Task,
+    fold: Fold,
+    values: "np.ndarray",
+    *,
+    probe: LogisticProbe,
+    settings: ProbeSettings,
+    permuted: Permutations,
 ) -> tuple[Measured, Measured | None]:
     """Return the scores of the logistic probe, and those after permutation."""
-    training = _training(task, fold, settings)
-    draws = [d for block in training.permuted(settings.logistic_permutations, 1) for d in block]
-    targets = [training.classes, *draws]
+    draws = [d for block in permuted.draws(settings.logistic_permutations, 1) for d in block]
     observed, *null = _logistic_scores(
-        task, fold, values, targets, limit=settings.max_training, probe=probe, seed=settings.seed
+        task, fold, values, [task.classes, *draws], limit=settings.max_training, probe=probe, seed=settings.seed
     )
     return observed, join(null) if null else None
 
@@ -188,20 +190,26 @@ def _logistic_scores(
     probe: LogisticProbe,
     seed: int,
 ) -> list[Measured]:
-    """Return the scores of models of several targets, trained on at most ``limit`` cells (0: on all)."""
-    true, n_classes = task.classes[fold.test], len(task.names)
+    """Return the scores of models of several targets (the classes of all cells), trained on at most ``limit`` cells
+    (0: on all).
+    """
+    n_classes = len(task.names)
     rng = generator_for(seed, task.target, task.scheme, fold.name, "training cells")
-    chosen, stands_for = stratified_sample(targets[0], n_classes, limit, rng)
+    chosen, stands_for = stratified_sample(targets[0][fold.train], n_classes, limit, rng)
     found = probe.predict(
         values[fold.train[chosen]],
-        [target[chosen] for target in targets],
+        [target[fold.train][chosen] for target in targets],
         values[fold.test],
         n_classes,
         cell_weights=stands_for,
         name=task.target,
     )
     key = (task.target, task.scheme)
-    return [measure(true, p.classes, auroc(p.scores, true), n_classes, key=key) for p in found]
+    tested = [target[fold.test] for target in targets]
+    return [
+        measure(true, p.classes, auroc(p.scores, true), n_classes, key=key)
+        for true, p in zip(tested, found, strict=True)
+    ]
 
 
 def _effect_of_sample(
@@ -212,9 +220,10 @@ def _effect_of_sample(
     for number in range(len(task.fold_names)):
         fold = make_fold(task, number)
         if not fold.reason and 0 < limit < len(fold.train):
-            classes = task.classes[fold.train]
             half, whole = (
-                _logistic_scores(task, fold, values, [classes], limit=size, probe=probe, seed=settings.seed)[0].whole
+                _logistic_scores(task, fold, values, [task.classes], limit=size, probe=probe, seed=settings.seed)[
+                    0
+                ].whole
                 for size in (limit // 2, limit)
             )
             change = {name: float(whole[name]) - float(half[name]) for name in EFFECT_METRICS}
@@ -223,22 +232,22 @@ def _effect_of_sample(
 
 
 def _nearest(
-    task: Task, fold: Fold, nearest: "np.ndarray", settings: ProbeSettings
+    task: Task, fold: Fold, nearest: "np.ndarray", settings: ProbeSettings, permuted: Permutations
 ) -> tuple[Measured, Measured | None]:
     """Return the scores of the neighbours' vote, and those after permutation."""
     import numpy as np
 
-    training, true, n_classes = _training(task, fold, settings), task.classes[fold.test], len(task.names)
-    weights = vote_weights(training.classes, n_classes, is_balanced=settings.balanced)
+    training, true, n_classes = task.classes[fold.train], task.classes[fold.test], len(task.names)
+    weights = vote_weights(training, n_classes, is_balanced=settings.balanced)
     position = np.full(len(task.classes), -1)
     position[fold.train] = np.arange(len(fold.train))
     cells = np.ascontiguousarray(nearest[fold.test].T)  # along the cells in memory too, for the votes
     near = np.where(cells < 0, -1, position[cells])
-    classes = classes_of(near, training.classes, n_classes)
+    classes = classes_of(near, training, n_classes)
     votes = count_votes(classes, n_classes)
     key = (task.target, task.scheme)
     observed = measure(true, decide(votes, classes, weights), auroc(votes.T, true), n_classes, key=key)
-    return observed, knn_null(near, training, true, weights, n_draws=settings.permutations, key=key)
+    return observed, knn_null(near, fold, permuted, weights, n_draws=settings.permutations, key=key)
 
 
 def _floor(task: Task, fold: Fold) -> Measured:

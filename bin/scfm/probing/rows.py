@@ -64,7 +64,7 @@ def measure(
     Parameters
     ----------
     true
-        Class numbers, shape (n_test,).
+        Class numbers, shape (n_test,) or that of ``guess``.
     guess
         Predicted class numbers, shape (n_test,) or (n_draws, n_test).
     auroc

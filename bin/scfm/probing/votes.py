@@ -119,7 +119,7 @@ def auroc_of_votes(votes: "np.ndarray", true: "np.ndarray", k: int) -> "np.ndarr
     votes
         Shape (n_classes, n_draws, n_test), values 0 to k.
     true
-        Class numbers, shape (n_test,).
+        Class numbers, shape (n_test,), or (n_draws, n_test) with as many cells of each class in every draw.
     k
         Number of neighbours.
 
@@ -133,7 +133,8 @@ def auroc_of_votes(votes: "np.ndarray", true: "np.ndarray", k: int) -> "np.ndarr
     n_classes, n_draws, n_test = votes.shape
     shape, size = (n_classes, n_draws, k + 1), n_classes * n_draws * (k + 1)
     places = np.arange(n_classes * n_draws).reshape(n_classes, n_draws, 1) * (k + 1) + votes
-    positive = np.bincount(places[true, :, np.arange(n_test)].ravel(), minlength=size).reshape(shape)
+    own = places[true, np.arange(n_draws)[:, None], np.arange(n_test)]
+    positive = np.bincount(own.ravel(), minlength=size).reshape(shape)
     negative = np.bincount(places.ravel(), minlength=size).reshape(shape) - positive
     below = np.cumsum(negative, axis=2) - negative / 2
     n_positive, n_negative = positive.sum(axis=2), negative.sum(axis=2)
