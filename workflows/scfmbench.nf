@@ -59,7 +59,6 @@ workflow SCFMBENCH {
 
         MAP_QUERIES(
             samplesheet,
-            PREPARE_DATA.out.check,
             PREPARE_DATA.out.source,
             PREPARE_DATA.out.dataset,
             MAKE_EMBEDDINGS.out.mappable,
@@ -72,7 +71,7 @@ workflow SCFMBENCH {
             EVALUATE_EMBEDDINGS.out.neighbors,
             EVALUATE_EMBEDDINGS.out.scores,
             PREPARE_DATA.out.dataset,
-            PREPARE_DATA.out.check,
+            PREPARE_DATA.out.source,
             options,
         )
 

@@ -96,6 +96,28 @@ def test_an_edited_file_and_a_changed_parameter_rerun_what_uses_them_and_nothing
     assert not {"PCA", "PREPARE_DATASET"} & set(names_of(third.trace(), "COMPLETED"))
 
 
+def test_what_a_step_does_not_read_does_not_run_it_again(tmp_path: Path) -> None:
+    """Parameters of the report, of ranks and of another method, and a further file of the samplesheet."""
+    head, row = (
+        "dataset,h5ad,batch_key,label_key,query",
+        f"demo,{PROJECT}/tests/data/demo.h5ad,batch,cell_type,new.h5ad",
+    )
+    (tmp_path / "sheet.csv").write_text(f"{head}\n{row}\n")
+    for name in ("new.h5ad", "markers.csv"):
+        (tmp_path / name).touch()
+    few = ["--methods", "pca,scvi", "--controls", "none", "--corrections", "none", "--skip_umap", "--skip_probing"]
+    options = ["-profile", "test", "-stub", "--input", str(tmp_path / "sheet.csv"), *few]
+    first = run_pipeline(tmp_path, *options)
+    assert first.status == 0, first.log
+    (tmp_path / "sheet.csv").write_text(f"{head},markers\n{row},markers.csv\n")
+    others = ["--report_title", "Another", "--min_anchor_span", "0.2", "--scanorama_dims", "150"]
+    second = run_pipeline(tmp_path, *options, *others, "-resume")
+    assert second.status == 0, second.log
+    read_everything = {"CHECK_INPUTS", "COLLECT_RESULTS", "BUILD_REPORT", "MULTIQC", "CHECK_VERDICT"}
+    assert set(names_of(second.trace(), "COMPLETED")) == read_everything | {"DIAGNOSE_EMBEDDING"}
+    assert {"SCVI", "SAVE_REFERENCE", "TRAIN_QUERY", "MAP_QUERY"} <= set(names_of(second.trace(), "CACHED"))
+
+
 @pytest.mark.slow
 def test_a_hostile_obsm_key_is_text_and_nothing_else(tmp_path: Path) -> None:
     key = """X_o'b "$(touch hacked)" `touch hacked` $HOME \\ *"""

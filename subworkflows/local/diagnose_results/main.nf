@@ -9,6 +9,8 @@ include { DIAGNOSE_EMBEDDING as DIAGNOSE_EMBEDDING_ALONE } from '../../../module
 include { alone                                          } from '../utils_scfmbench/groups'
 include { asGroup                                        } from '../utils_scfmbench/groups'
 include { findPath                                       } from '../utils_scfmbench'
+include { inOrder                                        } from '../utils_scfmbench'
+include { ownRow                                         } from '../utils_scfmbench'
 include { parseJson                                      } from '../utils_scfmbench'
 include { stepSettings                                   } from '../utils_scfmbench'
 
@@ -18,7 +20,7 @@ workflow DIAGNOSE_RESULTS {
     ch_neighbors // channel: [ meta, parquet, sidecar, knn ]
     ch_scores    // channel: scores.tsv
     ch_dataset   // channel: [ dataset, prepared, obs, pca, splits ]
-    ch_check     // channel: [ datasets.json, plan.tsv, input_warnings.json ]
+    ch_source    // channel: [ dataset, row, h5ad ]
     options      // map: parameters
 
     main:
@@ -31,15 +33,13 @@ workflow DIAGNOSE_RESULTS {
         ch_scored
             .map { id, table -> [id.tokenize('.')[0], table] }
             .groupTuple()
-            .map { dataset, tables -> [[id: dataset, dataset: dataset], tables.toSorted { table -> table.name }] },
-        ch_check.map { datasets, _plan, _messages -> datasets },
+            .join(ch_source)
+            .map { dataset, tables, row, _h5ad -> [[id: dataset, dataset: dataset, row: ownRow(row)], inOrder(tables)] },
         files("${projectDir}/assets/{metrics,methods,models,corrections}.tsv") + files("${projectDir}/assets/schema_{metrics,methods,models,corrections}.json"),
         stepSettings(options, 'choose_embeddings.py', ['diagnose', 'metrics_profile', 'total_weights']),
     )
 
-    ch_markers = ch_check
-        .flatMap { datasets, _plan, _messages -> parseJson(datasets) }
-        .map { row -> [row.dataset, row.markers ? findPath(samplesheet, row.markers) : []] } // channel: [ dataset, markers or [] ]
+    ch_markers = ch_source.map { dataset, row, _h5ad -> [dataset, row.markers ? findPath(samplesheet, row.markers) : []] } // channel: [ dataset, markers or [] ]
 
     // embeddings of a data set share a task: its counts are read once; what a task leaves nothing of is run again alone
     ch_identified = ch_neighbors.map { meta, parquet, sidecar, knn -> [meta.id, meta, parquet, sidecar, knn] }

@@ -9,13 +9,13 @@ include { SAVE_REFERENCE } from '../../../modules/local/save/reference'
 include { TRAIN_QUERY    } from '../../../modules/local/train/query'
 include { findPath       } from '../utils_scfmbench'
 include { inOrder        } from '../utils_scfmbench'
+include { ownRow         } from '../utils_scfmbench'
 include { parseJson      } from '../utils_scfmbench'
 include { stepSettings   } from '../utils_scfmbench'
 
 workflow MAP_QUERIES {
     take:
     samplesheet  // file: CSV as given; its paths are relative to it
-    ch_check     // channel: [ datasets.json, plan.tsv, input_warnings.json ]
     ch_source    // channel: [ dataset, row, h5ad ]
     ch_dataset   // channel: [ dataset, prepared, obs, pca, splits ]
     ch_model     // channel: [ meta, folder ], of methods that new cells can be mapped to
@@ -23,8 +23,6 @@ workflow MAP_QUERIES {
     options      // map: parameters
 
     main:
-    ch_datasets = ch_check.map { datasets, _plan, _messages -> datasets }
-
     // embeddings of the first seed with what their methods left, by data set
     def seed = options.seeds.toString().tokenize(',')[0].trim()
     ch_left = ch_model
@@ -37,27 +35,27 @@ workflow MAP_QUERIES {
     SAVE_REFERENCE(
         ch_source
             .filter { _dataset, row, _h5ad -> row.query || options.save_reference }
-            .map { dataset, _row, _h5ad -> [dataset] }
+            .map { dataset, row, _h5ad -> [dataset, ownRow(row)] }
             .join(ch_dataset)
             .join(ch_left, remainder: true)
             .filter { item -> item[1] != null }
-            .map { dataset, prepared, obs, pca, _splits, left -> [[id: dataset, dataset: dataset], prepared, obs, pca, left ? left[0] : [], left ? left[1] : []] },
-        ch_datasets,
+            .map { dataset, row, prepared, obs, pca, _splits, left ->
+                [[id: dataset, dataset: dataset, row: row], prepared, obs, pca, left ? left[0] : [], left ? left[1] : []]
+            },
         stepSettings(options, 'save_reference.py', ['on_method_error']),
     )
 
     // new cells with their reference: the folder of an earlier run, or the data set whose row names them
     ch_query = options.reference
-        ? ch_source.map { dataset, _row, h5ad -> [[id: dataset, dataset: dataset], h5ad, file(options.reference, glob: false)] }
+        ? ch_source.map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, row: ownRow(row, ['query'])], h5ad, findPath(samplesheet, options.reference)] }
         : SAVE_REFERENCE.out.reference
             .filter { _meta, folder -> folder.resolve('reference.json').exists() }
             .map { meta, folder -> [meta.dataset, folder] }
             .join(ch_source.filter { _dataset, row, _h5ad -> row.query })
-            .map { dataset, folder, row, _h5ad -> [[id: dataset, dataset: dataset], findPath(samplesheet, row.query), folder] }
+            .map { dataset, folder, row, _h5ad -> [[id: dataset, dataset: dataset, row: ownRow(row, ['query'])], findPath(samplesheet, row.query), folder] }
 
     TRAIN_QUERY(
         ch_query.flatMap { meta, query, folder -> trainedMappings(folder).collect { name -> [meta + [mapping: name], query, folder] } },
-        ch_datasets,
         stepSettings(options, 'train_query.py', ['on_method_error', 'query_max_epochs', 'query_min_genes', 'round_counts', 'missing_values']),
     )
     ch_placed = TRAIN_QUERY.out.placed
@@ -70,7 +68,6 @@ workflow MAP_QUERIES {
             .join(ch_placed, remainder: true)
             .filter { item -> item[1] != null }
             .map { _dataset, meta, query, folder, placed -> [meta, query, folder, placed ? placed[0] : []] },
-        ch_datasets,
         stepSettings(options, 'map_query.py', ['on_method_error', 'query_', 'center_', 'round_counts', 'missing_values']),
     )
 

@@ -7,6 +7,7 @@ include { CHECK_INPUTS     } from '../../../modules/local/check/inputs'
 include { DESCRIBE_DESIGN  } from '../../../modules/local/describe/design'
 include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
 include { findPath         } from '../utils_scfmbench'
+include { ownRow           } from '../utils_scfmbench'
 include { parseJson        } from '../utils_scfmbench'
 include { parseText        } from '../utils_scfmbench'
 include { samplesheetPaths } from '../utils_scfmbench'
@@ -58,12 +59,12 @@ workflow PREPARE_DATA {
 
     // --reference: the data sets are new cells, which are mapped and not prepared
     PREPARE_DATASET(
-        (options.reference ? channel.empty() : ch_source).map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, n_cells: row.n_cells, n_genes: row.n_genes, row: row], h5ad] },
+        (options.reference ? channel.empty() : ch_source).map { dataset, row, h5ad -> [[id: dataset, dataset: dataset, n_cells: row.n_cells, n_genes: row.n_genes, row: ownRow(row)], h5ad] },
         ['hvg_exclude', 'hvg_force'].collect { name -> (options[name] ? findPath(samplesheet, options[name]) : null) ?: [] },
         stepSettings(
             options,
             'prepare_dataset.py',
-            ['round_counts', 'missing_values', 'shared_genes', 'min_', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed', 'held_out_share', 'pilot_', 'on_method_error'],
+            ['round_counts', 'missing_values', 'shared_genes', 'min_cells_per_batch', 'min_genes_per_cell', 'min_cells_per_gene', 'n_hvg', 'hvg_', 'n_pcs', 'probe_folds', 'probe_seed', 'held_out_share', 'pilot_', 'on_method_error'],
         ),
     )
 
@@ -117,18 +118,25 @@ def stagedAs(named, lists) {
 }
 
 // Rows of the plan with the sizes that a task's memory and time follow: cells and genes of the data set, and the most dimensions that the
-// embedding can have (an imported one is only known when it is read: as many as a foundation model has). `for_queries`: a model that new
-// cells are mapped to.
+// embedding can have (an imported one is only known when it is read: as many as a foundation model has). Only parameters of the row's own
+// method count: the sizes are in the hash of every task about the embedding. `for_queries`: a model that new cells are mapped to.
 def withSizes(rows, datasets, options) {
     def models = file("${projectDir}/assets/models.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8')
     def dims = models.collectEntries { model -> [model.name, model.dims.tokenize(',').collect { number -> number as int }.max()] }
     def sizes = datasets.collectEntries { row -> [row.dataset, [n_cells: row.n_cells, n_genes: row.n_genes]] }
     def references = datasets.findAll { row -> row.query || options.save_reference }.collect { row -> row.dataset }
-    def wide = ['n_pcs', 'scanorama_dims', 'scvi_n_latent']
-    def settings = [options] + rows.collect { row -> parseText(row.settings) }
-    def common = settings.collectMany { given -> given.subMap(wide).values() }.collect { value -> value as int }.max()
+    def methods = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8')
+    def starts = methods.collectEntries { method -> [method.name, method.starts_from] }
     return rows.collect { row ->
         def queries = row.dataset in references && row.method in ['scvi', 'scanvi'] ? [for_queries: true] : [:]
-        row + queries + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : common)]
+        row + queries + sizes[row.dataset] + [n_dims: row.model ? dims[row.model] : (row.family == 'imported' ? dims.values().max() : methodDims(row, starts[row.base_method], options))]
     }
+}
+
+// The most dimensions that the embedding of a method can have: principal components, or what a parameter of the method, or of the one
+// whose model it continues, says.
+def methodDims(row, continued, options) {
+    def prefixes = [row.base_method, continued].findAll { name -> name }
+    def wide = ['n_pcs'] + prefixes.collectMany { name -> [name + '_dims', name + '_n_latent'] }
+    return (options + parseText(row.settings)).subMap(wide).values().collect { value -> value as int }.max()
 }

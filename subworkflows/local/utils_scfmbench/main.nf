@@ -152,6 +152,12 @@ def findPath(samplesheet, text) {
     return candidates.collect { candidate -> file(candidate, glob: false) }.find { path -> path.exists() }
 }
 
+// What a step about a data set reads of its checked row: all but the files that other steps take. As part of a meta it is in the task's
+// hash, which neither another parameter nor another file of the samplesheet changes. `kept`: columns of such files that the step reads.
+def ownRow(row, kept = []) {
+    return row.findAll { name, _value -> name in kept || !(name in ['embeddings', 'markers', 'gmt', 'network', 'query']) }
+}
+
 // Every path the samplesheet names: the data files, the tables of the column `embeddings`, markers, gene sets and networks.
 def samplesheetPaths(samplesheet) {
     def rows = readSamplesheet(samplesheet)

@@ -11,7 +11,6 @@ process CHOOSE_EMBEDDINGS {
 
     input:
     tuple val(meta), path(scores)
-    path datasets
     path assets
     val settings
 
@@ -23,11 +22,12 @@ process CHOOSE_EMBEDDINGS {
     def args = task.ext.args ?: ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
+    printf '%s' ${jsonWord([meta.row])} > datasets.json
 
     choose_embeddings.py \\
         --dataset ${meta.id} \\
         --scores ${scores} \\
-        --datasets ${datasets} \\
+        --datasets datasets.json \\
         --metrics_table metrics.tsv \\
         --methods_table methods.tsv \\
         --models_table models.tsv \\

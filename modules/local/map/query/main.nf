@@ -11,7 +11,6 @@ process MAP_QUERY {
 
     input:
     tuple val(meta), path(query, stageAs: 'query/*'), path(reference, stageAs: 'reference'), path(placed) // placed: [] without a trained model
-    path datasets
     val settings
 
     output:
@@ -25,10 +24,11 @@ process MAP_QUERY {
     def trained = placed ? "--placed ${placed}" : ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
+    printf '%s' ${jsonWord([meta.row])} > datasets.json
 
     map_query.py \\
         --dataset ${meta.id} \\
-        --datasets ${datasets} \\
+        --datasets datasets.json \\
         --query ${query} \\
         --reference ${reference} \\
         --params params.json \\

@@ -1,3 +1,5 @@
+include { jsonWord } from '../../functions'
+
 // A prepared data set and what its methods have left, saved as a reference for new cells of this run or of a later one.
 process SAVE_REFERENCE {
     tag "${meta.id}"
@@ -9,7 +11,6 @@ process SAVE_REFERENCE {
 
     input:
     tuple val(meta), path(prepared), path(obs), path(pca), path(embeddings), path(models) // the last two: [] where no method takes new cells
-    path datasets
     val settings
 
     output:
@@ -22,9 +23,11 @@ process SAVE_REFERENCE {
     def tables = embeddings ? "--embeddings ${embeddings}" : ''
     def folders = models ? "--models ${models}" : ''
     """
+    printf '%s' ${jsonWord([meta.row])} > datasets.json
+
     save_reference.py \\
         --dataset ${meta.id} \\
-        --datasets ${datasets} \\
+        --datasets datasets.json \\
         --prepared ${prepared} \\
         --obs ${obs} \\
         --pca ${pca} \\

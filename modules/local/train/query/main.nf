@@ -11,7 +11,6 @@ process TRAIN_QUERY {
 
     input:
     tuple val(meta), path(query, stageAs: 'query/*'), path(reference, stageAs: 'reference')
-    path datasets
     val settings
 
     output:
@@ -23,10 +22,11 @@ process TRAIN_QUERY {
     def args = task.ext.args ?: ''
     """
     printf '%s' ${jsonWord(settings)} > params.json
+    printf '%s' ${jsonWord([meta.row])} > datasets.json
 
     train_query.py \\
         --dataset ${meta.id} \\
-        --datasets ${datasets} \\
+        --datasets datasets.json \\
         --query ${query} \\
         --reference ${reference} \\
         --mapping ${meta.mapping} \\
