@@ -9,6 +9,7 @@ include { completionMessage   } from './subworkflows/local/utils_scfmbench/run'
 include { helpMessage         } from './subworkflows/local/utils_scfmbench/help'
 include { openOutdir          } from './subworkflows/local/utils_scfmbench/run'
 include { parameterSummary    } from './subworkflows/local/utils_scfmbench/help'
+include { requireLinkable     } from './subworkflows/local/utils_scfmbench/run'
 include { requireSamplesheet  } from './subworkflows/local/utils_scfmbench'
 include { versionMessage      } from './subworkflows/local/utils_scfmbench/help'
 include { withCommaLists      } from './subworkflows/local/utils_scfmbench/help'
@@ -26,6 +27,7 @@ workflow {
     def options = withCommaLists(params)
     def samplesheet = requireSamplesheet(options)
     log.info(parameterSummary(options, workflow))
+    requireLinkable(options, samplesheet)
     def lock = openOutdir(options, samplesheet)
     SCFMBENCH(samplesheet, options)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pipeline
 #: calls the functions that a run calls at its start (main.nf), each on its own
 SCRIPT = """
 include { findPath; samplesheetPaths; weightFiles } from '%s/subworkflows/local/utils_scfmbench'
-include { lockFolder; requireSpace; requireWritable } from '%s/subworkflows/local/utils_scfmbench/run'
+include { lockFolder; requireLinkable; requireSpace; requireWritable } from '%s/subworkflows/local/utils_scfmbench/run'
 
 workflow {
     def sheet = file('sheet.csv')
@@ -27,6 +27,8 @@ workflow {
     attempt { requireSpace('here', file('.'), sheet) }
     attempt { lockFolder('held', file('held')) }
     attempt { lockFolder('free', file('free')) }
+    attempt { requireLinkable([:], sheet) }
+    attempt { requireLinkable([sweep: 'a[2].yml'], file('large.csv')) }
 }
 
 def attempt(action) {
@@ -53,6 +55,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         huge.truncate(10 * 2**40)
     rows = [f'{i},"{name}",' for i, name in enumerate([*ODD, "pipe.h5ad", "a*.h5ad"])]
     (folder / "sheet.csv").write_text("\n".join(["dataset,h5ad,embeddings", *rows]) + "\n")
+    (folder / "a[2].yml").write_text("")
     (folder / "large.csv").write_text("dataset,h5ad\na,huge.h5ad\n")
     for path in ("w[0]/m/x.ckpt", "w[0]/m/sub/y.json", "held/.lock", "free/x"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -89,3 +92,12 @@ def test_an_outdir_that_cannot_be_used_is_a_sentence(lines: list[str]) -> None:
     assert told[2] == "passed"
     assert told[3].startswith("refused --outdir: another run is writing to 'held'. Wait for its end")
     assert told[4] == "passed"
+
+
+def test_a_path_that_a_shell_would_change_is_refused_and_another_with_such_letters_is_not(lines: list[str]) -> None:
+    told = [line for line in lines if line.startswith(("refused ", "passed"))]
+    # Nextflow links inputs by a line of shell in which these letters are not quoted
+    assert told[5].startswith("refused Nothing was computed: the paths ")
+    named = re.findall(r"/([^/']*)'[, ]", told[5].partition(" can't be handed")[0] + " ")
+    assert named == ["a[1]*.h5ad", "b$HOME.h5ad", "c?{x,y}.csv"]  # the first would be a1.h5ad
+    assert told[6] == "passed"

@@ -76,6 +76,22 @@ def lockFolder(name, folder) {
     return lock
 }
 
+// Every input by a path that Nextflow can link into the folder of a task, or an error that names the others: it writes `$`, a tab and the
+// letters of a pattern into its shell script as they are, so that the shell replaces them.
+def requireLinkable(params, samplesheet) {
+    def named = samplesheetPaths(samplesheet) + ['hvg_exclude', 'hvg_force', 'model_options', 'sweep', 'reference'].collect { name -> params[name] }
+    def paths = [samplesheet] + named.findAll { text -> text }.collect { text -> findPath(samplesheet, text) }.findAll { path -> path }
+    def odd = paths.findAll { path -> path.scheme == 'file' && isReplaced(path.toString()) }.collect { path -> "'${path}'" }.unique()
+    if (odd) {
+        error("Nothing was computed: ${odd.size() == 1 ? 'the path' : 'the paths'} ${odd.join(', ')} can't be handed to a task, because a shell reads part of ${odd.size() == 1 ? 'it' : 'them'} as a variable or a pattern. Rename the files or folders, or make a link to each, without `$`, tabs and `{,}`, and without `*`, `?` and `[` where another file matches.")
+    }
+}
+
+// Whether a shell replaces part of a path: a variable, a list in braces, or a pattern that other files match.
+def isReplaced(path) {
+    return path =~ /[$\t]|\{.*,.*\}/ || (path =~ /[*?\[]/ && files(path).any { found -> found.toString() != path })
+}
+
 // What is printed at the end: the summary that came with the report, if the run got that far, and one sentence.
 def completionMessage(run, params) {
     def summary = file("${params.outdir}/report/scfmbench_summary.txt", glob: false)
