@@ -28,7 +28,8 @@ workflow {
     def samplesheet = requireSamplesheet(options)
     log.info(parameterSummary(options, workflow))
     requireLinkable(options, samplesheet)
-    def lock = openOutdir(options, samplesheet)
+    // -preview and `nextflow inspect` leave the results of an earlier run alone
+    def lock = workflow.preview ? null : openOutdir(options, samplesheet)
     SCFMBENCH(samplesheet, options)
 
     workflow.onComplete = {

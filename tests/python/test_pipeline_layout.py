@@ -161,15 +161,17 @@ def test_help_of_one_parameter_and_the_version() -> None:
 
 
 @pytest.mark.pipeline
-def test_a_params_file_may_hold_lists_and_the_run_lists_what_differs(tmp_path) -> None:
+def test_a_params_file_may_hold_lists_and_a_preview_lists_what_differs_and_changes_no_results(tmp_path) -> None:
+    earlier = tmp_path / "out" / "tables" / "verdict.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("{}")
     (tmp_path / "params.yml").write_text("methods: [pca, harmony]\nseeds: [0, 1]\nn_pcs: 50\n")
     arguments = ("-profile", "test", "-preview", "-params-file", str(tmp_path / "params.yml"))
     done = _nextflow(*arguments, "--outdir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
-    used = json.loads((tmp_path / "out" / "pipeline_info" / "params.json").read_text())
-    assert (used["methods"], used["seeds"]) == ("pca,harmony", "0,1")
+    assert earlier.exists() and not (tmp_path / "out" / "pipeline_info" / "params.json").exists()
     listed = dict(re.findall(r"^  (\w+) +(\S+)$", done.stdout, re.MULTILINE))
-    assert listed["methods"] == "pca,harmony" and listed["n_hvg"] == "500"
+    assert (listed["methods"], listed["seeds"], listed["n_hvg"]) == ("pca,harmony", "0,1", "500")
     assert "n_pcs" not in listed  # its default
 
 

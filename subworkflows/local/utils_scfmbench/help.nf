@@ -125,6 +125,6 @@ def parameterSummary(params, run) {
         lines << title
         values.each { name, value -> lines << "  ${name.padRight(30)} ${value}" }
     }
-    lines << "Other parameters have their defaults; all of them are in ${params.outdir}/pipeline_info/params.json."
+    lines << "Other parameters have their defaults${run.preview ? '' : "; all of them are in ${params.outdir}/pipeline_info/params.json"}."
     return lines.join('\n')
 }
