@@ -79,6 +79,20 @@ def test_extra_cells_are_left_out_and_named(ids, values):
     assert "left out: 1 ('other')" in checked.warnings[0]["text"]
 
 
+def test_the_sentence_counts_all_cells_and_dimensions_that_it_does_not_show(ids, values):
+    other = np.array([f"x{i}" for i in range(15)], dtype=object)
+    rows = np.vstack([values[:20], np.zeros((15, D))])
+    checked = check_embedding(np.append(ids[:20], other), rows, ids)
+    assert "left out: 15 ('x0', 'x1', 'x2' and 12 more)" in checked.warnings[0]["text"]
+    _, (warning,) = missing_cells_warning(checked.missing, {}, N, dataset="d", method="m", embedding="m.raw.0")
+    assert "20 are missing ('c20', 'c21', 'c22' and 17 more)" in warning["text"]
+    assert len(warning["values"]["first"]) == len(checked.warnings[0]["values"]["first"]) == 10
+    wide = np.hstack([values, np.zeros((N, 70))])
+    (constant,) = check_embedding(ids, wide, ids).warnings
+    assert "and 65 more" in constant["text"]
+    assert len(constant["values"]["constant"]) == 50
+
+
 def test_other_ids_are_shown_beside_those_of_the_data_set(ids, values):
     text = refused("no_common_cells", np.array([f"x{i}" for i in range(N)], dtype=object), values, ids)
     assert "None of the 40 ids" in text

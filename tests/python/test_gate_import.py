@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from anndata import AnnData
 from scipy import sparse
 
+from scfm.embeddings.import_columns import column_notes
 from scfm.embeddings.importing import read_source
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding
@@ -89,6 +92,19 @@ def test_numeric_ids_of_a_parquet_become_text(values, tmp_path):
     assert read_source(tmp_path / "e.parquet").ids.tolist() == [str(i) for i in range(N)]
 
 
+def test_ids_stored_as_bytes_become_text(ids, values, tmp_path):
+    columns = {f"d{j}": values[:, j] for j in range(D)}
+    pq.write_table(pa.table({"cell_id": [i.encode() for i in ids], **columns}), tmp_path / "e.parquet")
+    assert read_source(tmp_path / "e.parquet").ids.tolist() == ids.tolist()
+
+
+def test_the_note_on_columns_counts_all_of_them():
+    names = [f"g{chr(97 + i % 26)}{chr(97 + i // 26)}1" for i in range(130)]
+    (note,) = column_notes([], names, Path("e.csv"))
+    assert "and 110 more" in note["text"]
+    assert len(note["values"]["columns"]) == 100
+
+
 def invalid_files(folder, ids, values):
     """Give (path, obsm key, sentence) of files that can't be imported."""
     frame = pd.DataFrame(values, columns=[f"d{j}" for j in range(D)])
@@ -128,6 +144,17 @@ def invalid_files(folder, ids, values):
     yield "absent.csv", None, "does not exist"
     path("shifted.csv").write_text("cell_id,d0\na,1,2\nb,2,3\n")
     yield "shifted.csv", None, "more fields than the header has names"
+    path("r.csv").write_text('"d0","d1"\n"a",1,2\n"b",2,3\n')
+    yield "r.csv", None, r"more fields than the header has names \(3 and 2\)"
+    path("rows.csv").write_text("cell_id,d0\n")
+    yield "rows.csv", None, "has a header and no rows"
+    frame.assign(cell_id=ids).to_csv(path("europe.csv"), sep=";", decimal=",", index=False)
+    yield "europe.csv", None, "header has semicolons and no commas"
+    frame.assign(cell_id=ids).to_csv(path("comma.tsv"), index=False)
+    yield "comma.tsv", None, "header has commas and no tabs"
+    columns = {f"d{j}": values[:, j] for j in range(D)}
+    pq.write_table(pa.table({"cell_id": [b"\xff" + i.encode() for i in ids], **columns}), path("latin.parquet"))
+    yield "latin.parquet", None, "bytes that are not UTF-8"
     path("empty.csv").write_text("")
     yield "empty.csv", None, "is no table that can be read"
     path("ragged.csv").write_text("cell_id,d0\na,1\nb,2,3,4\n")

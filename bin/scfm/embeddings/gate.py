@@ -111,7 +111,8 @@ def match_cells(
     cells = CheckedCells(wanted[found].to_numpy(dtype=object), list(wanted[~found]), extra)
     if extra:
         about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
-        cells.warnings.append(message("W-ID-02", **about, values={"extra": len(extra), "first": extra[:10]}))
+        few = {"extra": len(extra), "first": extra[:10]}  # the text counts all of them
+        cells.warnings.append(message("W-ID-02", **about, first=extra, values=few))
     return rows[found], cells
 
 
@@ -181,22 +182,26 @@ def missing_cells_warning(
     why = "No reason is given."
     if reasons:
         why = f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}."
-    return entries, [
-        message(
-            "E-ID-01",
-            dataset=dataset,
-            method=method,
-            embedding=embedding,
-            why=why,
-            values={
-                "cells_in": n_cells,
-                "cells_out": n_cells - len(missing),
-                "missing": len(missing),
-                "unexplained": len(unexplained),
-                "first": missing[:10],
-            },
-        )
-    ]
+    return (
+        entries,
+        [
+            message(
+                "E-ID-01",
+                dataset=dataset,
+                method=method,
+                embedding=embedding,
+                why=why,
+                first=missing,  # the text counts all of them, the entry keeps a few
+                values={
+                    "cells_in": n_cells,
+                    "cells_out": n_cells - len(missing),
+                    "missing": len(missing),
+                    "unexplained": len(unexplained),
+                    "first": missing[:10],
+                },
+            )
+        ],
+    )
 
 
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:
@@ -258,6 +263,7 @@ def _check_variation(values: "np.ndarray", about: dict[str, Any]) -> list[dict]:
             "W-EMB-01",
             **about,
             n_constant=len(constant),
+            constant=constant.tolist(),
             values={"constant": [int(c) for c in constant[:50]], "n_dims": values.shape[1]},
         )
     ]

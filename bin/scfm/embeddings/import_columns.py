@@ -34,6 +34,17 @@ def check_width(n_columns: int, max_dims: int, path: Path) -> None:
         )
 
 
+def check_separator(header: list[str], separator: str, path: Path) -> None:
+    """Raise where the names of a text table are one field that holds another separator."""
+    words = {",": "commas", "\t": "tabs", ";": "semicolons"}
+    found = next((mark for mark in words if mark != separator and len(header) == 1 and mark in header[0]), None)
+    if found is not None:
+        raise ScfmError(
+            f"{path}: the header has {words[found]} and no {words[separator]}. Save the table with {words[separator]}"
+            " between columns and with points in decimal numbers."
+        )
+
+
 def check_names(names: list[str], path: Path) -> None:
     """Raise where two columns have the same name; columns without one are looked at as indices."""
     twice = sorted({n for n, times in Counter(names).items() if n and times > 1})
@@ -51,7 +62,13 @@ def column_notes(indices: list[str], taken: list[str], path: Path) -> list[dict]
     if len(stems) > 1 or (odd and len(taken) == 1):
         doubt = f"; {listing(odd)} may be a column of another kind" if odd else ""
         notes.append(
-            message("W-EMB-03", file=path.name, doubt=doubt, values={"columns": taken[:100], "odd": odd[:100]})
+            message(
+                "W-EMB-03",
+                file=path.name,
+                doubt=doubt,
+                columns=taken,
+                values={"columns": taken[:100], "odd": odd[:100]},
+            )
         )
     return notes
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scfm.embeddings.import_columns import check_names, check_width, column_notes, id_column, is_index
+from scfm.embeddings.import_columns import (
+    check_names,
+    check_separator,
+    check_width,
+    column_notes,
+    id_column,
+    is_index,
+)
 from scfm.embeddings.npz import read_npz
 from scfm.embeddings.reading import column_of_ids, numeric_columns
 from scfm.errors import ScfmError
@@ -121,17 +128,29 @@ def _read_text(path: Path, max_dims: int) -> Source:
         first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
         check_width(len(first) - 1, max_dims, path)  # before pandas renames duplicates, which takes minutes
         check_names(first, path)
+        check_separator(first, separator, path)
+        _check_first_row(path, separator, len(first))
         header = list(pd.read_csv(path, sep=separator, nrows=0).columns)
         ids = id_column(header, path)
         frame = pd.read_csv(path, sep=separator, dtype={ids: str}, keep_default_na=True)
     except (ValueError, OSError, EOFError, zlib.error) as error:  # ValueError: pandas' and Unicode's errors
         raise ScfmError(f"{path} is no table that can be read: {first_line(error)}") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes a column without a heading for an index
-        raise ScfmError(
-            f"{path}: the rows have more fields than the header has names. Give every column a name, and the ids"
-            f" '{CELL_ID}'."
-        )
     return _split_columns(pa.Table.from_pandas(frame, preserve_index=False), path)
+
+
+def _check_first_row(path: Path, separator: str, n_names: int) -> None:
+    """Raise where a table has no rows, or more fields in a row than names: pandas would take the first for an index."""
+    import pandas as pd
+
+    try:
+        row = pd.read_csv(path, sep=separator, header=None, skiprows=1, nrows=1, dtype=str)
+    except pd.errors.EmptyDataError:
+        raise ScfmError(f"{path} has a header and no rows; expected one row per cell.") from None
+    if row.shape[1] > n_names:
+        raise ScfmError(
+            f"{path}: the rows have more fields than the header has names ({row.shape[1]:,} and {n_names:,}), as"
+            f" write.table of R leaves them. Give every column a name, and the ids '{CELL_ID}'."
+        )
 
 
 def _split_columns(table: "pa.Table", path: Path) -> Source:

@@ -60,7 +60,13 @@ def column_of_ids(column: "pa.ChunkedArray", path: Path | str) -> "np.ndarray":
         raise EmbeddingValidationError(
             "missing_ids", f"{path}: rows without a cell id: {column.null_count:,}. Every row needs one."
         )
-    return np.array([str(value) for value in column.to_pylist()], dtype=object)
+    try:
+        texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in column.to_pylist()]
+    except UnicodeDecodeError as error:
+        raise EmbeddingValidationError(
+            "missing_ids", f"{path}: cell ids are bytes that are not UTF-8 ({error}). Save them as text."
+        ) from None
+    return np.array(texts, dtype=object)
 
 
 def numeric_columns(table: "pa.Table", names: list[str], path: Path | str) -> "np.ndarray":
