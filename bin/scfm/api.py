@@ -16,7 +16,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scfm.embeddings.adata import column_of, embedding_of, keep_embedding
+from scfm.embeddings.adata import column_of, embedding_of, in_memory, keep_embedding
 from scfm.errors import ScfmError
 from scfm.text import listing, plural
 
@@ -258,7 +258,7 @@ def _inputs(
         near = find_neighbors(values, cell_ids, k=k)
     pca = None
     if pca_key in adata.obsm:
-        whole = pd.DataFrame(np.asarray(adata.obsm[pca_key]), index=adata.obs_names.astype(str))
+        whole = pd.DataFrame(in_memory(adata.obsm[pca_key]), index=adata.obs_names.astype(str))
         pca = whole.loc[cell_ids].to_numpy(dtype=np.float32)
     return MetricInputs(
         cell_ids,

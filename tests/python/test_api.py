@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import scfm
 from helpers_modules import INPUTS, MODEL_STEM, PROJECT, STEM, call, of_embedding
@@ -85,6 +86,28 @@ def test_cells_without_batch_label_or_row_are_listed_and_not_scored(adata) -> No
     rest = adata[~adata.obs_names.isin(cells)].copy()
     expected = scfm.score(rest, embedding="X_harmony", batch_key="batch", label_key="label", profile="paper")
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, pd.DataFrame])
+def test_a_sparse_embedding_and_a_frame_score_as_the_array(adata, kind) -> None:
+    whole = np.nan_to_num(np.asarray(adata.obsm["X_pca"]))
+    other = adata.copy()
+    other.obsm["X_pca"] = kind(whole) if kind is not pd.DataFrame else kind(whole, index=adata.obs_names)
+    adata.obsm["X_pca"] = whole
+    wanted, found = (scfm.score(a, batch_key="batch", label_key="label") for a in (adata, other))
+    pd.testing.assert_frame_equal(found, wanted)
+    frames = [scfm.correct(a, "X_pca", method="center", batch_key="batch") for a in (adata, other)]
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_texts_that_mean_no_value_are_missing_as_in_the_pipeline(adata) -> None:
+    labels = adata.obs["label"].astype(object).where(adata.obs["label"].notna(), "NA")
+    labels.iloc[:3], labels.iloc[3] = "nan", f"{labels.iloc[3]} "
+    adata.obs["label"] = labels
+    table = scfm.score(adata, batch_key="batch", label_key="label")
+    assert set(adata.obs_names[:3]) <= set(table.attrs["not_scored"])
+    assert adata.obs_names[3] not in table.attrs["not_scored"]
+    assert {"nan", "NA", labels.iloc[3]}.isdisjoint(table["group"])
 
 
 def test_a_metric_without_its_pca_is_na_with_a_reason(adata) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import anndata as ad
 import h5py
 import numpy as np
@@ -9,6 +11,8 @@ import pandas as pd
 import pytest
 
 from helpers_data import SHARED, assert_says, check, check_one, make_adata, make_counts, write
+from scfm.errors import ScfmError
+from scfm.io.store import open_store
 
 
 @pytest.mark.parametrize("file", ["d.h5ad", "d.zarr"])
@@ -255,6 +259,40 @@ def test_unreadable_files(tmp_path):
     assert_says(errors, "empty (empty.zarr): not a readable zarr folder")
     assert_says(errors, "row 6, column 'h5ad': the file 'absent.h5ad' does not exist")
     assert len(errors) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "It is empty"),
+        (gzip.compress(b"AnnData"), "compressed with gzip: decompress it"),
+        (b"PK\x03\x04", "a zip archive: unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>", "download the file again"),
+        (b"RDX3\n", "an R object"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, words):
+    (tmp_path / "d.h5ad").write_bytes(content)
+    with pytest.raises(ScfmError, match=words), open_store(tmp_path / "d.h5ad"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (["matrix/barcodes"], "scanpy.read_10x_h5"),
+        (["matrix", "row_attrs", "col_attrs"], "a loom file"),
+        (["mod/rna", "obs_map"], "a MuData file"),
+        (["assays", "cell.names"], "an h5Seurat file"),
+    ],
+)
+def test_an_hdf5_file_of_another_kind_is_named(tmp_path, groups, words):
+    with h5py.File(tmp_path / "d.h5ad", "w") as handle:
+        for name in groups:
+            handle.create_group(name)
+    with pytest.raises(ScfmError, match=words), open_store(tmp_path / "d.h5ad"):
+        pass
 
 
 def test_damaged_column_and_wrong_shapes_are_named(tmp_path):

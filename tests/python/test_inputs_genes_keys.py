@@ -160,6 +160,16 @@ def test_keys_as_text():
     assert as_text(pd.Series([True, False])).tolist() == ["True", "False"]
     assert as_text(pd.Series(["a ", None, "nan", "", "NA", "nano"])).tolist() == ["a", None, None, None, None, "nano"]
     assert as_text(pd.Series(pd.Categorical(["x", None]))).tolist() == ["x", None]
+    assert as_text(pd.Series(pd.Categorical([None, None]))).tolist() == [None, None]
+
+
+def test_categories_are_the_text_that_their_values_are():
+    for values in ([1.0, np.nan, 2.0], [1.5, 2.0], [3, 4], [True, False], ["a ", None, "nan", "b"]):
+        plain, index = pd.Series(values), [f"c{i}" for i in range(len(values))]
+        column = pd.Series(pd.Categorical(values), index=index, name="key")
+        found = as_text(column)
+        assert found.tolist() == as_text(plain).tolist()
+        assert (found.index.tolist(), found.name, found.dtype) == (index, "key", object)
 
 
 def test_composite_key_pastes_and_counts():

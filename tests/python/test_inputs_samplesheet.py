@@ -19,6 +19,8 @@ SHEETS = {
     "blanks": " dataset , h5ad ,embeddings\n a , a.h5ad , x = e/x.csv ; folder \n ,,\n\n",
     "quoted": HEADER + '"a","dir, one/a.h5ad","batch ""x""","lab,el",\n',
     "unicode": HEADER + "a,Zell\u00fcbersicht.h5ad,batch,label,\n",
+    "no_break": HEADER.replace("h5ad,", "h5ad\u00a0,")
+    + '\u00a0a\u00a0,a.h5ad\u2009,"batch\u00a0",label\u3000,x=e.csv\u00a0\n',
     "no_end": HEADER + "a,a.h5ad,batch,label,x",
     "equals": HEADER + "a,a.h5ad,batch,label,x=e/k=v.csv; ;y=obsm:X_y\n",
     "side_files": "dataset,h5ad,markers,gmt,network\na,a.h5ad,m.tsv,s.gmt,n.csv\n",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
+from scfm.inputs.keys import as_text
 from scfm.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,22 +26,29 @@ def embedding_of(adata: "anndata.AnnData", key: str) -> "tuple[np.ndarray, np.nd
             f" {', '.join(adata.obsm) or 'none'}."
         )
     cell_ids = adata.obs_names.astype(str).to_numpy(dtype=object)
-    values = np.asarray(adata.obsm[key])
+    values = in_memory(adata.obsm[key])
     has_row = ~np.isnan(values).all(axis=tuple(range(1, values.ndim))) if values.dtype.kind == "f" else slice(None)
     expected = np.array(sorted(set(cell_ids)), dtype=object)
     checked = check_embedding(cell_ids[has_row], values[has_row], expected, embedding=key)
     return checked.cell_ids, checked.values  # noqa: PD011 (no pandas)
 
 
+def in_memory(values: Any) -> "np.ndarray":
+    """Return an entry of obsm, also a sparse one or a frame, as an array."""
+    import numpy as np
+    from scipy import sparse
+
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
 def column_of(adata: "anndata.AnnData", name: str, parameter: str) -> "pd.Series":
-    """Return a column of obs as text by cell id, missing values kept."""
+    """Return a column of obs as text by cell id, None for missing values: the same rule as in the pipeline."""
     if name not in adata.obs:
         raise ScfmError(
             f"{parameter}: adata.obs has no column '{name}'.{did_you_mean(name, list(adata.obs))} It has:"
             f" {', '.join(map(str, adata.obs.columns)) or 'none'}."
         )
-    column = adata.obs[name].astype(object)
-    column = column.where(column.isna(), column.astype(str))
+    column = as_text(adata.obs[name])
     column.index = adata.obs_names.astype(str)
     return column
 

@@ -66,11 +66,15 @@ def placeholders_of(value: Any) -> frozenset[str]:
 def as_text(values: "pd.Series") -> "pd.Series":
     """Return a column as text; missing values (NaN, None, empty text, 'nan', 'NA' ...) become NA.
 
-    Whole floats lose their ``.0`` (a number column with missing values is read as float).
+    Whole floats lose their ``.0`` (a number column with missing values is read as float), also as categories.
     """
     import numpy as np
     import pandas as pd
 
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        names = [*as_text(pd.Series(values.cat.categories)), None]  # the code of a missing value is -1
+        found = np.array(names, dtype=object)[values.cat.codes.to_numpy()]
+        return pd.Series(found, index=values.index, name=values.name, dtype=object)
     if pd.api.types.is_float_dtype(values.dtype):
         known = values.dropna().to_numpy(dtype=np.float64)
         if (np.isfinite(known) & (known == np.rint(known)) & (np.abs(known) < 2**53)).all():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import AbsentFileError, ScfmError
 from scfm.io.declared import ALWAYS, check_declared
+from scfm.io.foreign import what_bytes_say, what_groups_say
 from scfm.io.frames import RESERVED, column_names, index_key, is_compound, read_column
 from scfm.io.links import check_folder, check_parts
 from scfm.text import did_you_mean, listing, plural
@@ -160,8 +161,9 @@ def open_file(path: Path | str, name: str | None = None) -> Store:
     store = Store(_open_zarr(path, name) if path.is_dir() else _open_hdf5(path, name), name)
     absent = [k for k in ("obs", "var") if k not in store.root]
     if absent:
+        hint = what_groups_say(list(store.root))
         store.close()
-        raise ScfmError(f"{name}: there is no {listing(absent)} in the file; it is not an AnnData object.")
+        raise ScfmError(f"{name}: there is no {listing(absent)} in the file; it is not an AnnData object.{hint}")
     return store
 
 
@@ -194,9 +196,7 @@ def _open_hdf5(path: Path, name: str) -> Any:
     try:
         root = h5py.File(path, "r")
     except OSError as error:
-        raise ScfmError(
-            f"{name}: not a readable h5ad file ({first_line(error)}). It may be cut short or of another format."
-        ) from error
+        raise ScfmError(f"{name}: not a readable h5ad file ({first_line(error)}). {what_bytes_say(path)}") from error
     try:
         check_parts(root, name)
     except BaseException:

@@ -99,7 +99,12 @@ def readSamplesheet(samplesheet) {
 // Values of one line of a CSV. The operator splitCsv refuses a quoted value that holds a quote ("" in the file).
 def csvCells(line) {
     def cells = "${line}," =~ /\s*(?:"((?:[^"]|"")*)"|([^,]*))\s*,/
-    return cells.collect { _whole, quoted, plain -> (quoted == null ? plain : quoted.replace('""', '"')).trim() }
+    return cells.collect { _whole, quoted, plain -> stripped(quoted == null ? plain : quoted.replace('""', '"')) }
+}
+
+// A text without the blanks around it, also those that trim() leaves, such as the no-break space that a word processor writes.
+def stripped(text) {
+    return text.replaceAll('(?U)^\\s+|\\s+$', '')
 }
 
 // A JSON file as lists and maps.
@@ -165,8 +170,8 @@ def samplesheetPaths(samplesheet) {
     rows.each { row ->
         (row.embeddings ?: '').tokenize(';').each { entry ->
             def source = entry.contains('=') ? entry.substring(entry.indexOf('=') + 1) : entry
-            if (!source.trim().startsWith('obsm:')) {
-                named << source.trim()
+            if (!stripped(source).startsWith('obsm:')) {
+                named << stripped(source)
             }
         }
     }
