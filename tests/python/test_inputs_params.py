@@ -402,3 +402,16 @@ def test_executable_reports_errors_either_way(tmp_path):
     loud = _run(tmp_path, "--staged", "staged.json", "--fail")
     assert loud.returncode == 2
     assert [line.removeprefix("ERROR: ") for line in loud.stderr.splitlines()] == errors
+
+
+def test_names_that_differ_only_in_case_are_refused(tmp_path):
+    rows = [{"dataset": n, "h5ad": "a.h5ad", "batch_key": "b", "label_key": "l"} for n in ("d", "D", "other")]
+    (error,) = check_rows(rows, INPUT_SCHEMA, "s.csv")
+    assert "dataset names 'D', 'd' differ only in case" in error
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("x")
+    row = {"embeddings": "PCA=a.csv;mine=a.csv;Mine=b.csv"}
+    _, errors = resolve_embeddings(row, Located(None, tmp_path), ["pca", "harmony"], "d")
+    assert len(errors) == 2, errors
+    assert "'PCA' is the name of a method, 'pca' but for case" in errors[0]
+    assert "the name 'Mine' is a duplicate of 'mine' but for case" in errors[1]

@@ -27,6 +27,11 @@ def check_ids(ids: "np.ndarray", *, name: str, what: str, frame: str) -> list[st
     twice = series[series.duplicated(keep=False)].drop_duplicates()
     if len(twice):
         remedy = f"anndata's {frame}_names_make_unique() fixes it."
+        if frame == "obs":  # its numbers depend on the order of the rows, so ids made twice may not be the same
+            remedy = (
+                "Where barcodes repeat between samples, put the sample into the id, in this file and in those of"
+                " embeddings; else anndata's obs_names_make_unique() fixes it, once for all of them."
+            )
         if frame == "raw/var":  # raw can't be changed in place
             remedy = (
                 "Make them unique in a copy of raw and put it back: raw = adata.raw.to_adata(); "

@@ -140,7 +140,20 @@ def check_rows(rows: Sequence[Mapping[str, str]], schema: Mapping[str, Any], nam
     names = [row["dataset"] for row in rows if "dataset" in row]
     twice = sorted({n for n in names if names.count(n) > 1})
     errors += [f"{name}: the dataset name '{n}' is in {names.count(n)} rows; names must be unique." for n in twice]
+    errors += [
+        f"{name}: the dataset names {listing(alike)} differ only in case; where a file system ignores case, their files"
+        " would overwrite each other. Rename all but one."
+        for alike in _only_in_case(names)
+    ]
     return errors
+
+
+def _only_in_case(names: Sequence[str]) -> list[list[str]]:
+    """Return groups of different names that are the same in a file system that ignores case."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        groups.setdefault(name.casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _nearest(column: str, others: Sequence[str]) -> str:
@@ -226,12 +239,16 @@ def _name_errors(key: str, target: str, taken: Sequence[str], found: Mapping[str
             f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
             f"as in name={target}."
         )
-    if key in taken:
+    same = next((t for t in taken if t.casefold() == key.casefold()), None)
+    if same is not None:
+        case = "" if same == key else f", '{same}' but for case"
         errors.append(
-            f"{where}: '{key}' is the name of a method; give the embedding another name, as in my_{key}={target}."
+            f"{where}: '{key}' is the name of a method{case}; give the embedding another name, as in my_{key}={target}."
         )
-    if key in found:
-        errors.append(f"{where}: the name '{key}' is a duplicate; names must be unique.")
+    same = next((f for f in found if f.casefold() == key.casefold()), None)
+    if same is not None:
+        case = "" if same == key else f" of '{same}' but for case"
+        errors.append(f"{where}: the name '{key}' is a duplicate{case}; names must be unique.")
     if not target.startswith("obsm:") and not target.endswith(TABLE_ENDINGS):
         errors.append(
             f"{where}: '{target}' is of no known kind; expected a file ending in {', '.join(TABLE_ENDINGS)}, "
