@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import atexit
 import json
 import re
@@ -17,6 +18,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 #: part of every environment
 ALWAYS = ("pip", "setuptools")
 HOOK = Path(__file__).parent / "own_packages"
+#: modules of the package that import others by name: those of a folder
+BY_NAME = {
+    "scfm.metrics.scoring": "metrics",
+    "scfm.corrections.run": "corrections",
+    "scfm.report.build": "report/sections",
+}
 
 
 def environment_files() -> dict[str, Path]:
@@ -80,3 +87,57 @@ def hiding_environment() -> dict[str, str]:
         json.dump(hidden_packages(), file)
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return {"SCFM_HIDDEN_PACKAGES": file.name, "PYTHONPATH": str(HOOK)}
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of the package, if it is one."""
+    base = PROJECT / "bin" / name.replace(".", "/")
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports at any depth of its code, but for annotations."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    skipped = {id(inner) for node in typing for inner in ast.walk(node)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return found
+
+
+def reached_packages(executables: list[str]) -> set[str]:
+    """Top-level modules of others that executables, or what they import of the package, import at any depth."""
+    left, seen, found = [PROJECT / "bin" / name for name in executables], set(), set()
+    while left:
+        path = left.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        names = imported(path)
+        by_name = BY_NAME.get(".".join(path.relative_to(PROJECT / "bin").with_suffix("").parts))
+        if by_name:
+            left += sorted((PROJECT / "bin" / "scfm" / by_name).glob("*.py"))
+        for name in names:
+            if name.split(".")[0] == "scfm":
+                left += [file for file in [module_file(name)] if file]
+            else:
+                found.add(name.split(".")[0])
+    return found
+
+
+def executables_of() -> dict[str, list[str]]:
+    """The executables in bin/ that the script of every process calls."""
+    found = {}
+    for module in sorted((PROJECT / "modules" / "local").rglob("main.nf")):
+        text = module.read_text(encoding="utf-8")
+        name = re.search(r"^process (\w+)", text, re.MULTILINE)
+        assert name is not None, module
+        script = text.split("script:")[1].split("stub:")[0]
+        found[name[1]] = [word for word in re.findall(r"\b\w+\.py\b", script) if (PROJECT / "bin" / word).is_file()]
+    return found

@@ -8,8 +8,37 @@ import sys
 
 import pytest
 
-from helpers_environments import environment_files, hidden_packages, hiding_environment
+from helpers_environments import (
+    environment_files,
+    executables_of,
+    hidden_packages,
+    hiding_environment,
+    reached_packages,
+)
 from helpers_pipeline import PROJECT
+
+#: processes that run under the name of a method or model, whose environment is of that alone
+OF_METHODS = ("INTEGRATE_CELLS", "EMBED_CELLS")
+#: what is imported by functions that a process does not call, though it imports their modules
+NOT_CALLED = {
+    "APPLY_RECIPE": {"pyarrow"},  # JSON is read, no parquet
+    "BUILD_REPORT": {"anndata", "h5py", "igraph", "numba", "scanpy", "sklearn", "threadpoolctl"},  # nothing is scored
+    "CHECK_VERDICT": {"pandas", "pyarrow"},  # as APPLY_RECIPE
+    "COLLECT_RESULTS": {"anndata", "h5py", "igraph", "numba", "sklearn", "threadpoolctl"},  # as BUILD_REPORT
+    "CORRECT_EMBEDDING": {"anndata", "h5py"},  # the preparation is read from parquet, not from h5ad
+    "FETCH_DATASET": {
+        "anndata",
+        "jsonschema",
+        "pandas",
+        "pyarrow",
+        "tqdm",
+        "yaml",
+    },  # recipes are read before; no person looks
+    "LIST_COMMON": {"igraph", "numba", "scipy", "sklearn", "threadpoolctl"},  # as BUILD_REPORT
+    "MERGE_SHARDS": {"anndata", "h5py"},  # as CORRECT_EMBEDDING
+    "PREPARE_DATASET": {"jsonschema"},  # for --schema, which the module does not give
+    "SAVE_REFERENCE": {"scanpy", "scvi"},  # files of scVI are copied, nothing is trained
+}
 
 IMPORT = "import sys, {module}; print(sys.modules['{module}'].__name__)"
 
@@ -64,3 +93,10 @@ def test_a_process_without_an_environment_is_an_error() -> None:
 
 def test_the_hook_lies_where_no_other_module_is_found() -> None:
     assert [path.name for path in (PROJECT / "tests" / "python" / "own_packages").glob("*.py")] == ["sitecustomize.py"]
+
+
+@pytest.mark.parametrize("process", [p for p, names in executables_of().items() if names and p not in OF_METHODS])
+def test_what_the_code_of_a_process_can_import_is_in_its_environment(process: str) -> None:
+    """Imports lie in functions: runs of tests reach those of small data and usual parameters, this reads all."""
+    lacking = reached_packages(executables_of()[process]) & set(hidden_packages()[process][0])
+    assert lacking - {"torch"} == NOT_CALLED.get(process, set()), "torch alone is for --device cuda"
