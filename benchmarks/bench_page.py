@@ -291,11 +291,13 @@ def memory_table(folder: Path) -> str:
 
 
 def plot(results: list[Result], path: Path) -> None:
-    """Draw CPU time and memory against the number of cells, both axes logarithmic."""
+    """Draw CPU time and memory against the number of cells, both axes logarithmic; the same numbers, the same file."""
+    from matplotlib import rcParams
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     chosen = [r for r in of_kind(results, "ours") if r["case"]["embeddings"] == 1 and "stopped_after_s" not in r]
+    rcParams["svg.hashsalt"] = path.name  # ids of the elements are random without it
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     FigureCanvasSVG(figure)
     for axes, (title, cost) in zip(

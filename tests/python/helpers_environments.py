@@ -95,6 +95,7 @@ def module_file(name: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports at any depth of its code, but for annotations."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -31,6 +31,14 @@ def test_the_section_is_made_from_the_kept_results() -> None:
     assert kept == page.section(page.read_results(BENCHMARKS / "results"), BENCHMARKS / "results")
 
 
+def test_the_plot_of_the_same_results_is_the_same_file(tmp_path: Path) -> None:
+    results = page.read_results(BENCHMARKS / "results")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        page.plot(results, tmp_path / name / "plot.svg")
+    assert (tmp_path / "a" / "plot.svg").read_bytes() == (tmp_path / "b" / "plot.svg").read_bytes()
+
+
 def test_slopes_are_those_of_powers() -> None:
     assert page.slope((1e4, 3.0), (1e5, 3.0 * 10**1.5)) == pytest.approx(1.5)
     assert page.slope((2.0, 8.0), (4.0, 16.0)) == pytest.approx(1.0)

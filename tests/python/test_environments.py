@@ -100,3 +100,11 @@ def test_what_the_code_of_a_process_can_import_is_in_its_environment(process: st
     """Imports lie in functions: runs of tests reach those of small data and usual parameters, this reads all."""
     lacking = reached_packages(executables_of()[process]) & set(hidden_packages()[process][0])
     assert lacking - {"torch"} == NOT_CALLED.get(process, set()), "torch alone is for --device cuda"
+
+
+@pytest.mark.parametrize("process", [p for p, names in executables_of().items() if names and p not in OF_METHODS])
+def test_what_numba_compiles_is_kept_for_the_next_task(process: str) -> None:
+    """As the compiled Leiden of the scores: it takes seconds, in every task that does not keep it."""
+    compiles = "numba" in reached_packages(executables_of()[process]) - NOT_CALLED.get(process, set())
+    module = environment_files()[process].with_name("main.nf").read_text(encoding="utf-8")
+    assert not compiles or "${keepCompiled(" in module

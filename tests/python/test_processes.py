@@ -80,6 +80,13 @@ def test_a_process_has_resources_an_image_and_an_environment_that_goes_into_it(p
     assert {p.lower() for p in needed} <= _packages(LOCAL / f"{name}.yml")
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_that_also_reads_safetensors_has_the_package(model: str) -> None:
+    """A folder written by transformers holds either kind of file, whichever the authors publish."""
+    code = "".join(path.read_text() for path in (PROJECT / "bin" / "scfm" / "models" / model).glob("*.py"))
+    assert "weights_file(" not in code or "safetensors" in MODELS[model].packages
+
+
 def _method_packages(process: str) -> set[str]:
     if process in {"CONTROL", "PCA"}:  # the PCA was computed by the preparation
         return {"numpy"}

@@ -1,6 +1,7 @@
-include { dataSize  } from '../../functions'
-include { jsonWord  } from '../../functions'
-include { ofMembers } from '../../functions'
+include { dataSize     } from '../../functions'
+include { jsonWord     } from '../../functions'
+include { keepCompiled } from '../../functions'
+include { ofMembers    } from '../../functions'
 
 // Every metric of the profile on the cells of a further pass (settings.kind), which ranks are based on. Included under one alias per pass.
 process SCORE_COMMON {
@@ -25,6 +26,7 @@ process SCORE_COMMON {
     script:
     def args = task.ext.args ?: ''
     """
+    ${keepCompiled(task.ext.compiled, workflow.workDir)}
     printf '%s' ${jsonWord(settings)} > params.json
 
     score_common_cells.py \\
