@@ -285,7 +285,7 @@ def memory_table(folder: Path) -> str:
         "`benchmarks/resources.py`: MB asked for at the first try / MB used, and CPU seconds on one core; 20,000 genes,"
         f" a median of {genes} of them in a cell, 50 dimensions. A number alone was not measured. scVI trains for 200"
         " batches. Asked is the larger of the process's own value and what `assets/resources.tsv` says; its"
-        " coefficients are fitted to half as much again as was used."
+        " coefficients are estimates, those of ComBat and Scanorama half as much again as the growth seen here."
     )
     return f"### Memory asked and used\n\n{text}\n\n{table(head, rows)}"
 

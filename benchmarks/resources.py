@@ -33,6 +33,8 @@ GENES = {*METHODS, "PREPARE_DATASET", "WRITE_DATASET", "DIAGNOSE_EMBEDDING"}
 MOLECULES = 4_500
 #: share that is added to what was used: other data and machines differ
 MARGIN = 1.5
+#: cells from which on a case says how time and memory grow
+LARGE = 10_000
 
 
 def steps(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -138,7 +140,7 @@ def fit(results: list[dict[str, Any]]) -> dict[str, tuple[float, float, float, f
     """Return mb, kb_per_cell, bytes_per_value and seconds_per_1000_cells of every process.
 
     Non-negative least squares on what was used, relative to it, times :data:`MARGIN`; the constant is then raised until
-    no measured case is above what is asked for.
+    no measured case is above what is asked for. Processes that were measured at one size only are left out.
     """
     import numpy as np
     from scipy.optimize import nnls
@@ -146,13 +148,15 @@ def fit(results: list[dict[str, Any]]) -> dict[str, tuple[float, float, float, f
     found = {}
     for process in sorted({name for result in results for name in result["steps"]}):
         rows = [(r["case"], r["steps"][process]) for r in results if process in r["steps"]]
+        if max(case["cells"] for case, _ in rows) < LARGE:
+            continue
         cells = np.array([case["cells"] for case, _ in rows], dtype=float)
         columns = np.array([columns_of(process, case) for case, _ in rows], dtype=float)
         used = np.array([step["peak_rss_mb"] for _, step in rows])
         terms = np.column_stack([np.ones(len(rows)), cells * 2**10 / 2**20, cells * columns / 2**20])
         weights = MARGIN * nnls(terms / used[:, None], np.ones(len(rows)))[0]
         weights[0] += max(0.0, float(np.max(MARGIN * used - terms @ weights)))
-        seconds = max(step["cpu_seconds"] / case["cells"] * 1000 for case, step in rows if case["cells"] >= 10_000)
+        seconds = max(step["cpu_seconds"] / case["cells"] * 1000 for case, step in rows if case["cells"] >= LARGE)
         found[process] = (*map(float, weights), MARGIN * seconds)
     return found
 

@@ -39,6 +39,24 @@ def test_the_plot_of_the_same_results_is_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "plot.svg").read_bytes() == (tmp_path / "b" / "plot.svg").read_bytes()
 
 
+def test_a_method_asks_for_what_the_growth_that_was_measured_leads_to() -> None:
+    """At 300,000 cells, from what 1,000 and 10,000 used. The preparation leaves memory for the disk long before."""
+    kept = BENCHMARKS / "results" / "resources"
+    low, high = (json.loads((kept / f"{n}x20000x50.json").read_text()) for n in (1_000, 10_000))
+    both = set(low["steps"]) & set(high["steps"]) - {"PREPARE_DATASET"}
+    assert {"PCA", "HARMONY", "SCANORAMA", "COMBAT", "SCVI"} <= both
+    for process in sorted(both):
+        first, last = (r["steps"][process]["peak_rss_mb"] for r in (low, high))
+        expected = last + (last - first) / 9_000 * 290_000
+        assert resources.asked_mb(process, {"cells": 300_000, "genes": 20_000, "dims": 50}) >= expected, process
+
+
+def test_processes_measured_at_small_sizes_only_have_no_fit() -> None:
+    step = {"peak_rss_mb": 500.0, "cpu_seconds": 2.0}
+    found = resources.fit([{"case": {"cells": 1_000, "genes": 20_000, "dims": 50}, "steps": {"PCA": step}}])
+    assert found == {}
+
+
 def test_slopes_are_those_of_powers() -> None:
     assert page.slope((1e4, 3.0), (1e5, 3.0 * 10**1.5)) == pytest.approx(1.5)
     assert page.slope((2.0, 8.0), (4.0, 16.0)) == pytest.approx(1.0)
