@@ -6,10 +6,12 @@ writes what is between them, and a test compares.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from scfm.errors import ScfmError
 from scfm.registries.messages import load_messages
@@ -52,12 +54,44 @@ def columns_part() -> str:
     return "\n".join(schemas.describe(name) for name in schemas.tables)
 
 
+def parameters_part() -> str:
+    """Return a table of parameters per group of ``nextflow_schema.json``."""
+    schema = json.loads((Path(__file__).resolve().parents[3] / "nextflow_schema.json").read_text(encoding="utf-8"))
+    parts = []
+    for group in schema["$defs"].values():
+        rows = [
+            [f"`--{name}`", _default_of(entry), " ".join(_sentences_of(entry))]
+            for name, entry in group["properties"].items()
+        ]
+        table = markdown_table(["parameter", "default", "what"], rows)
+        parts.append(f"## {group['title']}\n\n{group['description']}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _default_of(entry: dict[str, Any]) -> str:
+    """Return the default of a parameter as it is written on a command line; empty where it has none."""
+    value = entry.get("default")
+    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _sentences_of(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield what a parameter is, its values, its help, and whether ``--help`` lists it with ``--show_hidden`` only."""
+    yield entry["description"]
+    if "enum" in entry:
+        yield f"One of {', '.join(f'`{value}`' for value in entry['enum'])}."
+    if "help_text" in entry:
+        yield entry["help_text"]
+    if entry.get("hidden"):
+        yield "*Expert.*"
+
+
 #: what the comments of a page can enclose
 PARTS: dict[str, Callable[[], str]] = {
     "messages": messages_part,
     "tables": tables_part,
     "chapters": chapters_part,
     "columns": columns_part,
+    "parameters": parameters_part,
 }
 
 
