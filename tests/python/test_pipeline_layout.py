@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from helpers_pipeline import PROJECT, environment
 from scfm.registries.methods import load_methods
@@ -191,3 +192,15 @@ def test_no_file_is_read_in_the_language_of_the_machine() -> None:
             if reads and "'UTF-8')" not in line and not line.lstrip().startswith("//"):
                 found.append(f"{path.relative_to(PROJECT)}: {line.strip()}")
     assert found == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_the_contract_of_a_module_names_its_inputs_and_the_files_it_emits(module) -> None:
+    """``meta.yml``, which tools and people read instead of the script."""
+    text, meta = module.read_text(), yaml.safe_load((module.parent / "meta.yml").read_text())
+    block = re.search(r"^    input:\n(.*?)^    output:\n(.*?)^    script:", text, re.MULTILINE | re.DOTALL)
+    inputs, outputs = (re.sub(r" //.*|stageAs: '[^']*'", "", part) for part in block.groups())
+    named = {kind: {name for entry in meta[kind] or [] for name in entry} for kind in ("input", "output")}
+    assert set(re.findall(r"\b(?:val|path)[ (]+(\w+)", inputs)) == named["input"]
+    plain = set(re.findall(r"path[ (]'([\w.]+)'", outputs)) - {"versions.yml"}
+    assert plain <= named["output"]

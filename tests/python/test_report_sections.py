@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from helpers_report import ASSETS, read_report, write_run
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
+from scfm.metrics.registry import load_metrics
 from scfm.registries.messages import load_messages, message
+from scfm.registries.methods import load_methods
 from scfm.registries.sections import load_chapters, load_sections
 from scfm.registries.tables import load_tables
 from scfm.report.build import build_modules, section_function
@@ -330,6 +332,28 @@ def test_methods_text_cites_what_ran_and_nothing_else(data):
     less = methods_text(data.with_tables(status=without, scores=data.scores[data.scores["metric"] != "kbet"])).data
     assert "Scanorama" in content and "Scanorama" not in less and "kBET" not in less
     assert re.findall(r"\[(\d+)", content)[0] == "1"
+
+
+def test_methods_text_names_the_packages_of_comparisons_and_clusters_that_ran(data):
+    of = {
+        "de": ({"analysis": "pseudobulk", "status": "ok"}, ["PyDESeq2", "btad547", "s13059-014-0550-8"]),
+        "orthogonal": ({"evidence": "gene_sets", "status": "ok"}, ["decoupler", "vbac016"]),
+        "clusters": ({"doublet": 1.5}, ["Scrublet", "j.cels.2018.11.005"]),
+    }
+    none = data.with_tables(**{table: data.tables[table].iloc[:0] for table in of})
+    plain = methods_text(none).data
+    for table, (row, words) in of.items():
+        one = pd.DataFrame([row]).reindex(columns=data.tables[table].columns)
+        text = methods_text(none.with_tables(**{table: one})).data
+        assert all(word in text and word not in plain for word in words), table
+
+
+def test_the_page_of_citations_names_every_method_metric_and_package():
+    page = (ASSETS.parent / "CITATIONS.md").read_text(encoding="utf-8")
+    methods, metrics = load_methods(ASSETS / "methods.tsv"), load_metrics(ASSETS / "metrics.tsv")
+    wanted = {doi.strip() for row in [*methods.values(), *metrics.values()] for doi in row.reference.split(",")}
+    packages = {doi for dois in read_citations(ASSETS)["citation_uses"].values() for doi in dois}
+    assert [doi for doi in sorted((wanted | packages) - {""}) if doi not in page] == []
 
 
 def test_every_reference_of_the_registries_has_a_citation(data):

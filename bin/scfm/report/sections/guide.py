@@ -59,7 +59,8 @@ def methods_text(data: "ReportData") -> Section:
         _corrections(data, cite),
         _metrics(data, cite),
         _probing(data),
-        _mapping(data),
+        _expression(data, cite),
+        _mapping(data, cite),
     ]
     if (data.status[data.status["step"] == "umap"]["status"] == "ok").any():
         sentences.append(
@@ -156,12 +157,30 @@ def _probing(data: "ReportData") -> str:
     )
 
 
-def _mapping(data: "ReportData") -> str:
+def _expression(data: "ReportData", cite) -> str:
+    """Name what compared conditions, scored sets of genes and looked for doublets with packages of others."""
+    de, evidence, clusters = (data.tables[name] for name in ("de", "orthogonal", "clusters"))
+    uses, parts = data.citation_uses, []
+    if ((de["analysis"] == "pseudobulk") & (de["status"] == "ok")).any():
+        parts.append(
+            "Conditions were compared inside labels on counts summed per replicate, by the negative binomial model of"
+            f" DESeq2 in PyDESeq2{cite(*uses.get('de_pseudobulk', []))}."
+        )
+    if (evidence["evidence"].isin(["gene_sets", "regulators"]) & (evidence["status"] == "ok")).any():
+        parts.append(f"Activities of sets of genes were computed with decoupler{cite(*uses.get('activities', []))}.")
+    if clusters["doublet"].notna().any():
+        parts.append(f"Clusters with a red flag have Scrublet's doublet score{cite(*uses.get('doublets', []))}.")
+    return " ".join(parts)
+
+
+def _mapping(data: "ReportData", cite) -> str:
     """Name the mappings that placed new cells in a reference."""
     done = data.query[(data.query["quantity"] == "out_of_reference") & (data.query["status"] == "ok")]
     if done.empty:
         return ""
-    names = sorted(set(done["mapping"]))
+    uses = data.citation_uses
+    of_mapping = {"harmony": "mapping_harmony", "scvi": "mapping_trained", "scanvi": "mapping_trained"}
+    names = [name + cite(*uses.get(of_mapping.get(name, ""), [])) for name in sorted(set(done["mapping"]))]
     return (
         f"New cells were placed among those of a reference (mappings {_series(names)}), which stayed where they were,"
         f" and given the label that most of their {data.params.get('query_k', 15)} nearest reference cells have."
