@@ -188,3 +188,15 @@ def test_a_wrong_command_is_found() -> None:
     for line, part in wrong.items():
         (words,) = commands(line)
         assert any(part in problem for problem in problems(words)), line
+
+
+def test_sections_of_the_report_have_the_titles_that_pages_quote() -> None:
+    code = " ".join(path.read_text(encoding="utf-8") for path in (PROJECT / "bin" / "scfm" / "report").rglob("*.py"))
+    quoted = {
+        (page.name, title)
+        for page in PAGES
+        for titles in re.findall(r'(?:sections?|Read) ((?:"[^"]+"(?: and )?)+)', " ".join(page.read_text().split()))
+        for title in re.findall(r'"([^"]+)"', titles)
+    }
+    assert len(quoted) > 5
+    assert {(page, title) for page, title in quoted if title not in code} == set()

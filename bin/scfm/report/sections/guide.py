@@ -10,7 +10,11 @@ from scfm.report.page.templates import render
 from scfm.text import split_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scfm.report.view.data import ReportData
+
+    Cite = Callable[..., str]
 
 _HVG = {"cell_ranger": "cell_ranger", "seurat_v3": "seurat_v3", "pearson_residuals": "Pearson residuals"}
 
@@ -81,7 +85,7 @@ def _version(data: "ReportData") -> str:
     return f" {version}" if version else ""
 
 
-def _preparation(data: "ReportData", cite) -> str:
+def _preparation(data: "ReportData", cite: "Cite") -> str:
     if not any(data.facts(name) for name in data.dataset_names()):
         return ""  # no data set was prepared
     flavor, asked = data.params.get("hvg_flavor", "cell_ranger"), int(data.params.get("n_hvg", 2000))
@@ -94,7 +98,7 @@ def _preparation(data: "ReportData", cite) -> str:
     )
 
 
-def _embeddings(data: "ReportData", cite) -> str:
+def _embeddings(data: "ReportData", cite: "Cite") -> str:
     """Name the methods that gave at least one embedding, controls apart, and imported embeddings."""
     made = data.status[(data.status["step"] == "embed") & (data.status["status"] == "ok")]
     references = dict(zip(data.methods["name"], data.methods["reference"], strict=True))
@@ -119,7 +123,7 @@ def _embeddings(data: "ReportData", cite) -> str:
     return text.strip()
 
 
-def _corrections(data: "ReportData", cite) -> str:
+def _corrections(data: "ReportData", cite: "Cite") -> str:
     corrections = [v for v in sorted(data.plan["correction"].unique()) if v != "raw"]
     if not corrections:
         return ""
@@ -128,7 +132,7 @@ def _corrections(data: "ReportData", cite) -> str:
     return f"Embeddings were also corrected ({'; '.join(parts)})."
 
 
-def _metrics(data: "ReportData", cite) -> str:
+def _metrics(data: "ReportData", cite: "Cite") -> str:
     used = data.metrics[data.metrics["name"].isin(data.scores.loc[data.scores["status"] == "ok", "metric"])]
     if used.empty:
         return ""
@@ -157,7 +161,7 @@ def _probing(data: "ReportData") -> str:
     )
 
 
-def _expression(data: "ReportData", cite) -> str:
+def _expression(data: "ReportData", cite: "Cite") -> str:
     """Name what compared conditions, scored sets of genes and looked for doublets with packages of others."""
     de, evidence, clusters = (data.tables[name] for name in ("de", "orthogonal", "clusters"))
     uses, parts = data.citation_uses, []
@@ -173,7 +177,7 @@ def _expression(data: "ReportData", cite) -> str:
     return " ".join(parts)
 
 
-def _mapping(data: "ReportData", cite) -> str:
+def _mapping(data: "ReportData", cite: "Cite") -> str:
     """Name the mappings that placed new cells in a reference."""
     done = data.query[(data.query["quantity"] == "out_of_reference") & (data.query["status"] == "ok")]
     if done.empty:
