@@ -17,7 +17,11 @@ GLOSSARY = PROJECT / "docs" / "glossary.md"
 #: pages that quote the words themselves, or that a script writes from tables that are checked
 QUOTING = {GLOSSARY}
 TABLES = [*(PROJECT / "assets").rglob("*.tsv"), *(PROJECT / "assets").rglob("*.json")]
-PAGES = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CITATIONS.md")),
+    *(PROJECT / "docs").rglob("*.md"),
+    *(PROJECT / name / "README.md" for name in ("containers", "tests/data", "assets/published")),
+]
 CODE = sorted((PROJECT / "bin").rglob("*.py"))
 PIPELINE = [
     *(PROJECT / name for name in ("main.nf", "nextflow.config", "nextflow_schema.json", "Makefile", "env.sh")),
