@@ -17,7 +17,7 @@ from scfm.diagnosis.explanations import PairExplanations
 from scfm.diagnosis.graph_test import permuted_splits, split_test, vote_auroc
 from scfm.diagnosis.pairs import PairFinder
 from scfm.diagnosis.programmes import MIN_FOUND, PROGRAMMES, load_programmes, programme_scores
-from scfm.diagnosis.residual import ALL, COLUMNS, residual_rows
+from scfm.diagnosis.residual import ALL, COLUMNS, _judged, residual_rows
 from scfm.diagnosis.residual_messages import TITLES, residual_messages
 from scfm.diagnosis.settings import DiagnosisSettings
 from scfm.io.tables import IDENTITY, read_json
@@ -299,3 +299,15 @@ def test_the_parameters_are_those_of_the_settings() -> None:
     given = {name: rule["default"] for name, rule in schema.items() if name.startswith("diagnose_")}
     assert {name.removeprefix("diagnose_"): value for name, value in given.items()} == asdict(SETTINGS)
     assert DiagnosisSettings.of({"diagnose_auroc": 0.9, "other": 1}).auroc == 0.9
+
+
+def test_a_label_of_too_few_cells_has_no_flag() -> None:
+    rows = [
+        {"label": x, "cilisi": c, "auroc": 0.6, "null_q99": 0.7, "status": "ok"}
+        for x, c in zip("abcd", (0.8, 0.82, 0.84, 0.86), strict=True)
+    ]
+    rows.append({"label": "few", "cilisi": 0.1, "status": "not_applicable", "reason": "too_few_cells"})
+    table = pd.DataFrame([row | {"batch_a": ALL, "batch_b": ALL, "flags": ""} for row in rows], columns=list(COLUMNS))
+    assert _judged(table, SETTINGS)["flags"].tolist() == [""] * 5
+    enough = table.assign(status="ok", auroc=0.6, null_q99=0.7)
+    assert _judged(enough, SETTINGS)["flags"].tolist()[-1] == "cilisi,below_other_labels"

@@ -270,11 +270,12 @@ def _judged(table: "pd.DataFrame", settings: DiagnosisSettings) -> "pd.DataFrame
     labels = table.index.difference(pairs)
     strong = table.loc[pairs]
     strong = strong[strong["significant"].fillna(value=False).astype(bool) & (strong["auroc"] > settings.auroc)]
-    cilisi = table.loc[labels, "cilisi"].astype(float)
+    tested = labels[(table.loc[labels, "status"] == "ok").to_numpy()]  # the others have too few cells to be judged
+    cilisi = table.loc[tested, "cilisi"].astype(float)
     spread = 1.4826 * (cilisi - cilisi.median()).abs().median()
-    for i in labels:
+    for i in tested:
         row, flags = table.loc[i], []
-        if row["status"] == "ok" and row["auroc"] > settings.auroc and row["auroc"] > row["null_q99"]:
+        if row["auroc"] > settings.auroc and row["auroc"] > row["null_q99"]:
             flags.append("auroc")
         if (strong["label"] == row["label"]).any():
             flags.append("pair")
