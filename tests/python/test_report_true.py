@@ -8,16 +8,24 @@ import pandas as pd
 import pytest
 
 from helpers_report import read_report
+from scfm.registries.messages import message
 from scfm.report.sections import overview
 from scfm.report.sections.balanced import balanced_sections
+from scfm.report.sections.cards import card_sections
+from scfm.report.sections.centring import slope_section
 from scfm.report.sections.fails import sentences
+from scfm.report.sections.figure import figure_sections
 from scfm.report.sections.guide import methods_text
-from scfm.report.sections.losses import marker_sections, overcorrection_sections
+from scfm.report.sections.losses import marker_sections, overcorrection_sections, rare_sections
+from scfm.report.sections.messages import message_sections
+from scfm.report.sections.ranks import rank_section
+from scfm.report.sections.residual import cluster_sections, residual_sections
 from scfm.report.sections.run import status_sections
-from scfm.report.sections.verdict import verdict
+from scfm.report.sections.verdict import scale, verdict
 from scfm.report.summary import run_summary
 from scfm.report.tables.score_checks import datasets_of_one_batch, one_batch
 from scfm.report.view.data import ReportData
+from scfm.report.view.diagnosed import n_diagnosed
 from scfm.report.view.labels import Grid
 from scfm.report.view.summary import summarise
 
@@ -151,3 +159,90 @@ def test_labels_of_few_cells_are_not_called_recognised() -> None:
     grid = Grid("held_out_recall", "Recall", "bio", {"rare": 4}, {("rare", key): 0.9})
     assert sentences(grid, [row]) == []
     assert sentences(replace(grid, cells={"rare": 40}), [row])[0].startswith("Nearest neighbours recognise at least")
+
+
+@pytest.mark.parametrize(
+    "function", [residual_sections, cluster_sections, marker_sections, rare_sections, balanced_sections]
+)
+def test_sections_of_the_diagnosis_say_of_how_many_embeddings_they_are(data: ReportData, function) -> None:
+    n, of = n_diagnosed(data, "pbmc")
+    assert n == 2 < of
+    said = f"{n} of {of} embeddings were diagnosed</b>"
+    assert said in function(data, "pbmc")[0].description
+    diagnosed = data.scores["embedding"].isin(["pca.raw.0", "harmony.raw.0"])
+    all_of_them = data.with_tables(scores=data.scores[diagnosed])
+    assert "were diagnosed" not in function(all_of_them, "pbmc")[0].description
+
+
+def test_a_row_without_warnings_may_not_have_been_diagnosed_and_the_overview_says_so(data: ReportData) -> None:
+    n, of = n_diagnosed(data, "pbmc")
+    assert f"come from a diagnosis of {n} of {of} embeddings" in figure_sections(data, "pbmc")[0].description
+    names = ("residual", "clusters", "markers", "rare", "overcorrection", "balanced")
+    none = data.with_tables(**{name: data.tables[name].iloc[:0] for name in names})
+    assert "diagnosis" not in figure_sections(none, "pbmc")[0].description
+
+
+def test_over_correction_of_an_embedding_that_was_not_diagnosed_is_told(data: ReportData) -> None:
+    told = message("W-OVER-01", title="scVI", n_signs=1, shown="mixing", dataset="pbmc", method="scvi")
+    section = overcorrection_sections(replace(data, messages=[told]), "pbmc")[0]
+    assert "scVI shows 1 sign of over-correction" in section.data and "No sign" not in section.data
+    assert "tables/scores.tsv" in told["advice"]  # the sign by scores is in no other table
+
+
+def test_a_message_about_a_corrected_embedding_does_not_blame_the_uncorrected_one(data: ReportData) -> None:
+    about = {"dataset": "pbmc", "method": "harmony", "embedding": "harmony.center_l2.0", "seed": 0}
+    told = message("W-CL-02", cluster="1", n_cells=163, label="B", purity=0.56, tissues="", threshold=0.6, **about)
+    changed = replace(data, messages=[told])
+    assert "<b>pbmc, Harmony + center_l2, seed 0</b>" in message_sections(changed)[0].data
+    card = card_sections(changed, "pbmc")[0].data
+    assert "<li>Harmony + center_l2: W-CL-02 (seed 0): Cluster 1" in card
+
+
+def test_no_rare_label_lost_is_said_with_its_limits(data: ReportData) -> None:
+    section = rare_sections(replace(data, messages=[]), "pbmc")[0]
+    assert "No rare label was lost in 2 diagnosed embeddings: no F1 and no share" in section.data
+    assert "fewer than 200 cells or less than 1.0% of all" in section.description
+
+
+def test_the_weakest_label_of_the_verdict_is_named_with_its_ties(data: ReportData) -> None:
+    labels = (data.scores["metric"] == "bras") & (data.scores["group"] != "all")
+    scores = data.scores.assign(value=data.scores["value"].mask(labels, 0.9))
+    text = " ".join(overview.verdict_sections(data.with_tables(scores=scores))[0].data.split())
+    assert "other labels can't be told from it)" in text or "other label can't be told from it)" in text
+
+
+def test_harmony_s_own_gain_is_not_denied() -> None:
+    row = {"family": "linear", "bio": 0.6, "batch": 0.6, "total_sd": 0.0}
+    row |= {"method": "harmony", "title": "Harmony"}
+    table = pd.DataFrame([row | {"correction": c, "total": t} for c, t in (("raw", 0.77), ("center_l2", 0.78))])
+    columns = {f"{c}_{when}": v for c in ("total", "bio", "batch") for when, v in (("raw", 0.77), ("centred", 0.80))}
+    both = pd.DataFrame([{"method": "harmony", "title": "Harmony", **columns}])
+    said = slope_section("d", table, both).description
+    assert "passes" not in said and "rises for 1 of 1, by more than 0.02 for 1." in said
+    other = both.assign(method="pca", title="PCA", total_centred=0.785)
+    said = slope_section("d", table, pd.concat([both, other])).description
+    assert "Of 1 other centred method, none passes Harmony's raw total by more than 0.02." in said
+
+
+def test_ranks_without_a_metric_are_by_the_total_that_orders_the_report() -> None:
+    metrics = [{"name": n, "group": g, "title": n} for n, g in (("m", "bio"), ("n", "bio"), ("o", "batch"))]
+    table = pd.DataFrame({"m": [0.8, 0.5], "n": [0.8, 0.5], "o": [0.5, 0.9], "title": ["keeps", "mixes"]})
+    table = table.assign(correction="raw", rank_total=0.7)
+    for weight, first in ((0.9, "keeps"), (0.1, "mixes")):
+        (section,) = rank_section(table, metrics, weight)
+        body = section.data.split("<tbody>")[1]
+        assert body.index(first) == min(body.index("keeps"), body.index("mixes"))
+        assert f"Rank by total ({weight:g}/{1 - weight:g})" in section.description
+
+
+def test_one_control_is_no_range(data: ReportData) -> None:
+    table = summarise(data, "pbmc")
+    alone = table[~table["is_control"] | (table["method"] == "random")]
+    assert scale(alone).startswith("Scale: bio of the control Random noise (control) is ")
+    assert scale(table).startswith("Scale: bio of the controls runs from ")
+
+
+def test_embeddings_of_a_sweep_are_in_the_first_line(data: ReportData) -> None:
+    planned = data.status.drop_duplicates(["dataset", "embedding"])
+    points = len(planned) - len(data.plan)
+    assert points > 0 and f", and {points} embeddings of a sweep; metrics profile" in overview.describe_run(data)

@@ -10,6 +10,7 @@ from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
 from scfm.report.page.templates import render
 from scfm.report.sections.residual import embeddings_of, sentences
+from scfm.report.view.diagnosed import only_diagnosed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,7 @@ def balanced_sections(data: "ReportData", dataset: str) -> list[Section]:
             description=(
                 "Of every batch as many cells as the smallest has, of the labels that all batches share; mean of three"
                 " draws. A metric that changes measures the composition of the data too."
+                + only_diagnosed(data, dataset, "balanced")
             ),
         )
     ]

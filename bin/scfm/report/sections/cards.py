@@ -64,7 +64,7 @@ def card_of(data: "ReportData", dataset: str, method: str, rows: list[EmbeddingR
         "id": card_id(dataset, method),
         "title": title,
         "line": _line(rows),
-        "warnings": list(dict.fromkeys(w for r in rows for w in r.warnings)),
+        "warnings": _warnings(rows),
         "scores": score_table(data, dataset, planned),
         "settings": settings_of(first),
         "fits": [f"{e}: {text}" for e, s in fits for text in verdicts_of(s)],
@@ -81,6 +81,17 @@ def card_of(data: "ReportData", dataset: str, method: str, rows: list[EmbeddingR
         ][:1],
         "more_curves": max(0, sum(c is not None for _, c in curves) - 1),
     }
+
+
+def _warnings(rows: list[EmbeddingRow]) -> list[str]:
+    """Return the warnings about a method, each once; one that is not about all its embeddings names those it is
+    about.
+    """
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row.warnings:
+            about.setdefault(text, []).append(row.title)
+    return [text if len(who) == len(rows) else f"{', '.join(who)}: {text}" for text, who in about.items()]
 
 
 def card_id(dataset: str, method: str) -> str:

@@ -18,6 +18,7 @@ from scfm.report.sections.cards import card_id
 from scfm.report.sections.scores import metric_tip
 from scfm.report.sections.verdict import BIOLOGICAL, role_of
 from scfm.report.tables.totals import weights_of
+from scfm.report.view.diagnosed import warnings_are_partial
 from scfm.report.view.rows import CONTROL, MIN_LABEL_CELLS, NO_SCORES, NOT_RANKED, RANKED, EmbeddingRow, embedding_rows
 from scfm.report.view.study import counted_metrics
 from scfm.text import plural
@@ -50,7 +51,8 @@ def figure_sections(data: "ReportData", dataset: str) -> list[Section]:
             "Overview",
             "html",
             render("overview_figure.html.j2", **_values(data, dataset, rows, metrics)),
-            description=describe(rows, biological=role_of(data, dataset) == BIOLOGICAL),
+            description=describe(rows, biological=role_of(data, dataset) == BIOLOGICAL)
+            + warnings_are_partial(data, dataset),
         )
     ]
 

@@ -9,6 +9,8 @@ from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Row, change_cell, data_table, tabs
 from scfm.report.sections.residual import embeddings_of, sentences
+from scfm.report.view.diagnosed import only_diagnosed
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +24,11 @@ _TESTS = {
 }
 _REASONS = {
     "no_biology_column": "no condition, tissue or biological batch is declared, or none has two levels in a label",
-    "not_rerun": "only corrections of the PCA and Harmony are made again",
+    "not_rerun": "not made again: that is done for Harmony as it is (raw) and for corrections of the PCA",
 }
+
+#: what is known of the over-correction of an embedding that was not diagnosed
+_BY_SCORES = "of the others only the batch metrics are judged, beside those of cells shuffled within labels"
 
 
 def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
@@ -47,7 +52,7 @@ def marker_sections(data: "ReportData", dataset: str) -> list[Section]:
             description=(
                 "On the clusters of each embedding, with the change from those of the uncorrected PCA: AUROC of the"
                 " mean expression of a label's markers for its clusters, tau (1: in one label only), and how many of"
-                " the 50 most specific genes batches share."
+                " the 50 most specific genes batches share." + only_diagnosed(data, dataset, "markers")
             ),
         )
     ]
@@ -73,8 +78,10 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
     if not found:
         return []
     measures = ("Best cluster F1", "Recall", "Own neighbours", "In a new batch")
+    weighed = ", of votes in which every label weighs the same" if data.params.get("probe_balanced", True) else ""
+    cells, share = data.params.get("diagnose_rare_cells", 200), data.params.get("diagnose_rare_share", 0.01)
     heads = ["Cells", *(head for measure in measures for head in (measure, "Change")), "F1 over seeds"]
-    said = sentences(data, dataset, ("W-RARE-01", "W-RARE-02"), found) or ["No rare label was lost."]
+    said = sentences(data, dataset, ("W-RARE-01", "W-RARE-02"), found) or [_none_lost(data, len(found))]
     panels = [(title, _labels(heads, [_rare_row(r) for r in rows.itertuples()])) for _, title, rows in found]
     return [
         said_section(
@@ -83,9 +90,12 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
             said,
             tabs(panels),
             description=(
-                "Labels of few cells, with the change from the uncorrected PCA: the single cluster with the best F1 and"
-                " its recall, the share of cells with mostly neighbours of their own label, and the share that the"
-                " nearest cells of other batches recognise; then the smallest and largest F1 over the seeds."
+                f"Labels of fewer than {cells:,} cells or less than {share:.1%} of all, with the change from the"
+                " uncorrected PCA: the single cluster with the best F1 and its recall, the share of cells with mostly"
+                " neighbours of their own label, and the share for which a plain majority of the 15 nearest cells of"
+                " other batches has the right label (the recall in a held-out batch under <i>Where it fails</i> is a"
+                f" mean over batches{weighed}); then the smallest and largest F1 over the seeds."
+                + only_diagnosed(data, dataset, "rare")
             ),
         )
     ]
@@ -94,6 +104,15 @@ def rare_sections(data: "ReportData", dataset: str) -> list[Section]:
 def _some_judged(found: "list[tuple[str, str, pd.DataFrame]]") -> bool:
     """Whether a row of any embedding has a result."""
     return any((rows["status"] == "ok").any() for _, _, rows in found)
+
+
+def _none_lost(data: "ReportData", n: int) -> str:
+    """Return that no rare label was lost, with what counts as lost."""
+    fall, least = data.params.get("diagnose_rare_drop", 0.2), data.params.get("diagnose_rare_f1", 0.3)
+    return (
+        f"No rare label was lost in {plural(n, 'diagnosed embedding')}: no F1 and no share with neighbours of its own"
+        f" or recognised in a new batch fell by more than {fall:g}, and no F1 fell below {least:g}."
+    )
 
 
 def _rare_row(row: object) -> Row:
@@ -112,8 +131,7 @@ def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
     found = embeddings_of(data.of("overcorrection", dataset), data, dataset)
     if not found:
         return []
-    methods = {row.method for _, _, rows in found for row in rows.itertuples()}
-    said = [f"{m['text']} {m['advice']}" for m in data.told(dataset, "W-OVER-01") if m["method"] in methods]
+    said = [f"{m['text']} {m['advice']}" for m in data.told(dataset, "W-OVER-01")]  # by scores: of any embedding
     said = said or [
         "No sign of over-correction was found."
         if _some_judged(found)
@@ -130,6 +148,7 @@ def overcorrection_sections(data: "ReportData", dataset: str) -> list[Section]:
                 "A probe reads condition, tissue or a biological batch inside every label, before and after. Random"
                 " batches: neighbourhoods should stay. Batches of different labels: the labels should stay apart;"
                 " any removal of batch means fails that, so it alone is no sign."
+                + only_diagnosed(data, dataset, "overcorrection", _BY_SCORES)
             ),
         )
     ]

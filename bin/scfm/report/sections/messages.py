@@ -54,12 +54,23 @@ def _group(severity: str, code: str, entries: list[dict[str, Any]], data: "Repor
 
 
 def _about(entry: dict[str, Any], data: "ReportData") -> str:
-    """Return the method, the data set or the run that a message is about."""
-    return data.names.method(entry["method"]) if entry["method"] else entry["dataset"] or "the run"
+    """Return the method (with its correction, where it is about one), the data set or the run that a message is
+    about.
+    """
+    return _title(entry, data) or entry["dataset"] or "the run"
+
+
+def _title(entry: dict[str, Any], data: "ReportData") -> str:
+    """Return the title of the method of a message, or of the embedding that it is about; empty without a method."""
+    if not entry["method"]:
+        return ""
+    named = str(entry["embedding"] or "").split(".")
+    correction = named[-2] if len(named) > 2 else (entry["values"] or {}).get("correction") or "raw"
+    return data.names.method(entry["method"], correction)
 
 
 def _where(entry: dict[str, Any], data: "ReportData") -> str:
-    """Return data set, method and seed of a message."""
-    method = data.names.method(entry["method"]) if entry["method"] else ""
+    """Return data set, embedding or method, and seed of a message."""
+    method = _title(entry, data)
     seed = "" if entry["seed"] is None else f"seed {entry['seed']}"
     return ", ".join(part for part in (entry["dataset"], method, seed) if part)

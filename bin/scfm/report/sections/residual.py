@@ -11,6 +11,7 @@ from scfm.report.page.html import colour, number
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, tabs
+from scfm.report.view.diagnosed import only_diagnosed
 from scfm.text import plural
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def residual_sections(data: "ReportData", dataset: str) -> list[Section]:
                 f" is apart. A value in bold is significant (false discovery rate {fdr:g}, permutations inside the"
                 f" label), a grey one is not. Point at it for what differs. A label is flagged above {auroc:g}. A cause"
                 " is what differs most by its own threshold, not proof that nothing else does."
+                + only_diagnosed(data, dataset, "residual")
             ),
         )
     ]
@@ -126,7 +128,7 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
     said = sentences(data, dataset, ("W-CL-01", "W-CL-02", "W-CL-03"), found) or [
         "Clusters have a red flag before correction only: they mix labels or tissues in the uncorrected embedding."
         if any((rows["flags"] != "").any() for _, _, rows in found)
-        else "No cluster has a red flag."
+        else "No cluster of a diagnosed embedding has a red flag."
     ]
     if all((rows["donor"] == "").all() for _, _, rows in found):
         said = [_why_no_donors(data, dataset), *said]
@@ -141,6 +143,7 @@ def cluster_sections(data: "ReportData", dataset: str) -> list[Section]:
             description=(
                 f"Leiden clusters with at least {smallest} cells. Clusters of the uncorrected embedding that a batch"
                 " makes up are what correction is for; in a corrected one they are what it has left."
+                + only_diagnosed(data, dataset, "clusters")
             ),
         )
     ]
