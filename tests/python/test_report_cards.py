@@ -72,7 +72,7 @@ def test_a_failed_method_has_a_card_with_its_reason(data):
 def test_warnings_settings_cost_and_reference_are_in_the_card(data, html):
     text = text_of(card(html, data, "scanorama"))
     assert "E-ID-01: scanorama.raw.0 has 1,193 of 1,200 cells" in text
-    assert "theta 2" in text and "Time 3.0 s" in text and "Peak memory 512 MB" in text
+    assert "theta 2" in text and "Time 3.0 s" in text and "Peak memory 512 MiB" in text
     assert "doi:10.1038/s41587-019-0113-3" in text
 
 
@@ -106,7 +106,7 @@ def test_costs_are_the_mean_time_and_the_highest_memory(data):
     changed = data.with_tables(resources=resources)
     assert costs_of(changed, "pbmc", ["scvi.raw.0", "scvi.raw.1"]) == [
         ("Time", "20.0 s (mean of 2)"),
-        ("Peak memory", "2,500 MB"),
+        ("Peak memory", "2,500 MiB"),
         ("Device", "cpu"),
     ]
     assert costs_of(data, "pbmc", ["nothing.raw.0"]) == []

@@ -87,8 +87,8 @@ def test_sentences_count_the_weakest_label_of_ranked_embeddings_only():
     rows = [row("a"), row("b"), row("c", "not_ranked")]
     found = sentences(grid(numbers, {"x": 100, "y": 40}), rows)
     assert found == [
-        "Label whose batches mix worst by BRAS, in 2 embeddings: y in 1 (40 cells, 0.10 to 0.10); x in 1 (100 cells,"
-        " 0.20 to 0.20)."
+        "Label whose batches mix worst by BRAS, where one can be told from the others (2 of 2 embeddings): y in 1"
+        " (40 cells, 0.10); x in 1 (100 cells, 0.20)."
     ]
     assert sentences(grid(numbers, {"x": 100, "y": 40}), rows, biological=True) == []
     assert sentences(grid(numbers, {"x": 100, "y": 40}, name="kbet"), rows) == []

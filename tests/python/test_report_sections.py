@@ -131,7 +131,11 @@ def test_the_answer_names_size_baseline_scale_and_a_biological_batch(modules):
     text = text_of(modules["verdict"].sections[0])
     assert "1,200 cells, 1,767 genes, 3 batches by batch, 4 labels by cell_type, 4 cells dropped from scoring." in text
     assert "batch, declared technical." in text
-    assert "Against uncorrected PCA" in text and "Best trade-offs" in text and "Scale: bio runs from" in text
+    assert (
+        "Against uncorrected PCA" in text
+        and "Best trade-offs" in text
+        and "Scale: bio of the controls runs from" in text
+    )
     assert text.count("The batch is declared biological") == 1
     ifnb = text[text.index("ifnb\n") :]
     assert "batch_is_biology" in ifnb and "Best trade-offs" not in ifnb and "By total" not in ifnb

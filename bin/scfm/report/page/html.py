@@ -43,6 +43,17 @@ def signed(value: float, digits: int = 2) -> str:
     return text if float(text) else text[1:]
 
 
+def seconds_text(seconds: float) -> str:
+    """Return seconds for people: one decimal, and below a second two digits that count, so that no time is 0.
+
+    Examples
+    --------
+    >>> seconds_text(1234.56), seconds_text(0.04024), seconds_text(0.0)
+    ('1,234.6', '0.04', '0')
+    """
+    return f"{seconds:,.1f}" if seconds >= 1 else f"{seconds:.2g}"
+
+
 def percent(share: float) -> str:
     """Return a share of 0 to 1 as a percentage for a style (values beyond are capped)."""
     return f"{100 * min(1.0, max(0.0, share)):.1f}"

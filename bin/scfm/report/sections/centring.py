@@ -10,7 +10,9 @@ from scfm.report.page.tables import CONTROL, Column, Row, change_cell, data_tabl
 from scfm.report.plots.scatter import SQUARE, Plot, Point, draw_scatter
 from scfm.report.plots.slopes import Slope, draw_slopes
 from scfm.report.sections.scores import COLOURS
+from scfm.report.tables.totals import TIE_TOLERANCE, Limits
 from scfm.report.view.study import CENTRED, RAW, counted_metrics, paired, probing_values, study_table
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,28 +31,36 @@ def centring_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return slopes, changes by metric and probes before and after; nothing where no embedding was centred."""
     table = study_table(data, dataset)
     both = paired(table).dropna(subset=["total_raw", "total_centred"]).reset_index(drop=True)
+    tie = Limits.of(data.params).tie
     sections = (
-        [slope_section(dataset, table, both), change_section(both, counted_metrics(data, dataset))] if len(both) else []
+        [slope_section(dataset, table, both, tie), change_section(both, counted_metrics(data, dataset))]
+        if len(both)
+        else []
     )
     return [*sections, *probe_section(data, dataset, table)]
 
 
-def slope_section(dataset: str, table: "pd.DataFrame", both: "pd.DataFrame") -> Section:
-    """Return total, bio and batch from raw to centred, with Harmony's raw value as a dashed line."""
+def slope_section(dataset: str, table: "pd.DataFrame", both: "pd.DataFrame", tie: float = TIE_TOLERANCE) -> Section:
+    """Return total, bio and batch from raw to centred, with Harmony's raw value as a dashed line; differences up to
+    ``tie`` are none.
+    """
     harmony = table[(table["method"] == "harmony") & (table["correction"] == RAW)].dropna(subset=["total"])
     panels = []
     for column, title in (("total", "Total (equal halves)"), ("bio", "Bio conservation"), ("batch", "Batch removal")):
         slopes = [Slope(r["title"], r[f"{column}_raw"], r[f"{column}_centred"]) for r in both.to_dict("records")]
         panels.append((title, slopes, float(harmony[column].iloc[0]) if len(harmony) else None))
-    better = int((both["total_centred"] > both["total_raw"]).sum())
-    over = int((both.loc[both["method"] != "harmony", "total_centred"] > panels[0][2]).sum()) if len(harmony) else 0
+    change = both["total_centred"] - both["total_raw"]
+    better, clearly = int((change > 0).sum()), int((change > tie).sum())
+    others = both.loc[both["method"] != "harmony", "total_centred"]
+    over = int((others - panels[0][2] > tie).sum()) if len(harmony) else 0
     above = (
         "Harmony has no total in this run, so its line is missing."
         if harmony.empty
         else (
-            "No centred method passes Harmony's raw total."
-            if not over
-            else f"{over} of the centred methods {'passes' if over == 1 else 'pass'} Harmony's raw total."
+            f"Of {plural(len(others), 'other centred method')}, {over or 'none'}"
+            f" {'pass' if over > 1 else 'passes'} Harmony's raw total by more than {tie:g}."
+            if len(others)
+            else ""
         )
     )
     return Section(
@@ -60,8 +70,8 @@ def slope_section(dataset: str, table: "pd.DataFrame", both: "pd.DataFrame") -> 
         draw_slopes(panels, reference="Harmony, raw", key=f"scfm-slopes-{slug(dataset)}"),
         description=(
             f"Every method before and after <code>{CENTRED}</code> (the mean of each batch subtracted, then length 1);"
-            f" higher is better, and the change follows the name. The total rises for {better} of {len(both)}."
-            f" {above} The axes are cut to the values."
+            f" higher is better, and the change follows the name. The total rises for {better} of {len(both)},"
+            f" by more than {tie:g} for {clearly}. {above} The axes are cut to the values."
         ),
     )
 

@@ -212,8 +212,10 @@ def _guesses(data: "ReportData", rows: "pd.DataFrame", target: str) -> list[str]
     f1, accuracy = rows[rows["metric"] == "macro_f1"], rows[rows["metric"] == "accuracy"]
     low = f1[f1["value"] <= f1[["baseline_majority", "baseline_permuted"]].max(axis=1) + NEAR]
     if len(low):
-        said.append(f"{target.capitalize()}, macro-F1 within {NEAR} of guessing: {names(low)}.")
+        said.append(f"{target.capitalize()}, macro-F1 at most {NEAR} above guessing: {names(low)}.")
     same = accuracy[accuracy["value"] <= accuracy["baseline_majority"] + NEAR]
     if len(same):
-        said.append(f"{target.capitalize()}, accuracy within {NEAR} of always saying the largest class: {names(same)}.")
+        said.append(
+            f"{target.capitalize()}, accuracy at most {NEAR} above always saying the largest class: {names(same)}."
+        )
     return said

@@ -99,10 +99,11 @@ def sentences(grid: Grid, rows: list[EmbeddingRow], *, biological: bool = False)
     named = []
     for label, times in lowest.most_common(_NAMED):
         found = [grid.numbers[label, r.key] for r in ranked if grid.weakest(r.key) == label]
-        named.append(f"{label} in {times} ({grid.cells[label]:,} cells, {min(found):.2f} to {max(found):.2f})")
+        ends = list(dict.fromkeys(f"{v:.2f}" for v in (min(found), max(found))))
+        named.append(f"{label} in {times} ({grid.cells[label]:,} cells, {' to '.join(ends)})")
     return [
-        f"Label whose batches mix worst by {grid.title}, in {plural(sum(lowest.values()), 'embedding')}:"
-        f" {'; '.join(named)}."
+        f"Label whose batches mix worst by {grid.title}, where one can be told from the others"
+        f" ({sum(lowest.values())} of {plural(len(ranked), 'embedding')}): {'; '.join(named)}."
     ]
 
 

@@ -145,7 +145,7 @@ def _metrics(data: "ReportData", cite: "Cite") -> str:
             parts.append(f"{words} was measured by {_series(named)}.")
     weights = split_list(data.params.get("total_weights", "0.6,0.5"))
     parts.append(
-        f"All metrics share one Euclidean neighbour search (k = {k}, the cell itself counted). Totals weigh bio"
+        f"All metrics of neighbours share one Euclidean search (k = {k}, the cell itself counted). Totals weigh bio"
         f" conservation by {_series(weights)}."
     )
     return " ".join(parts)
@@ -154,10 +154,12 @@ def _metrics(data: "ReportData", cite: "Cite") -> str:
 def _probing(data: "ReportData") -> str:
     if data.probing.empty or not (data.probing["status"] == "ok").any():
         return ""
+    known = data.probing[data.probing["status"] == "ok"]
+    held_out = " and with each batch held out in turn" if (known["scheme"] == "leave_one_batch_out").any() else ""
     return (
         "Labels and batches were predicted from each embedding by logistic regression (features standardised on the"
-        " training part) and by nearest neighbours, in stratified folds shared by all embeddings and with each batch"
-        " held out in turn, beside two baselines (largest class, permuted targets)."
+        f" training part) and by nearest neighbours, in stratified folds shared by all embeddings{held_out}, beside two"
+        " baselines (largest class, permuted targets)."
     )
 
 

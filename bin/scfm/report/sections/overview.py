@@ -54,10 +54,12 @@ def describe_run(data: "ReportData") -> str:
     if data.plan.empty:
         return f"New cells of {plural(len(data.dataset_names()), 'data set')}, mapped to a reference."
     methods = data.plan.loc[~data.plan["is_control"], "method"].nunique()
+    tried = len(data.status.drop_duplicates(["dataset", "embedding"])) - len(data.plan)
+    sweep = f", and {plural(tried, 'embedding')} of a sweep" if tried > 0 else ""
     return (
         f"{plural(len(data.plan), 'embedding')} by {plural(methods, 'method')} and"
-        f" {plural(len(data.names.controls), 'control')} on {plural(len(data.dataset_names()), 'data set')}; metrics"
-        f" profile {data.params.get('metrics_profile', 'standard')}."
+        f" {plural(len(data.names.controls), 'control')} on {plural(len(data.dataset_names()), 'data set')}{sweep};"
+        f" metrics profile {data.params.get('metrics_profile', 'standard')}."
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Cell, Column, Row, data_table
 from scfm.report.page.templates import render
+from scfm.report.tables.totals import weights_of
 from scfm.report.view.study import counted_metrics, ranks_without, study_table
 from scfm.text import ordinal, plural
 
@@ -23,13 +24,17 @@ MOVED = 3
 def rank_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the ranks without each metric; nothing where there are no scores."""
     table, metrics = study_table(data, dataset), counted_metrics(data, dataset)
-    return [] if table.empty or not metrics else rank_section(table, metrics)
+    weights = weights_of(data.of("totals", dataset), data.params)
+    return [] if table.empty or not metrics or not weights else rank_section(table, metrics, weights[0])
 
 
-def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
-    """Return the ranks of the uncorrected methods by total, with and without each metric; needs two methods."""
+def rank_section(table: "pd.DataFrame", metrics: list[dict], bio_weight: float) -> list[Section]:
+    """Return the ranks of the uncorrected methods by the first total of the run, with and without each metric; needs
+    two methods.
+    """
     rows = table[(table["correction"] == "raw") & table["rank_total"].notna()].reset_index(drop=True)
-    found = ranks_without(rows, metrics)
+    found = ranks_without(rows, metrics, bio_weight).sort_values("all", kind="stable")
+    rows, found = rows.loc[found.index].reset_index(drop=True), found.reset_index(drop=True)
     if len(rows) < 2 or found.shape[1] < 2:
         return []
     titles = {m["name"]: m["title"] for m in metrics}
@@ -51,10 +56,10 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict]) -> list[Section]:
             "html",
             render("ranks.html.j2", said=said, moved=MOVED, table=table),
             description=(
-                f"Rank by total (equal halves) of the {plural(len(rows), 'method')} (raw, nothing subtracted"
-                " afterwards) that are ranked, 1 is best; equal totals share a rank. A rank that depends on one"
-                " metric says more about the metric than about the embedding. A metric that is alone in its half can't"
-                " be left out."
+                f"Rank by total ({bio_weight:g}/{round(1 - bio_weight, 4):g}) of the {plural(len(rows), 'method')}"
+                " (raw, nothing subtracted afterwards) that are ranked, 1 is best; equal totals share a rank. A rank"
+                " that depends on one metric says more about the metric than about the embedding. A metric that is"
+                " alone in its half can't be left out."
             ),
         )
     ]

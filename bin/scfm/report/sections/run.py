@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from scfm.report.page.html import number
+from scfm.report.page.html import number, seconds_text
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import CONTROL, Cell, Column, Row, data_table
 from scfm.report.page.templates import render
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
     from scfm.report.view.data import ReportData
 
-#: cost: title, meaning, decimals
+
+def _whole(value: float) -> str:
+    """Return a number without decimals."""
+    return number(value, 0)
+
+
+#: cost: title, meaning, how it is shown
 _COSTS = {
-    "make_seconds": ("Making (s)", "Wall seconds to make the embedding", 1),
-    "score_seconds": ("Scoring (s)", "Wall seconds of all other steps", 1),
-    "rss": ("Peak memory (MiB)", "Largest resident memory of any of its tasks", 0),
-    "gpu": ("Peak GPU (MiB)", "Largest GPU memory; a dash on the CPU", 0),
-    "rate": ("Cells per s", "Cells embedded per second", 0),
+    "make_seconds": ("Making (s)", "Wall seconds to make the embedding", seconds_text),
+    "score_seconds": ("Scoring (s)", "Wall seconds of all other steps", seconds_text),
+    "rss": ("Peak memory (MiB)", "Largest resident memory of any of its tasks", _whole),
+    "gpu": ("Peak GPU (MiB)", "Largest GPU memory; a dash on the CPU", _whole),
+    "rate": ("Cells per s", "Cells embedded per second", _whole),
 }
 _SHOWN = {"ok": ("ok", "scfm-ok"), "failed": ("failed", "scfm-failed"), "not_applicable": ("n/a", "scfm-na")}
 
@@ -100,7 +106,7 @@ def resources_table(data: "ReportData", dataset: str) -> Section | None:
         if len(part):
             title = data.names.embedding(row.method, row.correction, row.seed, seeds=seeds[row.method, row.correction])
             costs = _costs(part)
-            cells = [Cell(number(costs.get(c), digits)) for c, (_, _, digits) in _COSTS.items()]
+            cells = [Cell(text(costs[c]) if c in costs else number(None)) for c, (_, _, text) in _COSTS.items()]
             body.append(Row(title, [*cells, Cell(costs.get("device", ""))], CONTROL if row.is_control else ""))
     heads = [Column(title, tip) for title, tip, _ in _COSTS.values()]
     return Section(
@@ -125,6 +131,6 @@ def _costs(part: "pd.DataFrame") -> dict[str, Any]:
         "gpu": part["peak_gpu_mb"].max(),
         "rate": making["cells_per_second"].max(),
     }
-    cells: dict[str, Any] = {k: round(float(v), 2) for k, v in numbers.items() if not math.isnan(v)}
+    cells: dict[str, Any] = {k: float(v) for k, v in numbers.items() if not math.isnan(v)}
     device = next((d for d in making["device"] if d), "")
     return {**cells, "device": device} if device else cells

@@ -161,10 +161,15 @@ def scale(table: "pd.DataFrame") -> str:
     if rows.empty:
         return ""
     low, high = rows.loc[rows["bio"].idxmin()], rows.loc[rows["bio"].idxmax()]
+    bio = f"bio of the control {esc(low['title'])} is {number(low['bio'])}"
+    if len(rows) > 1:
+        bio = (
+            f"bio of the controls runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])}"
+            f" ({esc(high['title'])})"
+        )
     return (
-        f"Scale: bio runs from {number(low['bio'])} ({esc(low['title'])}) to {number(high['bio'])}"
-        f" ({esc(high['title'])}); batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all"
-        " embeddings here."
+        f"Scale: {bio}; batch from {number(table['batch'].min())} to {number(table['batch'].max())} over all embeddings"
+        " here."
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.registries.methods import load_methods
 from scfm.registries.models import load_model_table
+from scfm.report.page.html import seconds_text
 from scfm.report.plots.training import Training
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def costs_of(data: "ReportData", dataset: str, embeddings: Iterable[str]) -> lis
     found = []
     if len(seconds):
         several = f" (mean of {len(seconds)})" if len(seconds) > 1 else ""
-        found.append(("Time", f"{seconds.mean():,.1f} s{several}"))
+        found.append(("Time", f"{seconds_text(seconds.mean())} s{several}"))
     if len(memory):
-        found.append(("Peak memory", f"{memory.max():,.0f} MB"))
+        found.append(("Peak memory", f"{memory.max():,.0f} MiB"))
     if len(gpu):
-        found.append(("Peak GPU memory", f"{gpu.max():,.0f} MB"))
+        found.append(("Peak GPU memory", f"{gpu.max():,.0f} MiB"))
     devices = sorted(set(rows["device"].dropna().astype(str)) - {""})
     return [*found, ("Device", ", ".join(devices))] if devices else found
 

@@ -77,7 +77,7 @@ def ranks(totals: "pd.Series") -> "pd.Series":
     return totals.round(9).rank(ascending=False, method="min")
 
 
-def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict]) -> "pd.DataFrame":
+def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict], bio_weight: float = BIO_WEIGHT) -> "pd.DataFrame":
     """Return the ranks by total over all metrics and with each metric left out, every method on the same metrics.
 
     Parameters
@@ -86,6 +86,8 @@ def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict]) -> "pd.DataFra
         Rows of :func:`study_table` that are ranked with each other.
     metrics
         Those of :func:`counted_metrics`.
+    bio_weight
+        Weight of bio in the total, 0 to 1.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def ranks_without(table: "pd.DataFrame", metrics: Sequence[dict]) -> "pd.DataFra
         halves = [
             table[[m["name"] for m in left if m["group"] == g]].mean(axis=1, skipna=False) for g in ("bio", "batch")
         ]
-        return BIO_WEIGHT * halves[0] + (1 - BIO_WEIGHT) * halves[1]
+        return bio_weight * halves[0] + (1 - bio_weight) * halves[1]
 
     groups = [m["group"] for m in metrics]
     found = {"all": ranks(total(metrics))}
