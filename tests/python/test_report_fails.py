@@ -77,7 +77,7 @@ def test_cells_are_framed_greyed_and_explained():
     found = grid(numbers, {"x": 100, "z": 60, "y": 5}, reasons={("x", B): "one_batch"})
     html = grid_table(found, [row("a"), row("b"), row("c")])
     assert html.count("scfm-lowest") == 1 and html.index("scfm-lowest") < html.index("A, x: 0.500") + 200
-    assert "5 cells are too few to judge this label" in html and html.count("scfm-few") == 1
+    assert "5 cells: too few to judge this label" in html and html.count("scfm-few") == 1
     assert "not defined: one_batch" in html and "x (100)" in html
     assert "C" not in [h.split("<")[0].strip() for h in html.split('scope="row">')[1:]]  # no value: no row
 

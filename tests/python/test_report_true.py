@@ -9,7 +9,7 @@ import pytest
 
 from helpers_report import read_report
 from scfm.registries.messages import message
-from scfm.report.sections import overview
+from scfm.report.sections import overview, query
 from scfm.report.sections.balanced import balanced_sections
 from scfm.report.sections.cards import card_sections
 from scfm.report.sections.centring import slope_section
@@ -246,3 +246,9 @@ def test_embeddings_of_a_sweep_are_in_the_first_line(data: ReportData) -> None:
     planned = data.status.drop_duplicates(["dataset", "embedding"])
     points = len(planned) - len(data.plan)
     assert points > 0 and f", and {points} embeddings of a sweep; metrics profile" in overview.describe_run(data)
+
+
+def test_one_cell_is_no_plural() -> None:
+    rows = {"mapping": "pca", "group_kind": "label", "group": "HSC", "n_cells": 1, "status": "ok", "reason": ""}
+    table = pd.DataFrame([rows | {"quantity": "f1", "value": 0.5}])
+    assert query.sentences(table) == ["PCA projection: label transferred worst (F1): HSC (0.50, 1 cell)."]

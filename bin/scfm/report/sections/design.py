@@ -95,8 +95,8 @@ def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
         )
     if names["column_in_batch"]:
         said.append(
-            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each of their levels is seen in one batch"
-            " only, so a part of what batches differ in may be theirs."
+            f"Nested in the batch: {', '.join(names['column_in_batch'])}. Each level is seen in one batch only, so a"
+            " part of what batches differ in may be the difference of these levels."
         )
     label = next((e for e in found if e["key"] == "label"), None)
     if label is not None and label["relation"] != "crossed":

@@ -69,7 +69,7 @@ def _cell(grid: Grid, label: str, row: EmbeddingRow) -> Cell:
     if value is None:
         return heat_cell(None, f"not defined: {reason}")
     if label in grid.few:
-        tip = f"{grid.cells[label]} cells are too few to judge this label"
+        tip = f"{plural(grid.cells[label], 'cell')}: too few to judge this label"
         return Cell(f"{value:z.2f}", tip, "scfm-few", sort=round(value, 4))
     found = heat_cell(value, f"{row.title}, {label}: {value:.3f}")
     css = "scfm-lowest" if grid.weakest(row.key) == label else ""
@@ -114,7 +114,7 @@ def _unrecognised(grid: Grid, rows: list[EmbeddingRow]) -> list[str]:
         values = [grid.numbers[label, r.key] for r in rows if (label, r.key) in grid.numbers]
         low = sum(v < HALF for v in values)
         if label not in grid.few and low:
-            named.append((low, label, f"{label} in {low} of {len(values)} embeddings"))
+            named.append((low, label, f"{label} in {low} of {plural(len(values), 'embedding')}"))
     named.sort(key=lambda n: (-n[0], n[1]))
     if not any((label, r.key) in grid.numbers for label in grid.cells if label not in grid.few for r in rows):
         return []
@@ -160,7 +160,7 @@ def _pair_cell(pair: object) -> Cell:
     if pair is None:
         return heat_cell(None, "no cells of this label in this batch, or no value")
     mean, low, high, n = (float(getattr(pair, a)) for a in ("mean", "low", "high", "n_test"))
-    tip = f"{n:.0f} cells; from {low:.2f} to {high:.2f} over embeddings"
+    tip = f"{plural(int(n), 'cell')}; from {low:.2f} to {high:.2f} over embeddings"
     if n < MIN_LABEL_CELLS:
         return Cell(f"{mean:z.2f}", tip, "scfm-few", sort=round(mean, 4))
     return heat_cell(mean, tip)

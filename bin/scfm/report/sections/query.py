@@ -8,6 +8,7 @@ from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.said import said_section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell
+from scfm.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def query_sections(data: "ReportData", dataset: str) -> list[Section]:
             sentences(table) + [f"{m['code']}: {m['text']} {m['advice']}" for m in data.told(dataset, "W-QRY")],
             data_table(list(_HEADS.values()), rows, corner="Mapping", css="scfm-heat"),
             description=(
-                f"The {n_cells:,} cells of {first['query']} were placed among those of {where}, by"
+                f"{plural(n_cells, 'new cell')} of {first['query']}, placed among the cells of {where} by"
                 f" {whole['gene_overlap'].max():.0%} of its variable genes. No cell of the reference was moved; scVI"
                 " and scANVI learned the new batches only. A dash is not defined: the method was not run, its model"
                 " takes no new cells, its training on them failed, a projection requires no method, or no new cell has"
@@ -82,13 +83,17 @@ def sentences(table: "pd.DataFrame") -> list[str]:
         title = _TITLES[str(mapping)]
         f1 = part[(part["quantity"] == "f1") & (part["status"] == "ok")].sort_values("value")
         if len(f1):
-            worst = ", ".join(f"{r.group} ({number(r.value)}, {r.n_cells:,} cells)" for r in f1.head(3).itertuples())
-            said.append(f"{title}: labels transferred worst (F1) are {worst}.")
+            label = "label" if len(f1) == 1 else "labels"
+            worst = ", ".join(
+                f"{r.group} ({number(r.value)}, {plural(r.n_cells, 'cell')})" for r in f1.head(3).itertuples()
+            )
+            said.append(f"{title}: {label} transferred worst (F1): {worst}.")
         absent = set(part.loc[part["reason"] == "label_not_in_reference", "group"])
         outside = part[(part["quantity"] == "out_of_reference") & part["group"].isin(absent)]
         if len(outside):
             shown = ", ".join(
-                f"{r.group} ({r.value:.0%} of {r.n_cells:,} cells outside)" for r in outside.head(_NAMED).itertuples()
+                f"{r.group} ({r.value:.0%} of {plural(r.n_cells, 'cell')} outside)"
+                for r in outside.head(_NAMED).itertuples()
             )
             said.append(f"{title}: not among the labels of the reference: {shown}.")
     return said

@@ -44,7 +44,7 @@ def only_diagnosed(
     n, of = n_diagnosed(data, dataset, [table])
     if n == of:
         return ""
-    return f" <b>{n} of {of} embeddings were diagnosed</b> ({_CHOICE}); {others}."
+    return f" <b>{n} of {of} embeddings {'was' if n == 1 else 'were'} diagnosed</b> ({_CHOICE}); {others}."
 
 
 def warnings_are_partial(data: "ReportData", dataset: str) -> str:
