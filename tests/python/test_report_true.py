@@ -87,7 +87,7 @@ def test_the_verdict_stays_where_one_embedding_has_the_cells_of_one_batch(data: 
     [
         (0.8, 0.01, "a kNN probe finds the batch with AUROC 0.80 (chance 0.50)"),
         (0.8, float("nan"), "a kNN probe finds the batch with AUROC 0.80 (chance 0.50)"),
-        (0.52, 0.2, "a kNN probe does not find the batch: AUROC 0.52 (chance 0.50)"),
+        (0.52, 0.2, "a kNN probe does not find the batch: AUROC 0.52 (chance 0.50, p 0.20)"),
         (0.41, float("nan"), "a kNN probe does not find the batch: AUROC 0.41 (chance 0.50)"),
     ],
 )
@@ -252,3 +252,9 @@ def test_one_cell_is_no_plural() -> None:
     rows = {"mapping": "pca", "group_kind": "label", "group": "HSC", "n_cells": 1, "status": "ok", "reason": ""}
     table = pd.DataFrame([rows | {"quantity": "f1", "value": 0.5}])
     assert query.sentences(table) == ["PCA projection: label transferred worst (F1): HSC (0.50, 1 cell)."]
+
+
+def test_a_biological_batch_has_no_totals_to_colour_and_no_others_to_stand_below(data: ReportData) -> None:
+    text = figure_sections(data, "ifnb")[0].description
+    assert "no total" in text and "light blue" not in text and "below the others" not in text
+    assert "light blue totals" in figure_sections(data, "pbmc")[0].description

@@ -163,7 +163,7 @@ def describe(rows: list[EmbeddingRow], *, biological: bool = False) -> str:
     aside = sum(r.group == NOT_RANKED for r in scored)
     apart = (
         f" {plural(aside, 'embedding')} below the others {'is' if aside == 1 else 'are'} scored and not ranked."
-        if aside
+        if aside and aside < len([r for r in scored if r.group != NO_SCORES])
         else ""
     )
     order = (
@@ -172,8 +172,9 @@ def describe(rows: list[EmbeddingRow], *, biological: bool = False) -> str:
         if biological
         else "The highest total comes first. Differences within the tolerance of the verdict are no order."
     )
+    totals = "" if biological else "; light blue totals are of corrected embeddings"
     return (
-        f"Means over seeds. {order} Bars run from 0 to 1, higher is better; light blue totals are of corrected"
-        " embeddings. Circles are the metrics in the total, bio first, then batch: larger and darker is higher, a dash"
-        f" is not defined. {seeds}{apart}"
+        f"Means over seeds. {order} Bars run from 0 to 1, higher is better{totals}. Circles are the metrics"
+        f" {'' if biological else 'in the total, '}bio first, then batch: larger and darker is higher, a dash is not"
+        f" defined. {seeds}{apart}"
     )

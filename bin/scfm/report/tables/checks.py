@@ -169,7 +169,7 @@ def undefined_metrics(
         found.append(
             message(
                 "W-MET-02" if len(whole) or state == "failed" else "W-MET-02/labels",
-                state="could not be computed" if state == "failed" else "is not defined",
+                state="could not be computed" if state == "failed" else "not defined",
                 reason=reason or "none given",
                 metrics="; and of ".join(sentences),
                 keys=where,
