@@ -339,3 +339,22 @@ def test_the_columns_are_those_of_the_schemas() -> None:
         ("overcorrection", overcorrection),
     ):
         assert schemas.columns(name) == [*IDENTITY, *module.COLUMNS]
+
+
+def test_what_a_correction_does_without_batches_is_no_removal() -> None:
+    """Unit length and a dropped component read no batch, so batches dealt at random can move nothing."""
+    counts, obs = simulate(4, n_cells=400, n_types=3, n_batches=2)
+    cells = cells_of(counts, obs)
+    before = embed(cells)
+    for name in ("l2", "drop_pc1"):
+        corrector = retest.corrector_of({"method": "pca", "correction": name}, {})
+        assert corrector is not None
+        row = retest.null_row(before, cells, corrector, SETTINGS)
+        assert (row["value"], row["failed"]) == (1.0, False), name
+    centred = {
+        name: retest.null_row(before, cells, retest.corrector_of({"method": "pca", "correction": name}, {}), SETTINGS)
+        for name in ("center", "center_l2")
+    }
+    assert 0 < centred["center"]["value"] < 1 and 0 < centred["center_l2"]["value"] < 1
+    harmony = retest.corrector_of({"method": "harmony", "correction": "raw"}, {})
+    assert harmony(before.coordinates, np.full(400, "all", dtype=object), 0) is before.coordinates

@@ -54,7 +54,7 @@ def corrector_of(sidecar: Mapping[str, Any], params: Mapping[str, Any]) -> Corre
 
 
 def _harmony(values: "np.ndarray", batches: "np.ndarray", settings: dict[str, Any], seed: int) -> "np.ndarray":
-    """Run Harmony on coordinates and batches."""
+    """Run Harmony on coordinates and batches; cells of one batch stay where they are."""
     import tempfile
     from pathlib import Path
 
@@ -63,6 +63,8 @@ def _harmony(values: "np.ndarray", batches: "np.ndarray", settings: dict[str, An
 
     from scfm.io.tables import write_embedding, write_table
 
+    if len(np.unique(batches)) < 2:
+        return values
     ids = [f"cell_{i:09d}" for i in range(len(values))]
     with tempfile.TemporaryDirectory() as folder:
         obs, pca = Path(folder) / "obs.parquet", Path(folder) / "pca.parquet"
@@ -76,8 +78,9 @@ def _harmony(values: "np.ndarray", batches: "np.ndarray", settings: dict[str, An
 def null_row(before: Embedded, cells: Cells, corrector: Corrector, settings: DiagnosisSettings) -> dict[str, Any]:
     """Correct batches that are dealt at random inside every label: neighbourhoods should stay.
 
-    The value is the mean Jaccard index of the 15 nearest neighbours before and after, divided by that between two
-    seeds of the correction, for a stochastic correction can't keep more.
+    The value is the mean Jaccard index of the 15 nearest neighbours with all cells in one batch and with the random
+    batches, divided by that between two seeds of the correction, for a stochastic correction can't keep more. What a
+    correction does whatever the batches are (unit length, scaling) is in both, so it counts as no removal.
     """
     import numpy as np
 
@@ -94,7 +97,9 @@ def null_row(before: Embedded, cells: Cells, corrector: Corrector, settings: Dia
         find_neighbors(corrector(before.coordinates, dealt, seed), ids, k=K + 1).indices[:, 1:]
         for seed in (settings.seed, settings.seed + 1)
     ]
-    kept = float(jaccard(before.near.first(K + 1).indices[:, 1:], near[0]).mean())
+    alone = corrector(before.coordinates, np.full(len(batches), "all", dtype=object), settings.seed)
+    known = before.near.first(K + 1) if alone is before.coordinates else find_neighbors(alone, ids, k=K + 1)
+    kept = float(jaccard(known.indices[:, 1:], near[0]).mean())
     between_seeds = float(jaccard(*near).mean())
     value = min(1.0, kept / between_seeds) if between_seeds else 0.0
     return {
