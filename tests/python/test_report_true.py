@@ -10,9 +10,12 @@ import pytest
 from helpers_report import read_report
 from scfm.registries.messages import message
 from scfm.report.sections import overview, query
+from scfm.report.sections.across import ranked_tables
 from scfm.report.sections.balanced import balanced_sections
 from scfm.report.sections.cards import card_sections
 from scfm.report.sections.centring import slope_section
+from scfm.report.sections.design import confounding_sentences
+from scfm.report.sections.design_checks import balance_table
 from scfm.report.sections.fails import sentences
 from scfm.report.sections.figure import figure_sections
 from scfm.report.sections.guide import methods_text
@@ -258,3 +261,29 @@ def test_a_biological_batch_has_no_totals_to_colour_and_no_others_to_stand_below
     text = figure_sections(data, "ifnb")[0].description
     assert "no total" in text and "light blue" not in text and "below the others" not in text
     assert "light blue totals" in figure_sections(data, "pbmc")[0].description
+
+
+def test_a_batch_is_not_said_to_be_confounded_with_itself() -> None:
+    entry = {"column": "donor", "key": "donor", "relation": "one_to_one", "cramers_v": 1.0}
+    assert confounding_sentences([entry], "donor") == [
+        "The batch is the donor itself: what differs between donors is removed with it."
+    ]
+    assert confounding_sentences([entry], "lane")[0].startswith("Can't be told apart from the batch: donor (donor).")
+
+
+def test_numbers_of_batches_are_whole() -> None:
+    row = {"part": "balance", "batch_key": "b", "label": "B", "quantity": "n_batches", "value": 3.0, "threshold": None}
+    assert "<td>3</td>" in balance_table(pd.DataFrame([row]))
+
+
+def test_a_code_with_warnings_and_notes_is_listed_once(data: ReportData) -> None:
+    about = {"dataset": "pbmc", "keys": "", "metrics": "'kBET'", "reason": "r", "state": "not defined"}
+    told = [message("W-MET-02", **about), message("W-MET-02/labels", **about)]
+    assert "(W-MET-02): what may mislead you" in message_sections(replace(data, messages=told))[0].data
+
+
+def test_totals_across_data_sets_are_those_of_the_overview(data: ReportData) -> None:
+    known = summarise(data, "pbmc").set_index("title")["rank_total"]
+    found = ranked_tables(data)["pbmc"].set_index("title")["rank_total"].dropna()
+    assert len(found) > 3
+    pd.testing.assert_series_equal(found, known.reindex(found.index))

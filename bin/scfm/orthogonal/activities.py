@@ -136,7 +136,7 @@ def agreement_between_batches(scores: "pd.DataFrame") -> dict[str, Agreement | N
     for label, part in scores.groupby(level="label", sort=True):
         table = part.droplevel("label")
         if len(table) < 2:
-            found[str(label)] = NotApplicable("The label occurs in one batch only.", "one_batch")
+            found[str(label)] = NotApplicable("The label has enough cells in one batch only.", "one_batch")
         elif table.shape[1] < MIN_SETS:
             few = f"{plural(table.shape[1], 'set')}; a rank correlation needs {MIN_SETS}."
             found[str(label)] = NotApplicable(few, "few_sets")

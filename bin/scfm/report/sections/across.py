@@ -16,7 +16,7 @@ from scfm.report.sections.scores import COLOURS
 from scfm.report.sections.verdict import tolerance_of
 from scfm.report.tables.totals import Limits
 from scfm.report.view.data import INCOMPLETE_MARK
-from scfm.report.view.study import RAW, pearson, probing_values, ranks, study_table
+from scfm.report.view.study import BIO_WEIGHT, RAW, first_weight, pearson, probing_values, ranks, study_table
 from scfm.text import listing, plural
 from scfm.umap.plots import palette
 
@@ -86,12 +86,14 @@ def _swapped(data: "ReportData") -> str:
 def rank_sections(data: "ReportData") -> list[Section]:
     """Return every method on every data set: totals, ranks and the mean rank; nothing of a single data set."""
     tables = ranked_tables(data)
-    return [rank_table(tables, Limits.of(data.params))] if len(tables) > 1 else []
+    if len(tables) < 2:
+        return []
+    return [rank_table(tables, Limits.of(data.params), first_weight(data, next(iter(tables))))]
 
 
-def rank_table(tables: dict[str, "pd.DataFrame"], limits: Limits) -> Section:
+def rank_table(tables: dict[str, "pd.DataFrame"], limits: Limits, weight: float = BIO_WEIGHT) -> Section:
     """Return method x data set: the total with the rank, and the mean rank, best first; methods that lack a data set
-    come last.
+    come last. ``weight`` is that of bio in the total.
     """
     import pandas as pd
 
@@ -121,9 +123,10 @@ def rank_table(tables: dict[str, "pd.DataFrame"], limits: Limits) -> Section:
         "html",
         data_table(heads, body, corner="Method", css="scfm-heat"),
         description=(
-            f"<b>{_overall(means, cells, tolerances)}</b> Total and rank on each data set, in the order of the"
-            " samplesheet, methods without a correction. Data sets whose batch is declared biological and incomplete"
-            " embeddings have no rank; methods that lack a data set come last: their mean is over other data sets."
+            f"<b>{_overall(means, cells, tolerances)}</b> Total ({weight:g}/{round(1 - weight, 4):g}) and rank on each"
+            " data set, in the order of the samplesheet, methods without a correction. Data sets whose batch is"
+            " declared biological and incomplete embeddings have no rank; methods that lack a data set come last: their"
+            " mean is over other data sets."
         ),
         table="totals",
     )

@@ -60,7 +60,7 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
         batch=primary_pair(row)[0],
         role=f"declared {_ROLES.get(role, role)}" if role else "its role is not declared (batch_role)",
         scenario=scenario,
-        sentences=confounding_sentences(found),
+        sentences=confounding_sentences(found, primary_pair(row)[0]),
         table=table(_HEAD, rows[:_SHOWN]) if rows else "",
         more=table(_HEAD, rows[_SHOWN:]) if len(rows) > _SHOWN else "",
         rest=plural(len(rows) - _SHOWN, "more column"),
@@ -80,9 +80,13 @@ def design_sections(data: "ReportData", dataset: str) -> list[Section]:
     ]
 
 
-def confounding_sentences(found: list[dict[str, Any]]) -> list[str]:
-    """Return what can't be told apart from the batch, as sentences."""
-    said = []
+def confounding_sentences(found: list[dict[str, Any]], batch: str = "") -> list[str]:
+    """Return what can't be told apart from the batch, as sentences; a key that names the column ``batch`` itself has
+    a sentence of its own.
+    """
+    own = [e for e in found if e["column"] == batch and e["key"]]
+    found = [e for e in found if e not in own]
+    said = [f"The batch is the {e['key']} itself: what differs between {e['key']}s is removed with it." for e in own]
     names = {kind: [_name(e) for e in found if e["relation"] == kind and e["key"] != "label"] for kind in _RELATIONS}
     if names["one_to_one"]:
         said.append(

@@ -134,7 +134,13 @@ def balance_table(rows: "pd.DataFrame") -> str:
     }
     part = rows[rows["part"] == "balance"]
     body = [
-        [r.batch_key, r.label or "all labels", titles[r.quantity], number(r.value), number(r.threshold)]
+        [
+            r.batch_key,
+            r.label or "all labels",
+            titles[r.quantity],
+            number(r.value, 0 if r.quantity == "n_batches" else 2),
+            number(r.threshold),
+        ]
         for r in part.itertuples()
     ]
     return table(["Batch key", "Label", "Measure", "Value", "Limit"], body)

@@ -34,7 +34,7 @@ def messages_html(messages: list[dict[str, Any]], data: "ReportData") -> str:
         errors=[g for g in groups if g["severity"] == "error"],
         quiet=quiet,
         counts={w: sum(m["severity"] == s for m in messages) for s, w in WORDS.items()},
-        codes=", ".join(g["code"] for g in quiet),
+        codes=", ".join(dict.fromkeys(g["code"] for g in quiet)),
     )
 
 

@@ -150,7 +150,11 @@ def design_problems(data: "ReportData", dataset: str) -> list[str]:
     ]
     about = data.told(dataset, _DESIGN)
     errors = [m["text"] for m in about if m["severity"] == "error"]
-    return [*errors, *confounding_sentences(found), *(m["text"] for m in about if m["severity"] == "warning")]
+    return [
+        *errors,
+        *confounding_sentences(found, primary_pair(data.row(dataset))[0]),
+        *(m["text"] for m in about if m["severity"] == "warning"),
+    ]
 
 
 def where_it_fails(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[dict[str, Any]]:

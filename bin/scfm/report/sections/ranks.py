@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Cell, Column, Row, data_table
 from scfm.report.page.templates import render
-from scfm.report.tables.totals import weights_of
-from scfm.report.view.study import counted_metrics, ranks_without, study_table
+from scfm.report.view.study import counted_metrics, first_weight, ranks_without, study_table
 from scfm.text import ordinal, plural
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ MOVED = 3
 def rank_sections(data: "ReportData", dataset: str) -> list[Section]:
     """Return the ranks without each metric; nothing where there are no scores."""
     table, metrics = study_table(data, dataset), counted_metrics(data, dataset)
-    weights = weights_of(data.of("totals", dataset), data.params)
-    return [] if table.empty or not metrics or not weights else rank_section(table, metrics, weights[0])
+    return [] if table.empty or not metrics else rank_section(table, metrics, first_weight(data, dataset))
 
 
 def rank_section(table: "pd.DataFrame", metrics: list[dict], bio_weight: float) -> list[Section]:

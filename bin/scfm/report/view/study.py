@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scfm.report.tables.totals import default_total
+from scfm.report.tables.totals import default_total, weights_of
 from scfm.study.compare import study_probe
 
 if TYPE_CHECKING:
@@ -36,15 +36,20 @@ def counted_metrics(data: "ReportData", dataset: str) -> list[dict]:
     return sorted(chosen, key=lambda m: m["group"] != "bio")
 
 
+def first_weight(data: "ReportData", dataset: str) -> float:
+    """Return the weight of bio in the total that orders the report, 0 to 1."""
+    return next(iter(weights_of(data.of("totals", dataset), data.params)), BIO_WEIGHT)
+
+
 def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     """Return one row per method and correction, without controls, best total first.
 
     Returns
     -------
     Columns ``method, correction, family, title``, one per counted metric, ``bio``, ``batch``, ``total`` (equal halves)
-    and ``total_other`` (0.6 bio), ``rank_bio``, ``rank_batch`` and ``rank_total`` (on common cells, NaN where it is not
-    ranked); means over seeds, NaN where there is none; ``total_sd``, the standard deviation of ``rank_total`` over
-    seeds, NaN with one. Rows without any of them are left out.
+    and ``total_other`` (0.6 bio), ``rank_bio``, ``rank_batch`` and ``rank_total`` (the first total of the run on common
+    cells, NaN where it is not ranked); means over seeds, NaN where there is none; ``total_sd``, the standard deviation
+    of ``rank_total`` over seeds, NaN with one. Rows without any of them are left out.
     """
     import pandas as pd
 
@@ -55,15 +60,16 @@ def study_table(data: "ReportData", dataset: str) -> "pd.DataFrame":
     scores = data.of("scores", dataset)
     scores = scores[(scores["group"] == "all") & scores["metric"].isin(names)]
     values = scores.pivot_table(index=key, columns="metric", values="value", aggfunc="mean").reindex(columns=names)
-    seeds = default_total(data.of("totals", dataset))
-    seeds = seeds.assign(total_sd=BIO_WEIGHT * seeds["rank_bio"] + (1 - BIO_WEIGHT) * seeds["rank_batch"])
+    weight = first_weight(data, dataset)
+    seeds = default_total(data.of("totals", dataset), data.params)
+    seeds = seeds.assign(total_sd=weight * seeds["rank_bio"] + (1 - weight) * seeds["rank_batch"])
     means = seeds.groupby(key)[["bio", "batch", "rank_bio", "rank_batch"]].mean()
     means = means.join(seeds.groupby(key)["total_sd"].std())
     table = table.merge(values, how="left", on=key).merge(means, how="left", on=key)
     columns = [*names, "bio", "batch", "rank_bio", "rank_batch", "total_sd"]
     table[columns] = table[columns].apply(pd.to_numeric).astype(float)
     table["total"] = BIO_WEIGHT * table["bio"] + (1 - BIO_WEIGHT) * table["batch"]
-    table["rank_total"] = BIO_WEIGHT * table["rank_bio"] + (1 - BIO_WEIGHT) * table["rank_batch"]
+    table["rank_total"] = weight * table["rank_bio"] + (1 - weight) * table["rank_batch"]
     table["total_other"] = OTHER_WEIGHT * table["bio"] + (1 - OTHER_WEIGHT) * table["batch"]
     table["title"] = [data.title(dataset, m, v) for m, v in zip(table["method"], table["correction"], strict=True)]
     table = table[table[columns].notna().any(axis=1)]
