@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from helpers_report import read_report
 from scfm.registries.messages import message
+from scfm.report import page as report_page
 from scfm.report.sections import overview, query
 from scfm.report.sections.across import ranked_tables
 from scfm.report.sections.balanced import balanced_sections
@@ -31,6 +36,8 @@ from scfm.report.view.data import ReportData
 from scfm.report.view.diagnosed import n_diagnosed
 from scfm.report.view.labels import Grid
 from scfm.report.view.summary import summarise
+
+THEME = Path(report_page.__file__).parent / "theme"
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +294,28 @@ def test_totals_across_data_sets_are_those_of_the_overview(data: ReportData) -> 
     found = ranked_tables(data)["pbmc"].set_index("title")["rank_total"].dropna()
     assert len(found) > 3
     pd.testing.assert_series_equal(found, known.reindex(found.index))
+
+
+def test_the_verdict_says_where_its_totals_are_on_other_cells_than_the_overview(data: ReportData) -> None:
+    said = "on the 1,200 cells that all ranked embeddings have"
+    assert said in verdict(data, "pbmc", summarise(data, "pbmc"))[0]
+    same = data.with_tables(scores_common=data.scores_common.iloc[:0])
+    assert "all ranked embeddings have" not in verdict(same, "pbmc", summarise(same, "pbmc"))[0]
+
+
+def test_a_choice_of_data_set_leaves_the_tabs_as_they_are(tmp_path: Path) -> None:
+    """With two data sets the buttons of tabs were marked as not pressed, so no tab looked chosen."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    panels = "".join(f"<div class='scfm-panel' data-title='{t}'>{t}</div>" for t in ("one", "two"))
+    chapters = "".join(
+        f"<div class='scfm-dataset' data-dataset='{d}'><div class='scfm-tabs'>{panels}</div></div>" for d in "ab"
+    )
+    script = (THEME / "scfm.js").read_text()
+    page = tmp_path / "page.html"
+    page.write_text(f"<body><div class='scfm-chapter'>{chapters}</div><script>{script}</script></body>")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split("<script>")[0]
+    pressed = re.findall(r'aria-pressed="true"[^>]*>(\w+)<', dom)
+    assert sorted(pressed) == ["a", "one", "one"]

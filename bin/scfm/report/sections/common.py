@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scfm.report.page.html import number
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell
+from scfm.report.sections.verdict import common_cells
 from scfm.report.view.summary import summarise
 
 if TYPE_CHECKING:
@@ -19,12 +20,11 @@ def common_sections(data: "ReportData", dataset: str) -> list[Section]:
 
     Nothing of a data set whose embeddings all have the same cells: both are the same number there.
     """
-    common = data.of("scores_common", dataset)
-    if common.empty:
+    n_common = common_cells(data, dataset)
+    if not n_common:
         return []
     table = summarise(data, dataset)
     table = table[~table["is_control"] & table["total"].notna()]
-    n_common = int(common.loc[common["group"] == "all", "n_cells"].max())
     rows = [
         Row(
             r["title"],

@@ -44,8 +44,25 @@ def verdict(data: "ReportData", dataset: str, table: "pd.DataFrame") -> list[str
         ]
     if role_of(data, dataset) == BIOLOGICAL:
         return [_biological(), _by_bio(table, limits)]
-    points = [leaders(table, limits), front(table), baseline(table, limits), scale(table)]
+    points = [leaders(table, limits) + _common(data, dataset), front(table), baseline(table, limits), scale(table)]
     return [p for p in [*points, _left_out(table, limits)] if p]
+
+
+def _common(data: "ReportData", dataset: str) -> str:
+    """Return on which cells the ranked totals are where that is not all of them, as in the overview."""
+    n = common_cells(data, dataset)
+    if not n:
+        return ""
+    return (
+        f" <span class='scfm-muted'>These numbers are on the {n:,} cells that all ranked embeddings have, those of the"
+        " overview on the cells of each.</span>"
+    )
+
+
+def common_cells(data: "ReportData", dataset: str) -> int:
+    """Return how many cells all ranked embeddings have; 0 where embeddings do not differ in theirs."""
+    common = data.of("scores_common", dataset)
+    return 0 if common.empty else int(common.loc[common["group"] == "all", "n_cells"].max())
 
 
 def tied(values: "pd.Series", tolerance: float) -> "pd.Series":

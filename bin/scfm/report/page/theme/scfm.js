@@ -147,7 +147,7 @@
       const has = siblings.some((other) => other.dataset.dataset === name);
       panel.hidden = has ? panel.dataset.dataset !== name : panel !== siblings[0];
     });
-    all(".scfm-switch button").forEach((button) => {
+    all(".scfm-switch button[data-dataset]").forEach((button) => {
       button.setAttribute("aria-pressed", String(button.dataset.dataset === name));
     });
     refresh();
