@@ -26,8 +26,8 @@ workflow {
     }
     def options = withCommaLists(params)
     def samplesheet = requireSamplesheet(options)
-    log.info(parameterSummary(options, workflow))
     requireLinkable(options, samplesheet)
+    log.info(parameterSummary(options, workflow))
     // -preview and `nextflow inspect` leave the results of an earlier run alone
     def lock = workflow.preview ? null : openOutdir(options, samplesheet)
     SCFMBENCH(samplesheet, options)

@@ -54,14 +54,18 @@ workflow MAKE_EMBEDDINGS {
 
     // methods and controls, and configured instances of methods, whose own settings come last; one that continues the model of another (`starts_from`) reads its parameters too
     def continues = file("${projectDir}/assets/methods.tsv").splitCsv(header: true, sep: '\t', charset: 'UTF-8').collectEntries { row -> [row.name, row.starts_from] }
+    // settings by method or model: seeds, data sets and thousands of shards share the digest of their code
+    def by_code = new java.util.concurrent.ConcurrentHashMap()
     ch_method = ch_raw.method
         .map { _dataset, meta, prepared, obs, pca, _splits ->
-            def settings = stepSettings(
-                options,
-                'integrate_cells.py',
-                ['n_pcs', 'on_method_error', "${meta.base_method}_"] + (continues[meta.base_method] ? ["${continues[meta.base_method]}_"] : []),
-                ["scfm/integration/${meta.base_method}.py"],
-            )
+            def settings = by_code.computeIfAbsent(meta.base_method) { name ->
+                stepSettings(
+                    options,
+                    'integrate_cells.py',
+                    ['n_pcs', 'on_method_error', "${name}_"] + (continues[name] ? ["${continues[name]}_"] : []),
+                    ["scfm/integration/${name}.py"],
+                )
+            }
             // a model of a reference takes new batches (scfm.integration.scvi_files), unless the parameter says otherwise
             def queries = meta.for_queries && options.scvi_for_queries == null ? [scvi_for_queries: true] : [:]
             [meta, prepared, obs, pca, [], settings + queries + parseText(meta.settings)]
@@ -119,12 +123,14 @@ workflow MAKE_EMBEDDINGS {
         .combine(ch_dataset.map { dataset, prepared, _obs, _pca, _splits -> [dataset, prepared] }, by: 0)
         .combine(ch_model_settings)
         .map { dataset, meta, shard, prepared, model_settings ->
-            def settings = stepSettings(
-                options,
-                'embed_cells.py',
-                ['on_method_error', 'precision', 'min_gene_overlap', 'chunk_cells', 'batch_tokens'],
-                ["scfm/models/${meta.model}/*.py"],
-            )
+            def settings = by_code.computeIfAbsent(meta.model) { name ->
+                stepSettings(
+                    options,
+                    'embed_cells.py',
+                    ['on_method_error', 'precision', 'min_gene_overlap', 'chunk_cells', 'batch_tokens'],
+                    ["scfm/models/${name}/*.py"],
+                )
+            }
             def own = [model_settings: model_settings[dataset]?.get(meta.model) ?: [:]]
             [meta, prepared, shard, file("${options.weights_dir}/${meta.model}", glob: false), settings + own]
         }

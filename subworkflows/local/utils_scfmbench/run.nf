@@ -83,7 +83,7 @@ def requireLinkable(params, samplesheet) {
     def paths = [samplesheet] + named.findAll { text -> text }.collect { text -> findPath(samplesheet, text) }.findAll { path -> path }
     def odd = paths.findAll { path -> path.scheme == 'file' && isReplaced(path.toString()) }.collect { path -> "'${path}'" }.unique()
     if (odd) {
-        error("Nothing was computed: ${odd.size() == 1 ? 'the path' : 'the paths'} ${odd.join(', ')} can't be handed to a task, because a shell reads part of ${odd.size() == 1 ? 'it' : 'them'} as a variable or a pattern. Rename the files or folders, or make a link to each, without `$`, tabs and `{,}`, and without `*`, `?` and `[` where another file matches.")
+        error("Nothing was computed: ${odd.size() == 1 ? 'the path' : 'the paths'} ${odd.join(', ')} can't be handed to a task, because a shell reads part of ${odd.size() == 1 ? 'it' : 'them'} as a variable or a pattern. Rename the files or folders, or make a link to each, without `\$`, tabs and `{,}`, and without `*`, `?` and `[` where another file matches.")
     }
 }
 
