@@ -104,6 +104,17 @@ def test_dealing_the_cells_of_a_donor_into_samples_makes_no_replicates(tmp_path:
     assert rows.loc["pseudobulk", "reason"] == "few_replicates" and "ranking" in rows.index
 
 
+def test_a_donor_in_several_batches_is_one_unit_of_the_test_with_the_batch(tmp_path: Path) -> None:
+    """Six donors on two lanes each are six units: as twelve, ten genes were called that differ between donors only."""
+    data = planted_cells(n_donors=6, labels=("A",), n_cells=60, n_genes=300, n_changed=0, paired=False, seed=3)
+    lanes = [f"lane{i % 2}" for i in range(len(data.cells))]
+    data = Planted(data.cells.assign(batch=lanes), data.counts, data.genes, data.changed)
+    design = {**PAIRED, "design": "batch + condition", "reason_code": "estimable"}
+    (row,) = Compared(data, tmp_path, design).rows.to_dict("records")
+    assert (row["n_level"], row["n_reference"], row["n_permutations"]) == (3, 3, 9)
+    assert row["n_significant"] == 0
+
+
 def test_a_condition_without_donors_is_not_compared_and_takes_no_other_with_it(tmp_path: Path) -> None:
     """The donor of one condition is missing in one label: its cells are in no unit, and so in no ranking."""
     data = planted_cells(n_donors=2, labels=("A", "B"), n_cells=12, n_genes=40, n_changed=4, paired=False, batch="lane")

@@ -13,7 +13,7 @@ from scfm.expression.conservation import Consensus, _joined, conservation, withi
 from scfm.expression.contrast import make_contrast
 from scfm.expression.moderated import moderated_test, variance_prior
 from scfm.expression.null import permutation_null, permuted_conditions
-from scfm.expression.pseudobulk import Pseudobulk, log_cpm, size_factors, sum_counts, unit_table
+from scfm.expression.pseudobulk import Pseudobulk, blocks_of_replicates, log_cpm, size_factors, sum_counts, unit_table
 from scfm.expression.ranking import auroc, rank_genes
 from scfm.expression.scvi_de import SCVI, SCVI_ALL_BATCHES, decoded_batches
 
@@ -91,6 +91,20 @@ def test_lanes_of_one_donor_are_no_replicates() -> None:
     units = units_of("1122", "aabb", batches="xyxy")
     with pytest.raises(NotApplicable, match="1 replicate"):
         make_contrast(units, design="batch + condition", level="b", reference="a", min_cells=10, min_samples=2)
+
+
+def test_replicates_are_compared_with_those_of_the_same_batches() -> None:
+    """1 and 2 are in x, 3 is in x and y (three cells of it in z say nothing), 4 has few cells everywhere."""
+    rows = [("a", "1", "x", 50), ("b", "2", "x", 50), ("a", "3", "x", 50), ("a", "3", "y", 50), ("a", "3", "z", 3)]
+    rows += [("b", "4", "x", 6), ("b", "4", "y", 5)]
+    units = pd.DataFrame(rows, columns=["condition", "replicate", "batch", "n_cells"])
+    bulk = Pseudobulk(units, csr_matrix(np.arange(7)[:, None]), np.array(["g"]))
+    found = bulk.by_replicate(blocks_of_replicates(units, min_cells=10))
+    assert found.counts.toarray().ravel().tolist() == [0, 2 + 3 + 4, 1, 5 + 6]
+    assert found.units["batch"].tolist() == ["x", "x\x1fy", "x", "x\x1fy"]
+    assert found.units["n_cells"].tolist() == [50, 103, 50, 11]
+    alone = units.assign(batch=list("xyzxyzx"), replicate=list("1234567"))
+    assert blocks_of_replicates(alone, min_cells=10)["batch"].sort_values().tolist() == sorted("xyzxyzx")
 
 
 def test_a_design_without_residuals_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable
@@ -11,7 +12,7 @@ from scfm.expression.conservation import Consensus, conservation, within_batches
 from scfm.expression.contrast import BLOCKS, Contrast, make_contrast
 from scfm.expression.deseq import deseq_test
 from scfm.expression.null import permutation_null
-from scfm.expression.pseudobulk import Pseudobulk, expressed, log_cpm
+from scfm.expression.pseudobulk import Pseudobulk, blocks_of_replicates, expressed, log_cpm
 from scfm.expression.ranking import rank_genes
 from scfm.expression.rows import PSEUDOBULK, RANKING, Result, ordered, refused
 from scfm.expression.settings import MIN_COUNT, DeSettings, DesignChoice
@@ -57,6 +58,11 @@ class Study:
     def symbols(self) -> dict[str, str]:
         """``{gene: symbol}``."""
         return dict(zip(self.expression.genes, self.expression.symbols, strict=True))
+
+    @cached_property
+    def blocks(self) -> "pd.DataFrame":
+        """The batches of every replicate, from :func:`scfm.expression.pseudobulk.blocks_of_replicates`."""
+        return blocks_of_replicates(self.bulk.units, min_cells=self.settings.min_cells)
 
     def cells_of(self, label: str, condition: str) -> "np.ndarray":
         """Return which cells are of a label and condition, shape (n_cells,); a cell without a replicate is in no unit
@@ -136,8 +142,8 @@ def pseudobulk_result(study: Study, pair: Pair, counted: dict[str, Any]) -> Resu
     settings, design = study.settings, study.choice.design
     if design not in BLOCKS:
         raise NotApplicable(study.choice.reason, study.choice.reason_code)
-    columns = ["condition", "replicate", *([BLOCKS[design]] if BLOCKS[design] == "batch" else [])]
-    bulk = study.bulk.of_label(pair.label).joined(columns)
+    bulk = study.bulk.of_label(pair.label)
+    bulk = bulk.by_replicate(study.blocks) if BLOCKS[design] == "batch" else bulk.joined(["condition", "replicate"])
     units = bulk.units.assign(donor=bulk.units["replicate"])
     limits = {"min_cells": settings.min_cells, "min_samples": settings.min_samples}
     contrast = make_contrast(units, design=design, level=pair.level, reference=pair.reference, **limits)

@@ -42,6 +42,12 @@ class Pseudobulk:
         rows = (self.units["label"] == label).to_numpy()
         return Pseudobulk(self.units[rows].reset_index(drop=True), self.counts[rows], self.genes)
 
+    def by_replicate(self, blocks: "pd.DataFrame") -> "Pseudobulk":
+        """Return one unit per condition and replicate, whose ``batch`` is the block of :func:`blocks_of_replicates`."""
+        keys = ["condition", "replicate"]
+        units = self.units.drop(columns="batch").merge(blocks, how="left", on=keys)
+        return Pseudobulk(units, self.counts, self.genes).joined([*keys, "batch"])
+
     def joined(self, by: Sequence[str]) -> "Pseudobulk":
         """Return the units added up to those of other columns, ``n_cells`` too; the others are dropped."""
         import numpy as np
@@ -50,6 +56,31 @@ class Pseudobulk:
         codes = groups.ngroup().to_numpy()
         counts = sum_counts([(np.arange(len(codes)), self.counts)], codes, groups.ngroups, self.counts.shape[1])
         return Pseudobulk(groups["n_cells"].sum().reset_index(), counts, self.genes)
+
+
+def blocks_of_replicates(units: "pd.DataFrame", *, min_cells: int) -> "pd.DataFrame":
+    """Return the batches that every replicate was measured in, as the block that a test compares within.
+
+    Replicates of one batch are compared with others of it. One that was measured in several batches is one unit all the
+    same, and is compared with those that were measured in the same ones.
+
+    Parameters
+    ----------
+    units
+        ``condition``, ``replicate``, ``batch`` and ``n_cells``, of all labels: a rare label that a batch lacks by
+        chance makes no other design.
+    min_cells
+        A replicate is in a batch with so many cells; in all batches that it has cells of where none has so many.
+
+    Returns
+    -------
+    ``condition``, ``replicate`` and ``batch``, one row per condition and replicate.
+    """
+    keys = ["condition", "replicate"]
+    cells = units.groupby([*keys, "batch"], sort=True, observed=True)["n_cells"].sum().reset_index()
+    most = cells.groupby(keys, observed=True)["n_cells"].transform("max")
+    held = cells[(cells["n_cells"] >= min_cells) | (most < min_cells)]
+    return held.groupby(keys, observed=True)["batch"].agg("\x1f".join).reset_index()
 
 
 def unit_table(cells: "pd.DataFrame", by: Sequence[str]) -> "tuple[pd.DataFrame, np.ndarray]":
