@@ -17,7 +17,7 @@ from scfm.errors import NotApplicable
 from scfm.expression.pseudobulk import Pseudobulk
 from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.orthogonal.activities import activities, agreement_between_batches, edges_of_sets, label_profiles
-from scfm.orthogonal.clinical import associate, parts_of_labels, sample_parts
+from scfm.orthogonal.clinical import associate, exact_p, parts_of_labels, sample_parts
 from scfm.orthogonal.evidence import OrthogonalSettings, clinical_rows, modality_rows
 from scfm.orthogonal.run import clusters_of
 from scfm.registries.schemas import Schemas
@@ -94,12 +94,42 @@ def test_the_parts_of_a_label_and_the_fields_that_go_with_them() -> None:
     found = {r["feature"]: r for r in rows}
     assert found["stage"]["value"] == pytest.approx(1) and found["stage"]["agrees"]
     assert found["site"]["value"] == pytest.approx(0, abs=1e-9) and not found["site"]["agrees"]
-    assert found["age"]["p_value"] == pytest.approx(stats.kruskal(range(4), range(4, 8)).pvalue)
+    assert found["age"]["p_value"] == pytest.approx(stats.mannwhitneyu(range(4), range(4, 8), method="exact").pvalue)
     assert found["age"]["agrees"] and found["age"]["q_value"] == found["age"]["p_value"]
     assert found["cell"]["reason"] == "varies_in_sample"
     few = associate(pd.Series([0, 1], index=list("ab")), pd.Series([1.0, 2.0], index=list("ab")))
     assert few.p_value is None and few.n_samples == 2
     assert sample_parts(pd.Series([1, 1, 0]), pd.Series(list("ssr"))).to_dict() == {"r": 0, "s": 1}
+
+
+def test_batches_of_one_donor_are_one_observation_of_its_fields() -> None:
+    """Four donors in four batches each are no sixteen samples: p was 0.0005 for two donors against two."""
+    rows = [(f"b{b}", f"d{d}", f"d{d}+b{b}", d) for d in range(4) for b in range(4) for _ in range(20)]
+    cells = pd.DataFrame(rows, columns=["batch", "donor", "sample", "clinical:age"]).assign(label="T")
+    cells["clinical:age"] = cells["clinical:age"].map([30.0, 41, 60, 72].__getitem__)
+    cells["clinical:weeks"] = cells["batch"].map({"b0": 0.0, "b1": 0.0, "b2": 6.0, "b3": 6.0})
+    clusters = {"pca": cells["donor"].map({"d0": 0, "d1": 0, "d2": 1, "d3": 1})}
+    found = {r["feature"]: r for r in clinical_rows(cells, clusters, OrthogonalSettings())}
+    assert (found["age"]["n"], found["age"]["p_value"], found["age"].get("agrees")) == (4, None, None)
+    assert found["weeks"]["n"] == 8  # a donor before and after counts twice
+    alone = clinical_rows(cells.drop(columns="donor"), clusters, OrthogonalSettings())
+    assert {r["n"] for r in alone} == {16}
+    some = cells.assign(donor=cells["donor"].where(cells["donor"] != "d3"))
+    assert {r["n"] for r in clinical_rows(some, clusters, OrthogonalSettings()) if r["feature"] == "age"} == {7}
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 9), (7, 5)])
+def test_p_values_of_few_donors_are_exact(sizes: tuple[int, int]) -> None:
+    """Three donors against three can't be significant: one division in ten looks like that by chance."""
+    rng = np.random.default_rng(3)
+    first, second = rng.permutation(sum(sizes))[: sizes[0]], rng.permutation(100)[: sizes[1]] + 0.5
+    assert exact_p([first, second]) == pytest.approx(stats.mannwhitneyu(first, second, method="exact").pvalue)
+    field = pd.Series(range(6), index=list("abcdef"), dtype=float)
+    apart = associate(pd.Series([0, 0, 0, 1, 1, 1], index=field.index), field)
+    assert apart.p_value == pytest.approx(0.1) and stats.kruskal(range(3), range(3, 6)).pvalue < 0.05
+    three = associate(pd.Series([0, 0, 1, 1, 2, 2], index=field.index), field)
+    assert three.p_value == pytest.approx(6 / 90)  # the ways in which three pairs of neighbours are the groups
+    assert exact_p([np.arange(20.0), np.arange(20.0)]) is None
 
 
 def test_clusters_belong_to_their_cells_whatever_the_order_of_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scfm.errors import NotApplicable
 from scfm.expression.pseudobulk import Pseudobulk
 from scfm.inputs.keys import CARRIED
 from scfm.orthogonal.activities import activities, agreement_between_batches, label_profiles
-from scfm.orthogonal.clinical import MIN_SAMPLES, associate, parts_of_labels, sample_parts
+from scfm.orthogonal.clinical import MIN_SAMPLES, associate, parts_of_labels, sample_parts, subjects
 from scfm.orthogonal.modality import label_auroc
 from scfm.task.settings import given
 
@@ -115,7 +115,7 @@ def clinical_rows(
     Parameters
     ----------
     cells
-        Indexed by cell id: ``label``, ``sample`` and ``clinical:<key>``.
+        Indexed by cell id: ``label``, ``sample``, ``clinical:<key>``, and ``donor`` where donors are declared.
     clusters
         ``{embedding: cluster of every cell}``, indexed by cell id.
     settings
@@ -128,20 +128,20 @@ def clinical_rows(
         parts = parts_of_labels(found.to_numpy(), known["label"].to_numpy(dtype=object), min_cells=settings.min_cells)
         for label, its in parts.items():
             inside = known[(known["label"] == label) & found.isin(its)]
-            part = sample_parts(found.loc[inside.index], inside["sample"])
             about = {"label": label, "of_embedding": embedding}
-            rows += [_clinical_row(inside, part, column, about) for column in _carried(cells, "clinical")]
+            rows += [_clinical_row(inside, found, column, about) for column in _carried(cells, "clinical")]
     return _judged(rows, settings)
 
 
-def _clinical_row(cells: "pd.DataFrame", part: "pd.Series", column: str, about: dict[str, str]) -> dict[str, Any]:
-    """Return the row of one field: how it is related to the parts of a label that its samples are in."""
+def _clinical_row(cells: "pd.DataFrame", cluster: "pd.Series", column: str, about: dict[str, str]) -> dict[str, Any]:
+    """Return the row of one field: how it is related to the parts of a label that its subjects are in."""
     about = {**about, "feature": column.split(":", 1)[1]}
-    fields = cells[["sample", column]].dropna().drop_duplicates()
+    known = cells.dropna(subset=[column])
     try:
-        if fields["sample"].duplicated().any():
+        if known[["sample", column]].drop_duplicates()["sample"].duplicated().any():
             raise NotApplicable("The field differs between cells of one sample.", "varies_in_sample")
-        found = associate(part, fields.set_index("sample")[column])
+        subject = subjects(known, column)
+        found = associate(sample_parts(cluster.loc[known.index], subject), known[column].groupby(subject).first())
     except NotApplicable as error:
         return undefined("clinical", error, **about)
     shown = {"measure": found.measure, "value": found.value, "p_value": found.p_value, "n": found.n_samples}

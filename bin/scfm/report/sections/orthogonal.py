@@ -24,7 +24,8 @@ _COLUMNS = ("gmt", "network", "modality_keys", "clinical_keys")
 _DESCRIPTION = (
     "Evidence that no embedding was made from. Gene sets and regulators: Spearman correlation of activities between"
     " batches, and the most active ones of a label. Second modality: AUROC of a label against the others, by batch."
-    " Clinical fields: what goes with the parts of a label that an embedding keeps apart, counted in samples."
+    " Clinical fields: what goes with the parts of a label that an embedding keeps apart, counted in donors (samples"
+    " where none is declared)."
 )
 
 
