@@ -128,6 +128,21 @@ def test_a_condition_without_donors_is_not_compared_and_takes_no_other_with_it(t
     assert rows.loc[("B", "ranking"), "status"] == "ok" and "W-DE-05" in found.codes()
 
 
+def test_a_label_that_lacks_a_condition_has_a_row_with_its_reason(tmp_path: Path) -> None:
+    data = planted_cells(n_donors=2, labels=("A", "B", "C"), n_cells=12, n_genes=30, n_changed=3)
+    label, condition = data.cells["label"], data.cells["condition"]
+    kept = ~((label == "B") & (condition == "c0") | (label == "C") & (condition == "c1"))
+    data = Planted(data.cells[kept], data.counts[kept.to_numpy()], data.genes, data.changed)
+    rows = Compared(data, tmp_path, PAIRED).rows.set_index("label")
+    assert rows["analysis"].tolist() == ["pseudobulk"] * 3 and rows.loc["A", "status"] == "ok"
+    assert rows.loc["B":, "reason"].tolist() == ["no_cells"] * 2
+    assert "'c0'" in rows.loc["B", "explanation"] and rows.loc["B", "n_cells_reference"] == 0
+    assert "'c1'" in rows.loc["C", "explanation"] and rows.loc["C", "n_cells_reference"] == 24
+    apart = data.cells["label"].isin(["B", "C"])
+    alone = Planted(data.cells[apart], data.counts[apart.to_numpy()], data.genes, data.changed)
+    assert Compared(alone, tmp_path, PAIRED).status["reason_code"] == "no_common_label"
+
+
 def test_a_design_without_test_gives_a_ranking_and_a_data_set_without_condition_a_status(tmp_path: Path) -> None:
     data = planted_cells(n_donors=2, labels=("A",), n_cells=12, n_genes=30, n_changed=3)
     why = {"reason_code": "no_replicates", "reason": "Fewer than two conditions have two samples."}

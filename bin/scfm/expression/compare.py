@@ -83,15 +83,22 @@ class Pair:
 
 
 def pairs_of(study: Study) -> list[Pair]:
-    """Return every label with every level but the reference that occurs in it, in the order of their names."""
+    """Return every label with every level but the reference, in the order of their names, where the label has cells of
+    one of the two at least; none where no label has cells of both.
+    """
     reference = reference_of(study)
     known = study.cells.dropna(subset=["label", "condition"])
-    found = known.groupby("label", observed=True)["condition"].unique()
+    found = {
+        label: set(levels) for label, levels in known.groupby("label", observed=True)["condition"].unique().items()
+    }
+    others = sorted(set().union(*found.values()) - {reference})
+    if not any(reference in levels and len(levels) > 1 for levels in found.values()):
+        return []
     return [
         Pair(label, level, reference)
         for label, levels in sorted(found.items())
-        if reference in levels
-        for level in sorted(set(levels) - {reference})
+        for level in others
+        if levels & {level, reference}
     ]
 
 
@@ -125,6 +132,11 @@ def compare_pair(study: Study, pair: Pair) -> list[Result]:
         "relation": study.choice.relation,
         "design": study.choice.design if study.choice.design in BLOCKS else "",
     }
+    its = set(study.cells.loc[study.cells["label"] == pair.label, "condition"].dropna())
+    absent = [level for level in (pair.level, pair.reference) if level not in its]
+    if absent:
+        none = NotApplicable(f"No cell of this label is of the condition '{absent[0]}'.", "no_cells")
+        return [refused(*about, PSEUDOBULK, none, **counted)]
     try:
         return [pseudobulk_result(study, pair, counted)]
     except NotApplicable as error:
