@@ -17,7 +17,7 @@ from scfm.errors import NotApplicable
 from scfm.expression.pseudobulk import Pseudobulk
 from scfm.io.tables import read_json, write_embedding, write_json
 from scfm.orthogonal.activities import activities, agreement_between_batches, edges_of_sets, label_profiles
-from scfm.orthogonal.clinical import associate, exact_p, parts_of_labels, sample_parts
+from scfm.orthogonal.clinical import associate, parts_of_labels, sample_parts
 from scfm.orthogonal.evidence import OrthogonalSettings, clinical_rows, modality_rows
 from scfm.orthogonal.run import clusters_of
 from scfm.registries.schemas import Schemas
@@ -95,7 +95,7 @@ def test_the_parts_of_a_label_and_the_fields_that_go_with_them() -> None:
     assert found["stage"]["value"] == pytest.approx(1) and found["stage"]["agrees"]
     assert found["site"]["value"] == pytest.approx(0, abs=1e-9) and not found["site"]["agrees"]
     assert found["age"]["p_value"] == pytest.approx(stats.mannwhitneyu(range(4), range(4, 8), method="exact").pvalue)
-    assert found["age"]["agrees"] and found["age"]["q_value"] == found["age"]["p_value"]
+    assert found["age"]["agrees"] and found["age"]["q_value"] == pytest.approx(3 / 2 * found["age"]["p_value"])
     assert found["cell"]["reason"] == "varies_in_sample"
     few = associate(pd.Series([0, 1], index=list("ab")), pd.Series([1.0, 2.0], index=list("ab")))
     assert few.p_value is None and few.n_samples == 2
@@ -123,13 +123,33 @@ def test_p_values_of_few_donors_are_exact(sizes: tuple[int, int]) -> None:
     """Three donors against three can't be significant: one division in ten looks like that by chance."""
     rng = np.random.default_rng(3)
     first, second = rng.permutation(sum(sizes))[: sizes[0]], rng.permutation(100)[: sizes[1]] + 0.5
-    assert exact_p([first, second]) == pytest.approx(stats.mannwhitneyu(first, second, method="exact").pvalue)
+    field, part = pd.Series([*first, *second], dtype=float), pd.Series(np.repeat([0, 1], sizes))
+    assert associate(part, field).p_value == pytest.approx(stats.mannwhitneyu(first, second, method="exact").pvalue)
     field = pd.Series(range(6), index=list("abcdef"), dtype=float)
     apart = associate(pd.Series([0, 0, 0, 1, 1, 1], index=field.index), field)
     assert apart.p_value == pytest.approx(0.1) and stats.kruskal(range(3), range(3, 6)).pvalue < 0.05
     three = associate(pd.Series([0, 0, 1, 1, 2, 2], index=field.index), field)
     assert three.p_value == pytest.approx(6 / 90)  # the ways in which three pairs of neighbours are the groups
-    assert exact_p([np.arange(20.0), np.arange(20.0)]) is None
+    many = pd.Series(np.arange(40.0))
+    assert associate(pd.Series(np.repeat([0, 1], 20)), many).p_value == pytest.approx(
+        stats.kruskal(many[:20], many[20:]).pvalue
+    )
+
+
+def test_a_part_for_every_donor_goes_with_no_field_of_text() -> None:
+    """Theil's U is 1 of any field there, and the message said that the split may be biology of it."""
+    sex = np.array(list("fmfmfm"))
+    cells = pd.DataFrame({"label": "T", "sample": np.repeat(list("abcdef"), 20), "clinical:sex": np.repeat(sex, 20)})
+    (row,) = clinical_rows(cells, {"pca": pd.Series(np.repeat(range(6), 20))}, OrthogonalSettings())
+    assert (row["value"], row["p_value"], row["agrees"]) == (1, 1, False)
+
+
+def test_p_values_of_text_are_fishers_and_those_of_drawn_ways_are_near_them() -> None:
+    for table in ([[4, 1], [1, 4]], [[5, 0], [1, 6]], [[12, 4], [5, 11]]):
+        part = pd.Series(np.repeat([0, 0, 1, 1], np.ravel(table)))
+        field = pd.Series(np.repeat(["f", "m", "f", "m"], np.ravel(table)))
+        found = associate(part, field).p_value
+        assert found == pytest.approx(stats.fisher_exact(table).pvalue, abs=0.01 if np.sum(table) > 20 else 1e-9)
 
 
 def test_clusters_belong_to_their_cells_whatever_the_order_of_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scfm.errors import NotApplicable
 from scfm.expression.pseudobulk import Pseudobulk
 from scfm.inputs.keys import CARRIED
 from scfm.orthogonal.activities import activities, agreement_between_batches, label_profiles
-from scfm.orthogonal.clinical import MIN_SAMPLES, associate, parts_of_labels, sample_parts, subjects
+from scfm.orthogonal.clinical import associate, parts_of_labels, sample_parts, subjects
 from scfm.orthogonal.modality import label_auroc
 from scfm.task.settings import given
 
@@ -33,9 +33,9 @@ class OrthogonalSettings:
     agreement
         Spearman correlation between batches from which on they agree.
     association
-        Theil's U from which on a clinical field explains the parts of a label.
+        Theil's U from which on a clinical field of text explains the parts of a label.
     fdr
-        False discovery rate of the associations of numbers.
+        False discovery rate of the associations.
     min_cells
         Fewest cells of a label in a batch or cluster.
     resolution
@@ -149,15 +149,17 @@ def _clinical_row(cells: "pd.DataFrame", cluster: "pd.Series", column: str, abou
 
 
 def _judged(rows: list[dict[str, Any]], settings: OrthogonalSettings) -> list[dict[str, Any]]:
-    """Return the rows with q values over all tested fields, and whether a field explains the parts of the label."""
+    """Return the rows with q values over all tested fields, and whether a field explains the parts of the label.
+
+    Text does where Theil's U is large *and* larger than by chance: with a part for every donor it is 1 of any field.
+    """
     from scipy.stats import false_discovery_control
 
     tested = [r for r in rows if r.get("p_value") is not None]
     for row, q in zip(tested, false_discovery_control([r["p_value"] for r in tested]) if tested else [], strict=True):
-        row |= {"q_value": float(q), "threshold": settings.fdr, "agrees": bool(q < settings.fdr)}
-    for row in rows:
-        if row.get("measure") == "theils_u" and row["n"] >= MIN_SAMPLES:
-            row |= {"threshold": settings.association, "agrees": bool(row["value"] >= settings.association)}
+        is_text = row["measure"] == "theils_u"
+        row |= {"q_value": float(q), "threshold": settings.association if is_text else settings.fdr}
+        row["agrees"] = bool(q < settings.fdr) and (not is_text or bool(row["value"] >= settings.association))
     return rows
 
 
