@@ -246,6 +246,41 @@ def test_donors_are_exchanged_where_there_are_enough() -> None:
     }
 
 
+def test_a_donor_whose_conditions_are_each_in_one_batch_is_not_exchanged_with_itself() -> None:
+    """Donors and conditions in both batches, each donor in one condition of a batch: two batches apart had p = 1."""
+    counts, obs = simulate(0, n_cells=400, n_batches=2, n_types=1, batch_effect=0.4)
+    number = obs.groupby("batch").cumcount() % 2
+    is_first = (obs["batch"] == obs["batch"].min()).to_numpy()
+    crossover = obs.assign(
+        donor=np.where(number == 0, "d0", "d1"), condition=np.where((number == 0) == is_first, "a", "b")
+    )
+    (found,) = pairs_of(diagnosed(cells_of(counts, crossover))).to_dict("records")
+    assert (found["level"], found["within_condition"], found["significant"]) == ("cells", True, True)
+    assert found["auroc"] > 0.9 and found["null_mean"] == pytest.approx(0.5, abs=0.05)
+    # half of the cells in both: these are exchanged, and those of the other conditions are left out
+    partly = crossover.assign(condition=np.where(obs.groupby("batch").cumcount() < 100, "a", crossover["condition"]))
+    pair = next(iter(PairFinder(cells_of(counts, partly), 20).of_label(0)))
+    assert pair.level == "within_donors"
+    assert all(set(pair.split[pair.strata == stratum]) == {False, True} for stratum in np.unique(pair.strata))
+
+
+def test_causes_are_of_the_cells_that_are_compared() -> None:
+    """A donor of one batch only, who is not in the test, gave its sex as the cause of what differs in another donor."""
+    counts, obs = simulate(0, n_cells=360, n_batches=2, n_types=1)
+    y_genes, early = list(range(20, 25)), list(range(len(EARLY)))
+    obs = obs.assign(batch=np.repeat(["b1", "b2"], [80, 280]), donor=np.repeat(["d1", "d2"], [160, 200]))
+    obs = obs.drop(columns="condition")
+    plant(counts, ((obs["donor"] == "d1") & (obs["batch"] == "b2")).to_numpy(), early, mean=2.0, seed=1)
+    counts[:, y_genes] = 0
+    plant(counts, (obs["donor"] == "d1").to_numpy(), y_genes, mean=8.0, seed=2)
+    names = [*EARLY, *(f"Gene{i}" for i in range(counts.shape[1] - len(EARLY)))]
+    for place, gene in zip(y_genes, ("RPS4Y1", "DDX3Y", "UTY", "KDM5D", "EIF1AY"), strict=True):
+        names[place] = gene
+    (found,) = pairs_of(diagnosed(cells_of(counts, obs, genes=names))).to_dict("records")
+    assert (found["level"], found["n_b"], found["cause"]) == ("within_donors", 80, "early_response")
+    assert abs(found["sex"]) < 0.5 and "RPS4Y1" not in found["top_genes"]
+
+
 def test_batches_are_compared_inside_shared_conditions() -> None:
     counts, obs = simulate(0, n_cells=300, n_batches=2, n_types=1)
     number = obs.groupby("batch").cumcount() % 3

@@ -79,11 +79,12 @@ def moments(values: "np.ndarray | sp.csr_matrix", codes: "np.ndarray", n_groups:
     import numpy as np
     import scipy.sparse as sp
 
-    inside = np.flatnonzero(codes >= 0)
-    picks = sp.csr_matrix(
-        (np.ones(len(inside)), (codes[inside], inside)), shape=(n_groups, values.shape[0]), dtype=np.float64
-    )
-    n = np.bincount(codes[inside], minlength=n_groups)
+    inside = codes >= 0
+    if not inside.all():  # time then grows with the rows in groups alone
+        values, codes = values[inside], codes[inside]
+    rows = np.arange(len(codes))
+    picks = sp.csr_matrix((np.ones(len(rows)), (codes, rows)), shape=(n_groups, len(rows)), dtype=np.float64)
+    n = np.bincount(codes, minlength=n_groups)
     if sp.issparse(values):
         squares = values.multiply(values).tocsr()
         sums, squared = ((picks @ m).toarray() for m in (values.astype(np.float64), squares.astype(np.float64)))

@@ -30,6 +30,7 @@ class PairExplanations:
 
         cells = explainer.cells
         self.explainer, self.finder, self._made = explainer, finder, {}
+        self._of_label: tuple | None = None
         conditions = finder.conditions if finder.conditions is not None else np.zeros(len(cells.obs), dtype=int)
         self.n_conditions = int(conditions.max(initial=0)) + 1
         self.n_batches = len(cells.batches.names)
@@ -49,17 +50,44 @@ class PairExplanations:
         return self._made[key]
 
     def _explain(self, pair: BatchPair) -> Explanation:
-        shared = [
-            c
-            for c in range(self.n_conditions)
-            if min(self.genes.n[self.group(pair.label, b, c)] for b in (pair.first, pair.second)) > 0
-        ]
+        """Compare the cells that the test of a pair compares, in the same strata, whatever cells an embedding has."""
+        import numpy as np
+
+        whole = self.finder.on_all_cells(pair)
         others = (self.other_labels(pair.label, pair.first), self.other_labels(pair.label, pair.second))
-        if not shared:  # no condition in common: all cells of one batch against all of the other
+        if whole.level == "within_donors":
+            genes, scores, sides = self._by_donor(whole)
+            return self.explainer.explain(genes, scores, sides, others)
+        if whole.within_condition is False:  # no condition in common: all cells of one batch against all of the other
             genes, scores = self._whole_batches(pair)
             return self.explainer.explain(genes, scores, ([0], [1]), others)
-        sides = [[self.group(pair.label, b, c) for c in shared] for b in (pair.first, pair.second)]
-        return self.explainer.explain(self.genes, self.scores, (sides[0], sides[1]), others)
+        shared = np.unique(whole.conditions).tolist()
+        first, second = ([self.group(pair.label, b, c) for c in shared] for b in (pair.first, pair.second))
+        return self.explainer.explain(self.genes, self.scores, (first, second), others)
+
+    def _by_donor(self, pair: BatchPair) -> "tuple[Moments, Moments, tuple[list[int], list[int]]]":
+        """Return the moments of every condition and donor in the batches of the pair's label, and the groups of both
+        sides. Those of the last label are kept, for its pairs follow one another.
+        """
+        import numpy as np
+
+        key, donors = (pair.label, pair.within_condition is True), self.finder.donors
+        assert donors is not None  # the level says so
+        conditions = self.finder.conditions if key[1] else None
+        conditions = np.zeros(len(donors), dtype=int) if conditions is None else conditions
+        cells = self.explainer.cells
+        keys = np.c_[cells.batches.codes, conditions, donors]
+        if self._of_label is None or self._of_label[0] != key:
+            inside = np.flatnonzero(cells.labels.codes == pair.label)
+            found, place = np.unique(keys[inside], axis=0, return_inverse=True)
+            codes = np.full(len(keys), -1)
+            codes[inside] = place.ravel()
+            number = {tuple(row): i for i, row in enumerate(found.tolist())}
+            self._of_label = (key, number, *self.explainer.groups(codes, len(found)))
+        _, number, genes, scores = self._of_label
+        strata = np.unique(keys[pair.rows][:, 1:], axis=0).tolist()
+        first, second = ([number[b, *stratum] for stratum in strata] for b in (pair.first, pair.second))
+        return genes, scores, (first, second)
 
     def _whole_batches(self, pair: BatchPair) -> "tuple[Moments, Moments]":
         """Return the moments of all cells of both batches, whatever their conditions and the embedding."""

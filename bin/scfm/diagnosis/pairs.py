@@ -33,8 +33,8 @@ class BatchPair:
     units, strata
         What is exchanged inside what, see :func:`scfm.diagnosis.graph_test.permuted_splits`.
     level
-        ``donors``: donors are exchanged; ``within_donors``: cells inside donors that are in both batches; ``cells``:
-        cells, so that the result is about these donors only.
+        ``donors``: donors are exchanged; ``within_donors``: cells inside donors that are in both batches, in the same
+        condition where conditions are compared; ``cells``: cells, so that the result is about these donors only.
     within_condition
         Whether both batches are compared inside the conditions that they share; None without conditions.
     conditions
@@ -95,6 +95,14 @@ class PairFinder:
             if pair is not None:
                 yield pair
 
+    def on_all_cells(self, pair: BatchPair) -> BatchPair:
+        """Return a pair of some cells as it is on all cells; itself where those can't be compared."""
+        import numpy as np
+
+        batches = self.cells.batches.codes
+        inside = (self.cells.labels.codes == pair.label) & ((batches == pair.first) | (batches == pair.second))
+        return self._pair(pair.label, pair.first, pair.second, np.flatnonzero(inside)) or pair
+
     def _pair(self, label: int, first: int, second: int, rows: "np.ndarray") -> BatchPair | None:
         """Return a pair, restricted to shared conditions and donors; None where too few cells are left."""
         import numpy as np
@@ -129,10 +137,11 @@ class PairFinder:
             return everyone, np.arange(len(rows)), conditions, "cells"
         donors = self.donors[rows]
         shared = np.intersect1d(donors[split], donors[~split])
-        kept = np.isin(donors, shared)
+        # a donor whose conditions are each in one batch has nothing to exchange
+        strata = np.unique(np.c_[conditions, donors], axis=0, return_inverse=True)[1].ravel()
+        kept = np.isin(strata, np.intersect1d(strata[split], strata[~split]))
         if min(split[kept].sum(), (~split)[kept].sum()) >= self.min_cells:
-            strata = np.unique(np.c_[conditions[kept], donors[kept]], axis=0, return_inverse=True)[1].ravel()
-            return kept, np.arange(int(kept.sum())), strata, "within_donors"
+            return kept, np.arange(int(kept.sum())), strata[kept], "within_donors"
         single = len(set(zip(donors.tolist(), conditions.tolist(), strict=True))) == len(set(donors.tolist()))
         sides = [len(np.unique(donors[part])) for part in (split, ~split)]
         if not len(shared) and single and min(sides) >= MIN_DONORS:
