@@ -110,6 +110,16 @@ def test_levels_are_coded_as_deviations_and_numbers_are_centred():
     np.testing.assert_allclose(kept_design(columns), [[-2, 1, -1], [-1, -1, -1], [3, 1, 1]])
 
 
+def test_components_end_where_the_batches_have_taken_the_rank():
+    """Of 20 cells in 4 batches 16 dimensions are left; the others were rounding, 1e-15 of the first."""
+    rng = np.random.default_rng(0)
+    batch = deviations(np.arange(20) % 4)
+    matrix = sparse.csr_matrix(rng.random((20, 60)))
+    effects = np.linalg.pinv(np.hstack([np.ones((20, 1)), batch]))[1:] @ matrix
+    found = linear.components_of_rest(matrix, batch, effects, 50)
+    assert found.shape == (20, 16) and found.std(axis=0).min() > 0.01 * found.std(axis=0).max()
+
+
 def test_the_matrix_is_not_changed(crossed, tmp_path):
     matrix, _ = inputs_of(crossed, tmp_path).expression("X")
     before = sparse.csr_matrix(matrix, copy=True)

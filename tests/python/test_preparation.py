@@ -291,6 +291,19 @@ def test_batches_scanpy_refuses_are_left_out(monkeypatch):
     assert [(w["code"], w["values"]) for w in chosen.warnings] == [("W-HVG-01", {"flat": 30})]
 
 
+@pytest.mark.parametrize("n_varying", [0, 2])
+@pytest.mark.parametrize("flavor", ["cell_ranger", "seurat_v3"])
+def test_a_batch_in_which_few_genes_vary_is_left_out(flavor, n_varying):
+    """scanpy has no sentence for it: an index error of its bins, and the fit of seurat_v3 ended the process."""
+    counts = make_counts(90, 200)
+    counts[60:, n_varying:] = 0
+    batch = np.repeat(np.array(["a", "b", "empty"], dtype=object), 30)
+    genes = np.array([f"G{j:03d}" for j in range(200)], dtype=object)
+    chosen = select_genes(HeldCounts(sparse.csr_matrix(counts)), batch, genes, n_hvg=30, flavor=flavor)
+    assert chosen.mask.sum() == 30
+    assert [w["values"] for w in chosen.warnings if w["code"] == "W-HVG-01"] == [{"empty": 30}]
+
+
 @pytest.mark.parametrize("flavor", ["cell_ranger", "seurat_v3", "pearson_residuals"])
 def test_batches_all_too_small_are_ranked_together(flavor):
     counts = sparse.csr_matrix(make_counts(24, 200))
@@ -355,6 +368,11 @@ def test_pca_of_low_rank_data():
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def test_cells_that_are_all_alike_have_no_components_and_a_sentence():
+    with pytest.raises(ScfmError, match="same values of the 12 variable genes"):
+        principal_components(sparse.csr_matrix(np.ones((30, 12))), 5)
 
 
 def test_shuffled_rows_change_nothing():

@@ -72,7 +72,7 @@ def components_of_rest(
     design, effects
         Shapes (n_cells, n_columns) and (n_columns, n_genes): what is subtracted.
     n_pcs
-        Components wanted; fewer where there are fewer genes or cells.
+        Components wanted; fewer where there are fewer genes or cells, or the batches take their rank.
 
     Returns
     -------

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from scfm.preparation.counts import Counts
 
-#: components whose variance is below this share of the first one's are rounding noise
-MIN_RELATIVE_VARIANCE = 1e-10
 #: cells that are dense at once
 DENSE_CELLS = 2048
 #: genes of a covariance in memory (0.5 GB)
@@ -77,7 +75,6 @@ def principal_components(values: "sparse.csr_matrix", n_pcs: int) -> Components:
         return (transposed @ centred - mean * centred.sum()) / (n_cells - 1)
 
     variance, vectors = leading_eigenvectors(covariance, n_genes, max(1, min(n_pcs, n_cells - 1, n_genes - 1)))
-    variance, vectors = _above_rounding(variance, vectors)
     total = ((matrix.data @ matrix.data) - n_cells * (mean @ mean)) / (n_cells - 1)
     return Components(matrix @ vectors - mean @ vectors, vectors, mean, variance, variance / total)
 
@@ -121,7 +118,7 @@ def chunked_components(counts: "Counts", genes: "np.ndarray", n_pcs: int) -> Com
     products /= n_cells - 1
     total = float(np.trace(products))
     wanted = max(1, min(n_pcs, n_cells - 1, n_genes - 1))
-    variance, vectors = _above_rounding(*leading_eigenvectors(lambda vector: products @ vector, n_genes, wanted))
+    variance, vectors = leading_eigenvectors(lambda vector: products @ vector, n_genes, wanted)
     scores = np.concatenate([dense @ vectors - mean @ vectors for dense in _dense_parts(counts, genes)])
     return Components(scores, vectors, mean, variance, variance / total)
 
@@ -134,9 +131,3 @@ def _dense_parts(counts: "Counts", genes: "np.ndarray") -> "Iterator[np.ndarray]
         logged = log_cp10k(chunk)[:, genes]
         for start in range(0, logged.shape[0], DENSE_CELLS):
             yield logged[start : start + DENSE_CELLS].toarray().astype(np.float64)
-
-
-def _above_rounding(variance: "np.ndarray", vectors: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Return the components that are more than rounding noise."""
-    kept = variance > max(float(variance[0]), 0.0) * MIN_RELATIVE_VARIANCE
-    return variance[kept], vectors[:, kept]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: share of the genes in a local fit of seurat_v3: the first (scanpy's) is used unless the fit is singular there
 SPANS = (0.3, 0.4, 0.5, 0.7, 1.0)
+#: genes that must vary in a batch for a local fit of seurat_v3: with fewer its library ends the process
+_FITTED_GENES = 4
+#: errors with which scanpy's bins and fits refuse a batch
+_REFUSALS = (ValueError, IndexError)
 
 
 def _in_frame(matrix: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray"):
@@ -105,9 +109,16 @@ def rank_genes(
     Returns
     -------
     Frame indexed by gene, best first, with the column ``n_batches``.
+
+    Raises
+    ------
+    ValueError, IndexError
+        A batch has too little in it for scanpy's bins and fits.
     """
     import warnings
 
+    if flavor == "seurat_v3":
+        _require_varying(values, batch)
     with warnings.catch_warnings():
         said = "n_top_genes|Degrees of freedom|Mean of empty slice|invalid value|divide by zero|All-NaN"
         warnings.filterwarnings("ignore", message=rf"(?s).*({said}).*")
@@ -119,6 +130,18 @@ def rank_genes(
     order, ascending = ["first", "second", "third", "gene"], [False, False, False, True]
     table = table.assign(gene=table.index).sort_values(order, ascending=ascending, na_position="last")
     return table[["n_batches"]].fillna(0).astype(int)
+
+
+def _require_varying(counts: "sparse.csr_matrix", batch: "np.ndarray") -> None:
+    """Raise :class:`ValueError` where too few genes vary in a batch for a local fit."""
+    import numpy as np
+
+    for level in sorted(set(batch)):
+        part = counts[batch == level]
+        means = np.asarray(part.mean(axis=0)).ravel()
+        varying = int((np.asarray(part.multiply(part).mean(axis=0)).ravel() > means**2 * (1 + 1e-6)).sum())
+        if varying < _FITTED_GENES:
+            raise ValueError(f"{plural(varying, 'gene')} of {level} vary, a fit needs {_FITTED_GENES}")
 
 
 def _usable_batches(
@@ -140,15 +163,15 @@ def _usable_batches(
 
 def _attempt(
     values: "sparse.csr_matrix", batch: "np.ndarray", genes: "np.ndarray", *, n_top: int, flavor: str
-) -> "pd.DataFrame | ValueError":
+) -> "pd.DataFrame | ValueError | IndexError":
     """Return the ranking, with the span used in ``attrs``, or the error with which scanpy refuses the batches."""
-    error = ValueError("there are no cells")
+    error: ValueError | IndexError = ValueError("there are no cells")
     for span in (SPANS if flavor == "seurat_v3" else SPANS[:1]) if len(batch) else ():
         try:
             table = rank_genes(values, batch, genes, n_top=n_top, flavor=flavor, span=span)
             table.attrs["span"] = span
             return table
-        except ValueError as caught:  # its bins and local fits refuse batches with too little in them
+        except _REFUSALS as caught:  # its bins and local fits refuse batches with too little in them
             error = caught
     return error
 
@@ -164,20 +187,21 @@ def rank_usable(
     """
     import numpy as np
 
-    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError":
+    def attempt(rows: "np.ndarray") -> "pd.DataFrame | ValueError | IndexError":
         return _attempt(values if rows.all() else values[rows], batch[rows], genes, n_top=n_top, flavor=flavor)
 
     rows, left_out = _usable_batches(batch, min_cells, lambda _: True)
     table = attempt(rows)
-    if isinstance(table, ValueError) and rows.any():
-        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), ValueError))
+    if isinstance(table, _REFUSALS) and rows.any():
+        rows, left_out = _usable_batches(batch, min_cells, lambda one: not isinstance(attempt(one), _REFUSALS))
         table = attempt(rows)
-    if isinstance(table, ValueError):
+    if isinstance(table, _REFUSALS):
         left_out = {str(level): int((batch == level).sum()) for level in sorted(set(batch))}
         table = _attempt(values, np.full(len(batch), "all"), genes, n_top=n_top, flavor=flavor)
-    if isinstance(table, ValueError):
+    if isinstance(table, _REFUSALS):
         raise ScfmError(
-            f"--hvg_flavor {flavor} can't rank {plural(len(genes), 'gene')} of {plural(len(batch), 'cell')} ({table}). "
-            "Choose another flavor."
+            f"--hvg_flavor {flavor} can't rank {plural(len(genes), 'gene')} of {plural(len(batch), 'cell')}: too few"
+            f" genes differ between cells (scanpy: {str(table).split(': ')[0]}). Choose another flavor, or check the"
+            " counts."
         )
     return table, left_out
