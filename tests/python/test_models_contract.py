@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import re
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,7 +90,7 @@ def test_backed_file_equals_memory(cases, plain) -> None:
 
 
 @MODELS
-@pytest.mark.parametrize("layout", ["csc", "dense", "stored zeros"])
+@pytest.mark.parametrize("layout", ["csc", "dense", "stored zeros", "repeated entries"])
 def test_storage_of_the_matrix_does_not_matter(cases, layout, plain, tmp_path) -> None:
     adata = read_input(cases.fixture)
     counts = sparse.csr_matrix(adata.X)
@@ -101,6 +106,15 @@ def test_storage_of_the_matrix_does_not_matter(cases, layout, plain, tmp_path) -
         keep[counts.nnz :] = np.asarray(counts[rows[counts.nnz :], columns[counts.nnz :]]).ravel() == 0
         adata.X = sparse.csr_matrix((data[keep], (rows[keep], columns[keep])), counts.shape)
         assert (adata.X.data == 0).any()
+    elif layout == "repeated entries":  # a gene of a cell in two entries, which count with their sum
+        ones = (counts.data > 1).astype(np.float32)
+        indptr = np.r_[0, np.cumsum(2 * np.diff(counts.indptr))]
+        data = np.stack([counts.data - ones, ones], axis=1).ravel()
+        adata.X = sparse.csr_matrix((data, np.repeat(counts.indices, 2), indptr), counts.shape)
+        before = adata.X.copy()
+        assert_close(embed(cases.load(), adata), plain[cases.model], 1e-6)
+        np.testing.assert_array_equal(adata.X.data, before.data)
+        np.testing.assert_array_equal(adata.X.indices, before.indices)
     else:
         adata.X = counts.tocsc() if layout == "csc" else counts.toarray()
     adata.write_h5ad(tmp_path / "input.h5ad")
@@ -354,6 +368,55 @@ def test_extra_tensors_are_listed(cases, tmp_path) -> None:
     folder = copy_fixture(cases, tmp_path)
     edit_tensors(cases, folder, lambda tensors: tensors.update({"nobody.knows.me": torch.zeros(3)}))
     assert any("nobody.knows.me" in name for name in cases.load(folder).extras())
+
+
+@pytest.mark.parametrize("cases", [c for c in CASES if c.model != "uce"], ids=lambda c: c.model)
+def test_more_layers_than_the_configuration_says(cases, tmp_path) -> None:
+    """UCE has no configuration: its layers are counted."""
+    folder = copy_fixture(cases, tmp_path)
+    first = re.compile(r"((?:.*\.)?(?:encoder\.layers?|transformer_encoder(?:\.layers)?)\.)0\.")
+
+    def edit(tensors: dict) -> None:
+        copies = {first.sub(r"\g<1>7.", n): t.clone() for n, t in tensors.items() if first.match(n)}
+        assert copies
+        tensors.update(copies)
+
+    edit_tensors(cases, folder, edit)
+    with pytest.raises(ScfmError, match=r"holds 8 layers .* would be left out"):
+        cases.load(folder)
+
+
+@MODELS
+def test_odd_values_in_a_configuration_are_sentences(cases, tmp_path) -> None:
+    folder = copy_fixture(cases, tmp_path)
+    for path in sorted(set(folder.rglob("*.json")) - set(folder.glob("settings.json"))):
+        text = path.read_text()
+        content = json.loads(text)
+        odd = [5, None, [], {}]
+        keys = [key for key in content if not isinstance(content[key], (bool, str))]
+        for key in keys if len(keys) < 50 else keys[:1]:  # one of a vocabulary
+            odd += [content | {key: value} for value in (None, "x", 0, -1, [])]
+        for value in odd:
+            path.write_text(json.dumps(value))
+            with suppress(ScfmError):  # a key that is not read changes nothing; anything but a sentence fails
+                cases.load(folder)
+        path.write_text(text)
+    cases.load(folder)
+
+
+@pytest.mark.parametrize(("cases", "name"), [pytest.param(c, p, id=f"{c.model}-{p}") for c in CASES for p in c.pickles])
+def test_odd_values_in_a_dictionary_are_sentences(cases, name, tmp_path) -> None:
+    folder = copy_fixture(cases, tmp_path)
+    path = folder / name
+    content = pickle.loads(path.read_bytes())
+    odd = [5, None, [], {1: 2}, np.array(5), {("a",): 1}]
+    if isinstance(content, dict):
+        key = next(iter(content))
+        odd += [content | {key: value} for value in (None, "x", -1, 1.5, [], {}, float("nan"), np.zeros(3))]
+    for value in odd:
+        path.write_bytes(pickle.dumps(value))
+        with suppress(ScfmError):
+            cases.load(folder)
 
 
 @pytest.mark.parametrize("cases", [c for c in CASES if c.break_vocabulary], ids=lambda c: c.model)

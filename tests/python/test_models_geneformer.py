@@ -348,7 +348,7 @@ def test_the_last_layer_is_needed_only_where_it_is_read(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hidden_size": "32"}, "whole numbers of at least 1 for hidden_size; found '32'"),
+        ({"hidden_size": "32"}, r"whole numbers for hidden_size \(at least 1\); found '32'"),
         ({"num_hidden_layers": 0}, "num_hidden_layers"),
         ({"vocab_size": None}, "vocab_size"),
         ({"num_attention_heads": 5}, "not a multiple"),
@@ -358,6 +358,7 @@ def test_the_last_layer_is_needed_only_where_it_is_read(tmp_path) -> None:
         ({"layer_norm_eps": "x"}, "layer_norm_eps"),
         ({"vocab_size": 144}, "vocab_size 144"),
         ({"hidden_size": 64}, "shape"),
+        ({"num_hidden_layers": 2}, "holds 3 layers .* says 2: the last 1 would be left out"),
         ({"num_hidden_layers": 5}, r"encoder\.layer\.3.*missing"),
         ({"max_position_embeddings": 128}, "position_embeddings.*shape"),
     ],

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scfm.errors import ScfmError
-from scfm.io.structure import check_kind, check_positions, check_sparse
+from scfm.io.structure import check_kind, check_positions, check_sparse, summed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +138,7 @@ class Matrix:
         assert self.indptr is not None
         low, high = int(self.indptr[start]), int(self.indptr[stop])
         parts = (_wide(self.element["data"][low:high]), self._minor(low, high), self.indptr[start : stop + 1] - low)
-        return sparse.csr_matrix(parts, shape=(stop - start, self.shape[1]))
+        return summed(sparse.csr_matrix(parts, shape=(stop - start, self.shape[1])))
 
     def take(
         self, rows: "np.ndarray", columns: "np.ndarray | None" = None, n_columns: int | None = None

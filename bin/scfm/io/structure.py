@@ -10,6 +10,7 @@ from scfm.text import plural
 
 if TYPE_CHECKING:
     import numpy as np
+    from scipy import sparse
 
 _KINDS = {"c": "complex numbers", "V": "records of several values", "O": "text or objects", "S": "text", "U": "text"}
 
@@ -114,3 +115,15 @@ def damaged(name: str, storage: str, what: str) -> ScfmError:
         f"{name} is a damaged {storage.upper()} matrix: {what}. Its counts can't be assigned to cells and genes; write "
         "the file again from its source."
     )
+
+
+def summed(matrix: "sparse.csr_matrix") -> "sparse.csr_matrix":
+    """Return a matrix in which a gene has one entry per cell: several count with their sum, as in a dense matrix.
+
+    The given one is not changed: its arrays may be those of an AnnData in memory.
+    """
+    if matrix.has_canonical_format:
+        return matrix
+    matrix = matrix.copy()
+    matrix.sum_duplicates()
+    return matrix

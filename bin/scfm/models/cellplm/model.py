@@ -19,6 +19,7 @@ from scfm.models.cellplm.chunks import Noise, plan_chunks
 from scfm.models.cellplm.network import CellPLMNetwork
 from scfm.models.cellplm.settings import CellPLMSettings
 from scfm.models.core import genes, tokens
+from scfm.models.core.config import check_depth, whole_numbers
 from scfm.models.core.pickles import require_file
 from scfm.models.core.runner import Part, to_batch
 from scfm.text import listing, plural
@@ -67,6 +68,7 @@ class CellPLM(CellPLMNetwork):
             select=lambda content: content["model_state_dict"],
             rename=lambda name: name.removeprefix("module."),
         )
+        check_depth(checkpoint, "encoder.layers.", self.n_layers, self.config_path)
         self._read_network(checkpoint)
 
     def _prefix(self) -> Path:
@@ -75,6 +77,11 @@ class CellPLM(CellPLMNetwork):
         for ending in _ENDINGS:
             named = named.removesuffix(ending)
         if named:
+            if not Path(named).name:
+                raise ScfmError(
+                    f"cellplm: setting checkpoint={self.settings.checkpoint} names no file; expected the common"
+                    f" beginning of <checkpoint>{_ENDINGS[0]} and <checkpoint>{_ENDINGS[1]}."
+                )
             places = [self.weights / named, self.weights / "ckpt" / named]
             return next((p for p in places if p.with_name(p.name + ".best.ckpt").is_file()), places[0])
         found = sorted(p for folder in (self.weights, self.weights / "ckpt") for p in folder.glob("*.best.ckpt"))
@@ -90,18 +97,14 @@ class CellPLM(CellPLMNetwork):
     def _read_config(self, path: Path) -> None:
         """Take the architecture from the configuration and refuse what this code does not compute."""
         config = read_json(require_file(path))
-        try:
-            self.width, self.n_layers, self.n_dims = (
-                int(config[k]) for k in ("enc_hid", "enc_layers", "post_latent_dim")
-            )
-            self.heads = int(config.get("enc_head", 8))
-            gene_list, self.norm_kind, self.latent = config["gene_list"], config["norm"], config["latent_mod"]
-            encoder, self.n_clusters = config["enc_mod"], int(config.get("num_clusters", 0))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ScfmError(
-                f"{path}: needs enc_mod, enc_hid, enc_layers, post_latent_dim, norm, latent_mod and gene_list"
-                f" ({type(error).__name__}: {error})."
-            ) from error
+        sizes = dict.fromkeys(("enc_hid", "enc_layers", "post_latent_dim", "enc_head"), 1) | {"num_clusters": 0}
+        self.width, self.n_layers, self.n_dims, self.heads, self.n_clusters = whole_numbers(
+            config, sizes, path, usual={"enc_head": 8, "num_clusters": 0}
+        )
+        self.config_path, gene_list = path, config.get("gene_list")
+        encoder, self.norm_kind, self.latent = (config.get(key) for key in ("enc_mod", "norm", "latent_mod"))
+        if not isinstance(gene_list, list) or not gene_list:
+            raise ScfmError(f"{path}: needs gene_list, the Ensembl ids of the vocabulary in order, as a list.")
         allowed = {
             "enc_mod": (encoder, ["flowformer"]),
             "norm": (self.norm_kind, ["groupnorm", "layernorm"]),

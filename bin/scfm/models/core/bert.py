@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from scfm.errors import ScfmError
 from scfm.io.tables import read_json
+from scfm.models.core.config import check_depth, whole_numbers
 from scfm.models.core.pickles import require_file
 from scfm.text import did_you_mean, listing
 
@@ -55,15 +56,7 @@ def read_bert_config(path: Path | str) -> BertConfig:
     """Read ``config.json``; an architecture that this code does not compute is an error."""
     path = require_file(path)
     content = read_json(path)
-    if not isinstance(content, dict):
-        raise ScfmError(f"{path}: expected an object with the architecture, found a {type(content).__name__}.")
-    bad = [key for key in _SIZES if type(content.get(key)) is not int or content[key] < 1]
-    if bad:
-        raise ScfmError(
-            f"{path}: needs whole numbers of at least 1 for {', '.join(bad)}; found"
-            f" {', '.join(repr(content.get(key)) for key in bad)}."
-        )
-    width, n_layers, heads, inner, n_positions, vocab_size = (content[key] for key in _SIZES)
+    width, n_layers, heads, inner, n_positions, vocab_size = whole_numbers(content, dict.fromkeys(_SIZES, 1), path)
     if width % heads:
         raise ScfmError(f"{path}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
     for key, known in (
@@ -266,6 +259,7 @@ def read_encoder(
     """Read the first ``depth`` layers (None = all); what lies above them is not read from the file."""
     from scfm.models.core.blocks import BERT_NAMES, read_layer
 
+    check_depth(checkpoint, prefix, config.n_layers, config.path)
     layers = (
         read_layer(
             checkpoint,

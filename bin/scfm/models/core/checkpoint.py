@@ -131,7 +131,6 @@ def _check_numbers(path: Path, name: str, tensor: "torch.Tensor") -> None:
     if tensor.is_complex() or tensor.is_quantized or (tensor.element_size() < 2):  # bytes of half
         raise ScfmError(
             f"{path}: the tensor '{name}' holds {kind} values; weights are floating-point numbers of 16 bits or more."
-            f" It"
             " It may be a quantised copy of the model: get the official file."
         )
 

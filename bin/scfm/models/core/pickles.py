@@ -102,10 +102,8 @@ def load_dict(path: Path | str) -> dict:
     """Load a pickled dictionary (see :func:`load_pickle`); anything but a non-empty dict is an error."""
     content = load_pickle(path)
     if not isinstance(content, dict) or not content:
-        raise ScfmError(
-            f"{path}: holds a {type(content).__name__} of size {len(content) if hasattr(content, '__len__') else 1},"
-            " expected a non-empty dictionary."
-        )
+        what = "an empty dictionary" if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise ScfmError(f"{path}: holds {what}, expected a non-empty dictionary.")
     return content
 
 

@@ -110,9 +110,9 @@ class Counts:
         repeated = obs.index[obs.index.duplicated()]
         if len(repeated):
             raise ScfmError(
-                f"{self.name}: {plural(len(repeated), 'cell id')} occur more than once (such as '{repeated[0]}'). Rows"
-                f" are"
-                " kept by cell id; make the ids unique (obs_names_make_unique) and try again."
+                f"{self.name}: cell ids occur more than once: {plural(len(repeated), 'repeated row')} (such as"
+                f" '{repeated[0]}'). Rows are kept by cell id; make the ids unique (obs_names_make_unique) and try"
+                " again."
             )
         self._scan: Scan | None = None
 
@@ -135,7 +135,7 @@ class Counts:
         if keep.sum() != len(wanted):
             missing = sorted(wanted.difference(self.cell_ids[keep]))
             raise ScfmError(
-                f"{self.name}: {plural(len(missing), 'asked cell id')} are not in it (such as '{missing[0]}')."
+                f"{self.name}: lacks {plural(len(missing), 'cell')} of the ids asked for (such as '{missing[0]}')."
             )
         part = object.__new__(Counts)
         part.__dict__.update(self.__dict__)

@@ -136,6 +136,7 @@ def _gene_list(path: Path, absent: list[str]) -> set | None:
         absent.append(f"{path.name} (without it every gene of the token dictionary is used)")
         return None
     content = load_pickle(path)
+    content = np.ravel(content) if isinstance(content, np.ndarray) else content  # one of no axis has no length
     if not isinstance(content, (dict, list, tuple, set, frozenset, np.ndarray)) or not len(content):
         raise ScfmError(f"{path}: holds a {type(content).__name__}, expected a collection of Ensembl ids.")
     genes = {str(gene) for gene in content}
@@ -155,7 +156,7 @@ def _symbols(tops: tuple[Path, ...], usable: Mapping[str, int], species: Species
         table = {
             symbol: usable[gene]
             for symbol, gene in load_dict(path).items()
-            if isinstance(symbol, str) and gene in usable
+            if isinstance(symbol, str) and isinstance(gene, str) and gene in usable
         }
     elif names.exists():
         absent.append(f"{path.name} (symbols are looked up in {names.name})")

@@ -19,6 +19,7 @@ from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.bert import read_bert_config, read_embeddings, read_encoder, weights_file
 from scfm.models.core.checkpoint import ANY
+from scfm.models.core.config import whole_numbers
 from scfm.models.genecompass.files import (
     HOMOLOGUES,
     KNOWLEDGE,
@@ -76,7 +77,8 @@ class GeneCompass(EmbeddingModel):
             self.ignored_tensors = (*type(self).ignored_tensors, f"{PREFIX}homologous_index")
         checkpoint = self.open(weights_file(self.folder, "pytorch_model.bin"))
         self.rebuilt = [kind for kind in self.knowledge if f"{PREFIX}{kind}_knowledge" not in checkpoint]
-        constants = [("token_type_embeddings", int(content.get("type_vocab_size", 2)))]
+        kinds = whole_numbers(content, {"type_vocab_size": 1}, config.path, usual={"type_vocab_size": 2})
+        constants = [("token_type_embeddings", kinds[0])]
         embeddings = read_embeddings(checkpoint, config, self.place, constants=constants)
         self.finish = embeddings.finish
         self._read_gene_embedding(checkpoint, config, embeddings.words.cpu())

@@ -86,7 +86,8 @@ class Geneformer(EmbeddingModel):
         self.inverse_medians = ranks.read_inverse_medians(files.medians, table)
         # ids that are known under another name; a name whose current id is no token is lost, as officially
         current = load_dict(files.mapping) if files.mapping else {gene: gene for gene in table}
-        self.table = {name: table[gene] for name, gene in current.items() if isinstance(name, str) and gene in table}
+        texts = {name: gene for name, gene in current.items() if isinstance(name, str) and isinstance(gene, str)}
+        self.table = {name: table[gene] for name, gene in texts.items() if gene in table}
         self._settle(config.n_positions)
         depth = config.n_layers + self.settings.layer
         self.ignored_tensors = (

@@ -20,6 +20,7 @@ from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.bert import weights_file
 from scfm.models.core.checkpoint import ANY, Checkpoint
+from scfm.models.core.config import check_depth
 from scfm.models.core.pickles import require_file
 from scfm.models.core.tensors import read_tensors
 from scfm.models.nicheformer import parts
@@ -160,6 +161,7 @@ class Nicheformer(EmbeddingModel):
         if self.flags["learnable_pe"]:
             positions = checkpoint.take("positional_embedding.weight", self.length, width, init=1.0)
         self.embedding, self.positions = (self.place(t, is_norm=True) for t in (embedding, torch.as_tensor(positions)))
+        check_depth(checkpoint, "encoder.layers.", self.sizes["nlayers"], "nlayers of the configuration")
         inner = checkpoint.shape("encoder.layers.0.linear1.weight")[0]
         self.layers = [
             read_layer(

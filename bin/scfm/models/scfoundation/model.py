@@ -19,6 +19,7 @@ from scfm.models.core import genes, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
 from scfm.models.core.checkpoint import ANY
+from scfm.models.core.config import check_depth
 from scfm.models.core.pickles import require_file
 from scfm.models.scfoundation.files import find, flat_config, read_gene_list
 from scfm.models.scfoundation.settings import ScFoundationSettings
@@ -127,6 +128,7 @@ class ScFoundation(EmbeddingModel):
         self.positions = self.place(
             take("pos_emb.weight", self.seq_len + 1, width, init=1.0)[: self.seq_len], is_norm=True
         )
+        check_depth(checkpoint, "encoder.transformer_encoder.", self.depth, f"{path}, encoder.depth of the entry,")
         self.layers = [
             read_layer(
                 checkpoint,

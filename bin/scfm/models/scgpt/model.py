@@ -20,6 +20,7 @@ from scfm.keyed import bits_at, cell_keys, states_of
 from scfm.models.core import genes, tokens
 from scfm.models.core.base import EmbeddingModel
 from scfm.models.core.batch import Batch
+from scfm.models.core.config import check_depth, finite_number, whole_numbers
 from scfm.models.core.pickles import require_file
 from scfm.models.core.settings import ModelSettings
 from scfm.models.scgpt.bins import N_BINS, bin_limits, digits
@@ -82,9 +83,10 @@ class ScGPT(EmbeddingModel):
         self._read_args(args)
         checkpoint = self.open(self.weights / "best_model.pt", rename=_plain_name)
         self.n_dims = self.width
-        self._build_tables(checkpoint, float(args.get("pad_value", -2)))
+        self._build_tables(checkpoint, finite_number(args, "pad_value", self.weights / "args.json", usual=-2.0))
         from scfm.models.core.blocks import TORCH_NAMES, read_layer
 
+        check_depth(checkpoint, "transformer_encoder.layers.", self.n_layers, self.weights / "args.json")
         self.layers = [
             read_layer(
                 checkpoint,
@@ -101,14 +103,9 @@ class ScGPT(EmbeddingModel):
     def _read_args(self, args: dict) -> None:
         """Take the architecture from ``args.json`` and refuse what this code does not compute."""
         path = self.weights / "args.json"
-        try:
-            self.width, self.heads, self.inner, self.n_layers = (
-                int(args[k]) for k in ("embsize", "nheads", "d_hid", "nlayers")
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ScfmError(
-                f"{path}: needs whole numbers embsize, nheads, d_hid and nlayers ({type(error).__name__}: {error})."
-            ) from error
+        self.width, self.heads, self.inner, self.n_layers, n_bins = whole_numbers(
+            args, dict.fromkeys(("embsize", "nheads", "d_hid", "nlayers", "n_bins"), 1), path, usual={"n_bins": N_BINS}
+        )
         if self.width % self.heads:
             raise ScfmError(f"{path}: embsize {self.width} is not a multiple of nheads {self.heads}.")
         if args.get("input_emb_style", "continuous") != "continuous":
@@ -116,9 +113,9 @@ class ScGPT(EmbeddingModel):
                 f"{path}: input_emb_style is '{args['input_emb_style']}'; only 'continuous' is supported, which the"
                 " released models use."
             )
-        if int(args.get("n_bins", N_BINS)) != N_BINS:
-            self.warn("W-MOD-11", path=path, n_bins=args["n_bins"], used=N_BINS - 1)
-        pad = args.get("pad_token", "<pad>")
+        if n_bins != N_BINS:
+            self.warn("W-MOD-11", path=path, n_bins=n_bins, used=N_BINS - 1)
+        pad = str(args.get("pad_token", "<pad>"))
         for token in ("<cls>", pad):
             if token not in self.vocabulary:
                 raise ScfmError(
@@ -226,10 +223,11 @@ class ScGPT(EmbeddingModel):
 def read_vocabulary(path: Path) -> dict[str, int]:
     """Read ``vocab.json``: token -> id, the ids being 0, 1, 2 ... without gaps."""
     content = read_json(require_file(path))
-    if not isinstance(content, dict) or sorted(content.values(), key=str) != sorted(range(len(content)), key=str):
+    ids = list(content.values()) if isinstance(content, dict) else []
+    if not ids or not all(type(i) is int for i in ids) or sorted(ids) != list(range(len(ids))):
         raise ScfmError(
-            f"{path}: expected one flat object token -> id whose ids are 0 to {max(0, len(content) - 1)}, each once."
-            " The file is not a scGPT vocabulary."
+            f"{path}: expected one flat object token -> id whose ids are 0, 1, 2 ... without gaps, each once. The file"
+            " is not a scGPT vocabulary."
         )
     return content
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +46,18 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     case only count once, which shifts the ones behind them.
     """
     path = find_file(top, "species_offsets.pkl")
-    first = load_dict(path)
+    first = {str(key): value for key, value in load_dict(path).items()}
     if species not in first:
         raise ScfmError(
             f"uce: species '{species}' is not in {path}.{did_you_mean(species, first)} Its species are"
             f" {listing(first, limit=20)}."
         )
+    try:
+        offset = operator.index(first[species])
+    except TypeError as error:
+        raise ScfmError(
+            f"{path}: the first token of species '{species}' is {first[species]!r}; expected a whole number."
+        ) from error
     protein = _protein_file(top, species)
     vectors = read_tensors(protein)
     if not isinstance(vectors, dict) or not vectors:
@@ -58,7 +65,7 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
             f"{protein}: expected a dictionary gene symbol -> protein vector, found {type(vectors).__name__}."
         )
     symbols = dict.fromkeys(str(key).upper() for key in vectors)
-    return {symbol: int(first[species]) + place for place, symbol in enumerate(symbols)}
+    return {symbol: offset + place for place, symbol in enumerate(symbols)}
 
 
 def _protein_file(top: Path, species: str) -> Path:
@@ -140,6 +147,8 @@ def read_positions(top: Path, species: str) -> Positions:
     errors = dict.fromkeys(own.loc[bad, "gene_symbol"], "has no chromosome or no whole number as start")
     errors |= dict.fromkeys(own.loc[own["gene_symbol"].duplicated(), "gene_symbol"], "is listed more than once")
     good = own.drop(index=bad)
+    if good.empty:
+        raise ScfmError(f"{path}: no gene of species '{species}' has a chromosome and a whole number as start.")
     codes = good["label"].map({name: code for code, name in enumerate(names)})
     starts = start.drop(index=bad).astype(np.int64)
     place = dict(zip(good["gene_symbol"], zip(codes.tolist(), starts.tolist(), strict=True), strict=True))

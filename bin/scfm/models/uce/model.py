@@ -23,6 +23,7 @@ from scfm.models.uce.genes import find_file, read_gene_tokens, read_positions
 from scfm.models.uce.network import UCENetwork
 from scfm.models.uce.sentences import CLS, END, PAD, Genome, LegacyStream, joined, keyed_sentences, pad_batches, weigh
 from scfm.models.uce.settings import UCESettings
+from scfm.text import plural
 
 if TYPE_CHECKING:
     from scfm.models.core.checkpoint import Checkpoint
@@ -51,6 +52,8 @@ class UCE(UCENetwork):
         for key in ("sample_size", "pad_length", "batch_size", "heads"):
             if getattr(s, key) < 1:
                 raise ScfmError(f"uce: setting {key}={getattr(s, key)} must be at least 1.")
+        if not 0 <= s.numpy_seed < 2**32:
+            raise ScfmError(f"uce: setting numpy_seed={s.numpy_seed} must be from 0 to 4,294,967,295.")
         if s.sample_size + 3 > s.pad_length:
             raise ScfmError(
                 f"uce: setting pad_length={s.pad_length} cannot hold a sentence of sample_size={s.sample_size} genes"
@@ -99,8 +102,21 @@ class UCE(UCENetwork):
                 self.checkpoints.remove(other)
                 if s.token_table:
                     self.warn("I-MOD-03", file=path.name, rows=rows)
-        highest = max(self.gene_tokens.values())
-        top = s.chrom_token_offset + max(code for code, _ in self.positions.place.values())
+        lowest, highest = min(self.gene_tokens.values()), max(self.gene_tokens.values())
+        codes = {code for code, _ in self.positions.place.values()}
+        first, top = (s.chrom_token_offset + code for code in (min(codes), max(codes)))
+        shared = sum(first <= token <= top for token in self.gene_tokens.values())
+        if min(lowest, s.chrom_token_offset) <= CLS or shared:
+            what = (
+                f"{plural(shared, 'gene')} of {s.species} would have the tokens {first:,} to {top:,} of its chromosomes"
+                if shared
+                else f"tokens 0 to {CLS} are the special ones, and the genes of {s.species} begin at {lowest:,}, the"
+                f" chromosomes at {s.chrom_token_offset:,}"
+            )
+            raise ScfmError(
+                f"{find_file(self.weights, 'species_offsets.pkl')}: {what}. Do this file and"
+                f" chrom_token_offset={s.chrom_token_offset} belong to the same token table?"
+            )
         if highest >= self.table_rows or top >= self.table_rows:
             what = (
                 f"the genes of {s.species} reach token {highest}"
