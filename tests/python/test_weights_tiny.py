@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scipy import sparse
 
 from models_contract import DATA
 from scfm.errors import ScfmError
+from scfm.io.checksums import sha256_of
 from scfm.models import available_models, load_model
 from scfm.models.core.runner import RunOptions
 from scfm.models.core.tensors import read_tensors
@@ -178,6 +180,33 @@ def test_weights_that_changed_since_they_were_recorded_are_reported(adata, tmp_p
     other = make_tiny("scgpt", gene_table(SYMBOLS), tmp_path / "other", seed=9)
     (other / "best_model.pt").replace(folder / "best_model.pt")
     assert codes() == ["W-MOD-14"]
+
+
+@pytest.mark.parametrize("model", available_models())
+def test_every_file_that_a_model_reads_is_recorded_and_compared(model, adata, tmp_path) -> None:
+    from scfm.weights.check import RECORD, names_in, write_record
+
+    folder = make_tiny(model, gene_table(SYMBOLS), tmp_path / model)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    names = set(names_in(folder)) - {"RANDOM_WEIGHTS.txt"}
+    write_record(folder, dict.fromkeys(names, "0" * 64))
+    sidecar = embed_file(
+        model,
+        folder,
+        tmp_path / "a.h5ad",
+        tmp_path / "a.parquet",
+        settings=SETTINGS.get(model, {}),
+        options=RunOptions(),
+        device="cpu",
+    )
+    read = sidecar["weights_sha256"] | sidecar["dictionaries_sha256"]
+    assert {name: sha256_of(folder / name) for name in read} == read
+    # of the other species, of genes without a checkpoint's table, and names that are not needed where there are ids
+    not_read = sorted(names - set(read))
+    assert all(re.search(r"prior_knowledge/|mouse_|gene_name_id", name) for name in not_read), not_read
+    assert not set(sidecar["weights_sha256"]) & set(sidecar["dictionaries_sha256"])
+    (warning,) = [w for w in sidecar["warnings"] if w["code"] == "W-MOD-14"]
+    assert set(warning["values"]["files"]) == set(read) and RECORD in warning["text"]
 
 
 def test_other_files_are_never_replaced(tmp_path) -> None:

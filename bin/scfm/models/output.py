@@ -105,11 +105,10 @@ def _sidecar(
     model: "EmbeddingModel", report: Report, *, dataset: str, method: str, details: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the sidecar of a model's run: what made the embedding, from which weights, and how it went."""
-    files = [] if model.random_init else sorted({c.path for c in model.checkpoints})
-    digests = {
-        str(p.relative_to(model.weights)) if p.is_relative_to(model.weights) else p.name: sha256_of(p) for p in files
-    }
-    _compare_with_record(model, digests)
+    checkpoints = {c.path for c in model.checkpoints}
+    digests = _digests(model, set() if model.random_init else checkpoints)
+    others = _digests(model, model.read_files - checkpoints)
+    _compare_with_record(model, digests | others)
     return make_sidecar(
         dataset=dataset,
         method=method or (f"{model.name}_random" if model.random_init else model.name),
@@ -130,6 +129,7 @@ def _sidecar(
             "model": model.name,
             "precision": model.precision,
             "weights_sha256": digests,
+            "dictionaries_sha256": others,
             "weights_random": model.random_init or (model.weights / RANDOM_MARK).is_file(),
             "unused_tensors": model.extras(),
             **report.facts(),
@@ -137,6 +137,14 @@ def _sidecar(
             **details,
         },
     )
+
+
+def _digests(model: "EmbeddingModel", paths: set[Path]) -> dict[str, str]:
+    """Return the checksums of files by their paths below the weights folder, or by name where they lie elsewhere."""
+    return {
+        str(path.relative_to(model.weights)) if path.is_relative_to(model.weights) else path.name: sha256_of(path)
+        for path in sorted(paths)
+    }
 
 
 def _compare_with_record(model: "EmbeddingModel", found: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from scfm.errors import ScfmError
 from scfm.models.core.checkpoint import Checkpoint, open_checkpoint, random_checkpoint
 from scfm.models.core.genes import GeneMap
+from scfm.models.core.pickles import files_read
 from scfm.models.core.settings import ModelSettings, make_settings
 from scfm.models.core.tokens import Tokens
 from scfm.registries.messages import message
@@ -56,6 +57,8 @@ class EmbeddingModel(ABC):
         Length of an embedding row; set by :meth:`load`.
     genes
         Map of the current input's columns; set by the runner before :meth:`tokenize`.
+    read_files
+        Files that :meth:`load` read, checkpoints included.
     messages
         Warnings for the sidecar, made by :func:`scfm.registries.messages.message`; add with :meth:`warn`.
     """
@@ -105,7 +108,7 @@ class EmbeddingModel(ABC):
         self.checkpoints: list[Checkpoint] = []
         self.n_dims: int = 0
         self.genes: GeneMap = GeneMap(np.zeros(0, np.int64))
-        with torch.inference_mode():
+        with torch.inference_mode(), files_read() as self.read_files:
             self.load()
 
     # ---- what a model writes -----------------------------------------------------------------------------------------
@@ -114,7 +117,8 @@ class EmbeddingModel(ABC):
     def load(self) -> None:
         """Read configuration, dictionaries and tensors from ``self.weights``; set ``self.n_dims``.
 
-        Use :meth:`open` for checkpoints, :meth:`place` for tensors, :mod:`scfm.models.core.pickles` for dictionaries.
+        Use :meth:`open` for checkpoints, :meth:`place` for tensors, :mod:`scfm.models.core.pickles` for dictionaries;
+        every other file goes through :func:`~scfm.models.core.pickles.require_file`, so that its checksum is recorded.
         """
 
     @abstractmethod

@@ -30,6 +30,7 @@ SAME = (
     "precision",
     "n_dims",
     "weights_sha256",
+    "dictionaries_sha256",
     "weights_random",
     PREPARATION,
 )

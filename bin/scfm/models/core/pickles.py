@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +110,21 @@ def load_dict(path: Path | str) -> dict:
     return content
 
 
+#: files that were asked for since :func:`files_read` began
+_READ: ContextVar[set[Path] | None] = ContextVar("_READ", default=None)
+
+
+@contextmanager
+def files_read() -> Iterator[set[Path]]:
+    """Collect the paths that :func:`require_file` returns meanwhile: what a model was made from."""
+    found: set[Path] = set()
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
 def require_file(path: Path | str) -> Path:
     """Return the path of a file that exists and is not a Git LFS pointer; say what lies beside it where it is
     missing.
@@ -125,4 +143,6 @@ def require_file(path: Path | str) -> Path:
             raise ScfmError(
                 f"{path}: this is a Git LFS pointer and not the file itself; run 'git lfs pull' in the model's clone."
             )
+    if (found := _READ.get()) is not None:
+        found.add(path)
     return path

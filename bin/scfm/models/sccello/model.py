@@ -204,7 +204,7 @@ def read_symbols(path: Path, table: dict[str, int]) -> dict[str, int]:
     import pandas as pd
 
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows = pd.read_csv(require_file(path), dtype=str, keep_default_na=False)
         last = dict(zip(rows["name"], rows["id"], strict=True))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, KeyError) as error:
         raise ScfmError(

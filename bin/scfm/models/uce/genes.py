@@ -74,7 +74,7 @@ def _protein_file(top: Path, species: str) -> Path:
 
     listed = find_file(top, "new_species_protein_embeddings.csv")
     if listed.is_file():
-        table = pd.read_csv(listed, dtype=str)
+        table = pd.read_csv(require_file(listed), dtype=str)
         if not {"species", "path"} <= set(table.columns):
             raise ScfmError(f"{listed}: needs the columns species and path; it has {listing(table.columns) or 'none'}.")
         rows = table.loc[table["species"] == species, "path"]

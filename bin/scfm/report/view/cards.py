@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COMMON = {
     *("dataset", "embedding", "method", "model", "family", "correction", "corrected_from", "seed", "is_control"),
     *("output_type", "settings", "versions", "training", "weights_sha256", "status", "reason", "extra_cells"),
+    "dictionaries_sha256",
     *("device", "seconds", "peak_rss_mb", "peak_gpu_mb", "cells_in", "cells_out", "cells_per_second", "n_dims"),
 }
 _LONGEST = 160
