@@ -9,7 +9,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from helpers_report import report_data
+from helpers_report import ASSETS, report_data
+from scfm.registries.models import load_model_table
 from scfm.report.sections.foundation import (
     FAMILY,
     Pair,
@@ -129,6 +130,12 @@ def test_facts_have_gene_overlap_weights_and_licence(sections):
     assert "scGPT 87% (1,746 of 2,000) 512 01234567 1,234 (cuda) 33 million human cells" in text
     assert "UCE 87% (1,746 of 2,000) 512 random: not a result" in text
     assert "Code MIT; no separate licence" in text
+    said = sections["model_facts"].description
+    assert "Cells of a public data set may be among those that a model was trained on" in said
+
+
+def test_a_model_trained_on_labels_says_so():
+    assert load_model_table(ASSETS / "models.tsv")["sccello"].trained_on.endswith("with their cell types")
 
 
 def test_a_model_without_its_weights_says_nothing_of_pretraining(data):

@@ -195,7 +195,9 @@ def facts_section(data: "ReportData", dataset: str, models: Sequence[EmbeddingRo
         description=(
             "Genes known: the share of the genes detected in this data set that are in the vocabulary of the model. A"
             " model with few of them uses little of the data. A dash is not recorded, as for a model that did not run."
-            " Check the licence before you use or pass on embeddings or weights."
+            " Cells of a public data set may be among those that a model was trained on, and their labels too where the"
+            " table says so; scores on them are no measure for data that the model has never seen, and no check of this"
+            " run can tell. Check the licence before you use or pass on embeddings or weights."
         ),
     )
 
