@@ -49,6 +49,16 @@ def test_schema_is_valid_and_its_defaults_pass():
     assert _errors(**defaults(**BASE)) == []
 
 
+def test_the_example_in_a_sentence_is_one_of_its_parameter():
+    for name, spec in properties_of(SCHEMA).items():
+        if "pattern" not in spec:
+            continue
+        sentence = next(text for text in _errors(**(BASE | {name: "?"})) if f"--{name} is" in text)
+        example = sentence.partition("(for instance '")[2].partition("')")[0]
+        assert example in {spec.get("default"), *spec.get("examples", [])}, sentence
+        assert list(Draft202012Validator(spec).iter_errors(example)) == [], sentence
+
+
 def test_correction_names_agree_with_the_help_text():
     text = properties_of(SCHEMA)["corrections"]["help_text"]
     assert all(f"`{name}`" in text for name in CORRECTIONS)

@@ -104,11 +104,9 @@ def _sentence(name: str, value: Any, rule: str, spec: Mapping[str, Any]) -> str:
     if rule in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}:
         return f"Parameter --{name} is {value}; expected a value {_limits(spec)}."
     description = spec.get("description", "").rstrip(".")
-    example = spec.get("default", "samplesheet.csv")
-    return (
-        f"Parameter --{name} is '{value}', which is not in the right form; it is: {description} (for instance"
-        f" '{example}')."
-    )
+    examples = spec.get("examples", []) if spec.get("default") is None else [spec["default"]]
+    instance = f" (for instance '{examples[0]}')" if examples else ""
+    return f"Parameter --{name} is '{value}', which is not in the right form; it is: {description}{instance}."
 
 
 def schema_errors(params: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
