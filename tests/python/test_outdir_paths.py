@@ -1,4 +1,4 @@
-"""What a run checks before anything is computed: its output folder, and paths with odd characters."""
+"""What a run checks before anything is computed: its output folder, and paths with odd characters; its last line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.pipeline
 #: calls the functions that a run calls at its start (main.nf), each on its own
 SCRIPT = """
 include { findPath; samplesheetPaths; weightFiles } from '%s/subworkflows/local/utils_scfmbench'
-include { lockFolder; requireLinkable; requireSpace; requireWritable } from '%s/subworkflows/local/utils_scfmbench/run'
+include { completionSentence; requireLinkable } from '%s/subworkflows/local/utils_scfmbench/run'
+include { lockFolder; requireSpace; requireWritable } from '%s/subworkflows/local/utils_scfmbench/run'
 
 workflow {
     def sheet = file('sheet.csv')
@@ -29,6 +30,10 @@ workflow {
     attempt { lockFolder('free', file('free')) }
     attempt { requireLinkable([:], sheet) }
     attempt { requireLinkable([sweep: 'a[2].yml'], file('large.csv')) }
+    ['SIGTERM', 'The inputs have errors'].each { why ->
+        def run = [preview: false, success: false, errorMessage: why, stats: [ignoredCount: 0]]
+        println("ended ${completionSentence(run, [outdir: 'free'])}")
+    }
 }
 
 def attempt(action) {
@@ -60,7 +65,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for path in ("w[0]/m/x.ckpt", "w[0]/m/sub/y.json", "held/.lock", "free/x"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("")
-    (folder / "start.nf").write_text(SCRIPT % (PROJECT, PROJECT))
+    (folder / "start.nf").write_text(SCRIPT % (PROJECT, PROJECT, PROJECT))
     with (folder / "held" / ".lock").open("w") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         done = subprocess.run(
@@ -101,3 +106,10 @@ def test_a_path_that_a_shell_would_change_is_refused_and_another_with_such_lette
     named = re.findall(r"/([^/']*)'[, ]", told[5].partition(" can't be handed")[0] + " ")
     assert named == ["a[1]*.h5ad", "b$HOME.h5ad", "c?{x,y}.csv"]  # the first would be a1.h5ad
     assert told[6] == "passed"
+
+
+def test_the_last_line_of_a_run_that_was_ended_names_the_signal(lines: list[str]) -> None:
+    by_signal, by_error = [line for line in lines if line.startswith("ended ")]
+    # nothing is printed above it that could be read as the reason
+    assert "the signal SIGTERM" in by_signal and "-resume" in by_signal and "above" not in by_signal
+    assert by_error.endswith("the reason is above.")

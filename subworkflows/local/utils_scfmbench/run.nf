@@ -106,6 +106,9 @@ def completionSentence(run, params) {
     if (run.preview) {
         return 'scfmbench: a preview, nothing was computed.'
     }
+    if (!run.success && run.errorMessage ==~ /SIG[A-Z]+/) {
+        return "scfmbench was ended by the signal ${run.errorMessage} (Ctrl-C, `kill`, or the time limit of a scheduler). Run the same command with -resume: what was finished is not computed again."
+    }
     if (run.success && params.fetch_only) {
         return "scfmbench downloaded what the samplesheet names to ${params.data_dir}. Run the same command without --fetch_only; it needs no connection."
     }
