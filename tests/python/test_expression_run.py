@@ -113,6 +113,8 @@ def test_a_donor_in_several_batches_is_one_unit_of_the_test_with_the_batch(tmp_p
     (row,) = Compared(data, tmp_path, design).rows.to_dict("records")
     assert (row["n_level"], row["n_reference"], row["n_permutations"]) == (3, 3, 9)
     assert row["n_significant"] == 0
+    # lanes of the same donors agree on what differs between these donors
+    assert row["conservation_reason"] == "not_crossed" and pd.isna(row["n_consensus"])
 
 
 def test_a_condition_without_donors_is_not_compared_and_takes_no_other_with_it(tmp_path: Path) -> None:

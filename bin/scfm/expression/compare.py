@@ -197,8 +197,12 @@ def _null(study: Study, pair: Pair, counts: "np.ndarray", contrast: Contrast) ->
 
 
 def consensus_of(study: Study, pair: Pair) -> Consensus | NotApplicable:
-    """Return the comparison inside the batches of a label, or why there is none."""
-    units, keep = study.bulk.of_label(pair.label), study.settings.min_cells
+    """Return the comparison inside the batches of a label, or why there is none.
+
+    A replicate that was measured in several batches is one unit of the block that these are together: as one in each,
+    batches would agree on what differs between the same few donors.
+    """
+    units, keep = study.bulk.of_label(pair.label).by_replicate(study.blocks), study.settings.min_cells
     used = (units.units["n_cells"] >= keep) & units.units["condition"].isin([pair.level, pair.reference])
     chosen, counts = units.units[used], units.counts[used.to_numpy()].toarray()
     try:
