@@ -231,6 +231,27 @@ def test_the_reference_s_own_cells_are_projected_onto_themselves(study, tmp_path
     np.testing.assert_allclose(project(query, genes), values, atol=1e-4)
 
 
+@pytest.mark.parametrize("left_out", ["filter", "file"])
+def test_a_query_is_normalised_over_the_genes_of_the_reference(tmp_path, left_out):
+    """Its own cells lie on themselves where the reference dropped genes, or where the file of the query has more."""
+    counts, batches, labels = simulated()
+    counts[batches == "b1", 200:260] = 0  # never measured there: --shared_genes drops them
+    genes, ids = [f"GENE{i}" for i in range(300)], np.array([f"cell{i:04d}" for i in range(len(labels))])
+    obs = pd.DataFrame({"batch": batches.astype(str), "cell_type": labels.astype(str)}, index=ids)
+    write_h5ad(tmp_path / "whole.h5ad", counts, obs, genes)
+    kept = slice(0, 300 if left_out == "filter" else 220)
+    write_h5ad(tmp_path / "reference.h5ad", counts[:, kept], obs, genes[kept])
+    row = {"dataset": "sim", "h5ad": "reference.h5ad", "batch_key": "batch", "label_key": "cell_type", "organism": ""}
+    row |= {"query": "whole.h5ad", "counts_source": "X", "n_cells": len(ids), "n_genes": 300, "embeddings": {}}
+    write_json(tmp_path / "datasets.json", [row])
+    prepare(tmp_path, "reference.h5ad", PARAMS | {"n_hvg": 150, "shared_genes": left_out == "filter"})
+    reference = Reference.open(saved(tmp_path, tmp_path, ()))
+    query = read_query(tmp_path / "whole.h5ad", row, reference.genes, {})
+    cells, values = read_embedding(tmp_path / "sim.pca.parquet")
+    assert list(query.cell_ids) == list(cells) and query.overlap == 1
+    np.testing.assert_allclose(project(query, reference.genes), values, atol=1e-4)
+
+
 def test_known_labels_arrive_and_the_unknown_type_is_told(mapped, study):
     table = read_table(mapped / "sim.query.tsv")
     whole = table[table["group_kind"] == "all"].set_index(["mapping", "quantity"])["value"]
@@ -453,6 +474,9 @@ def test_a_reference_holds_data_only_and_is_read_as_it_was_written(study):
     genes = ReferenceGenes.of_prepared(study / "sim.prepared.h5ad")
     for name in ("names", "symbols", "ids", "mean", "loadings"):
         np.testing.assert_array_equal(getattr(reference.genes, name), getattr(genes, name))
+    for name in ("names", "symbols", "ids"):
+        np.testing.assert_array_equal(getattr(reference.genes.others, name), getattr(genes.others, name))
+    assert len(genes.names) + len(genes.others.names) == 300
     ids, values = read_embedding(study / "sim.harmony.raw.0.parquet")
     assert list(reference.cells.index) == list(ids)
     np.testing.assert_array_equal(reference.coordinates("harmony"), values)
@@ -470,7 +494,7 @@ def _edit(folder: Path, **changes: object) -> None:
     ("change", "sentence"),
     [
         (lambda folder: (folder / "reference.json").unlink(), "has no reference.json"),
-        (lambda folder: _edit(folder, format=7), "has the format 7, this version of the pipeline reads 1"),
+        (lambda folder: _edit(folder, format=7), "has the format 7, this version of the pipeline reads 2"),
         (lambda folder: (folder / "scvi" / "weights.npz").unlink(), "The reference lacks 'scvi/weights.npz'"),
         (lambda folder: (folder / "genes.parquet").write_bytes(b"x"), "checksum of 'genes.parquet' differs"),
     ],

@@ -15,7 +15,7 @@ from scfm.io.counts import find_counts
 from scfm.io.matrix import open_matrix
 from scfm.io.store import Store, open_store
 from scfm.preparation.normalize import log_cp10k
-from scfm.query.reference import ReferenceGenes
+from scfm.query.reference import GeneNames, ReferenceGenes
 from scfm.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Query:
     labels
         Shape (n_cells,), text, None where a cell has none.
     expression
-        log1p of counts per 10,000 of all genes of the query, or its counts, for the reference's variable genes, shape
-        (n_cells, n_genes); a gene that the query lacks is a column of zeros.
+        log1p of counts per 10,000 of the genes that reference and query have, or counts, for the reference's variable
+        genes, shape (n_cells, n_genes); a gene that the query lacks is a column of zeros.
     found
         Which of these genes the query has, shape (n_genes,), bool.
     """
@@ -55,7 +55,7 @@ class Query:
         return float(self.found.mean())
 
 
-def match_genes(reference: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
+def match_genes(reference: "ReferenceGenes | GeneNames", var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
     """Return the column of the query of every gene of the reference, shape (n_genes,), -1 where there is none.
 
     Genes are matched by Ensembl id, else by symbol, else by the name in the index; a name that query or reference have
@@ -117,7 +117,8 @@ def read_query(
         ids, batches, labels, facts = _cells(store, row, params)
         var, _ = read_var(store, facts.source)
         columns = match_genes(genes, var, row)
-        matrix = _expression(store, facts.source, columns, is_rounded=bool(facts.n_fractional), raw=raw)
+        counted = None if raw else _counted(columns, genes, var, row)
+        matrix = _expression(store, facts.source, columns, counted, is_rounded=bool(facts.n_fractional))
     order = np.argsort(ids, kind="stable")
     return Query(ids[order].astype(object), batches[order], labels[order], matrix[order], columns >= 0)
 
@@ -193,10 +194,25 @@ def _key(store: Store, key: str, column: str, gone: frozenset[str], *, required:
     return values
 
 
+def _counted(columns: "np.ndarray", genes: ReferenceGenes, var: "pd.DataFrame", row: Mapping[str, Any]) -> "np.ndarray":
+    """Return the columns of the query that are genes of the reference, variable (``columns``) or not, ascending.
+
+    The reference's counts per 10,000 are of its genes, without those that its filters dropped or that its file lacks.
+    Over all genes of a query, the same cell would lie elsewhere.
+    """
+    import numpy as np
+
+    others = np.empty(0, dtype=int) if genes.others is None else match_genes(genes.others, var, row)
+    both = np.concatenate([columns, others])
+    return np.unique(both[both >= 0])
+
+
 def _expression(
-    store: Store, source: str, columns: "np.ndarray", *, is_rounded: bool, raw: bool
+    store: Store, source: str, columns: "np.ndarray", counted: "np.ndarray | None", *, is_rounded: bool
 ) -> "sparse.csr_matrix":
-    """Return counts or log1p of counts per 10,000 of all genes, for the matched columns, cells as in the file."""
+    """Return the matched columns as log1p of counts per 10,000 of the columns ``counted``, or as counts where these are
+    None; cells as in the file.
+    """
     import numpy as np
     from scipy import sparse
 
@@ -206,7 +222,10 @@ def _expression(
         counts = sparse.csr_matrix(piece, dtype=np.float64)
         if is_rounded:
             counts.data = np.rint(counts.data)
-        parts.append((counts if raw else log_cp10k(counts))[:, columns[found]])
+        if counted is None:
+            parts.append(counts[:, columns[found]])
+        else:
+            parts.append(log_cp10k(counts[:, counted])[:, np.searchsorted(counted, columns[found])])
     whole = sparse.vstack(parts, format="csc")
     placed = sparse.csc_matrix((matrix.shape[0], len(columns)))
     if len(found):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: version of the layout of the folder
-FORMAT = 1
+FORMAT = 2
 ABOUT, CELLS, GENES, EMBEDDING = "reference.json", "cells.parquet", "genes.parquet", "embedding.parquet"
 #: mappings that every reference offers, and those that a method must have left its model for
 PROJECTIONS, BY_METHOD = ("pca", "center"), ("harmony", "scvi", "scanvi")
@@ -34,6 +34,15 @@ TRAINED = ("scvi", "scanvi")
 PLACED = ("placed.parquet", "before.parquet", "placed.json")
 _PARTS = ("dataset", "batch_key", "label_key", "n_cells", "mappings", "left_out", "versions", "files")
 _LOADING = "pc_"
+
+
+@dataclass(frozen=True)
+class GeneNames:
+    """Names of genes, each of shape (n_genes,), text; empty where a gene has no symbol or no Ensembl id."""
+
+    names: "np.ndarray"
+    symbols: "np.ndarray"
+    ids: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class ReferenceGenes:
         What was subtracted before the PCA, shape (n_genes,).
     loadings
         Shape (n_genes, n_pcs).
+    others
+        The reference's other genes. Counts per 10,000 are of these and the variable ones together; None: there are
+        none.
     """
 
     names: "np.ndarray"
@@ -55,6 +67,7 @@ class ReferenceGenes:
     ids: "np.ndarray"
     mean: "np.ndarray"
     loadings: "np.ndarray"
+    others: GeneNames | None = None
 
     @classmethod
     def of_prepared(cls, prepared: Path) -> "ReferenceGenes":
@@ -65,31 +78,42 @@ class ReferenceGenes:
         with reading_hdf5(prepared) as file:
             var, loadings = read_elem(file["var"]), np.asarray(read_elem(file["varm/PCs"]))
         mask = var["highly_variable"].to_numpy(dtype=bool)
-        names = var.index.astype(str).to_numpy(dtype=object)[mask]
+        names = var.index.astype(str).to_numpy(dtype=object)
 
         def column(name: str) -> "np.ndarray":
-            values = var[name].astype(object)[mask] if name in var else None
+            values = var[name].astype(object) if name in var else None
             blank = np.full(len(names), "", dtype=object)
             return blank if values is None else values.where(values.notna(), "").astype(str).to_numpy(dtype=object)
 
+        named = (names, column("gene_symbol"), column("gene_id"))
         mean = var["pca_mean"].to_numpy(dtype=float)[mask]
-        return cls(names, column("gene_symbol"), column("gene_id"), mean, loadings[mask])
+        others = GeneNames(*(values[~mask] for values in named))
+        return cls(*(values[mask] for values in named), mean, loadings[mask], others)
 
     def as_table(self) -> "pd.DataFrame":
-        """Return a row per gene: ``name``, ``gene_symbol``, ``gene_id``, ``mean``, ``pc_0`` …"""
+        """Return a row per gene, the variable ones first: ``name``, ``gene_symbol``, ``gene_id``, ``is_variable``, and
+        of the variable ones ``mean``, ``pc_0`` …
+        """
         import pandas as pd
 
-        about = {"name": self.names, "gene_symbol": self.symbols, "gene_id": self.ids, "mean": self.mean}
+        about = {"name": self.names, "gene_symbol": self.symbols, "gene_id": self.ids, "is_variable": True}
         loadings = {f"{_LOADING}{i}": column for i, column in enumerate(self.loadings.T)}
-        return pd.DataFrame({**about, **loadings})
+        table = pd.DataFrame({**about, "mean": self.mean, **loadings})
+        if self.others is None or not len(self.others.names):
+            return table
+        named = (self.others.names, self.others.symbols, self.others.ids)
+        rest = pd.DataFrame(dict(zip(about, (*named, False), strict=True)))
+        return pd.concat([table, rest], ignore_index=True)
 
     @classmethod
     def of_table(cls, table: "pd.DataFrame") -> "ReferenceGenes":
         """Read what :meth:`as_table` returns."""
-        names, symbols, ids = (table[name].to_numpy(dtype=object) for name in ("name", "gene_symbol", "gene_id"))
+        mask = table["is_variable"].to_numpy(dtype=bool)
+        named = [table[name].to_numpy(dtype=object) for name in ("name", "gene_symbol", "gene_id")]
         n_pcs = sum(name.startswith(_LOADING) for name in table.columns)
-        loadings = table[[f"{_LOADING}{i}" for i in range(n_pcs)]].to_numpy()
-        return cls(names, symbols, ids, table["mean"].to_numpy(dtype=float), loadings)
+        loadings = table[[f"{_LOADING}{i}" for i in range(n_pcs)]].to_numpy(dtype=float)[mask]
+        mean, others = table["mean"].to_numpy(dtype=float)[mask], GeneNames(*(values[~mask] for values in named))
+        return cls(*(values[mask] for values in named), mean, loadings, others)
 
 
 @dataclass(frozen=True)
