@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from helpers_methods import write_files
-from scfm.errors import NotApplicable
+from scfm.errors import NotApplicable, ScfmError
 from scfm.integration import combat, harmony, linear, scvi
 from scfm.integration.base import MethodInputs
 from scfm.integration.designs import deviations, independent, kept_design
@@ -80,6 +80,18 @@ def test_a_column_that_follows_the_batch_makes_it_not_applicable(method, setting
     with pytest.raises(NotApplicable, match=r"can't tell the batches from site: one follows from the other") as caught:
         method.integrate(inputs_of(crossed, tmp_path), {"n_pcs": 5, setting: "site"}, 0)
     assert caught.value.code == "confounded_design"
+
+
+@pytest.mark.parametrize(("method", "setting"), [(linear, "keep"), (combat, "covariates")])
+def test_a_column_that_says_the_labels_is_not_kept(method, setting, crossed, tmp_path):
+    """The method was given the labels that it is scored by, and nothing said so."""
+    inputs = inputs_of(crossed, tmp_path)
+    kinds = inputs.obs_columns(["donor"])["donor"].to_numpy().astype(str)
+    labels = np.where(np.arange(len(kinds)) < 5, None, np.char.add("of ", kinds.astype("U5"))).astype(object)
+    object.__setattr__(inputs, "labels", labels)
+    with pytest.raises(ScfmError, match="asked to keep 'donor', which determines the label"):
+        method.integrate(inputs, {"n_pcs": 5, setting: "condition,donor"}, 0)
+    assert method.integrate(inputs, {"n_pcs": 5, setting: "condition,constant"}, 0).values is not None
 
 
 def test_combat_keeps_columns_of_which_one_follows_from_another(crossed, tmp_path):

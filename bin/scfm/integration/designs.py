@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scfm.errors import NotApplicable
+from scfm.errors import NotApplicable, ScfmError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,8 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
     ------
     NotApplicable
         One batch only (``one_batch``), or batches can't be told from the kept columns (``confounded_design``).
+    ScfmError
+        A kept column says the labels.
     """
     import numpy as np
 
@@ -41,7 +43,9 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
     batch = deviations(inputs.batches)
     kept = np.ones((len(batch), 1))
     if keep:
-        kept = np.hstack([kept, independent(kept_design(inputs.obs_columns(keep)))])
+        columns = inputs.obs_columns(keep)
+        _refuse_labels(columns, inputs.labels, f"{inputs.dataset}: {method}")
+        kept = np.hstack([kept, independent(kept_design(columns))])
     rank = np.linalg.matrix_rank
     if rank(np.hstack([kept, batch])) < rank(kept) + batch.shape[1]:
         raise NotApplicable(
@@ -50,6 +54,25 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
             "confounded_design",
         )
     return batch, kept
+
+
+def _refuse_labels(columns: "pd.DataFrame", labels: "np.ndarray", who: str) -> None:
+    """Raise :class:`ScfmError` where levels of a kept column determine the label: label metrics would be circular."""
+    import pandas as pd
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    known = pd.notna(labels)
+    names = pd.Series(labels[known])
+    if names.nunique() < 2:
+        return
+    for name in columns:
+        column = columns[name][known]
+        is_number = is_numeric_dtype(column) and not is_bool_dtype(column)
+        if not is_number and names.groupby(column.astype(str).to_numpy()).nunique().max() == 1:
+            raise ScfmError(
+                f"{who} is asked to keep '{name}', which determines the label: it would be given the labels that it is"
+                " scored by, and ranked beside methods that are not. Leave this column out."
+            )
 
 
 def independent(columns: "np.ndarray") -> "np.ndarray":
