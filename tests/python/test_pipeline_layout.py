@@ -194,6 +194,17 @@ def test_no_file_is_read_in_the_language_of_the_machine() -> None:
     assert found == []
 
 
+def test_a_dollar_sign_in_a_text_is_escaped() -> None:
+    """In double quotes the v1 parser takes it for the begin of a variable: no script of the pipeline compiles then."""
+    found = []
+    folders = [PROJECT / name for name in ("workflows", "subworkflows", "modules")]
+    for path in [PROJECT / "main.nf", *(path for folder in folders for path in folder.rglob("*.nf"))]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            texts = [] if line.lstrip().startswith(("//", "*", "/*")) else re.findall(r'"(?:[^"\\]|\\.)*"', line)
+            found += [f"{path.name}: {text}" for text in texts if re.search(r"(?<!\\)\$(?![A-Za-z_{])", text)]
+    assert found == []
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_the_contract_of_a_module_names_its_inputs_and_the_files_it_emits(module) -> None:
     """``meta.yml``, which tools and people read instead of the script."""
