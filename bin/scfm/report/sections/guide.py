@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scfm.report.page.mqc import Section
 from scfm.report.page.templates import render
+from scfm.report.tables.totals import Limits
 from scfm.text import split_list
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _metrics(data: "ReportData", cite: "Cite") -> str:
         if len(rows):
             named = [t + cite(*split_list(r)) for t, r in zip(rows["title"], rows["reference"], strict=True)]
             parts.append(f"{words} was measured by {_series(named)}.")
-    weights = split_list(data.params.get("total_weights", "0.6,0.5"))
+    weights = [f"{weight:g}" for weight in Limits.of(data.params).bio_weights]
     parts.append(
         f"All metrics of neighbours share one Euclidean search (k = {k}, the cell itself counted). Totals weigh bio"
         f" conservation by {_series(weights)}."

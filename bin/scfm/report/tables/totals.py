@@ -48,7 +48,7 @@ class Limits:
         """Take them from the parameters of a run; what is not given has its default."""
         return cls(
             profile=params.get("metrics_profile", cls.profile),
-            bio_weights=tuple(float(w) for w in split_list(params.get("total_weights", "0.6,0.5"))),
+            bio_weights=tuple(dict.fromkeys(float(w) for w in split_list(params.get("total_weights", "0.6,0.5")))),
             min_span=float(params.get("min_anchor_span", cls.min_span)),
             min_coverage=float(params.get("min_rank_coverage", cls.min_coverage)),
             tie=float(params.get("tie_tolerance", cls.tie)),
