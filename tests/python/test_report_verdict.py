@@ -104,7 +104,10 @@ def test_noise_and_incomplete_embeddings_are_no_candidates() -> None:
 def test_nothing_to_compare() -> None:
     assert verdict.leaders(_table({"title": "A", "bio": 0.9, "batch": 0.8}), LIMITS).startswith("Only A can be ranked")
     empty = _table({"title": "A", "bio": np.nan, "batch": 0.8})
-    assert "nothing to compare" in verdict.leaders(empty, LIMITS)
+    # one label, for instance: that embeddings are no better than chance was not measured
+    assert verdict.leaders(empty, LIMITS).startswith("No bio metric has a value")
+    noise = _table({"title": "A", "bio": 0.1, "batch": 0.8, "at_floor": True})
+    assert "better than chance" in verdict.leaders(noise, LIMITS)
 
 
 @pytest.mark.parametrize(("controls", "expected"), [(True, [False, True, True]), (False, [False, True, False])])
@@ -306,3 +309,8 @@ def test_batches_that_look_like_conditions_give_a_question() -> None:
         assert looks_like_conditions(pd.Series(plain * 5)) == [], plain
     assert looks_like_conditions(pd.Series(["Lung", "Bone marrow", "Liver"] * 3))
     assert looks_like_conditions(pd.Series(["d1", "d2"] * 5), donor=pd.Series(["d1", "d2"] * 5)) == []
+
+
+def test_a_weight_that_is_given_twice_is_one_weight():
+    assert Limits.of({"total_weights": "0.6,.6, 0.60,0.5"}).bio_weights == (0.6, 0.5)
+    assert Limits.of({"total_weights": 1}).bio_weights == (1.0,)

@@ -80,6 +80,11 @@ def leaders(table: "pd.DataFrame", limits: Limits) -> str:
     """Return who is highest by total, bio and batch, as groups within the tolerance, and how many seeds were run."""
     rows = candidates(table).dropna(subset=["rank_bio", "rank_batch"])
     rows = rows.set_index("title")
+    if rows.empty and table["bio"].isna().all():
+        return (
+            "No bio metric has a value in this data set (<code>tables/scores.tsv</code> has the reason of each), so"
+            " there is no total and nothing to compare."
+        )
     if rows.empty:
         return "No embedding that keeps the labels better than chance can be ranked, so there is nothing to compare."
     if len(rows) == 1:
