@@ -7,7 +7,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from scfm.errors import ScfmError
 from scfm.task.cli import make_parser, run
 
 
@@ -110,9 +109,9 @@ def embed(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     cells = None
     if args.cells:
-        if not args.cells.is_file():
-            raise ScfmError(f"{args.cells}: the file with the cell ids does not exist.")
-        cells = args.cells.read_text().splitlines()
+        from scfm.models.core.shards import read_cells
+
+        cells = read_cells(args.cells)
     settings = read_settings(args.options) | split_pairs(pair for group in args.set for pair in group)
     embed_file(
         args.model,

@@ -22,7 +22,7 @@ from models_contract import read_input
 from scfm.errors import ScfmError
 from scfm.io.tables import read_embedding, write_embedding, write_json
 from scfm.models.core.merging import merge_sidecars
-from scfm.models.core.shards import plan_shards, split_cells
+from scfm.models.core.shards import plan_shards, read_cells, split_cells
 from scfm.registries.messages import message
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
@@ -46,6 +46,17 @@ def _obs(folder: Path, ids: Sequence[str], **columns: list) -> Path:
 
 def _lines(folder: Path) -> list[list[str]]:
     return [p.read_text().splitlines() for p in sorted(folder.glob("*.txt"))]
+
+
+def test_ids_with_other_line_separators_come_back_whole(tmp_path) -> None:
+    """Python's splitlines also ends a line at these; an id may hold them, a line feed it may not."""
+    ids = ["plain", "a\u2028b", "c\x85d", "e\x0bf", "g\x1ch", "\u00e4 b"]
+    split_cells(_obs(tmp_path, ids), tmp_path, shard_cells=4)
+    assert sorted(i for p in sorted(tmp_path.glob("*.txt")) for i in read_cells(p)) == sorted(ids)
+    (tmp_path / "windows.txt").write_bytes(b"a\r\nb\r\n")
+    assert read_cells(tmp_path / "windows.txt") == ["a", "b"]
+    with pytest.raises(ScfmError, match="1 cell id of 2 would not fit on one line"):
+        split_cells(_obs(tmp_path, ["a\nb", "c"]), tmp_path, shard_cells=4)
 
 
 # --- cutting ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from scfm.errors import ScfmError
 from scfm.io.parquet import open_parquet, read_arrow
 from scfm.io.tables import CELL_ID
 from scfm.registries.messages import message
+from scfm.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ def split_cells(
     ids = [str(c) for c in table.column(CELL_ID).to_pylist()]
     if not ids:
         raise ScfmError(f"{obs}: there are no cells to embed.")
+    broken = [cell for cell in ids if "\n" in cell or cell.endswith("\r")]
+    if broken:
+        raise ScfmError(
+            f"{obs}: {plural(len(broken), 'cell id')} of {len(ids):,} would not fit on one line of a list (such as"
+            f" {broken[0]!r}). Name these cells without line ends."
+        )
     values = table.column(column).to_pylist() if column else [""] * len(ids)
     if groups and shard_cells and column is None:
         log.info(
@@ -64,9 +71,17 @@ def split_cells(
     width = max(3, len(str(len(shards) - 1)))
     paths = [Path(outdir) / f"shard_{i:0{width}d}.txt" for i in range(len(shards))]
     for path, shard in zip(paths, shards, strict=True):
-        path.write_text("".join(f"{cell}\n" for cell in shard))
+        path.write_text("".join(f"{cell}\n" for cell in shard), encoding="utf-8", newline="\n")
     log.info("%d cells in %d shards of %d to %d", len(ids), len(shards), min(map(len, shards)), max(map(len, shards)))
     return paths
+
+
+def read_cells(path: Path) -> list[str]:
+    """Read a file of cell ids, one a line; a line feed (or CRLF) alone ends a line, as an id may hold other separators."""
+    if not path.is_file():
+        raise ScfmError(f"{path}: the file with the cell ids does not exist.")
+    with path.open(encoding="utf-8", newline="\n") as file:
+        return [line.removesuffix("\n").removesuffix("\r") for line in file]
 
 
 def plan_shards(ids: Sequence[str], groups: Sequence[Any], *, shard_cells: int, whole_groups: bool) -> list[list[str]]:
