@@ -77,7 +77,7 @@ def split_cells(
 
 
 def read_cells(path: Path) -> list[str]:
-    """Read a file of cell ids, one a line; a line feed (or CRLF) alone ends a line, as an id may hold other separators."""
+    """Read a file of cell ids, one a line; only a line feed (or CRLF) ends a line: an id may hold other separators."""
     if not path.is_file():
         raise ScfmError(f"{path}: the file with the cell ids does not exist.")
     with path.open(encoding="utf-8", newline="\n") as file:
