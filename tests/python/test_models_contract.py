@@ -344,6 +344,27 @@ def test_a_tensor_that_is_needed(cases, error, tmp_path) -> None:
 
 
 @MODELS
+def test_checkpoints_of_odd_content_are_sentences(cases, tmp_path) -> None:
+    import torch
+
+    folder = copy_fixture(cases, tmp_path)
+    path = folder / cases.tensors
+    whole = path.read_bytes()
+    for content in ([1], 5, torch.zeros(3), {}, {1: torch.zeros(2)}, {"a": torch.zeros(2)}, {"state_dict": None}):
+        torch.save(content, path)
+        with pytest.raises(ScfmError):
+            cases.load(folder)
+    names = []
+    path.write_bytes(whole)
+    edit_tensors(cases, folder, names.extend)
+    for name in names[:: max(1, len(names) // 12)]:
+        path.write_bytes(whole)
+        edit_tensors(cases, folder, lambda tensors, name=name: tensors.update({name: torch.zeros(())}))
+        with suppress(ScfmError):  # a tensor that is not read changes nothing
+            cases.load(folder)
+
+
+@MODELS
 @pytest.mark.parametrize("kind", ["int8", "uint8", "complex64", "float8_e4m3fn"])
 def test_numbers_that_are_no_weights_are_refused(cases, kind, tmp_path) -> None:
     import torch

@@ -432,6 +432,32 @@ def test_gaps_of_the_position_table_are_errors(edit, sentence, tmp_path) -> None
         embed(CASES.load(folder), read_input("uce"))
 
 
+@pytest.mark.parametrize("name", ["species_chrom.csv", "new_species_protein_embeddings.csv"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'"never closed\na,b\n', b"a,b\n1,2\n"])
+def test_odd_tables_are_sentences(name, content, tmp_path) -> None:
+    folder = copy_fixture(CASES, tmp_path)
+    (folder / "model_files" / name).write_bytes(content)
+    with pytest.raises(ScfmError, match=name):
+        CASES.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "chromosomes", "sentence"),
+    [
+        ({"human": "far"}, 216, "first token of species 'human' is 'far'"),
+        ({"human": 0}, 216, "tokens 0 to 3 are the special ones"),
+        (None, -1, "would have the tokens|are the special ones"),
+        (None, 20, "would have the tokens .* of its chromosomes"),
+    ],
+)
+def test_tokens_of_genes_and_chromosomes_are_kept_apart(offsets, chromosomes, sentence, tmp_path) -> None:
+    folder = copy_fixture(CASES, tmp_path)
+    if offsets:
+        (folder / "model_files" / "species_offsets.pkl").write_bytes(pickle.dumps(offsets))
+    with pytest.raises(ScfmError, match=sentence):
+        CASES.load(folder, chrom_token_offset=chromosomes)
+
+
 def test_chromosome_codes_are_ranks_of_texts_over_the_whole_file(tmp_path) -> None:
     folder = copy_fixture(CASES, tmp_path)
     before = CASES.load(folder).positions

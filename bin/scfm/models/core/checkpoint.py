@@ -49,9 +49,11 @@ class Checkpoint:
         """All names in the file."""
         return list(self._tensors)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor that must be there."""
-        return tuple(self._need(name).shape)
+    def shape(self, name: str, n_axes: int = 2) -> tuple[int, ...]:
+        """Return the shape of a tensor that must be there, with this number of axes."""
+        found = tuple(self._need(name).shape)
+        _check_shape(self.path, name, found, (ANY,) * n_axes)
+        return found
 
     def _need(self, name: str) -> "torch.Tensor":
         if name not in self._tensors:
@@ -222,14 +224,15 @@ def open_checkpoint(
     if select is not None:
         try:
             content = select(content)
-        except (KeyError, TypeError) as error:
-            keys = listing(content) if isinstance(content, Mapping) else type(content).__name__
-            raise ScfmError(f"{path}: the entry {error} is missing; the file holds {keys}.") from error
+        except (KeyError, TypeError, IndexError) as error:
+            if not isinstance(content, Mapping):
+                raise ScfmError(f"{path}: holds a {type(content).__name__}, expected entries by name.") from error
+            raise ScfmError(f"{path}: the entry {error} is missing; the file holds {listing(content)}.") from error
     if not isinstance(content, Mapping):
         raise ScfmError(f"{path}: holds a {type(content).__name__}, expected tensors by name.")
     tensors: dict[str, torch.Tensor] = {}
     for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             continue
         new = rename(name) if rename else name
         if new in tensors:

@@ -47,7 +47,7 @@ def flat_config(config: Any, where: str) -> dict[str, Any]:
     try:
         name = config["model"]
         flat = {**config["model_config"][name], **config["dataset_config"]["rnaseq"]}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise ScfmError(
             f"{where}: the configuration lacks {error}; expected model, model_config and dataset_config.rnaseq."
         ) from error

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from scfm.errors import ScfmError
 from scfm.models.core.pickles import load_dict, require_file
 from scfm.models.core.tensors import read_tensors
 from scfm.text import did_you_mean, listing, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: protein files of the species that the official release ships, in the folder ``protein_embeddings``
 PROTEIN_FILES = {
@@ -68,13 +72,23 @@ def read_gene_tokens(top: Path, species: str) -> dict[str, int]:
     return {symbol: offset + place for place, symbol in enumerate(symbols)}
 
 
-def _protein_file(top: Path, species: str) -> Path:
-    """Return the protein file of a species: listed by the user for a new species, else one of the shipped ones."""
+def _read_table(path: Path, **how: Any) -> "pd.DataFrame":
+    """Read a CSV table as texts; what can't be read is a sentence."""
     import pandas as pd
 
+    try:
+        return pd.read_csv(require_file(path), dtype=str, **how)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
+        raise ScfmError(
+            f"{path}: not readable as a CSV table ({' '.join(str(error).split())[:120]}). Get the file again."
+        ) from error
+
+
+def _protein_file(top: Path, species: str) -> Path:
+    """Return the protein file of a species: listed by the user for a new species, else one of the shipped ones."""
     listed = find_file(top, "new_species_protein_embeddings.csv")
     if listed.is_file():
-        table = pd.read_csv(require_file(listed), dtype=str)
+        table = _read_table(listed)
         if not {"species", "path"} <= set(table.columns):
             raise ScfmError(f"{listed}: needs the columns species and path; it has {listing(table.columns) or 'none'}.")
         rows = table.loc[table["species"] == species, "path"]
@@ -131,7 +145,7 @@ def read_positions(top: Path, species: str) -> Positions:
 
     path = require_file(find_file(top, "species_chrom.csv"))
     empty = {"chromosome": _MISSING, "start": _MISSING}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=empty)
+    table = _read_table(path, keep_default_na=False, na_values=empty)
     lacking = [c for c in ("gene_symbol", "chromosome", "start", "species") if c not in table.columns]
     if lacking:
         raise ScfmError(f"{path}: the columns {listing(lacking)} are missing; it has {listing(table.columns)}.")
