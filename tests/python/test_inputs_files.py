@@ -173,6 +173,13 @@ def test_no_label_at_all_is_an_error(tmp_path):
     assert_says(check_one(tmp_path, data).errors, "obs column 'cell_type' (label_key) is empty for all 60 cells")
 
 
+def test_a_label_of_its_own_for_every_cell(tmp_path):
+    """Cell ids as labels were scored, and ranked by what was left of the bio metrics."""
+    data = make_adata()
+    data.obs["cell_type"] = data.obs_names.to_numpy()
+    assert_says(check_one(tmp_path, data).errors, "has a label of its own for every cell (60 labels")
+
+
 def test_one_batch_only(tmp_path):
     data = make_adata()
     data.obs["batch"] = "only"

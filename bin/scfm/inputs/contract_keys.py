@@ -212,6 +212,12 @@ def _judge_labels(name: str, report: Report, key: str, label: "pd.Series", *, is
             "nothing can be scored without labels. Name another label_key."
         )
         return
+    if len(levels) > 1 and max(levels.values()) == 1:
+        report.errors.append(
+            f"{name}: obs column '{key}' (label_key) has a label of its own for every cell ({len(levels):,} labels, as"
+            " in a column of cell ids); labels are groups of cells. Name another label_key."
+        )
+        return
     report.warnings += spelling_warnings("label_key", key, levels)
     report.warnings += _gaps("E-IN-03/label" if is_primary else "E-IN-03/other_label", key, label)
     if len(levels) == 1:
