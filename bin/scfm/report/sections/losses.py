@@ -23,7 +23,10 @@ _TESTS = {
     "disjoint_types": "batches of different labels",
 }
 _REASONS = {
-    "no_biology_column": "no condition, tissue or biological batch is declared, or none has two levels in a label",
+    "no_biology_column": (
+        "no condition, tissue or biological batch is declared with a value for every cell, or none has two levels in"
+        " a label"
+    ),
     "not_rerun": "not made again: that is done for Harmony as it is (raw) and for corrections of the PCA",
 }
 
