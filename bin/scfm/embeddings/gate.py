@@ -182,26 +182,15 @@ def missing_cells_warning(
     why = "No reason is given."
     if reasons:
         why = f"The method explains {len(missing) - len(unexplained):,} of them: {'; '.join(reasons[:3])}."
-    return (
-        entries,
-        [
-            message(
-                "E-ID-01",
-                dataset=dataset,
-                method=method,
-                embedding=embedding,
-                why=why,
-                first=missing,  # the text counts all of them, the entry keeps a few
-                values={
-                    "cells_in": n_cells,
-                    "cells_out": n_cells - len(missing),
-                    "missing": len(missing),
-                    "unexplained": len(unexplained),
-                    "first": missing[:10],
-                },
-            )
-        ],
-    )
+    values = {
+        "cells_in": n_cells,
+        "cells_out": n_cells - len(missing),
+        "missing": len(missing),
+        "unexplained": len(unexplained),
+        "first": missing[:10],  # the text counts all of them
+    }
+    about: dict[str, Any] = {"dataset": dataset, "method": method, "embedding": embedding}
+    return entries, [message("E-ID-01", **about, why=why, first=missing, values=values)]
 
 
 def _check_shape(cell_ids: "np.ndarray", values: "np.ndarray", expected: "np.ndarray") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,11 @@ def _only_in_case(names: Sequence[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def _same_but_for_case(name: str, others: Iterable[str]) -> str | None:
+    """Return the first of other names that is the same in a file system that ignores case."""
+    return next((other for other in others if other.casefold() == name.casefold()), None)
+
+
 def _nearest(column: str, others: Sequence[str]) -> str:
     """Return a hint that an unknown column may be the missing one."""
     hint = did_you_mean(column, others)
@@ -239,13 +244,13 @@ def _name_errors(key: str, target: str, taken: Sequence[str], found: Mapping[str
             f"{where}: '{key}' can't be the name of an embedding; use letters, digits, '_' and '-', "
             f"as in name={target}."
         )
-    same = next((t for t in taken if t.casefold() == key.casefold()), None)
+    same = _same_but_for_case(key, taken)
     if same is not None:
         case = "" if same == key else f", '{same}' but for case"
         errors.append(
             f"{where}: '{key}' is the name of a method{case}; give the embedding another name, as in my_{key}={target}."
         )
-    same = next((f for f in found if f.casefold() == key.casefold()), None)
+    same = _same_but_for_case(key, found)
     if same is not None:
         case = "" if same == key else f" of '{same}' but for case"
         errors.append(f"{where}: the name '{key}' is a duplicate{case}; names must be unique.")

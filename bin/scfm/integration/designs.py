@@ -56,6 +56,19 @@ def batch_and_kept(inputs: "MethodInputs", keep: list[str], method: str) -> tupl
     return batch, kept
 
 
+def determines_label(column: "pd.Series", labels: "pd.Series") -> bool:
+    """Return whether all cells of every level of a column have one label, so that the column says the labels.
+
+    Parameters
+    ----------
+    column
+        Levels of the labelled cells; cells without one are not looked at.
+    labels
+        Their labels, in the same order.
+    """
+    return bool(labels.groupby(column.to_numpy(), observed=True).nunique().max() == 1)
+
+
 def _refuse_labels(columns: "pd.DataFrame", labels: "np.ndarray", who: str) -> None:
     """Raise :class:`ScfmError` where levels of a kept column determine the label: label metrics would be circular."""
     import pandas as pd
@@ -68,7 +81,7 @@ def _refuse_labels(columns: "pd.DataFrame", labels: "np.ndarray", who: str) -> N
     for name in columns:
         column = columns[name][known]
         is_number = is_numeric_dtype(column) and not is_bool_dtype(column)
-        if not is_number and names.groupby(column.astype(str).to_numpy()).nunique().max() == 1:
+        if not is_number and determines_label(column.astype(str), names):
             raise ScfmError(
                 f"{who} is asked to keep '{name}', which determines the label: it would be given the labels that it is"
                 " scored by, and ranked beside methods that are not. Leave this column out."

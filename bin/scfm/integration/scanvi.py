@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scfm.errors import NotApplicable, ScfmError
 from scfm.integration.base import MethodInputs, MethodOutput
+from scfm.integration.designs import determines_label
 from scfm.integration.scvi import (
     DEVICES,
     accelerator_of,
@@ -109,7 +110,7 @@ def _refuse_labels_as_covariates(adata: "AnnData", names: list[str]) -> None:
     """Raise :class:`ScfmError` where a covariate says the labels, also those that are hidden."""
     known = adata.obs[adata.obs[LABEL] != UNLABELLED]
     for name in names:
-        if known.groupby(covariate_column(name), observed=True)[LABEL].nunique().max() == 1:
+        if determines_label(known[covariate_column(name)], known[LABEL]):
             raise ScfmError(
                 f"scvi_categorical_covariates: column '{name}' of obs determines the label, so it would give scANVI"
                 " the labels of the held-out cells. Leave it out."

@@ -120,11 +120,10 @@ def associate(part: "pd.Series", field: "pd.Series") -> Association:
         counts = pd.crosstab(table["part"], table["value"]).to_numpy()
         p = None if n < MIN_SAMPLES else _p_of_text(groups, counts)
         return Association("theils_u", theils_u(counts), p, n)
-    statistic, chi_square = kruskal(*groups)
-    p = None if n < MIN_SAMPLES else exact_p(_ranked(groups), _squared_sum)
-    if p is None and n >= MIN_SAMPLES:
-        p = float(chi_square)
-    return Association("epsilon_squared", float(statistic) / (n - 1), p, n)
+    statistic, p = kruskal(*groups)
+    exact = exact_p(_ranked(groups), _squared_sum)
+    p = float(p) if exact is None else exact
+    return Association("epsilon_squared", float(statistic) / (n - 1), p if n >= MIN_SAMPLES else None, n)
 
 
 def exact_p(groups: "Sequence[Sequence]", score: "Callable[[Sequence], float]") -> float | None:
@@ -132,7 +131,7 @@ def exact_p(groups: "Sequence[Sequence]", score: "Callable[[Sequence], float]") 
 
     Few subjects need it. The chi-square distribution of Kruskal and Wallis says 0.0495 of three values against three
     that do not overlap, and such a division comes up once in ten; and where every part is a single donor, every field
-    has the largest association that there is.
+    has the largest association that there is. :func:`scipy.stats.permutation_test` takes no group of one value.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ include { DESCRIBE_DESIGN  } from '../../../modules/local/describe/design'
 include { PREPARE_DATASET  } from '../../../modules/local/prepare/dataset'
 include { findPath         } from '../utils_scfmbench'
 include { ownRow           } from '../utils_scfmbench'
+include { parameterPaths   } from '../utils_scfmbench'
 include { parseJson        } from '../utils_scfmbench'
 include { parseText        } from '../utils_scfmbench'
 include { samplesheetPaths } from '../utils_scfmbench'
@@ -22,7 +23,7 @@ workflow PREPARE_DATA {
 
     main:
     // files that exist are staged as inputs/1/..., inputs/2/...; the check reports the others
-    def lists = ['hvg_exclude', 'hvg_force', 'model_options', 'sweep', 'reference'].collect { name -> options[name] }.findAll { text -> text }
+    def lists = parameterPaths(options)
     ch_named = ch_input.map { sheet, made ->
         (samplesheetPaths(sheet) + lists).unique().collect { text -> [text, made[text] ?: findPath(samplesheet, text)] }
     }

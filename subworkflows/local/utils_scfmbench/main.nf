@@ -178,6 +178,11 @@ def samplesheetPaths(samplesheet) {
     return named.findAll { text -> text }.unique()
 }
 
+// Every file that a parameter names and that is found beside the samplesheet too.
+def parameterPaths(params) {
+    return ['hvg_exclude', 'hvg_force', 'model_options', 'sweep', 'reference'].collect { name -> params[name] }.findAll { text -> text }
+}
+
 // Every model's folder below --weights_dir -> the names of the files in it, so that the check finds what is missing
 // without staging gigabytes.
 def weightFiles(weights_dir) {

@@ -3,6 +3,7 @@
  */
 
 include { findPath         } from './main'
+include { parameterPaths   } from './main'
 include { parseJson        } from './main'
 include { samplesheetPaths } from './main'
 
@@ -79,8 +80,8 @@ def lockFolder(name, folder) {
 // Every input by a path that Nextflow can link into the folder of a task, or an error that names the others: it writes `$`, a tab and the
 // letters of a pattern into its shell script as they are, so that the shell replaces them.
 def requireLinkable(params, samplesheet) {
-    def named = samplesheetPaths(samplesheet) + ['hvg_exclude', 'hvg_force', 'model_options', 'sweep', 'reference'].collect { name -> params[name] }
-    def paths = [samplesheet] + named.findAll { text -> text }.collect { text -> findPath(samplesheet, text) }.findAll { path -> path }
+    def named = samplesheetPaths(samplesheet) + parameterPaths(params)
+    def paths = [samplesheet] + named.collect { text -> findPath(samplesheet, text) }.findAll { path -> path }
     def odd = paths.findAll { path -> path.scheme == 'file' && isReplaced(path.toString()) }.collect { path -> "'${path}'" }.unique()
     if (odd) {
         error("Nothing was computed: ${odd.size() == 1 ? 'the path' : 'the paths'} ${odd.join(', ')} can't be handed to a task, because a shell reads part of ${odd.size() == 1 ? 'it' : 'them'} as a variable or a pattern. Rename the files or folders, or make a link to each, without `\$`, tabs and `{,}`, and without `*`, `?` and `[` where another file matches.")

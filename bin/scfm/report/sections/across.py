@@ -14,7 +14,7 @@ from scfm.report.page.tables import Cell, Column, Row, data_table, heat_cell, ta
 from scfm.report.plots.scatter import Plot, Point, draw_scatter
 from scfm.report.sections.scores import COLOURS
 from scfm.report.sections.verdict import tolerance_of
-from scfm.report.tables.totals import Limits
+from scfm.report.tables.totals import Limits, weight_text
 from scfm.report.view.data import INCOMPLETE_MARK
 from scfm.report.view.study import BIO_WEIGHT, RAW, first_weight, pearson, probing_values, ranks, study_table
 from scfm.text import listing, plural
@@ -123,7 +123,7 @@ def rank_table(tables: dict[str, "pd.DataFrame"], limits: Limits, weight: float 
         "html",
         data_table(heads, body, corner="Method", css="scfm-heat"),
         description=(
-            f"<b>{_overall(means, cells, tolerances)}</b> Total ({weight:g}/{round(1 - weight, 4):g}) and rank on each"
+            f"<b>{_overall(means, cells, tolerances)}</b> Total ({weight_text(weight)}) and rank on each"
             " data set, in the order of the samplesheet, methods without a correction. Data sets whose batch is"
             " declared biological and incomplete embeddings have no rank; methods that lack a data set come last: their"
             " mean is over other data sets."

@@ -17,7 +17,7 @@ from scfm.report.page.templates import render
 from scfm.report.sections.cards import card_id
 from scfm.report.sections.scores import metric_tip
 from scfm.report.sections.verdict import BIOLOGICAL, role_of
-from scfm.report.tables.totals import weights_of
+from scfm.report.tables.totals import weight_text, weights_of
 from scfm.report.view.diagnosed import warnings_are_partial
 from scfm.report.view.rows import CONTROL, MIN_LABEL_CELLS, NO_SCORES, NOT_RANKED, RANKED, EmbeddingRow, embedding_rows
 from scfm.report.view.study import counted_metrics
@@ -66,7 +66,7 @@ def _values(data: "ReportData", dataset: str, rows: list[EmbeddingRow], metrics:
     firsts = [i == 0 or m["group"] != metrics[i - 1]["group"] for i, m in enumerate(metrics)]
     return {
         "dataset": dataset,
-        "total_title": f"Total {weights[0]:g}/{round(1 - weights[0], 4):g}" if weights else "Total",
+        "total_title": f"Total {weight_text(weights[0])}" if weights else "Total",
         "probes": probes,
         "probe_title": "AUROC" if biological else "AUROC, lower is better",
         "probe_tip": (
@@ -163,7 +163,7 @@ def describe(rows: list[EmbeddingRow], *, biological: bool = False) -> str:
     aside = sum(r.group == NOT_RANKED for r in scored)
     apart = (
         f" {plural(aside, 'embedding')} below the others {'is' if aside == 1 else 'are'} scored and not ranked."
-        if aside and aside < len([r for r in scored if r.group != NO_SCORES])
+        if 0 < aside < sum(r.group != NO_SCORES for r in scored)
         else ""
     )
     order = (

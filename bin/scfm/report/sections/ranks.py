@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scfm.report.page.mqc import Section
 from scfm.report.page.tables import Cell, Column, Row, data_table
 from scfm.report.page.templates import render
+from scfm.report.tables.totals import weight_text
 from scfm.report.view.study import counted_metrics, first_weight, ranks_without, study_table
 from scfm.text import ordinal, plural
 
@@ -54,7 +55,7 @@ def rank_section(table: "pd.DataFrame", metrics: list[dict], bio_weight: float) 
             "html",
             render("ranks.html.j2", said=said, moved=MOVED, table=table),
             description=(
-                f"Rank by total ({bio_weight:g}/{round(1 - bio_weight, 4):g}) of the {plural(len(rows), 'method')}"
+                f"Rank by total ({weight_text(bio_weight)}) of the {plural(len(rows), 'method')}"
                 " (raw, nothing subtracted afterwards) that are ranked, 1 is best; equal totals share a rank. A rank"
                 " that depends on one metric says more about the metric than about the embedding. A metric that is"
                 " alone in its half can't be left out."

@@ -76,6 +76,17 @@ def weights_of(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) 
     return sorted(known, key=lambda w: wanted.index(w) if w in wanted else len(wanted))
 
 
+def weight_text(bio_weight: float) -> str:
+    """Return the weights of bio and batch in a total.
+
+    Examples
+    --------
+    >>> weight_text(0.6)
+    '0.6/0.4'
+    """
+    return f"{bio_weight:g}/{round(1 - bio_weight, 4):g}"
+
+
 def default_total(totals: "pd.DataFrame", params: Mapping[str, Any] | None = None) -> "pd.DataFrame":
     """Return the raw total with the first of :func:`weights_of`: one row per embedding, with ``bio``, ``batch``,
     ``total``.

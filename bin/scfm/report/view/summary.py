@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scfm.report.tables.sweep_rules import pareto_front
-from scfm.report.tables.totals import Limits, default_total, weights_of
+from scfm.report.tables.totals import Limits, default_total, weight_text, weights_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def total_columns(totals: "pd.DataFrame", params: Mapping[str, Any] | None = Non
     known = totals[totals["total"].notna()]
     weights = weights_of(known, params)
     return {
-        _column(scaling, weight): f"{words} {weight:g}/{round(1 - weight, 4):g}"
+        _column(scaling, weight): f"{words} {weight_text(weight)}"
         for scaling, words in _SCALINGS.items()
         if (known["scaling"] == scaling).any()
         for weight in weights
